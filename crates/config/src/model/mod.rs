@@ -1,0 +1,54 @@
+//! The document as plain structs, one file a section, every short form already in its long form.
+//!
+//! Nothing here knows where a value stood in a file: positions are looked up by path in the
+//! [`Source`](crate::Source) that a document was read from.
+
+mod http;
+mod identity;
+mod listener;
+mod route;
+mod telemetry;
+mod upstream;
+
+pub use http::{Http, Http2};
+pub use identity::{Consumer, Identity};
+pub use listener::{Admin, ClientAuth, KeyPair, Listener, ListenerTls, Protocol, ProxyProtocol};
+pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
+pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
+pub use upstream::*;
+
+use indexmap::IndexMap;
+use ipnet::IpNet;
+use serde::Serialize;
+
+/// A whole configuration, includes merged, short forms expanded, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Document {
+    /// Listener name → where and how to listen.
+    pub listeners: IndexMap<String, Listener>,
+    /// The admin listener.
+    pub admin: Admin,
+    /// Worker threads; `None` is one for each core.
+    pub workers: Option<usize>,
+    /// Limits and timeouts of all HTTP listeners.
+    pub http: Http,
+    /// Networks whose forwarded-for chain and PROXY header are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Identity name → how callers prove who they are. Read, not yet used by any policy.
+    pub identity: IndexMap<String, Identity>,
+    /// Consumer name → what is known of them.
+    pub consumers: IndexMap<String, Consumer>,
+    /// Store name → its URL or settings, kept as written until a store is built from it.
+    pub stores: IndexMap<String, serde_json::Value>,
+    /// Plan name → its limits, kept as written.
+    pub plans: IndexMap<String, serde_json::Value>,
+    /// Upstream name → its endpoints and how to treat them.
+    pub upstreams: IndexMap<String, Upstream>,
+    /// Route pattern, as written → one route, or several told apart by `when`. Policies of
+    /// `defaults` are already merged in.
+    pub routes: IndexMap<String, RouteSet>,
+    /// Access log, metrics, traces.
+    pub telemetry: Telemetry,
+    /// Webhooks, kept as written.
+    pub alerts: serde_json::Value,
+}

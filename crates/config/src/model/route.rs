@@ -1,0 +1,99 @@
+//! `routes`: which request goes where, and by what rules.
+
+use indexmap::IndexMap;
+use lockgate_core::Time;
+use serde::Serialize;
+
+use super::Retry;
+
+/// The routes under one pattern: the first whose `when` holds wins.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RouteSet {
+    /// At least one. In the file a single route needs no list.
+    pub routes: Vec<Route>,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Route {
+    /// When this route holds; an empty condition always does.
+    pub when: Condition,
+    /// Where its requests go.
+    pub to: Target,
+    /// How the request is changed on its way upstream.
+    pub rewrite: Rewrite,
+    /// The whole request's limit, instead of the upstream's `timeout.request`.
+    pub timeout: Option<Time>,
+    /// Instead of the upstream's.
+    pub retry: Option<Retry>,
+    /// What is shed last under overload: `high`, `normal`, `low`.
+    pub priority: Option<String>,
+    /// Free words, shown by `routes` and in the log.
+    pub tags: Vec<String>,
+    /// The policies of the route, those of `defaults` included, in the configuration's order.
+    pub policies: Vec<PolicyEntry>,
+}
+
+/// One policy as configured.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PolicyEntry {
+    /// The plugin's name.
+    pub name: String,
+    /// What stands under it. A list under one name has become several entries.
+    pub config: serde_json::Value,
+    /// Where it stands, for [`crate::Source::locate`]: `["routes", "/x/*", "cors"]`, or
+    /// `["defaults", "cors"]` when inherited.
+    #[serde(skip)]
+    pub path: Vec<String>,
+}
+
+/// All parts must hold.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Condition {
+    /// Header name (lower case) → what its value must be.
+    pub header: IndexMap<String, Match>,
+    /// Query parameter → what its first value must be, after percent-decoding.
+    pub query: IndexMap<String, Match>,
+    /// Cookie → what its value must be.
+    pub cookie: IndexMap<String, Match>,
+    /// One of these methods; empty: any.
+    pub method: Vec<String>,
+}
+
+/// What a value must be. In the file: `"text"`, `true`/`false` (there or not), `{ prefix }`,
+/// `{ regex }`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Match {
+    Present,
+    Absent,
+    Exact(String),
+    Prefix(String),
+    Regex(String),
+}
+
+/// Where a route's requests go.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// An upstream by name. A URL in the file has become an upstream of that name (the URL's
+    /// scheme and authority), and its path, if any, the rewrite's prefix.
+    Upstream(String),
+    /// Upstreams by weight, in parts of the sum.
+    Split(IndexMap<String, u32>),
+    /// A handler by name, and what stands under it.
+    Handler { name: String, config: serde_json::Value },
+}
+
+/// How the request is changed on its way upstream.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Rewrite {
+    /// Taken off the path's front, on a segment's edge.
+    pub strip_prefix: Option<String>,
+    /// Put before the path, after `strip_prefix`.
+    pub add_prefix: Option<String>,
+    /// The whole path, with `{captures}`.
+    pub path: Option<String>,
+    /// The Host that the upstream sees; `None` keeps the client's.
+    pub host: Option<String>,
+}

@@ -1,0 +1,45 @@
+//! `telemetry`: what the gateway tells of itself.
+
+use std::path::PathBuf;
+
+use lockgate_core::Percent;
+use serde::Serialize;
+
+/// What the gateway tells of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Telemetry {
+    /// The access log; `None` is off.
+    pub access_log: Option<AccessLog>,
+    /// Whether `/metrics` answers.
+    pub metrics: bool,
+}
+
+/// The access log: one line a request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AccessLog {
+    pub to: LogTo,
+    /// JSON unless told; text when stdout is a terminal and nothing is said.
+    pub format: LogFormat,
+    /// Share of the requests that are logged; errors always are (100%).
+    pub sample: Percent,
+    /// Request headers to log, lower case. Authorization, cookies and the like are redacted.
+    pub headers: Vec<String>,
+}
+
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogTo {
+    Stdout,
+    File(PathBuf),
+}
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Auto,
+    Json,
+    Text,
+    Ecs,
+}

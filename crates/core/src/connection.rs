@@ -1,0 +1,62 @@
+//! What is known of a client's connection, shared by all of its requests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A client's connection as the listener saw it.
+#[derive(Debug)]
+pub struct Connection {
+    /// The listener's name in the configuration.
+    pub listener: Arc<str>,
+    /// The peer's address: of the socket, or from a trusted PROXY protocol header.
+    pub peer: SocketAddr,
+    /// The address that the peer connected to.
+    pub local: SocketAddr,
+    /// The TLS session; `None` in plain text.
+    pub tls: Option<Tls>,
+    /// The worker thread that owns the connection, from 0.
+    pub worker: usize,
+}
+
+/// What was agreed in a TLS handshake.
+#[derive(Debug)]
+pub struct Tls {
+    /// The server name that the client asked for, in lower case.
+    pub sni: Option<Box<str>>,
+    /// The protocol version: `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite's IANA name.
+    pub cipher: &'static str,
+    /// The DNS names of the certificate that was served, in lower case, wildcards as `*.x`.
+    pub names: Arc<[Box<str>]>,
+    /// The client's certificate, verified against the listener's `client_ca`.
+    pub client: Option<Arc<ClientCertificate>>,
+}
+
+impl Tls {
+    /// Whether the served certificate speaks for this host (RFC 6125 §6.4.3: a wildcard stands
+    /// for exactly one leftmost label). `host` has no port; its case does not matter.
+    pub fn covers(&self, host: &str) -> bool {
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            None => name.eq_ignore_ascii_case(host),
+            Some(parent) => host.split_once('.').is_some_and(|(label, rest)| {
+                !label.is_empty() && rest.eq_ignore_ascii_case(parent)
+            }),
+        })
+    }
+}
+
+/// A client certificate that has been verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's distinguished name (RFC 4514 form).
+    pub subject: Box<str>,
+    /// The issuer's distinguished name.
+    pub issuer: Box<str>,
+    /// DNS, URI and e-mail subject alternative names.
+    pub names: Vec<Box<str>>,
+    /// The serial number in hex.
+    pub serial: Box<str>,
+    /// SHA-256 of the DER form, in hex.
+    pub fingerprint: Box<str>,
+}

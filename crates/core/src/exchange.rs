@@ -1,0 +1,188 @@
+//! One request's journey: what came in, what has been decided, and what the log will say of it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use tokio::time::Instant;
+
+use crate::{Body, Connection, Fault};
+
+/// Who made the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// The gateway: a refusal, a redirect, a fixed answer.
+    #[default]
+    Gateway,
+    /// An upstream's endpoint.
+    Upstream,
+    /// The cache.
+    Cache,
+}
+
+/// A request between its arrival and the last byte of its answer.
+pub struct Exchange {
+    /// The head, as it will go to the target: policies change it in place.
+    pub head: Parts,
+    /// The request's body.
+    pub body: Body,
+    /// The client's connection.
+    pub connection: Rc<Connection>,
+    /// The client's address: the peer's, or the one that a trusted proxy vouches for.
+    pub client_ip: IpAddr,
+    /// Whether the client speaks TLS, to us or to a trusted proxy.
+    pub secure: bool,
+    /// The host that was asked for, in lower case, without a port.
+    pub host: Box<str>,
+    /// The request's id, made here or kept from the client.
+    pub id: RequestId,
+    /// When the head was complete.
+    pub started: Instant,
+    /// The pattern of the route that matched.
+    pub route: Option<Arc<str>>,
+    /// The path's captures.
+    pub captures: Captures,
+    /// Who made the answer; meaningful in response hooks.
+    pub origin: Origin,
+    /// Whether the client asked to switch protocols.
+    pub upgrade: bool,
+    /// Whether the client speaks gRPC (`content-type: application/grpc…`).
+    pub grpc: bool,
+    /// When the whole request must be over, if that is limited.
+    pub deadline: Option<Instant>,
+    /// What the access log and the metrics will say of the upstream.
+    pub upstream: UpstreamNotes,
+    /// Why the gateway refused or failed, if it did.
+    pub fault: Option<Fault>,
+    /// The debugging notes that `Lockgate-Trace` returns, when the request may ask for them.
+    pub trace: Option<Vec<String>>,
+}
+
+impl Exchange {
+    /// Adds a debugging note. The closure runs only when the request is being traced.
+    pub fn note(&mut self, note: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            let at = self.started.elapsed();
+            trace.push(format!("{:.3}ms {}", at.as_secs_f64() * 1e3, note()));
+        }
+    }
+
+    /// The value of a cookie, as sent.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        cookies(&self.head.headers).find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// The first value of a query parameter, still percent-encoded.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        let query = self.head.uri.query()?;
+        query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then_some(value)
+        })
+    }
+}
+
+/// All cookies of a request, in the order sent.
+pub(crate) fn cookies(headers: &http::HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// What is remembered of the calls upstream.
+#[derive(Debug, Default)]
+pub struct UpstreamNotes {
+    /// The upstream's name.
+    pub name: Option<Arc<str>>,
+    /// The address of the endpoint that was asked last.
+    pub endpoint: Option<Arc<str>>,
+    /// How often an endpoint was asked; 0 when none was.
+    pub attempts: u32,
+    /// From the request's start until the first attempt began: time in policies and queues.
+    pub queued: Duration,
+    /// Time to connect in the last attempt; zero on a pooled connection.
+    pub connect: Duration,
+    /// From the last attempt's start to the head of its answer.
+    pub first_byte: Option<Duration>,
+    /// The status of the upstream's own answer.
+    pub status: Option<u16>,
+}
+
+/// A request's id: what the client sent, when it may be kept, or 128 random bits in hex.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestId(http::HeaderValue);
+
+impl RequestId {
+    /// A fresh random id. Unique enough to find a request by; not a secret.
+    pub fn random() -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let bits = fastrand::u128(..);
+        let mut text = [0_u8; 32];
+        for (place, byte) in text.iter_mut().zip((0..32_u32).rev()) {
+            let nibble = (bits >> (byte * 4)) as usize & 0xf;
+            *place = HEX.get(nibble).copied().unwrap_or(b'0');
+        }
+        let value = http::HeaderValue::from_bytes(&text);
+        Self(value.unwrap_or(http::HeaderValue::from_static("0")))
+    }
+
+    /// Keeps a client's id: 1 to 128 visible characters of letters, digits and `-_.:+/=@`.
+    pub fn keep(value: &http::HeaderValue) -> Option<Self> {
+        let bytes = value.as_bytes();
+        let fits = (1..=128).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=@".contains(b));
+        fits.then(|| Self(value.clone()))
+    }
+
+    /// As a header value.
+    pub fn header(&self) -> http::HeaderValue {
+        self.0.clone()
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the route's pattern captured of the path, percent-encoded as it stands there.
+#[derive(Debug, Clone, Default)]
+pub struct Captures {
+    names: Option<Arc<[Box<str>]>>,
+    ranges: Vec<(u32, u32)>,
+    path: Option<PathAndQuery>,
+}
+
+impl Captures {
+    /// Captures of `path`: one byte range for each name. Names and ranges come from the router.
+    pub fn new(names: Arc<[Box<str>]>, ranges: Vec<(u32, u32)>, path: PathAndQuery) -> Self {
+        Self { names: Some(names), ranges, path: Some(path) }
+    }
+
+    /// The text of one capture.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// All captures, in the pattern's order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let path = self.path.as_ref().map_or("", |p| p.path());
+        let names = self.names.iter().flat_map(|names| names.iter());
+        names.zip(&self.ranges).filter_map(|(name, &(from, to))| {
+            Some((&**name, path.get(from as usize..to as usize)?))
+        })
+    }
+}

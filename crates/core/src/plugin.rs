@@ -1,0 +1,144 @@
+//! A plugin: the part of a policy or handler that is known before any configuration is read.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{BodyUse, Handler, Policy, Reason, Stage};
+
+/// One entry of the plugin list.
+#[derive(Clone, Copy)]
+pub enum Plugin {
+    /// A policy, set under its name in a route.
+    Policy(&'static dyn PolicyPlugin),
+    /// A handler, set under its name in a route's `to`.
+    Handler(&'static dyn HandlerPlugin),
+}
+
+impl Plugin {
+    /// The word for it in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Policy(plugin) => plugin.name(),
+            Self::Handler(plugin) => plugin.name(),
+        }
+    }
+
+    /// The JSON Schema of its configuration.
+    pub fn schema(&self) -> schemars::Schema {
+        match self {
+            Self::Policy(plugin) => plugin.schema(),
+            Self::Handler(plugin) => plugin.schema(),
+        }
+    }
+
+    /// The reasons it can refuse with.
+    pub fn reasons(&self) -> &'static [&'static Reason] {
+        match self {
+            Self::Policy(plugin) => plugin.reasons(),
+            Self::Handler(plugin) => plugin.reasons(),
+        }
+    }
+}
+
+/// Makes policies of one kind.
+pub trait PolicyPlugin: Send + Sync {
+    /// The word for it in the configuration, in snake case.
+    fn name(&self) -> &'static str;
+
+    /// When it runs. `config` is already known to build.
+    fn stage(&self, config: &Value) -> Stage;
+
+    /// What it needs of the request's body.
+    fn body(&self) -> BodyUse {
+        BodyUse::None
+    }
+
+    /// The reasons it can refuse with.
+    fn reasons(&self) -> &'static [&'static Reason] {
+        &[]
+    }
+
+    /// The JSON Schema of its configuration.
+    fn schema(&self) -> schemars::Schema;
+
+    /// Makes a policy from what stands under its name in a route.
+    ///
+    /// # Errors
+    /// What is wrong, and where in the value.
+    fn build(&self, config: &Value, build: &mut Build) -> Result<Box<dyn Policy>, ConfigError>;
+}
+
+/// Makes handlers of one kind.
+pub trait HandlerPlugin: Send + Sync {
+    /// The word for it under `to`, in snake case.
+    fn name(&self) -> &'static str;
+
+    /// The reasons it can refuse with.
+    fn reasons(&self) -> &'static [&'static Reason] {
+        &[]
+    }
+
+    /// The JSON Schema of its configuration.
+    fn schema(&self) -> schemars::Schema;
+
+    /// Makes a handler from what stands under its name.
+    ///
+    /// # Errors
+    /// What is wrong, and where in the value.
+    fn build(&self, config: &Value, build: &mut Build) -> Result<Box<dyn Handler>, ConfigError>;
+}
+
+/// What a plugin may ask for while it is built.
+#[derive(Debug)]
+pub struct Build {
+    /// The pattern of the route it is built for.
+    pub route: Box<str>,
+}
+
+/// A wrong value in a plugin's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where, from the plugin's own value down: keys, and indices as decimals. Empty: the whole.
+    pub path: Vec<String>,
+    /// What was expected, in one sentence without a full stop.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// An error of the value as a whole.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { path: Vec::new(), message: message.into() }
+    }
+
+    /// Points at a key below.
+    #[must_use]
+    pub fn at(mut self, key: impl Into<String>) -> Self {
+        self.path.insert(0, key.into());
+        self
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.path.join("."), self.message)
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads a plugin's configuration into its struct, keeping the place of what is wrong.
+///
+/// # Errors
+/// The first thing that does not fit, and where.
+pub fn decode<T: DeserializeOwned>(config: &Value) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(config).map_err(|error| {
+        let path = error.path().iter().map(|segment| segment.to_string()).collect();
+        ConfigError { path, message: error.into_inner().to_string() }
+    })
+}

@@ -1,0 +1,23 @@
+//! Bytes, on both sides: listeners, PROXY protocol, TLS, the HTTP codecs, tunnels.
+//!
+//! What comes in is handed up through [`lockgate_core::Serve`] alone; nothing here knows routes,
+//! policies or upstreams.
+
+mod drain;
+pub mod h1;
+pub mod h2;
+pub mod listen;
+pub mod tls;
+
+pub use drain::{Drain, Ticket};
+
+use http::Response;
+use lockgate_core::{Body, Duplex};
+
+/// What an upstream's connection gave back for a request.
+pub struct ClientAnswer {
+    /// The final head, and the body still streaming. Framing headers are gone from the head.
+    pub response: Response<Body>,
+    /// The connection itself, after a 101 (or a 2xx to CONNECT): what was read ahead comes first.
+    pub upgraded: Option<Box<dyn Duplex>>,
+}
