@@ -1,5 +1,6 @@
 //! `listeners` and `admin`: where the gateway can be reached.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -68,7 +69,7 @@ pub enum ClientAuth {
 }
 
 /// The admin listener.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 pub struct Admin {
     /// 127.0.0.1:9901 unless told. `None`: `admin: off`.
     pub address: Option<SocketAddr>,
@@ -77,4 +78,20 @@ pub struct Admin {
     pub token: Option<String>,
     /// Paths that need no token: `/health` and `/metrics` unless told.
     pub public: Vec<String>,
+    /// The HTTP listener that shows it too, under `/admin`. Read, not yet used.
+    pub also_on: Option<String>,
+    /// Who may use it there, as written. Read, not yet used.
+    pub auth: serde_json::Value,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("address", &self.address)
+            .field("token", &self.token.as_ref().map(|_| "hidden"))
+            .field("public", &self.public)
+            .field("also_on", &self.also_on)
+            .field("auth", &self.auth)
+            .finish()
+    }
 }

@@ -7,6 +7,7 @@ mod http;
 mod identity;
 mod listener;
 mod route;
+mod settings;
 mod telemetry;
 mod upstream;
 
@@ -14,6 +15,7 @@ pub use http::{Http, Http2};
 pub use identity::{Consumer, Identity};
 pub use listener::{Admin, ClientAuth, KeyPair, Listener, ListenerTls, Protocol, ProxyProtocol};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
+pub use settings::Settings;
 pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
 pub use upstream::*;
 

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use lockgate_core::Time;
 use serde::Serialize;
 
-use super::Retry;
+use super::{Retry, Settings};
 
 /// The routes under one pattern: the first whose `when` holds wins.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,7 +40,7 @@ pub struct PolicyEntry {
     /// The plugin's name.
     pub name: String,
     /// What stands under it. A list under one name has become several entries.
-    pub config: serde_json::Value,
+    pub config: Settings,
     /// Where it stands, for [`crate::Source::locate`]: `["routes", "/x/*", "cors"]`, or
     /// `["defaults", "cors"]` when inherited.
     #[serde(skip)]
@@ -82,7 +82,7 @@ pub enum Target {
     /// Upstreams by weight, in parts of the sum.
     Split(IndexMap<String, u32>),
     /// A handler by name, and what stands under it.
-    Handler { name: String, config: serde_json::Value },
+    Handler { name: String, config: Settings },
 }
 
 /// How the request is changed on its way upstream.

@@ -1,5 +1,6 @@
 //! `upstreams`: the services behind, their endpoints, and how to treat them.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
@@ -63,7 +64,7 @@ pub enum Balance {
 }
 
 /// How a client is kept on one endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sticky {
     Cookie {
@@ -76,6 +77,15 @@ pub enum Sticky {
     Header {
         name: String,
     },
+}
+
+impl fmt::Debug for Sticky {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cookie { name, .. } => write!(f, "Cookie({name})"),
+            Self::Header { name } => write!(f, "Header({name})"),
+        }
+    }
 }
 
 /// Active health checks.
