@@ -1,0 +1,159 @@
+//! The table of all metrics: name, kind, labels and help, in one place for the encoder and the
+//! reference page. A metric that is not in here cannot be written.
+
+use std::fmt::Write as _;
+
+/// How a metric's values behave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows, until the process restarts or its route or upstream leaves the configuration.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts in buckets, with a sum and a count.
+    Histogram,
+    /// A sum and a count.
+    Summary,
+}
+
+impl MetricKind {
+    /// The word of the exposition format.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// The full name.
+    pub name: &'static str,
+    /// How its values behave.
+    pub kind: MetricKind,
+    /// The names of its labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// For the operator: one sentence, without a full stop.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($id:ident $kind:ident $name:literal [$($label:literal)*] $help:literal;)*) => {
+        $(
+            #[doc = concat!("`", $name, "`: ", $help, ".")]
+            pub static $id: Metric = Metric {
+                name: $name,
+                kind: MetricKind::$kind,
+                labels: &[$($label),*],
+                help: $help,
+            };
+        )*
+        /// All metrics, in the order of the reference page.
+        pub static METRICS: &[&Metric] = &[$(&$id),*];
+    };
+}
+
+metrics! {
+    REQUESTS Counter "lockgate_requests_total" ["route" "status"]
+        "Requests answered, by route and the status that the client got";
+    REQUEST_SECONDS Histogram "lockgate_request_seconds" ["route"]
+        "Time from a request's head to the last byte of its answer";
+    RECEIVED_BYTES Counter "lockgate_received_bytes_total" ["route"]
+        "Bytes of request bodies taken from clients";
+    SENT_BYTES Counter "lockgate_sent_bytes_total" ["route"]
+        "Bytes of answer bodies given to clients";
+    FAULTS Counter "lockgate_faults_total" ["route" "reason"]
+        "Requests that the gateway refused, failed or saw broken off, by reason code";
+    UPSTREAM_REQUESTS Counter "lockgate_upstream_requests_total" ["upstream"]
+        "Requests for which at least one endpoint of the upstream was asked";
+    UPSTREAM_ATTEMPTS Counter "lockgate_upstream_attempts_total" ["upstream"]
+        "Times that an endpoint of the upstream was asked, retries included";
+    UPSTREAM_RETRIES Counter "lockgate_upstream_retries_total" ["upstream"]
+        "Attempts after a request's first";
+    UPSTREAM_SECONDS Histogram "lockgate_upstream_seconds" ["upstream"]
+        "Time from the last attempt's start to the head of its answer";
+    POLICY_VERDICTS Counter "lockgate_policy_verdicts_total" ["policy" "route" "verdict" "reason"]
+        "What policies decided: pass, answer, or refuse with a reason code";
+    POLICY_SECONDS Summary "lockgate_policy_seconds" ["policy" "route"]
+        "Time spent in a policy's request hook";
+    IN_FLIGHT Gauge "lockgate_requests_in_flight" ["worker"]
+        "Requests that have begun and not yet ended, by worker thread";
+    WORKER_REQUESTS Counter "lockgate_worker_requests_total" ["worker"]
+        "Requests begun, by worker thread: uneven when clients open few connections";
+    WORKER_CONNECTIONS Counter "lockgate_worker_connections_total" ["worker"]
+        "Client connections accepted, by worker thread";
+    WORKER_OPEN Gauge "lockgate_worker_connections" ["worker"]
+        "Client connections open, by worker thread";
+    LISTENER_OPEN Gauge "lockgate_listener_connections" ["listener"]
+        "Client connections open, by listener";
+    LISTENER_CONNECTIONS Counter "lockgate_listener_connections_total" ["listener"]
+        "Client connections accepted, by listener";
+    LISTENER_REFUSED Counter "lockgate_listener_refused_total" ["listener" "reason"]
+        "Client connections closed at once, over a limit of connections";
+    TLS_HANDSHAKES Counter "lockgate_tls_handshakes_total" ["listener" "result"]
+        "TLS handshakes with clients, by result: ok or failed";
+    ENDPOINT_UP Gauge "lockgate_endpoint_up" ["upstream" "endpoint"]
+        "1 when the endpoint may be asked: neither probed down, ejected, nor put down by hand";
+    ENDPOINT_IN_FLIGHT Gauge "lockgate_endpoint_requests_in_flight" ["upstream" "endpoint"]
+        "Requests in flight to the endpoint";
+    ENDPOINT_EJECTED Gauge "lockgate_endpoint_ejected" ["upstream" "endpoint"]
+        "1 while the endpoint is ejected for what real requests saw";
+    ENDPOINT_EJECTIONS Counter "lockgate_endpoint_ejections_total" ["upstream" "endpoint"]
+        "Times that the endpoint has been ejected";
+    ENDPOINT_PROBES Counter "lockgate_endpoint_probes_total" ["upstream" "endpoint" "result"]
+        "Active health probes of the endpoint, by result: ok or failed";
+    BREAKER Gauge "lockgate_breaker_state" ["upstream" "state"]
+        "1 for the state that the upstream's breaker is in: closed, open or half_open";
+    BREAKER_OPENED Counter "lockgate_breaker_opened_total" ["upstream"]
+        "Times that the upstream's breaker has opened";
+    POOL_OPEN Gauge "lockgate_pool_connections" ["upstream" "endpoint"]
+        "Connections open to the endpoint, all workers together";
+    POOL_IDLE Gauge "lockgate_pool_idle_connections" ["upstream" "endpoint"]
+        "Connections to the endpoint that wait for a request, all workers together";
+    POOL_CONNECTS Counter "lockgate_pool_connects_total" ["upstream" "endpoint"]
+        "Connections opened to the endpoint so far";
+    CONFIG_GENERATION Gauge "lockgate_config_generation" []
+        "Number of the configuration that serves now: 1 at start, one more with each change";
+    CONFIG_SUCCESS Gauge "lockgate_config_last_reload_successful" []
+        "1 when the last configuration read was taken, 0 when it was refused and the old one serves";
+    CONFIG_TIME Gauge "lockgate_config_last_reload_timestamp_seconds" []
+        "When a configuration was last read, whether it was taken or refused";
+    CONFIG_RELOADS Counter "lockgate_config_reloads_total" ["result"]
+        "Configurations read, by result: ok or refused";
+    PANICS Counter "lockgate_panics_total" []
+        "Requests that ended in a bug of the gateway";
+    LOG_LINES Counter "lockgate_access_log_lines_total" []
+        "Access log lines written";
+    LOG_DROPPED Counter "lockgate_access_log_dropped_lines_total" []
+        "Access log lines lost, as the log's target was too slow or failed";
+    LOG_ERRORS Counter "lockgate_access_log_errors_total" []
+        "Failures to write or reopen the access log";
+    SERIES_REFUSED Counter "lockgate_metrics_refused_total" []
+        "Names that got no series of their own, as there were too many: they share route=\"(other)\"";
+    BUILD_INFO Gauge "lockgate_build_info" ["version"]
+        "Always 1; the version that runs";
+    PROCESS_START Gauge "process_start_time_seconds" []
+        "When the process started, in Unix time";
+    PROCESS_CPU Counter "process_cpu_seconds_total" []
+        "Processor time used, user and system together";
+    PROCESS_MEMORY Gauge "process_resident_memory_bytes" []
+        "Resident memory";
+    PROCESS_FDS Gauge "process_open_fds" []
+        "Open file descriptors";
+}
+
+/// The generated part of `docs/reference/metrics.md`.
+pub fn metrics_reference() -> String {
+    let mut page = String::from("| metric | kind | labels | what it tells |\n|---|---|---|---|\n");
+    for metric in METRICS {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, help) = (metric.name, metric.kind.word(), metric.help);
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+    }
+    page
+}

@@ -1,0 +1,290 @@
+//! The handles that a configuration's load hands out and that workers add to: by route, upstream,
+//! policy and worker. They know no names; the registry that made them does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::cell::{Count, Histogram, Reasons, Shards, Spread, Statuses, nanos};
+
+/// What one finished request adds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sample {
+    /// The status that the client got, or would have got.
+    pub status: u16,
+    /// The reason's code, when the gateway refused or failed, or the answer broke off.
+    pub reason: Option<&'static str>,
+    /// From the head's arrival to the answer's last byte.
+    pub total: Duration,
+    /// From the last attempt's start to the head of its answer.
+    pub upstream_first_byte: Option<Duration>,
+    /// Bytes of body from the client.
+    pub received: u64,
+    /// Bytes of body to the client.
+    pub sent: u64,
+    /// How often an endpoint was asked.
+    pub attempts: u32,
+}
+
+/// The series of one route, going to one upstream (or to none).
+pub struct RouteSeries {
+    pub(super) route: Arc<RouteShards>,
+    pub(super) upstream: Option<Arc<UpstreamShards>>,
+}
+
+pub(super) type RouteShards = Shards<RouteCell>;
+pub(super) type UpstreamShards = Shards<UpstreamCell>;
+
+impl RouteSeries {
+    /// Counts one finished request. Only the worker's own thread may pass its index; an index
+    /// that does not exist counts nothing.
+    pub fn observe(&self, worker: usize, sample: &Sample) {
+        let Some(cell) = self.route.of(worker) else { return };
+        cell.statuses.add(sample.status);
+        cell.seconds.add(sample.total);
+        cell.received.add(sample.received);
+        cell.sent.add(sample.sent);
+        if let Some(reason) = sample.reason {
+            cell.faults.add(reason);
+        }
+        if sample.attempts == 0 {
+            return;
+        }
+        let Some(cell) = self.upstream.as_ref().and_then(|shards| shards.of(worker)) else {
+            return;
+        };
+        cell.requests.add(1);
+        cell.attempts.add(u64::from(sample.attempts));
+        if let Some(took) = sample.upstream_first_byte {
+            cell.seconds.add(took);
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct RouteCell {
+    seconds: Histogram,
+    received: Count,
+    sent: Count,
+    statuses: Statuses,
+    faults: Reasons,
+}
+
+#[derive(Default)]
+pub(super) struct UpstreamCell {
+    requests: Count,
+    attempts: Count,
+    seconds: Histogram,
+}
+
+/// A route's cells, or several routes, added up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RouteSum {
+    /// Status 0 is whatever is no status or did not fit.
+    pub(super) statuses: BTreeMap<u16, u64>,
+    pub(super) faults: BTreeMap<&'static str, u64>,
+    pub(super) seconds: Spread,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+impl RouteSum {
+    pub(super) fn of(shards: &RouteShards) -> Self {
+        let mut sum = Self::default();
+        for cell in shards.used() {
+            cell.statuses.each(|status, n| *sum.statuses.entry(status).or_default() += n);
+            cell.faults.each(|reason, n| *sum.faults.entry(reason).or_default() += n);
+            cell.seconds.add_to(&mut sum.seconds);
+            sum.received += cell.received.get();
+            sum.sent += cell.sent.get();
+        }
+        sum
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        for (status, n) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += n;
+        }
+        for (reason, n) in &other.faults {
+            *self.faults.entry(reason).or_default() += n;
+        }
+        self.seconds.add(&other.seconds);
+        self.received += other.received;
+        self.sent += other.sent;
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.statuses.values().sum()
+    }
+}
+
+/// An upstream's cells added up.
+#[derive(Debug, Clone, Default)]
+pub(super) struct UpstreamSum {
+    pub(super) requests: u64,
+    pub(super) attempts: u64,
+    pub(super) seconds: Spread,
+}
+
+impl UpstreamSum {
+    pub(super) fn of(shards: &UpstreamShards) -> Self {
+        let mut sum = Self::default();
+        for cell in shards.used() {
+            sum.requests += cell.requests.get();
+            sum.attempts += cell.attempts.get();
+            cell.seconds.add_to(&mut sum.seconds);
+        }
+        sum
+    }
+
+    /// Attempts after each request's first. A scrape between two stores must not wrap.
+    pub(super) fn retries(&self) -> u64 {
+        self.attempts.saturating_sub(self.requests)
+    }
+}
+
+/// What a policy decided of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    /// It went on.
+    Pass,
+    /// It was answered by the policy.
+    Answer,
+    /// It was refused, for the reason of this code.
+    Refuse(&'static str),
+}
+
+/// The series of one policy in one route.
+pub struct PolicySeries(Arc<PolicyShards>);
+
+pub(super) type PolicyShards = Shards<PolicyCell>;
+
+impl PolicySeries {
+    pub(super) fn new(shards: Arc<PolicyShards>) -> Self {
+        Self(shards)
+    }
+
+    /// Counts one run of the policy and the time it took. Only the worker's own thread may pass
+    /// its index.
+    pub fn observe(&self, worker: usize, decided: Decided, took: Duration) {
+        let Some(cell) = self.0.of(worker) else { return };
+        match decided {
+            Decided::Pass => cell.passed.add(1),
+            Decided::Answer => cell.answered.add(1),
+            Decided::Refuse(reason) => cell.refused.add(reason),
+        }
+        cell.runs.add(1);
+        cell.nanos.add(nanos(took));
+    }
+}
+
+#[derive(Default)]
+pub(super) struct PolicyCell {
+    passed: Count,
+    answered: Count,
+    refused: Reasons,
+    runs: Count,
+    nanos: Count,
+}
+
+/// A policy's cells added up.
+#[derive(Debug, Default)]
+pub(super) struct PolicySum {
+    pub(super) passed: u64,
+    pub(super) answered: u64,
+    pub(super) refused: BTreeMap<&'static str, u64>,
+    pub(super) runs: u64,
+    pub(super) nanos: u64,
+}
+
+impl PolicySum {
+    pub(super) fn of(shards: &PolicyShards) -> Self {
+        let mut sum = Self::default();
+        for cell in shards.used() {
+            sum.passed += cell.passed.get();
+            sum.answered += cell.answered.get();
+            cell.refused.each(|reason, n| *sum.refused.entry(reason).or_default() += n);
+            sum.runs += cell.runs.get();
+            sum.nanos = sum.nanos.wrapping_add(cell.nanos.get());
+        }
+        sum
+    }
+}
+
+/// The load of one worker. Only its own thread writes.
+#[derive(Default)]
+#[repr(align(64))]
+pub struct WorkerSeries {
+    begun: Count,
+    done: Count,
+    opened: Count,
+    closed: Count,
+}
+
+impl WorkerSeries {
+    /// A request has begun; it is in flight until the guard is dropped, however it ends.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.begun.add(1);
+        InFlight(Arc::clone(self))
+    }
+
+    /// A client's connection has been accepted.
+    pub fn connection_opened(&self) {
+        self.opened.add(1);
+    }
+
+    /// A client's connection has ended.
+    pub fn connection_closed(&self) {
+        self.closed.add(1);
+    }
+
+    /// Requests begun so far.
+    pub fn requests(&self) -> u64 {
+        self.begun.get()
+    }
+
+    /// Requests in flight now.
+    pub fn in_flight(&self) -> u64 {
+        let done = self.done.get();
+        self.begun.get().saturating_sub(done)
+    }
+
+    /// Connections accepted so far.
+    pub fn connections_total(&self) -> u64 {
+        self.opened.get()
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> u64 {
+        let closed = self.closed.get();
+        self.opened.get().saturating_sub(closed)
+    }
+}
+
+/// A request in flight. Must be dropped on its own worker.
+pub struct InFlight(Arc<WorkerSeries>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.done.add(1);
+    }
+}
+
+/// A counter that any thread may add to: for what is rare.
+#[derive(Default)]
+pub(super) struct SharedCount(AtomicU64);
+
+impl SharedCount {
+    pub(super) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
+    }
+
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
