@@ -1,0 +1,2 @@
+//! How long a lookup takes.
+fn main() {}

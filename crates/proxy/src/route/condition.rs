@@ -1,0 +1,220 @@
+//! `when`: what tells several routes of one pattern apart. Compiled once; a request is held
+//! against it without allocating, unless a query value has escapes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::request::Parts;
+use http::{HeaderName, Method, header};
+use lockgate_config::model::{self, Match};
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::escape::hex_pair;
+use super::method::MethodId;
+
+/// Bytes that one compiled expression may take, and its cache again.
+const REGEX_SIZE: usize = 256 << 10;
+/// How deep groups may stand in groups.
+const REGEX_DEPTH: u32 = 32;
+
+/// A compiled condition: all of its parts must hold.
+#[derive(Debug, Default)]
+pub struct Condition {
+    parts: Box<[Part]>,
+}
+
+#[derive(Debug)]
+struct Part {
+    subject: Subject,
+    wanted: Wanted,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Subject {
+    Header(HeaderName),
+    Query(Box<str>),
+    Cookie(Box<str>),
+    Method,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Present,
+    Absent,
+    Exact(Box<[u8]>),
+    Prefix(Box<[u8]>),
+    Regex(Regex),
+    OneOf(Box<[Method]>),
+}
+
+/// The part of a condition that did not hold, in words: ``header x-version is not `2` ``.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Why(Box<str>);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Condition {
+    /// Compiles a condition.
+    ///
+    /// # Errors
+    /// The first part that is no header name, no method, or no regular expression, and what to do.
+    pub fn new(condition: &model::Condition) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        if !condition.method.is_empty() {
+            parts.push(methods(&condition.method)?);
+        }
+        for (name, wanted) in &condition.header {
+            let place = ["header", name.as_str()];
+            let header = name.parse::<HeaderName>();
+            let header = header.map_err(|_| format!("`{name}` is not a header name"))?;
+            parts.push(Part::new(Subject::Header(header), wanted, place)?);
+        }
+        for (name, wanted) in &condition.query {
+            let subject = Subject::Query(name.as_str().into());
+            parts.push(Part::new(subject, wanted, ["query", name])?);
+        }
+        for (name, wanted) in &condition.cookie {
+            let subject = Subject::Cookie(name.as_str().into());
+            parts.push(Part::new(subject, wanted, ["cookie", name])?);
+        }
+        Ok(Self { parts: parts.into() })
+    }
+
+    /// Whether every request fulfils it, so that no route after this one is ever reached.
+    pub fn always(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Holds a request against it.
+    ///
+    /// # Errors
+    /// The first part that does not hold.
+    pub fn holds(&self, head: &Parts) -> Result<(), &Why> {
+        match self.parts.iter().find(|part| !part.holds(head)) {
+            None => Ok(()),
+            Some(part) => Err(&part.why),
+        }
+    }
+}
+
+fn methods(names: &[String]) -> Result<Part, String> {
+    let mut wanted = Vec::with_capacity(names.len());
+    for name in names {
+        match name.parse::<Method>() {
+            Ok(method) if MethodId::named(name).is_some() => wanted.push(method),
+            _ => {
+                return Err(format!("`{name}` is not a known method; write it in upper case"));
+            }
+        }
+    }
+    let why = Why(format!("the method is not {}", names.join(" or ")).into());
+    Ok(Part { subject: Subject::Method, wanted: Wanted::OneOf(wanted.into()), why })
+}
+
+impl Part {
+    fn new(subject: Subject, wanted: &Match, place: [&str; 2]) -> Result<Self, String> {
+        let [kind, name] = place;
+        let (wanted, complaint) = match wanted {
+            Match::Present => (Wanted::Present, "is missing".into()),
+            Match::Absent => (Wanted::Absent, "is there".into()),
+            Match::Exact(text) => {
+                (Wanted::Exact(text.as_bytes().into()), format!("is not `{text}`"))
+            }
+            Match::Prefix(text) => {
+                let complaint = format!("does not begin with `{text}`");
+                (Wanted::Prefix(text.as_bytes().into()), complaint)
+            }
+            Match::Regex(text) => {
+                let regex = compile(text)
+                    .map_err(|what| format!("the {kind} {name}'s regex cannot be used: {what}"))?;
+                (Wanted::Regex(regex), format!("does not match `{text}`"))
+            }
+        };
+        Ok(Self { subject, wanted, why: Why(format!("{kind} {name} {complaint}").into()) })
+    }
+
+    fn holds(&self, head: &Parts) -> bool {
+        match &self.subject {
+            Subject::Method => self.takes_method(&head.method),
+            Subject::Header(name) => self.takes(head.headers.get(name).map(|v| v.as_bytes())),
+            Subject::Query(name) => self.takes(query(head, name).as_deref()),
+            Subject::Cookie(name) => self.takes(cookie(head, name)),
+        }
+    }
+
+    fn takes_method(&self, asked: &Method) -> bool {
+        let Wanted::OneOf(methods) = &self.wanted else { return false };
+        methods.iter().any(|m| m == asked || (m == Method::GET && asked == Method::HEAD))
+    }
+
+    fn takes(&self, value: Option<&[u8]>) -> bool {
+        match (&self.wanted, value) {
+            (Wanted::Absent, value) => value.is_none(),
+            (_, None) | (Wanted::OneOf(_), _) => false,
+            (Wanted::Present, _) => true,
+            (Wanted::Exact(text), Some(value)) => **text == *value,
+            (Wanted::Prefix(text), Some(value)) => value.starts_with(text),
+            (Wanted::Regex(regex), Some(value)) => regex.is_match(value),
+        }
+    }
+}
+
+/// Compiles an expression that must match a value as a whole.
+fn compile(text: &str) -> Result<Regex, String> {
+    let build = |text: &str| {
+        RegexBuilder::new(text)
+            .unicode(false)
+            .size_limit(REGEX_SIZE)
+            .dfa_size_limit(REGEX_SIZE)
+            .nest_limit(REGEX_DEPTH)
+            .build()
+    };
+    // First as written, so that an error shows the user's own text, and so that an unbalanced
+    // group is not balanced by the one put around it.
+    build(text).and_then(|_| build(&format!(r"\A(?:{text})\z"))).map_err(|error| error.to_string())
+}
+
+/// The first value of a query parameter, decoded; its name is compared decoded too.
+fn query<'a>(head: &'a Parts, name: &str) -> Option<Cow<'a, [u8]>> {
+    head.uri.query()?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (*unform(key) == *name.as_bytes()).then(|| unform(value))
+    })
+}
+
+/// Decodes a query's text as forms write it: `%XX`, and `+` for a blank. Other `%` stay.
+fn unform(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes().iter();
+    while let Some(&byte) = rest.next() {
+        let ahead = rest.as_slice();
+        match (byte, hex_pair(ahead.first(), ahead.get(1))) {
+            (b'%', Some(value)) => {
+                out.push(value);
+                rest.nth(1);
+            }
+            (b'+', _) => out.push(b' '),
+            _ => out.push(byte),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The first value of a cookie, as sent.
+fn cookie<'a>(head: &'a Parts, name: &str) -> Option<&'a [u8]> {
+    let lines = head.headers.get_all(header::COOKIE).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
+        let pair = pair.trim_ascii();
+        let split = pair.iter().position(|byte| *byte == b'=')?;
+        let (key, value) = pair.split_at_checked(split)?;
+        (key == name.as_bytes()).then_some(value.get(1..)?)
+    })
+}
