@@ -1,3 +1,15 @@
 //! The configuration: read, checked as a whole, and handed on as plain structs.
+//!
+//! [`load`] gives either a [`Document`](model::Document) that may be used, or a [`Report`] of all
+//! that is wrong with it, each with its file, line and column.
 
+mod check;
+mod decode;
+mod load;
 pub mod model;
+mod report;
+mod source;
+
+pub use load::{Loaded, load, load_str, load_str_with};
+pub use report::{Problem, Report, Severity};
+pub use source::{Lookup, Place, Source};

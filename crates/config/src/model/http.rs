@@ -1,10 +1,14 @@
 //! `http`: the limits and timeouts of every HTTP listener.
 
+use std::time::Duration;
+
 use lockgate_core::{Size, Time};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Limits and timeouts towards clients.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Http {
     /// Most header lines in a request (100).
     pub max_headers: usize,
@@ -39,7 +43,8 @@ pub struct Http {
 }
 
 /// Limits of an HTTP/2 connection.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Http2 {
     /// Streams open at once (128).
     pub max_concurrent_streams: u32,
@@ -51,4 +56,42 @@ pub struct Http2 {
     pub stream_window: Size,
     /// Bytes in flight on one connection (1MiB).
     pub connection_window: Size,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            max_headers: 100,
+            max_header_size: Size(32 * 1024),
+            max_uri: Size(8 * 1024),
+            max_buffered_body: Size(1024 * 1024),
+            header_timeout: secs(10),
+            idle_timeout: secs(60),
+            body_timeout: secs(30),
+            write_timeout: secs(30),
+            min_rate: Size(240),
+            min_rate_grace: secs(10),
+            max_connections: 20_000,
+            max_connections_per_ip: 0,
+            max_requests_per_connection: 0,
+            drain_timeout: secs(30),
+            http2: Http2::default(),
+        }
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 128,
+            max_pending_resets: 20,
+            max_streams_per_second: 2_000,
+            stream_window: Size(256 * 1024),
+            connection_window: Size(1024 * 1024),
+        }
+    }
+}
+
+fn secs(count: u64) -> Time {
+    Time(Duration::from_secs(count))
 }

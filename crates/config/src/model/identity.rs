@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::decode::forms;
 
 /// How callers prove who they are: one kind, and its settings as written.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -14,12 +17,19 @@ pub struct Identity {
 }
 
 /// A caller that the configuration knows.
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Consumer {
-    #[serde(skip)]
+    /// Keys that name them: `${env:NAME}` or `${file:path}`, never in plain text.
+    #[serde(skip_serializing, deserialize_with = "forms::words")]
     pub api_keys: Vec<String>,
+    /// What they may do, in words that routes ask for.
+    #[serde(deserialize_with = "forms::words")]
     pub roles: Vec<String>,
+    /// A plan of `plans`.
     pub plan: Option<String>,
+    /// Free words.
+    #[serde(deserialize_with = "forms::words")]
     pub tags: Vec<String>,
 }
 

@@ -2,9 +2,11 @@
 
 use indexmap::IndexMap;
 use lockgate_core::Time;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Retry, Settings};
+use crate::decode::forms;
 
 /// The routes under one pattern: the first whose `when` holds wins.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,21 +50,27 @@ pub struct PolicyEntry {
 }
 
 /// All parts must hold.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Condition {
     /// Header name (lower case) → what its value must be.
+    #[serde(deserialize_with = "forms::by_header")]
+    #[schemars(with = "std::collections::BTreeMap<String, Match>")]
     pub header: IndexMap<String, Match>,
     /// Query parameter → what its first value must be, after percent-decoding.
+    #[schemars(with = "std::collections::BTreeMap<String, Match>")]
     pub query: IndexMap<String, Match>,
     /// Cookie → what its value must be.
+    #[schemars(with = "std::collections::BTreeMap<String, Match>")]
     pub cookie: IndexMap<String, Match>,
     /// One of these methods; empty: any.
+    #[serde(deserialize_with = "forms::methods")]
     pub method: Vec<String>,
 }
 
 /// What a value must be. In the file: `"text"`, `true`/`false` (there or not), `{ prefix }`,
 /// `{ regex }`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Match {
     Present,
@@ -86,7 +94,8 @@ pub enum Target {
 }
 
 /// How the request is changed on its way upstream.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Rewrite {
     /// Taken off the path's front, on a segment's edge.
     pub strip_prefix: Option<String>,

@@ -2,15 +2,22 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use lockgate_core::{Key, Percent, Size, Time};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::decode::forms;
 
 /// A service and the endpoints that serve it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Upstream {
     /// `host:port` → its settings. A name is resolved by DNS, to as many addresses as it has.
+    #[serde(deserialize_with = "forms::endpoints")]
+    #[schemars(with = "std::collections::BTreeMap<String, Endpoint>")]
     pub endpoints: IndexMap<String, Endpoint>,
     pub balance: Balance,
     pub sticky: Option<Sticky>,
@@ -34,7 +41,7 @@ pub struct Upstream {
 }
 
 /// Which Host an upstream sees, unless the route rewrites it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HostHeader {
     Keep,
@@ -42,7 +49,8 @@ pub enum HostHeader {
 }
 
 /// One endpoint's settings.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Endpoint {
     /// Its share (1); 0 takes no new requests.
     pub weight: u32,
@@ -52,7 +60,7 @@ pub struct Endpoint {
 }
 
 /// How an endpoint is chosen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
     RoundRobin,
@@ -64,14 +72,15 @@ pub enum Balance {
 }
 
 /// How a client is kept on one endpoint.
-#[derive(Clone, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sticky {
     Cookie {
         /// `lockgate_sticky` unless told.
+        #[serde(default = "sticky_name")]
         name: String,
         /// What cookies are signed with, so that several gateways agree; random when not given.
-        #[serde(skip)]
+        #[serde(default, skip_serializing)]
         secret: Option<String>,
     },
     Header {
@@ -89,7 +98,8 @@ impl fmt::Debug for Sticky {
 }
 
 /// Active health checks.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Health {
     /// What is spoken: an HTTP request, a bare TCP connect, or gRPC's health service.
     pub kind: HealthKind,
@@ -106,6 +116,8 @@ pub struct Health {
     /// Successes in a row that bring it back (1).
     pub healthy_after: u32,
     /// Statuses that are healthy; empty: any 2xx. Inclusive ranges; a single one is `(s, s)`.
+    #[serde(deserialize_with = "forms::statuses")]
+    #[schemars(with = "Vec<String>")]
     pub status: Vec<(u16, u16)>,
     /// Text that the first 64KiB of the body must contain.
     pub body: Option<String>,
@@ -114,7 +126,7 @@ pub struct Health {
 }
 
 /// What a health probe speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthKind {
     Http,
@@ -123,7 +135,8 @@ pub enum HealthKind {
 }
 
 /// Passive health: endpoints are ejected for what real requests saw.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Outlier {
     /// Failures in a row (5xx, connect errors, timeouts) that eject (5).
     pub consecutive: u32,
@@ -140,7 +153,8 @@ pub struct Outlier {
 }
 
 /// The circuit breaker, per upstream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Breaker {
     /// Failure ratio that opens it (50%).
     pub failures: Percent,
@@ -157,10 +171,14 @@ pub struct Breaker {
 }
 
 /// When and how often a request is sent again.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Retry {
     /// Tries after the first (1; 0: never).
     pub attempts: u32,
+    /// What is retried: connect, timeout, 502 and 503.
+    #[serde(deserialize_with = "forms::retry_on")]
+    #[schemars(with = "Vec<String>")]
     pub on: Vec<RetryOn>,
     /// Retries as a share of requests, over ten seconds (20%).
     pub budget: Percent,
@@ -184,7 +202,8 @@ pub enum RetryOn {
 }
 
 /// Timeouts towards the endpoints.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct TimeoutSet {
     /// To connect, TLS included; per try (2s).
     pub connect: Time,
@@ -198,18 +217,25 @@ pub struct TimeoutSet {
 }
 
 /// TLS towards the endpoints. There is no switch to skip verification.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct UpstreamTls {
     /// PEM file of the authorities to trust instead of the system's.
+    #[serde(deserialize_with = "forms::maybe_path")]
     pub ca: Option<PathBuf>,
     /// The name to ask for and to verify; the endpoint's host name when not given.
     pub sni: Option<String>,
+    /// The certificate to show, PEM.
+    #[serde(deserialize_with = "forms::maybe_path")]
     pub cert: Option<PathBuf>,
+    /// Its key, PEM.
+    #[serde(deserialize_with = "forms::maybe_path")]
     pub key: Option<PathBuf>,
 }
 
 /// Connections kept to each endpoint, by each worker unless said otherwise.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct Pool {
     /// Idle connections kept (128).
     pub max_idle: usize,
@@ -225,4 +251,119 @@ pub struct Pool {
     pub max_pending: usize,
     /// Largest head accepted from an endpoint (64KiB).
     pub max_header_size: Size,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            endpoints: IndexMap::new(),
+            balance: Balance::RoundRobin,
+            sticky: None,
+            health: Some(Health::default()),
+            outlier: Some(Outlier::default()),
+            breaker: None,
+            retry: Retry::default(),
+            timeout: TimeoutSet::default(),
+            tls: None,
+            http2: false,
+            pool: Pool::default(),
+            slow_start: Time::default(),
+            panic_threshold: Percent(0.5),
+            host: HostHeader::Keep,
+        }
+    }
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self { weight: 1, zone: None, priority: 0 }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            kind: HealthKind::Http,
+            path: "/health".into(),
+            host: None,
+            interval: secs(10),
+            timeout: secs(2),
+            unhealthy_after: 3,
+            healthy_after: 1,
+            status: Vec::new(),
+            body: None,
+            port: None,
+        }
+    }
+}
+
+impl Default for Outlier {
+    fn default() -> Self {
+        Self {
+            consecutive: 5,
+            eject_for: secs(30),
+            max_eject_for: secs(300),
+            max_ejected: Percent(0.5),
+            failures: None,
+            of_last: 100,
+        }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures: Percent(0.5),
+            of_last: 20,
+            open_for: secs(10),
+            slow: None,
+            slow_calls: Percent(1.0),
+            trials: 3,
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 1,
+            on: vec![
+                RetryOn::Connect,
+                RetryOn::Timeout,
+                RetryOn::Status(502),
+                RetryOn::Status(503),
+            ],
+            budget: Percent(0.2),
+            backoff: Time(Duration::from_millis(25)),
+            max_backoff: Time(Duration::from_millis(250)),
+        }
+    }
+}
+
+impl Default for TimeoutSet {
+    fn default() -> Self {
+        Self { connect: secs(2), headers: secs(10), request: secs(30), idle: secs(60) }
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max_idle: 128,
+            idle_timeout: secs(60),
+            max_age: secs(600),
+            max_connections: 0,
+            max_requests: 0,
+            max_pending: 1024,
+            max_header_size: Size(64 * 1024),
+        }
+    }
+}
+
+fn secs(count: u64) -> Time {
+    Time(Duration::from_secs(count))
+}
+
+fn sticky_name() -> String {
+    "lockgate_sticky".into()
 }

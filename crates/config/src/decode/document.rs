@@ -1,0 +1,187 @@
+//! The document, section by section. Each listener, upstream and route is decoded by itself, so
+//! that what is wrong with one costs nothing for the others.
+
+use indexmap::IndexMap;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::inherit::Inherited;
+use super::route::Routes;
+use super::target::UrlUpstreams;
+use super::{Decoder, forms, suggest};
+use crate::model::{Admin, Document, Identity, Listener, Protocol, ProxyProtocol};
+use crate::source::{Fail, NodeId, Shape, Spelling};
+
+/// The sections of a configuration.
+pub(crate) const SECTIONS: &[&str] = &[
+    "listeners",
+    "admin",
+    "stores",
+    "identity",
+    "consumers",
+    "plans",
+    "upstreams",
+    "defaults",
+    "routes",
+    "telemetry",
+    "alerts",
+    "workers",
+    "http",
+    "trusted_proxies",
+    "include",
+];
+
+const IDENTITIES: &[&str] =
+    &["jwt", "api_key", "introspection", "basic", "mtls", "hmac", "oidc", "forward"];
+
+/// The most worker threads.
+const MAX_WORKERS: usize = 1024;
+
+/// Decodes everything. `handlers` are the names that `to` may have besides upstreams.
+pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str]) -> Document {
+    let mut document = empty();
+    let mut urls = UrlUpstreams::default();
+    for (word, key, node) in cx.pairs(cx.source.root) {
+        match word {
+            "listeners" => document.listeners = named(cx, node, "a map from names to listeners"),
+            "admin" => document.admin = admin(cx, node),
+            "stores" => document.stores = written(cx, node),
+            "identity" => document.identity = identities(cx, node),
+            "consumers" => document.consumers = named(cx, node, "a map from names to consumers"),
+            "plans" => document.plans = written(cx, node),
+            "upstreams" => {
+                if cx.expect_map(node, "a map from names to upstreams") {
+                    for (name, _, own) in cx.pairs(node) {
+                        if let Some(upstream) = cx.decode(inherited.upstream(own)) {
+                            document.upstreams.insert(name.to_owned(), upstream);
+                        }
+                    }
+                }
+            }
+            "defaults" => {
+                cx.expect_map(node, "a map of policies and upstream settings");
+            }
+            "routes" => {
+                document.routes = Routes { cx, inherited, handlers }.read(node, &mut urls);
+            }
+            "telemetry" => document.telemetry = cx.decode(node).unwrap_or_default(),
+            "alerts" => document.alerts = cx.source.tree.value(node, Spelling::Written),
+            "workers" => document.workers = workers(cx, node),
+            "http" => document.http = cx.decode(node).unwrap_or_default(),
+            "trusted_proxies" => {
+                let networks: forms::Networks = cx.decode(node).unwrap_or_default();
+                document.trusted_proxies = networks.0;
+            }
+            _ => cx.unknown(key, node, SECTIONS),
+        }
+    }
+    urls.add_to(cx, inherited, &mut document.upstreams);
+    if document.listeners.is_empty() && cx.source.tree.get(cx.source.root, "listeners").is_none() {
+        document.listeners.insert("web".into(), web());
+    }
+    document
+}
+
+fn empty() -> Document {
+    Document {
+        listeners: IndexMap::new(),
+        admin: Admin::default(),
+        workers: None,
+        http: Default::default(),
+        trusted_proxies: Vec::new(),
+        identity: IndexMap::new(),
+        consumers: IndexMap::new(),
+        stores: IndexMap::new(),
+        plans: IndexMap::new(),
+        upstreams: IndexMap::new(),
+        routes: IndexMap::new(),
+        telemetry: Default::default(),
+        alerts: Value::Null,
+    }
+}
+
+/// What listens when nothing is said.
+fn web() -> Listener {
+    Listener {
+        address: (std::net::Ipv6Addr::UNSPECIFIED, 8080).into(),
+        tls: None,
+        proxy_protocol: ProxyProtocol::Off,
+        protocol: Protocol::Http,
+        to: None,
+        redirect_https: None,
+    }
+}
+
+fn named<T: DeserializeOwned>(
+    cx: &Decoder<'_>,
+    node: NodeId,
+    expected: &str,
+) -> IndexMap<String, T> {
+    let mut all = IndexMap::new();
+    if cx.expect_map(node, expected) {
+        for (name, _, node) in cx.pairs(node) {
+            if let Some(value) = cx.decode(node) {
+                all.insert(name.to_owned(), value);
+            }
+        }
+    }
+    all
+}
+
+fn written(cx: &Decoder<'_>, node: NodeId) -> IndexMap<String, Value> {
+    let mut all = IndexMap::new();
+    if cx.expect_map(node, "a map from names to settings") {
+        for (name, _, node) in cx.pairs(node) {
+            all.insert(name.to_owned(), cx.source.tree.value(node, Spelling::Written));
+        }
+    }
+    all
+}
+
+fn admin(cx: &Decoder<'_>, node: NodeId) -> Admin {
+    let tree = &cx.source.tree;
+    if tree.is_off(node) {
+        return Admin { address: None, ..Admin::default() };
+    }
+    let mut admin: Admin = cx.decode(node).unwrap_or_default();
+    if let Some(auth) = tree.get(node, "auth") {
+        admin.auth = tree.value(auth, Spelling::Written);
+    }
+    admin
+}
+
+fn workers(cx: &Decoder<'_>, node: NodeId) -> Option<usize> {
+    let tree = &cx.source.tree;
+    if tree.shape(node) == Shape::Text && cx.text(node) == Some("cores") {
+        return None;
+    }
+    let count: usize = cx.decode(node)?;
+    if !(1..=MAX_WORKERS).contains(&count) {
+        let message = format!("expected `cores`, or a number from 1 to {MAX_WORKERS}");
+        cx.fail(Fail::new(tree.at(node), message));
+    }
+    Some(count)
+}
+
+fn identities(cx: &Decoder<'_>, node: NodeId) -> IndexMap<String, Identity> {
+    let tree = &cx.source.tree;
+    let mut all = IndexMap::new();
+    if !cx.expect_map(node, "a map from names to identities") {
+        return all;
+    }
+    for (name, key, node) in cx.pairs(node) {
+        let &[(kind, settings)] = tree.pairs(node) else {
+            let message = format!("`{name}` needs exactly one kind of proof");
+            cx.fail(Fail::new(tree.at(key), message).help(suggest("", IDENTITIES)));
+            continue;
+        };
+        let word = tree.written(kind).unwrap_or_default();
+        if !IDENTITIES.contains(&word) {
+            cx.unknown(kind, settings, IDENTITIES);
+            continue;
+        }
+        let settings = tree.value(settings, Spelling::Written);
+        all.insert(name.to_owned(), Identity { kind: word.to_owned(), settings });
+    }
+    all
+}

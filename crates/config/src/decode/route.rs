@@ -1,0 +1,161 @@
+//! Routes: a few keys of their own, and every other key a policy's name.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::inherit::Inherited;
+use super::target::{self, UrlUpstreams};
+use super::{Decoder, Reading, forms, suggest};
+use crate::model::{Condition, PolicyEntry, Rewrite, Route, RouteSet, Settings};
+use crate::source::{Fail, NodeId, Shape, Spelling};
+
+/// A route's own keys.
+pub(crate) const ROUTE_KEYS: &[&str] =
+    &["when", "to", "rewrite", "timeout", "retry", "priority", "tags"];
+
+const PRIORITIES: &[&str] = &["high", "normal", "low"];
+
+/// Reads `routes`.
+pub(super) struct Routes<'a, 's> {
+    pub(super) cx: &'a Decoder<'s>,
+    pub(super) inherited: &'a Inherited,
+    pub(super) handlers: &'a [&'a str],
+}
+
+impl Routes<'_, '_> {
+    pub(super) fn read(&self, node: NodeId, urls: &mut UrlUpstreams) -> IndexMap<String, RouteSet> {
+        let tree = &self.cx.source.tree;
+        if !self.cx.expect_map(node, "a map from patterns to routes") {
+            return IndexMap::new();
+        }
+        let mut all = IndexMap::with_capacity(tree.pairs(node).len());
+        for (pattern, key, node) in self.cx.pairs(node) {
+            let mut routes = Vec::new();
+            if tree.shape(node) == Shape::List {
+                for (place, item) in tree.items(node).iter().enumerate() {
+                    let path = ["routes", pattern, &place.to_string()];
+                    routes.extend(self.route(&path, *item, *item, urls));
+                }
+                if tree.items(node).is_empty() {
+                    let fail = Fail::new(tree.at(key), "a list of routes needs at least one");
+                    self.cx.fail(fail);
+                }
+            } else {
+                routes.extend(self.route(&["routes", pattern], key, node, urls));
+            }
+            if !routes.is_empty() {
+                all.insert(pattern.to_owned(), RouteSet { routes });
+            }
+        }
+        all
+    }
+
+    fn route(
+        &self,
+        path: &[&str],
+        key: NodeId,
+        node: NodeId,
+        urls: &mut UrlUpstreams,
+    ) -> Option<Route> {
+        let cx = self.cx;
+        let tree = &cx.source.tree;
+        if tree.shape(node) != Shape::Map {
+            let message = "expected a route: a map with `to`, such as `{ to: orders }`";
+            cx.fail(Fail::new(
+                tree.at(if tree.written(node) == Some("") { key } else { node }),
+                message,
+            ));
+            return None;
+        }
+        let mut to = None;
+        let mut route = (Condition::default(), Rewrite::default(), None, None, None, Vec::new());
+        let mut own: Vec<(&str, NodeId)> = Vec::new();
+        for (word, _, value) in cx.pairs(node) {
+            match word {
+                "to" => to = Some(target::target(cx, value, self.handlers, urls)),
+                "when" => route.0 = cx.decode(value).unwrap_or_default(),
+                "rewrite" => route.1 = cx.decode(value).unwrap_or_default(),
+                "timeout" => route.2 = cx.decode(value),
+                "retry" => route.3 = cx.decode(self.inherited.retry(value)),
+                "priority" => route.4 = self.priority(value),
+                "tags" => route.5 = cx.decode(value).map_or(Vec::new(), |tags: forms::Tags| tags.0),
+                _ => own.push((word, value)),
+            }
+        }
+        if to.is_none() && tree.get(node, "to").is_none() {
+            let fail = Fail::new(tree.at(key), "this route has no `to`");
+            cx.fail(fail.help("an upstream's name, a URL, weights, or a handler"));
+        }
+        let target = to??;
+        let (when, mut rewrite, timeout, retry, priority, tags) = route;
+        if let Some(prefix) = target.prefix {
+            rewrite.add_prefix = Some(match rewrite.add_prefix {
+                Some(own) => format!("{prefix}/{}", own.trim_start_matches('/')),
+                None => prefix,
+            });
+        }
+        let policies = self.policies(path, &own);
+        let to = target.to;
+        Some(Route { when, to, rewrite, timeout, retry, priority, tags, policies })
+    }
+
+    /// The inherited policies that the route does not name itself, then its own.
+    fn policies(&self, path: &[&str], own: &[(&str, NodeId)]) -> Vec<PolicyEntry> {
+        let tree = &self.cx.source.tree;
+        let mut entries = Vec::new();
+        for &(key, value) in &self.inherited.policies {
+            let name = tree.written(key).unwrap_or_default();
+            if !own.iter().any(|(word, _)| *word == name) {
+                self.policy(&["defaults"], name, value, &mut entries);
+            }
+        }
+        for &(name, value) in own {
+            self.policy(path, name, value, &mut entries);
+        }
+        entries
+    }
+
+    fn policy(&self, path: &[&str], name: &str, node: NodeId, entries: &mut Vec<PolicyEntry>) {
+        let tree = &self.cx.source.tree;
+        if tree.is_off(node) {
+            return;
+        }
+        let path = || path.iter().chain(&[name]).map(|&part| part.to_owned()).collect::<Vec<_>>();
+        if tree.shape(node) != Shape::List {
+            let config = settings(self.cx, node);
+            entries.push(PolicyEntry { name: name.to_owned(), config, path: path() });
+            return;
+        }
+        for (place, &item) in tree.items(node).iter().enumerate() {
+            let mut path = path();
+            path.push(place.to_string());
+            let config = settings(self.cx, item);
+            entries.push(PolicyEntry { name: name.to_owned(), config, path });
+        }
+    }
+
+    fn priority(&self, node: NodeId) -> Option<String> {
+        let word: String = self.cx.decode(node)?;
+        if !PRIORITIES.contains(&word.as_str()) {
+            let tree = &self.cx.source.tree;
+            let written = tree.written(node).unwrap_or_default();
+            let fail = Fail::new(tree.at(node), format!("`{written}` is not a priority"));
+            self.cx.fail(fail.help(suggest(written, PRIORITIES)));
+        }
+        Some(word)
+    }
+}
+
+/// A plugin's settings, resolved unless they are to be shown.
+pub(super) fn settings(cx: &Decoder<'_>, node: NodeId) -> Settings {
+    let tree = &cx.source.tree;
+    let written = |spelling| tree.value(node, spelling);
+    if !tree.refers(node) {
+        return written(Spelling::Resolved).into();
+    }
+    let shown: Value = written(Spelling::Written);
+    match cx.reading {
+        Reading::Resolved => Settings::new(written(Spelling::Resolved), shown),
+        Reading::Shown => shown.into(),
+    }
+}

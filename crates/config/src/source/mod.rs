@@ -1,0 +1,199 @@
+//! Where a configuration came from: its files, their texts, and the positioned tree read of them.
+//!
+//! Every later complaint finds its file, line and column here, by the path of keys that leads to
+//! what it is about.
+
+mod read;
+mod reference;
+mod toml;
+pub(crate) mod tree;
+mod yaml;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use reference::Lookup;
+
+pub(crate) use read::Reader;
+pub(crate) use tree::{At, NodeId, Shape, Spelling, Tree};
+
+use crate::report::{Problem, Severity};
+
+/// Maps and lists inside one another.
+pub(crate) const MAX_DEPTH: usize = 32;
+/// Values of one file.
+const MAX_NODES: usize = 2_000_000;
+
+/// The files of one configuration, and where everything in them stands.
+pub struct Source {
+    files: Vec<File>,
+    pub(crate) tree: Tree,
+    pub(crate) root: NodeId,
+}
+
+struct File {
+    name: Arc<str>,
+    /// The directory that relative paths in it start from.
+    base: PathBuf,
+    text: Arc<str>,
+}
+
+/// A position in a file. Lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub file: Arc<str>,
+    pub line: usize,
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// Something wrong at a position, before the file's name and text are put beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fail {
+    pub(crate) at: At,
+    pub(crate) severity: Severity,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    /// Where the same thing stood before.
+    pub(crate) first: Option<At>,
+}
+
+impl Fail {
+    pub(crate) fn new(at: At, message: impl Into<String>) -> Self {
+        let severity = Severity::Error;
+        Self { at, severity, message: message.into(), help: None, first: None }
+    }
+
+    pub(crate) fn warning(at: At, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::new(at, message) }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn first(mut self, at: At) -> Self {
+        self.first = Some(at);
+        self
+    }
+}
+
+impl Source {
+    /// Where the value under a path of keys stands (list items by their number): a map or list
+    /// by its key. `None` when the files have no such thing.
+    pub fn locate(&self, path: &[&str]) -> Option<Place> {
+        self.find(path).map(|at| self.place(at))
+    }
+
+    /// A problem at a path of keys, or at the nearest thing above it that stands in a file.
+    pub fn problem(
+        &self,
+        path: &[&str],
+        severity: Severity,
+        message: impl Into<String>,
+    ) -> Problem {
+        let fail = Fail { severity, ..Fail::new(self.nearest(path), message) };
+        self.explain(fail)
+    }
+
+    /// The file that was given, by the name it was given under.
+    pub fn name(&self) -> &str {
+        self.files.first().map_or("", |file| &file.name)
+    }
+
+    pub(crate) fn nearest(&self, path: &[&str]) -> At {
+        let mut path = path;
+        loop {
+            if let Some(at) = self.find(path) {
+                return at;
+            }
+            let Some((_, shorter)) = path.split_last() else { return At::default() };
+            path = shorter;
+        }
+    }
+
+    /// The node under a path of keys.
+    pub(crate) fn node(&self, path: &[&str]) -> Option<NodeId> {
+        let step = |node, key: &&str| match self.tree.shape(node) {
+            Shape::List => self.tree.items(node).get(key.parse::<usize>().ok()?).copied(),
+            _ => self.tree.get(node, key),
+        };
+        path.iter().try_fold(self.root, step)
+    }
+
+    pub(crate) fn find(&self, path: &[&str]) -> Option<At> {
+        let node = self.node(path)?;
+        let (last, parent) = path.split_last()?;
+        if matches!(self.tree.shape(node), Shape::Map | Shape::List | Shape::Nothing) {
+            let key = self.tree.pair(self.node(parent)?, last).map(|(key, _)| key);
+            return Some(self.tree.at(key.unwrap_or(node)));
+        }
+        Some(self.tree.at(node))
+    }
+
+    pub(crate) fn place(&self, at: At) -> Place {
+        let file = self.files.get(at.file as usize).map(|file| file.name.clone());
+        Place {
+            file: file.unwrap_or_else(|| "".into()),
+            line: at.line.max(1) as usize,
+            column: at.column.max(1) as usize,
+        }
+    }
+
+    /// The directory that relative paths at a position start from.
+    pub(crate) fn base(&self, at: At) -> &Path {
+        self.files.get(at.file as usize).map_or(Path::new(""), |file| &file.base)
+    }
+
+    /// Puts the file's name and line beside a fail. Whatever a reference stood for is taken out
+    /// of its words, should a plugin have repeated it.
+    pub(crate) fn explain(&self, fail: Fail) -> Problem {
+        let place = self.place(fail.at);
+        let text = self.files.get(fail.at.file as usize).map(|file| &file.text);
+        let line = text.and_then(|text| text.lines().nth(place.line - 1));
+        let mut help = fail.help;
+        if let Some(first) = fail.first {
+            help = Some(format!("the first one is at {}", self.place(first)));
+        }
+        Problem {
+            severity: fail.severity,
+            file: place.file,
+            line: place.line,
+            column: place.column,
+            width: usize::from(fail.at.width.max(1)),
+            message: self.without_secrets(fail.message),
+            help: help.map(|help| self.without_secrets(help)),
+            excerpt: line.map(str::to_owned),
+        }
+    }
+
+    fn without_secrets(&self, text: String) -> String {
+        let mut text = text;
+        for reference in self.tree.references() {
+            for (written, value) in &reference.parts {
+                if value.len() >= MIN_SECRET {
+                    text = text.replace(&**value, written);
+                    let escaped: String = value.escape_debug().collect();
+                    text = text.replace(&escaped, written);
+                }
+            }
+        }
+        text
+    }
+}
+
+/// What is shorter than this is no secret, and taking it out would garble messages.
+const MIN_SECRET: usize = 6;
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.files.iter().map(|file| &file.name)).finish()
+    }
+}

@@ -1,0 +1,265 @@
+//! Reads the main file and what it includes into one tree, each key once.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::reference::{self, Lookup};
+use super::tree::{At, NodeId, Shape, Tree};
+use super::{Fail, File, Source, toml, yaml};
+
+/// The most bytes of one configuration, all files together.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// How deep files may include files.
+const MAX_INCLUDES: usize = 8;
+/// The most files of one configuration.
+const MAX_FILES: usize = 256;
+
+/// Gathers files, nodes and fails while reading.
+pub(crate) struct Reader<'a> {
+    files: Vec<File>,
+    tree: Tree,
+    env: Lookup<'a>,
+    left: u64,
+    pub(crate) fails: Vec<Fail>,
+    /// Whether a file could not be parsed at all, so that looking further makes no sense.
+    pub(crate) broken: bool,
+    /// Scalars whose references could not be resolved.
+    pub(crate) unresolved: Vec<NodeId>,
+    /// All files that were read.
+    pub(crate) read: Vec<PathBuf>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(env: Lookup<'a>) -> Self {
+        Self {
+            files: Vec::new(),
+            tree: Tree::default(),
+            env,
+            left: MAX_BYTES,
+            fails: Vec::new(),
+            broken: false,
+            unresolved: Vec::new(),
+            read: Vec::new(),
+        }
+    }
+
+    /// Reads the main file from the disk.
+    ///
+    /// # Errors
+    /// When it cannot be read at all.
+    pub(crate) fn open(&mut self, path: &Path) -> Result<NodeId, String> {
+        let text = self.slurp(path)?;
+        self.read.push(path.to_path_buf());
+        Ok(self.begin(path, text))
+    }
+
+    /// Reads the main file from memory; `path` says how it is called and what it lies beside.
+    pub(crate) fn begin(&mut self, path: &Path, text: String) -> NodeId {
+        let root = self.file(path, text, 0);
+        root.unwrap_or_else(|| self.tree.map(At::default(), &[]))
+    }
+
+    pub(crate) fn finish(self, root: NodeId) -> (Source, Vec<NodeId>, Vec<PathBuf>) {
+        (Source { files: self.files, tree: self.tree, root }, self.unresolved, self.read)
+    }
+
+    fn slurp(&mut self, path: &Path) -> Result<String, String> {
+        let file = fs::File::open(path).map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        file.take(self.left + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() as u64 > self.left {
+            return Err("the configuration has more than 16MiB".into());
+        }
+        self.left -= bytes.len() as u64;
+        String::from_utf8(bytes).map_err(|error| {
+            format!("not UTF-8 text: byte {} is not", error.utf8_error().valid_up_to())
+        })
+    }
+
+    fn file(&mut self, path: &Path, text: String, depth: usize) -> Option<NodeId> {
+        let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
+        let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        let name = path.display().to_string().into();
+        self.files.push(File { name, base: base.clone(), text: text.as_str().into() });
+        if text.len() as u64 > MAX_BYTES {
+            let at = At { file: number, ..At::default() };
+            return self.give_up(Fail::new(at, "the configuration has more than 16MiB"));
+        }
+        let first = self.tree.len();
+        let parsed = if path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
+            toml::parse(&mut self.tree, number, &text).map(Some)
+        } else {
+            yaml::parse(&mut self.tree, number, &text, &mut self.fails)
+        };
+        let root = match parsed {
+            Ok(root) => root?,
+            Err(fail) => return self.give_up(fail),
+        };
+        if text.contains("${") {
+            self.resolve(first, &base);
+        }
+        match self.tree.shape(root) {
+            Shape::Map => Some(self.include(root, &base, depth)),
+            Shape::Nothing => None,
+            _ => {
+                let fail = Fail::new(self.tree.at(root), "a configuration is a map of sections");
+                self.give_up(fail.help("for example `routes: { /*: { to: http://10.0.0.1:80 } }`"))
+            }
+        }
+    }
+
+    fn give_up(&mut self, fail: Fail) -> Option<NodeId> {
+        self.fails.push(fail);
+        self.broken = true;
+        None
+    }
+
+    fn resolve(&mut self, first: usize, base: &Path) {
+        let keys = self.tree.keys(first);
+        for id in self.tree.since(first) {
+            let Some(text) = self.tree.written(id) else { continue };
+            match reference::resolve(text, base, self.env, &mut self.read) {
+                Ok(None) => {}
+                Ok(Some(_)) if keys.contains(&id) => {
+                    let fail = Fail::new(self.tree.at(id), "a key cannot be a reference");
+                    self.fails.push(fail.help("references stand in values"));
+                }
+                Ok(Some(found)) => self.tree.refer(id, found),
+                Err((message, help)) => {
+                    self.fails.push(Fail::new(self.tree.at(id), message).help(help));
+                    self.unresolved.push(id);
+                }
+            }
+        }
+    }
+
+    /// Takes `include` out of a file's map and merges what it names.
+    fn include(&mut self, root: NodeId, base: &Path, depth: usize) -> NodeId {
+        let Some((key, list)) = self.tree.pair(root, "include") else { return root };
+        let own: Vec<_> =
+            self.tree.pairs(root).iter().copied().filter(|pair| pair.0 != key).collect();
+        let names = match self.tree.shape(list) {
+            Shape::List => self.tree.items(list).to_vec(),
+            _ => vec![list],
+        };
+        let mut merged = self.tree.map(self.tree.at(root), &own);
+        for name in names {
+            let at = self.tree.at(name);
+            let Some(text) = self.tree.text(name).map(str::to_owned) else {
+                self.fails.push(Fail::new(at, "expected a file's name, or a list of them"));
+                continue;
+            };
+            match matching(base, &text) {
+                Err(why) => self.fails.push(Fail::new(at, format!("cannot include: {why}"))),
+                Ok(paths) => {
+                    for path in paths {
+                        if let Some(other) = self.included(&path, at, depth) {
+                            merged = self.merge(merged, other, 0);
+                        }
+                    }
+                }
+            }
+        }
+        merged
+    }
+
+    fn included(&mut self, path: &Path, at: At, depth: usize) -> Option<NodeId> {
+        let name = path.display();
+        let refusal = if depth + 1 > MAX_INCLUDES {
+            format!("`{name}`: files include one another more than {MAX_INCLUDES} deep")
+        } else if self.files.len() >= MAX_FILES {
+            format!("`{name}`: more than {MAX_FILES} files")
+        } else if self.read.iter().any(|read| read == path) {
+            format!("`{name}` is included already")
+        } else {
+            match self.slurp(path) {
+                Ok(text) => {
+                    self.read.push(path.to_path_buf());
+                    return self.file(path, text, depth + 1);
+                }
+                Err(why) => format!("cannot include `{name}`: {why}"),
+            }
+        };
+        self.fails.push(Fail::new(at, refusal));
+        None
+    }
+
+    /// Two maps as one: sections are merged, anything in them may stand only once.
+    fn merge(&mut self, one: NodeId, other: NodeId, depth: usize) -> NodeId {
+        let mut pairs = self.tree.pairs(one).to_vec();
+        for (key, value) in self.tree.pairs(other).to_vec() {
+            let word = self.tree.written(key);
+            let known = pairs.iter().position(|pair| self.tree.written(pair.0) == word);
+            let Some(place) = known else {
+                pairs.push((key, value));
+                continue;
+            };
+            let Some(&(first, before)) = pairs.get(place) else { continue };
+            let sections = self.tree.shape(before) == Shape::Map
+                && self.tree.shape(value) == Shape::Map
+                && depth == 0;
+            if sections {
+                let both = self.merge(before, value, depth + 1);
+                if let Some(pair) = pairs.get_mut(place) {
+                    pair.1 = both;
+                }
+                continue;
+            }
+            let word = word.unwrap_or_default();
+            let fail = Fail::new(self.tree.at(key), format!("`{word}` stands in two files"));
+            self.fails.push(fail.first(self.tree.at(first)));
+        }
+        self.tree.map(self.tree.at(one), &pairs)
+    }
+}
+
+/// The files that a name with `*` and `?` in its last part means, sorted.
+fn matching(base: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
+    let path = base.join(name);
+    let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    if !pattern.contains(['*', '?']) {
+        return Ok(vec![path]);
+    }
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let entries = fs::read_dir(here).map_err(|error| format!("`{}`: {error}", here.display()))?;
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let fits = name.to_str().is_some_and(|name| {
+            !name.starts_with('.') && fits(pattern.as_bytes(), name.as_bytes())
+        });
+        if fits && entry.path().is_file() {
+            found.push(directory.join(name));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether a name fits a pattern of `*` (any run) and `?` (any byte).
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                back = Some((p, n));
+                p += 1;
+            }
+            Some(&b) if b == b'?' || name.get(n) == Some(&b) => {
+                p += 1;
+                n += 1;
+            }
+            _ => {
+                let Some((star, from)) = back else { return false };
+                back = Some((star, from + 1));
+                p = star + 1;
+                n = from + 1;
+            }
+        }
+    }
+    pattern.get(p..).unwrap_or_default().iter().all(|b| *b == b'*')
+}

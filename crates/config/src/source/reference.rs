@@ -1,0 +1,95 @@
+//! `${env:NAME}` and `${file:path}` inside a scalar. A lone `${` is an error; `$${` is a literal
+//! one. What a reference stands for leaves this crate only through the fields it was written in.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::tree::Reference;
+
+/// The largest file that a reference may stand for.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Looks an environment variable up.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Resolves a scalar's references. `Ok(None)`: it has none. Files that were read are added to
+/// `read`; relative ones are looked for beside the configuration file, in `base`.
+pub(super) fn resolve(
+    text: &str,
+    base: &Path,
+    env: Lookup<'_>,
+    read: &mut Vec<PathBuf>,
+) -> Result<Option<Reference>, (String, &'static str)> {
+    if !text.contains("${") {
+        return Ok(None);
+    }
+    let mut value = String::new();
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let (before, from) = rest.split_at(start);
+        if let Some(literal) = before.strip_suffix('$') {
+            value.push_str(literal);
+            value.push_str("${");
+            rest = from.strip_prefix("${").unwrap_or_default();
+            continue;
+        }
+        value.push_str(before);
+        let Some(end) = from.find('}') else {
+            return Err((
+                "`${` without its `}`".into(),
+                "`${env:NAME}` or `${file:path}`; a literal `${` is written `$${`",
+            ));
+        };
+        let (written, after) = from.split_at(end + 1);
+        let inner = written.strip_prefix("${").and_then(|s| s.strip_suffix('}'));
+        let stands_for = look_up(inner.unwrap_or_default(), base, env, read)?;
+        value.push_str(&stands_for);
+        parts.push((written.into(), stands_for.into()));
+        rest = after;
+    }
+    value.push_str(rest);
+    Ok(Some(Reference { value: value.into(), parts }))
+}
+
+fn look_up(
+    inner: &str,
+    base: &Path,
+    env: Lookup<'_>,
+    read: &mut Vec<PathBuf>,
+) -> Result<String, (String, &'static str)> {
+    if let Some(name) = inner.strip_prefix("env:") {
+        let found = env(name);
+        return found.ok_or_else(|| {
+            (
+                format!("the environment variable `{name}` is not set"),
+                "set it before starting, or use `${file:path}`",
+            )
+        });
+    }
+    if let Some(path) = inner.strip_prefix("file:") {
+        let path = base.join(path);
+        let text = read_small(&path).map_err(|why| {
+            (format!("cannot read `{}`: {why}", path.display()), "the file's path, from this file")
+        })?;
+        read.push(path);
+        return Ok(text);
+    }
+    Err((
+        format!("`${{{inner}}}` is not a reference that is known"),
+        "`${env:NAME}` or `${file:path}`; a literal `${` is written `$${`",
+    ))
+}
+
+fn read_small(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    let limited = file.take(MAX_FILE + 1).read_to_string(&mut text);
+    limited.map_err(|error| error.to_string())?;
+    if text.len() as u64 > MAX_FILE {
+        return Err("it has more than 64KiB".into());
+    }
+    let line_end = text.trim_end_matches(['\n', '\r']).len();
+    text.truncate(line_end);
+    Ok(text)
+}

@@ -1,0 +1,280 @@
+//! The node tree that every format is read into: compact, and each node knows where it stands.
+//!
+//! Nodes, pairs and items live in three flat lists and all text in one string, so that thousands
+//! of routes cost a handful of allocations. The tree is only ever added to.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Number, Value};
+
+/// A node's index in its [`Tree`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct NodeId(pub(crate) u32);
+
+/// Where a node stands. Lines and columns count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct At {
+    pub(crate) file: u16,
+    /// Characters to underline; at least 1 is drawn.
+    pub(crate) width: u16,
+    pub(crate) line: u32,
+    pub(crate) column: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    from: u32,
+    to: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// `plain`: written without quotes, so that `off`, `12` and nothing at all have a meaning.
+    Scalar {
+        text: Range,
+        plain: bool,
+        reference: Option<u32>,
+    },
+    Map(Range),
+    List(Range),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    at: At,
+    kind: Kind,
+}
+
+/// A scalar that has `${...}` in it, with what that stands for. Never shown.
+pub(crate) struct Reference {
+    pub(crate) value: Box<str>,
+    /// Each `${...}` as written, and what it stands for.
+    pub(crate) parts: Vec<(Box<str>, Box<str>)>,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Nothing,
+    Bool(bool),
+    Number,
+    Text,
+    Map,
+    List,
+}
+
+/// All nodes of all files of one configuration.
+#[derive(Default)]
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+    pairs: Vec<(NodeId, NodeId)>,
+    items: Vec<NodeId>,
+    pool: String,
+    references: Vec<Reference>,
+}
+
+impl Tree {
+    pub(crate) fn scalar(&mut self, at: At, text: &str, plain: bool) -> NodeId {
+        let from = self.pool.len() as u32;
+        self.pool.push_str(text);
+        let text = Range { from, to: self.pool.len() as u32 };
+        self.push(at, Kind::Scalar { text, plain, reference: None })
+    }
+
+    pub(crate) fn map(&mut self, at: At, pairs: &[(NodeId, NodeId)]) -> NodeId {
+        let from = self.pairs.len() as u32;
+        self.pairs.extend_from_slice(pairs);
+        self.push(at, Kind::Map(Range { from, to: self.pairs.len() as u32 }))
+    }
+
+    pub(crate) fn list(&mut self, at: At, items: &[NodeId]) -> NodeId {
+        let from = self.items.len() as u32;
+        self.items.extend_from_slice(items);
+        self.push(at, Kind::List(Range { from, to: self.items.len() as u32 }))
+    }
+
+    fn push(&mut self, at: At, kind: Kind) -> NodeId {
+        self.nodes.push(Node { at, kind });
+        NodeId(self.nodes.len() as u32 - 1)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The scalars and the rest that were added after the first `from`.
+    pub(crate) fn since(&self, from: usize) -> impl Iterator<Item = NodeId> + use<> {
+        (from as u32..self.nodes.len() as u32).map(NodeId)
+    }
+
+    /// The nodes that are keys, among those added after the first `from` nodes.
+    pub(crate) fn keys(&self, from: usize) -> HashSet<NodeId> {
+        let keys = self.pairs.iter().map(|pair| pair.0);
+        keys.filter(|key| key.0 as usize >= from).collect()
+    }
+
+    /// Says what the `${...}` in a scalar stand for.
+    pub(crate) fn refer(&mut self, id: NodeId, stands_for: Reference) {
+        let number = self.references.len() as u32;
+        if let Some(Node { kind: Kind::Scalar { reference, .. }, .. }) =
+            self.nodes.get_mut(id.0 as usize)
+        {
+            *reference = Some(number);
+            self.references.push(stands_for);
+        }
+    }
+
+    fn kind(&self, id: NodeId) -> Kind {
+        let none = Kind::Scalar { text: Range { from: 0, to: 0 }, plain: true, reference: None };
+        self.nodes.get(id.0 as usize).map_or(none, |node| node.kind)
+    }
+
+    pub(crate) fn at(&self, id: NodeId) -> At {
+        self.nodes.get(id.0 as usize).map(|node| node.at).unwrap_or_default()
+    }
+
+    /// The pairs of a map; empty for anything else.
+    pub(crate) fn pairs(&self, id: NodeId) -> &[(NodeId, NodeId)] {
+        let Kind::Map(range) = self.kind(id) else { return &[] };
+        self.pairs.get(range.from as usize..range.to as usize).unwrap_or_default()
+    }
+
+    /// The items of a list; empty for anything else.
+    pub(crate) fn items(&self, id: NodeId) -> &[NodeId] {
+        let Kind::List(range) = self.kind(id) else { return &[] };
+        self.items.get(range.from as usize..range.to as usize).unwrap_or_default()
+    }
+
+    /// A scalar as the file spells it, quotes and escapes undone; `None` for maps and lists.
+    pub(crate) fn written(&self, id: NodeId) -> Option<&str> {
+        let Kind::Scalar { text, .. } = self.kind(id) else { return None };
+        self.pool.get(text.from as usize..text.to as usize)
+    }
+
+    /// A scalar's text with its references resolved.
+    pub(crate) fn text(&self, id: NodeId) -> Option<&str> {
+        match self.reference(id) {
+            Some(reference) => Some(&reference.value),
+            None => self.written(id),
+        }
+    }
+
+    /// What the references in a scalar stand for, if it has any.
+    pub(crate) fn reference(&self, id: NodeId) -> Option<&Reference> {
+        let Kind::Scalar { reference: Some(number), .. } = self.kind(id) else { return None };
+        self.references.get(number as usize)
+    }
+
+    pub(crate) fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    /// Whether a reference stands in the node or below it.
+    pub(crate) fn refers(&self, id: NodeId) -> bool {
+        if self.references.is_empty() {
+            return false;
+        }
+        self.reference(id).is_some()
+            || self.pairs(id).iter().any(|&(_, value)| self.refers(value))
+            || self.items(id).iter().any(|&item| self.refers(item))
+    }
+
+    pub(crate) fn shape(&self, id: NodeId) -> Shape {
+        match self.kind(id) {
+            Kind::Map(_) => Shape::Map,
+            Kind::List(_) => Shape::List,
+            Kind::Scalar { plain: false, .. } | Kind::Scalar { reference: Some(_), .. } => {
+                Shape::Text
+            }
+            Kind::Scalar { text, .. } => {
+                plain_shape(self.pool.get(text.from as usize..text.to as usize).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Whether it is `off` or `false`.
+    pub(crate) fn is_off(&self, id: NodeId) -> bool {
+        self.shape(id) == Shape::Bool(false)
+    }
+
+    /// The value that stands under a key.
+    pub(crate) fn get(&self, id: NodeId, key: &str) -> Option<NodeId> {
+        self.pair(id, key).map(|(_, value)| value)
+    }
+
+    /// A key's node and its value's.
+    pub(crate) fn pair(&self, id: NodeId, key: &str) -> Option<(NodeId, NodeId)> {
+        self.pairs(id).iter().copied().find(|&(name, _)| self.written(name) == Some(key))
+    }
+
+    /// The node as a JSON value. `off` is `false` when `resolved`, and else stays a word.
+    pub(crate) fn value(&self, id: NodeId, as_: Spelling) -> Value {
+        match self.shape(id) {
+            Shape::Map => {
+                let mut map = Map::new();
+                for &(key, value) in self.pairs(id) {
+                    let key = self.written(key).unwrap_or_default();
+                    map.insert(key.into(), self.value(value, as_));
+                }
+                Value::Object(map)
+            }
+            Shape::List => self.items(id).iter().map(|&item| self.value(item, as_)).collect(),
+            Shape::Nothing => Value::Null,
+            Shape::Bool(on) => match self.written(id) {
+                Some("off") if as_ == Spelling::OffAsWord => "off".into(),
+                _ => on.into(),
+            },
+            Shape::Number => number(self.written(id).unwrap_or_default()),
+            Shape::Text if as_ == Spelling::Written => self.written(id).unwrap_or_default().into(),
+            Shape::Text => self.text(id).unwrap_or_default().into(),
+        }
+    }
+}
+
+/// How [`Tree::value`] spells what has more than one spelling.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// References resolved, `off` as `false`.
+    Resolved,
+    /// References resolved, `off` as the word.
+    OffAsWord,
+    /// References as written, `off` as `false`.
+    Written,
+}
+
+fn plain_shape(text: &str) -> Shape {
+    match text {
+        "" | "~" | "null" => Shape::Nothing,
+        "true" => Shape::Bool(true),
+        "false" | "off" => Shape::Bool(false),
+        _ if is_number(text) => Shape::Number,
+        _ => Shape::Text,
+    }
+}
+
+/// JSON's numbers, with an optional sign.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let bytes = digits.as_bytes();
+    let Some(first) = bytes.first() else { return false };
+    if !first.is_ascii_digit() || (*first == b'0' && bytes.get(1).is_some_and(u8::is_ascii_digit)) {
+        return false;
+    }
+    if bytes.iter().all(u8::is_ascii_digit) {
+        return true;
+    }
+    let fits = bytes.iter().all(|b| b.is_ascii_digit() || b".eE+-".contains(b));
+    fits && digits.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+fn number(text: &str) -> Value {
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    if let Ok(number) = digits.parse::<u64>() {
+        return number.into();
+    }
+    if let Ok(number) = digits.parse::<i64>() {
+        return number.into();
+    }
+    let float = digits.parse::<f64>().ok().and_then(Number::from_f64);
+    float.map_or_else(|| text.into(), Value::Number)
+}
