@@ -7,9 +7,13 @@ mod drain;
 pub mod h1;
 pub mod h2;
 pub mod listen;
+mod pace;
+mod rewind;
 pub mod tls;
+mod tunnel;
 
 pub use drain::{Drain, Ticket};
+pub use tunnel::{TUNNEL_IDLE, copy_both};
 
 use http::Response;
 use lockgate_core::{Body, Duplex};

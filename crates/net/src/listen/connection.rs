@@ -1,0 +1,188 @@
+//! One connection, from its acceptance until a codec has it.
+//!
+//! PROXY header, TLS and preface each have to be there within `header_timeout` of the first byte;
+//! for that first byte there is the time of an idle connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+
+use bytes::Bytes;
+use lockgate_config::model::{Http, ProxyProtocol};
+use lockgate_core::{Connection, Serve, Tls};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Settings;
+use super::accept::canonical;
+use super::limits::Place;
+use super::proxy_protocol::{self, Header};
+use super::sniff::speaks_h2;
+use crate::tls::{ServerStream, ServerTls, chose_h2};
+use crate::{Drain, Ticket, h2};
+
+/// A connection as it was accepted.
+pub(super) struct Arrival {
+    pub(super) tcp: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) listener: Arc<str>,
+    pub(super) worker: usize,
+    pub(super) settings: Arc<Settings>,
+    pub(super) limits: Rc<Http>,
+    pub(super) place: Place,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve_connection<S: Serve>(mut arrival: Arrival, serve: S, drain: Drain) {
+    let ticket = std::future::poll_fn(|cx| Poll::Ready(drain.register(cx.waker()))).await;
+    if !first_byte(&arrival, &ticket).await {
+        return;
+    }
+    let deadline = Instant::now() + arrival.limits.header_timeout.0;
+    let Ok(Some(ahead)) = timeout_at(deadline, identify(&mut arrival)).await else { return };
+    let settings = arrival.settings.clone();
+    match &settings.tls {
+        Some(_) if !ahead.is_empty() => {}
+        Some(tls) => {
+            let handshake = Box::pin(shake_hands(tls, arrival.tcp, &arrival.place));
+            let shaken = timeout_at(deadline, handshake).await;
+            let Ok(shaken) = shaken else {
+                arrival.place.counters().tls_failures.fetch_add(1, Relaxed);
+                return tracing::debug!(peer = %arrival.peer, "a TLS handshake took too long");
+            };
+            let (stream, session) = match shaken {
+                Ok(shaken) => shaken,
+                Err(error) => {
+                    return tracing::debug!(peer = %arrival.peer, %error, "no TLS session");
+                }
+            };
+            let h2 = chose_h2(&stream);
+            let connection = Rc::new(Connection {
+                listener: arrival.listener,
+                peer: arrival.peer,
+                local: arrival.local,
+                tls: Some(session),
+                worker: arrival.worker,
+            });
+            speak(h2, stream, Bytes::new(), connection, arrival.limits, serve, ticket).await;
+        }
+        None => plain(arrival, ahead, deadline, serve, ticket).await,
+    }
+}
+
+/// Waits for the client to say anything, without a buffer; false when it should go instead.
+async fn first_byte(arrival: &Arrival, ticket: &Ticket) -> bool {
+    let draining = std::future::poll_fn(|_| match ticket.is_draining() {
+        true => Poll::Ready(()),
+        // The drain wakes this task, whose waker the ticket was registered with.
+        false => Poll::Pending,
+    });
+    tokio::select! {
+        biased;
+        readable = timeout(arrival.limits.idle_timeout.0, arrival.tcp.readable()) => {
+            matches!(readable, Ok(Ok(())))
+        }
+        () = draining => false,
+    }
+}
+
+/// Finds out whose connection it is, and whether its address may have one more. Returns what was
+/// read and belongs to the next protocol; `None` refuses.
+async fn identify(arrival: &mut Arrival) -> Option<Vec<u8>> {
+    let settings = arrival.settings.clone();
+    let trusted = settings.trusts(arrival.peer.ip());
+    let mut ahead = Vec::new();
+    let mut proxied = false;
+    match settings.proxy_protocol {
+        ProxyProtocol::Off => {}
+        ProxyProtocol::Accept if !trusted => {}
+        ProxyProtocol::Require if !trusted => {
+            return refuse_header(arrival, "its sender is not in trusted_proxies");
+        }
+        ProxyProtocol::Accept | ProxyProtocol::Require => {
+            match Box::pin(proxy_protocol::read(&mut arrival.tcp)).await {
+                Ok(Header::Proxied(client, server)) => {
+                    arrival.peer = canonical(client);
+                    arrival.local = canonical(server);
+                    proxied = true;
+                }
+                Ok(Header::Own) => {}
+                Ok(Header::Missing(_)) if settings.proxy_protocol == ProxyProtocol::Require => {
+                    return refuse_header(arrival, "there is none");
+                }
+                Ok(Header::Missing(read)) => ahead = read,
+                Err(error) => return refuse_header(arrival, &error.to_string()),
+            }
+        }
+    }
+    // A trusted proxy's own connections carry many clients and are not one client's.
+    let most = arrival.limits.max_connections_per_ip;
+    if (proxied || !trusted) && !arrival.place.claim(arrival.peer.ip(), most) {
+        return None;
+    }
+    Some(ahead)
+}
+
+fn refuse_header(arrival: &Arrival, why: &str) -> Option<Vec<u8>> {
+    arrival.place.counters().refused_proxy_header.fetch_add(1, Relaxed);
+    tracing::debug!(peer = %arrival.peer, why, "no usable PROXY header");
+    None
+}
+
+async fn shake_hands(
+    tls: &ServerTls,
+    tcp: TcpStream,
+    place: &Place,
+) -> io::Result<(ServerStream<TcpStream>, Tls)> {
+    let shaken = tls.accept(tcp).await;
+    let counters = place.counters();
+    let counter = if shaken.is_ok() { &counters.tls_handshakes } else { &counters.tls_failures };
+    counter.fetch_add(1, Relaxed);
+    shaken
+}
+
+async fn plain<S: Serve>(
+    arrival: Arrival,
+    mut ahead: Vec<u8>,
+    deadline: Instant,
+    serve: S,
+    ticket: Ticket,
+) {
+    let Arrival { mut tcp, limits, place, .. } = arrival;
+    let Ok(Ok(h2)) = timeout_at(deadline, speaks_h2(&mut tcp, &mut ahead)).await else { return };
+    let connection = Rc::new(Connection {
+        listener: arrival.listener,
+        peer: arrival.peer,
+        local: arrival.local,
+        tls: None,
+        worker: arrival.worker,
+    });
+    speak(h2, tcp, ahead.into(), connection, limits, serve, ticket).await;
+    drop(place);
+}
+
+/// Hands the connection to its codec. Boxed, so that a connection that waits for its first byte
+/// does not hold room for the largest of them.
+async fn speak<IO, S>(
+    h2: bool,
+    io: IO,
+    read_ahead: Bytes,
+    connection: Rc<Connection>,
+    limits: Rc<Http>,
+    serve: S,
+    ticket: Ticket,
+) where
+    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
+    S: Serve,
+{
+    if h2 {
+        Box::pin(h2::serve(io, read_ahead, connection, limits, serve, ticket)).await;
+    } else {
+        // H1-SOON
+        tracing::debug!("HTTP/1.1 is not served yet");
+    }
+}

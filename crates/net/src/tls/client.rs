@@ -1,0 +1,98 @@
+//! TLS towards upstreams: always verified, against the system's authorities or a named one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lockgate_config::model::UpstreamTls;
+use lockgate_core::{Fault, Resend, reasons};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+
+use super::{ALPN_H1, ALPN_H2, TlsError, VERSIONS, files, provider};
+
+/// A connection to an upstream under TLS.
+pub type ClientStream<IO> = tokio_rustls::client::TlsStream<IO>;
+
+/// The TLS of one upstream, shared by all workers; sessions are resumed between them.
+pub struct ClientTls {
+    connector: TlsConnector,
+    name: Option<ServerName<'static>>,
+}
+
+impl ClientTls {
+    /// Reads authorities, certificate and key. `http2` offers HTTP/2 first, HTTP/1.1 after it.
+    ///
+    /// # Errors
+    /// What is wrong, and in which file.
+    pub fn load(tls: &UpstreamTls, http2: bool) -> Result<Self, TlsError> {
+        let roots = match &tls.ca {
+            Some(path) => files::read_roots(path)?,
+            None => files::system_roots()?,
+        };
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(|error| TlsError::Settings(error.to_string()))?
+            .with_root_certificates(roots);
+        let mut config = match (&tls.cert, &tls.key) {
+            (Some(cert), Some(key)) => {
+                let chain = files::read_chain(cert)?;
+                builder.with_client_auth_cert(chain, files::read_key(key)?).map_err(|error| {
+                    match error {
+                        rustls::Error::InconsistentKeys(_) => {
+                            TlsError::Mismatch { cert: cert.clone(), key: key.clone() }
+                        }
+                        error => TlsError::file(cert, error.to_string()),
+                    }
+                })?
+            }
+            (None, None) => builder.with_no_client_auth(),
+            _ => {
+                let why = "`tls.cert` and `tls.key` go together: one of them is missing";
+                return Err(TlsError::Settings(why.to_owned()));
+            }
+        };
+        config.alpn_protocols = match http2 {
+            true => vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()],
+            false => vec![ALPN_H1.to_vec()],
+        };
+        let name = tls.sni.as_deref().map(server_name).transpose().map_err(TlsError::Settings)?;
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    /// Does the handshake. `host` is the endpoint's host, a name or an address, without a port;
+    /// the certificate must bear it, unless `tls.sni` names another. The caller bounds the time.
+    ///
+    /// # Errors
+    /// `upstream_tls`, safe to resend: nothing of a request has been sent.
+    pub async fn connect<IO>(&self, io: IO, host: &str) -> Result<ClientStream<IO>, Fault>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let fault = || Fault::upstream(&reasons::UPSTREAM_TLS).resend(Resend::Safe);
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => server_name(host).map_err(|why| fault().detail(why))?,
+        };
+        let shown = name.to_str().into_owned();
+        self.connector
+            .connect(name, io)
+            .await
+            .map_err(|error| fault().detail(format!("no TLS session with `{shown}`")).source(error))
+    }
+
+    /// Whether the endpoint chose HTTP/2.
+    pub fn chose_http2<IO>(stream: &ClientStream<IO>) -> bool {
+        stream.get_ref().1.alpn_protocol() == Some(ALPN_H2)
+    }
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, String> {
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(ServerName::from(address));
+    }
+    ServerName::try_from(bare.to_owned())
+        .map_err(|_| format!("`{host}` is neither a host name nor an address"))
+}
