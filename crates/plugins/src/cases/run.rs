@@ -1,0 +1,316 @@
+//! Runs one case: builds the route's policies and handler, plays the upstream, compares.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use lockgate_core::{
+    Body, Build, Captures, ConfigError, Connection, Exchange, Fault, Handler, Origin, Plugin,
+    Policy, RequestId, Stage, Step, UpstreamNotes, Verdict,
+};
+use serde_json::Value;
+
+use super::{case, pattern};
+use crate::ALL;
+
+const CAP: usize = 1 << 20;
+const REASON: HeaderName = HeaderName::from_static("lockgate-reason");
+
+/// A route with everything on it built.
+struct Route {
+    pattern: String,
+    policies: Vec<Box<dyn Policy>>,
+    /// `None`: the upstream that the case plays.
+    handler: Option<Box<dyn Handler>>,
+}
+
+/// Runs a case. `Err` says what did not come as expected.
+pub(super) async fn case(document: &Value) -> Result<(), String> {
+    let case: case::Case = serde_json::from_value(document.clone()).map_err(|e| e.to_string())?;
+    let built = build(&case.route);
+    if let Some(expected) = case.load_error {
+        let Err(error) = built else { return Err("the route loads".to_owned()) };
+        return load_error(&expected, &error);
+    }
+    let route = built.map_err(|error| format!("the route does not load: {error}"))?;
+    let exchanges = match (case.exchanges, case.request, case.answer) {
+        (Some(list), None, None) => list,
+        (None, Some(request), Some(answer)) => vec![case::Exchange {
+            request,
+            upstream: case.upstream,
+            upstream_sees: case.upstream_sees,
+            answer,
+        }],
+        _ => return Err("needs `request` and `answer`, or `exchanges`, or `load_error`".to_owned()),
+    };
+    for (place, exchange) in exchanges.iter().enumerate() {
+        run(&route, exchange).await.map_err(|error| format!("exchange {}: {error}", place + 1))?;
+    }
+    Ok(())
+}
+
+fn load_error(expected: &case::LoadError, error: &ConfigError) -> Result<(), String> {
+    let at = error.path.join(".");
+    if expected.at.as_deref().unwrap_or_default() != at {
+        return Err(format!("the load error is at `{at}`: {error}"));
+    }
+    if !error.message.contains(&expected.says) {
+        return Err(format!("the load error says: {}", error.message));
+    }
+    Ok(())
+}
+
+fn build(route: &Value) -> Result<Route, ConfigError> {
+    let map = route.as_object().ok_or_else(|| ConfigError::new("`route` is a mapping"))?;
+    let with_pattern = map.iter().next().filter(|(key, _)| map.len() == 1 && key.contains('/'));
+    let (pattern, value) = with_pattern.map_or(("/*", route), |(key, value)| (key.as_str(), value));
+    build_route(pattern, value)
+}
+
+fn build_route(pattern: &str, value: &Value) -> Result<Route, ConfigError> {
+    let map = value.as_object().ok_or_else(|| ConfigError::new("a route is a mapping"))?;
+    let mut build = Build { route: pattern.into() };
+    let mut policies: Vec<(Stage, Box<dyn Policy>)> = Vec::new();
+    for (name, config) in map.iter().filter(|(name, _)| *name != "to") {
+        let found = ALL.iter().find_map(|plugin| match plugin {
+            Plugin::Policy(policy) if policy.name() == name => Some(*policy),
+            _ => None,
+        });
+        let plugin = found.ok_or_else(|| ConfigError::new(format!("no policy `{name}`")))?;
+        let one = std::slice::from_ref(config);
+        for config in config.as_array().map_or(one, Vec::as_slice) {
+            let policy = plugin.build(config, &mut build)?;
+            policies.push((plugin.stage(config), policy));
+        }
+    }
+    policies.sort_by_key(|(stage, _)| *stage);
+    let handler = match value.get("to").and_then(Value::as_object).and_then(|to| to.iter().next()) {
+        None => None,
+        Some((name, config)) => {
+            let found = ALL.iter().find_map(|plugin| match plugin {
+                Plugin::Handler(handler) if handler.name() == name => Some(*handler),
+                _ => None,
+            });
+            let plugin = found.ok_or_else(|| ConfigError::new(format!("no handler `{name}`")))?;
+            Some(plugin.build(config, &mut build)?)
+        }
+    };
+    let policies = policies.into_iter().map(|(_, policy)| policy).collect();
+    Ok(Route { pattern: pattern.to_owned(), policies, handler })
+}
+
+/// What a played upstream was asked.
+struct Asked {
+    line: String,
+    headers: HeaderMap,
+    body: String,
+}
+
+async fn run(route: &Route, case: &case::Exchange) -> Result<(), String> {
+    let mut exchange = exchange(route, &case.request)?;
+    let mut asked = None;
+    let mut entered = 0;
+    let mut answer = None;
+    for policy in &route.policies {
+        entered += 1;
+        match wait(policy.request(&mut exchange)).await {
+            Ok(Verdict::Pass) => {}
+            Ok(Verdict::Answer(response)) => answer = Some(response),
+            Err(fault) => answer = Some(refusal(&mut exchange, fault)),
+        }
+        if answer.is_some() {
+            break;
+        }
+    }
+    let mut answer = match (answer, &route.handler) {
+        (Some(answer), _) => answer,
+        (None, None) => {
+            exchange.origin = Origin::Upstream;
+            asked = Some(ask(&mut exchange).await?);
+            upstream(case.upstream.as_ref())?
+        }
+        (None, Some(handler)) => match wait(handler.handle(&mut exchange)).await {
+            Ok(response) => response,
+            Err(fault) => refusal(&mut exchange, fault),
+        },
+    };
+    for policy in route.policies.iter().take(entered).rev() {
+        if let Err(fault) = wait(policy.response(&mut exchange, &mut answer)).await {
+            answer = refusal(&mut exchange, fault);
+        }
+    }
+    compare(case, asked, answer).await
+}
+
+async fn wait<T>(step: Step<'_, T>) -> T {
+    match step {
+        Step::Now(result) => result,
+        Step::Later(future) => future.await,
+    }
+}
+
+fn exchange(route: &Route, request: &Value) -> Result<Exchange, String> {
+    let request = match request {
+        Value::String(line) => case::Request {
+            line: line.clone(),
+            headers: Default::default(),
+            body: String::new(),
+            client_ip: None,
+        },
+        other => serde_json::from_value(other.clone()).map_err(|e| e.to_string())?,
+    };
+    let (method, url) = request.line.split_once(' ').ok_or("a request is `METHOD TARGET`")?;
+    let secure = url.starts_with("https://");
+    let uri: http::Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
+    let host = uri.host().unwrap_or("gateway.example").to_ascii_lowercase();
+    let target = uri.path_and_query().cloned().ok_or("a request has a path")?;
+    let captures = pattern::captures(&route.pattern, &target)
+        .ok_or_else(|| format!("{url} does not match {}", route.pattern))?;
+    let mut head = Request::builder().method(method).uri(target.as_str()).body(()).map_err(text)?;
+    head.headers_mut().insert(http::header::HOST, HeaderValue::from_str(&host).map_err(text)?);
+    fill(head.headers_mut(), &request.headers)?;
+    Ok(make(head.into_parts().0, request, secure, host, captures, &route.pattern))
+}
+
+fn make(
+    head: http::request::Parts,
+    request: case::Request,
+    secure: bool,
+    host: String,
+    captures: Captures,
+    pattern: &str,
+) -> Exchange {
+    let client_ip = request.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    let connection = Connection {
+        listener: "web".into(),
+        peer: SocketAddr::new(client_ip, 40_000),
+        local: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        tls: None,
+        worker: 0,
+    };
+    Exchange {
+        head,
+        body: request.body.into(),
+        connection: Rc::new(connection),
+        client_ip,
+        secure,
+        host: host.into(),
+        id: RequestId::random(),
+        started: tokio::time::Instant::now(),
+        route: Some(pattern.into()),
+        captures,
+        origin: Origin::Gateway,
+        upgrade: false,
+        grpc: false,
+        deadline: None,
+        upstream: UpstreamNotes::default(),
+        fault: None,
+        trace: None,
+    }
+}
+
+fn fill(
+    headers: &mut HeaderMap,
+    lines: &std::collections::BTreeMap<String, case::Lines>,
+) -> Result<(), String> {
+    for (name, case::Lines(values)) in lines {
+        let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is no header"))?;
+        headers.remove(&name);
+        for value in values {
+            headers.append(&name, HeaderValue::from_str(value).map_err(text)?);
+        }
+    }
+    Ok(())
+}
+
+/// The gateway's own answer to a fault, as far as cases look at it.
+fn refusal(exchange: &mut Exchange, fault: Fault) -> Response<Body> {
+    let mut response = Response::new(Body::from(fault.kind().sentence()));
+    *response.status_mut() = fault.kind().status();
+    response.headers_mut().clone_from(fault.headers());
+    response.headers_mut().insert(REASON, HeaderValue::from_static(fault.reason().code));
+    exchange.origin = Origin::Gateway;
+    exchange.fault = Some(fault);
+    response
+}
+
+async fn ask(exchange: &mut Exchange) -> Result<Asked, String> {
+    let body = std::mem::take(&mut exchange.body).collect(CAP).await.map_err(text)?;
+    Ok(Asked {
+        line: format!("{} {}", exchange.head.method, exchange.head.uri),
+        headers: exchange.head.headers.clone(),
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+fn upstream(reply: Option<&case::Upstream>) -> Result<Response<Body>, String> {
+    let Some(reply) = reply else { return Ok(Response::new(Body::Empty)) };
+    let mut response = Response::new(Body::from(reply.body.clone()));
+    *response.status_mut() = reply.status.unwrap_or(200).try_into().map_err(text)?;
+    fill(response.headers_mut(), &reply.headers)?;
+    Ok(response)
+}
+
+async fn compare(
+    case: &case::Exchange,
+    asked: Option<Asked>,
+    answer: Response<Body>,
+) -> Result<(), String> {
+    if let Some(sees) = &case.upstream_sees {
+        let asked = asked.ok_or("the upstream was not asked")?;
+        if sees.line.as_ref().is_some_and(|line| *line != asked.line) {
+            return Err(format!("the upstream was asked `{}`", asked.line));
+        }
+        same_headers(&sees.headers, &asked.headers).map_err(|e| format!("the upstream saw {e}"))?;
+        if sees.body.as_ref().is_some_and(|body| *body != asked.body) {
+            return Err(format!("the upstream got the body {:?}", asked.body));
+        }
+    }
+    let (head, body) = answer.into_parts();
+    if case.answer.status.is_some_and(|status| status != head.status.as_u16()) {
+        return Err(format!("the status is {}", head.status));
+    }
+    let reason = head.headers.get(&REASON).and_then(|value| value.to_str().ok());
+    if case.answer.reason.as_deref().is_some_and(|code| Some(code) != reason) {
+        return Err(format!("the reason is {reason:?}"));
+    }
+    same_headers(&case.answer.headers, &head.headers).map_err(|e| format!("the answer has {e}"))?;
+    let body = body.collect(CAP).await.map_err(text)?;
+    if case.answer.body.as_ref().is_some_and(|expected| *expected != body) {
+        return Err(format!("the body is {:?}", String::from_utf8_lossy(&body)));
+    }
+    Ok(())
+}
+
+fn same_headers(
+    expected: &std::collections::BTreeMap<String, case::Lines>,
+    found: &HeaderMap,
+) -> Result<(), String> {
+    for (name, case::Lines(lines)) in expected {
+        let values = found.get_all(name.as_str()).iter();
+        let values: Vec<_> = values.map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+        if values != *lines {
+            return Err(format!("{name}: {values:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// Builds everything that a README's example routes and defaults name.
+pub(super) fn example(document: &Value) -> Result<usize, String> {
+    let mut count = 0;
+    let routes = document.get("routes").and_then(Value::as_object);
+    for (pattern, value) in routes.into_iter().flatten() {
+        build_route(pattern, value).map_err(|error| format!("{pattern}: {error}"))?;
+        count += 1;
+    }
+    if let Some(defaults) = document.get("defaults") {
+        build_route("/*", defaults).map_err(|error| format!("defaults: {error}"))?;
+        count += 1;
+    }
+    Ok(count)
+}

@@ -1,0 +1,169 @@
+//! `headers`: adds, sets and removes header lines on the way to the target and on the way back.
+//! Refuses the fields of the framing and of the connection, and names that two lists fight over.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use http::header::{HOST, HeaderMap};
+use http::{HeaderName, HeaderValue, Response};
+use lockgate_core::{
+    Body, Build, ConfigError, Exchange, Fault, Policy, PolicyPlugin, Stage, Step, Verdict, decode,
+};
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::fields;
+
+/// Adds, sets and removes headers.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+struct Config {
+    /// Changes to the request, before the target sees it.
+    request: Lists,
+    /// Changes to the answer, before the client sees it.
+    response: Lists,
+    /// Whether `response` also holds for the gateway's own error answers (`false`).
+    on_errors: bool,
+}
+
+/// One direction's changes.
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Lists {
+    /// Name → value. Takes the place of all lines of that name.
+    set: BTreeMap<String, String>,
+    /// Name → value. Comes after the lines of that name that are there already.
+    add: BTreeMap<String, String>,
+    /// Names whose lines are all taken away.
+    remove: Vec<String>,
+}
+
+/// The entry in the list of plugins.
+pub(crate) struct Headers;
+
+impl PolicyPlugin for Headers {
+    fn name(&self) -> &'static str {
+        "headers"
+    }
+
+    fn stage(&self, _: &Value) -> Stage {
+        Stage::Transform
+    }
+
+    fn schema(&self) -> Schema {
+        schema_for!(Config)
+    }
+
+    fn build(&self, config: &Value, _: &mut Build) -> Result<Box<dyn Policy>, ConfigError> {
+        let config: Config = decode(config)?;
+        let request = Changes::read(&config.request).map_err(|error| error.at("request"))?;
+        let response = Changes::read(&config.response).map_err(|error| error.at("response"))?;
+        if let Some((verb, _)) = request.verb_for(&HOST) {
+            let message = "the request's Host is set by the route's `rewrite: { host }`";
+            return Err(ConfigError::new(message).at(verb).at("request"));
+        }
+        Ok(Box::new(Change { request, response, on_errors: config.on_errors }))
+    }
+}
+
+/// One direction's changes, checked.
+#[derive(Default)]
+struct Changes {
+    set: Vec<(HeaderName, HeaderValue)>,
+    add: Vec<(HeaderName, HeaderValue)>,
+    remove: Vec<HeaderName>,
+}
+
+impl Changes {
+    fn read(lists: &Lists) -> Result<Self, ConfigError> {
+        let mut seen = HashSet::new();
+        let mut name = |verb: &str, key: &str, text: &str| {
+            let at = |error: ConfigError| error.at(key).at(verb);
+            let name = fields::name(text).map_err(at)?;
+            if seen.insert(name.clone()) {
+                Ok(name)
+            } else {
+                Err(at(ConfigError::new(format!("`{name}` is named twice: say one thing of it"))))
+            }
+        };
+        let mut changes = Self::default();
+        for (place, text) in lists.remove.iter().enumerate() {
+            changes.remove.push(name("remove", &place.to_string(), text)?);
+        }
+        for (verb, list, out) in
+            [("set", &lists.set, &mut changes.set), ("add", &lists.add, &mut changes.add)]
+        {
+            for (key, text) in list {
+                let name = name(verb, key, key)?;
+                let value = fields::value(text).map_err(|error| error.at(key).at(verb))?;
+                out.push((name, value));
+            }
+        }
+        Ok(changes)
+    }
+
+    fn verb_for(&self, name: &HeaderName) -> Option<(&'static str, &HeaderName)> {
+        let set = self.set.iter().map(|(name, _)| ("set", name));
+        let add = self.add.iter().map(|(name, _)| ("add", name));
+        let remove = self.remove.iter().map(|name| ("remove", name));
+        set.chain(add).chain(remove).find(|(_, found)| *found == name)
+    }
+
+    fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.remove {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+        for (name, value) in &self.add {
+            headers.append(name, value.clone());
+        }
+    }
+}
+
+/// Names only: values may be secrets.
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = self.set.iter().map(|(name, _)| ("set", name));
+        let add = self.add.iter().map(|(name, _)| ("add", name));
+        let remove = self.remove.iter().map(|name| ("remove", name));
+        let mut any = false;
+        for (verb, name) in set.chain(add).chain(remove) {
+            write!(f, "{}{verb} {name}", if any { ", " } else { "" })?;
+            any = true;
+        }
+        if any { Ok(()) } else { f.write_str("nothing") }
+    }
+}
+
+struct Change {
+    request: Changes,
+    response: Changes,
+    on_errors: bool,
+}
+
+impl Policy for Change {
+    fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
+        self.request.apply(&mut exchange.head.headers);
+        Step::Now(Ok(Verdict::Pass))
+    }
+
+    fn response<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        response: &'a mut Response<Body>,
+    ) -> Step<'a, Result<(), Fault>> {
+        if exchange.fault.is_none() || self.on_errors {
+            self.response.apply(response.headers_mut());
+        }
+        Step::Now(Ok(()))
+    }
+
+    fn describe(&self) -> String {
+        let errors = if self.on_errors { " (on errors too)" } else { "" };
+        format!("request: {}; response: {}{errors}", self.request, self.response)
+    }
+}

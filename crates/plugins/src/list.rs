@@ -1,0 +1,21 @@
+//! The table of contents: every policy and handler that a configuration may name, in one ordered
+//! list. A plugin is its own folder plus its two words here; nothing else in the gateway names it.
+
+mod fields;
+mod headers;
+mod redirect;
+mod respond;
+
+#[cfg(test)]
+mod cases;
+
+use lockgate_core::Plugin;
+
+/// All plugins: policies in the order of their stages, then handlers by name.
+pub static ALL: &[Plugin] = &[
+    // policies
+    Plugin::Policy(&headers::Headers),
+    // handlers
+    Plugin::Handler(&redirect::Redirect),
+    Plugin::Handler(&respond::Respond),
+];
