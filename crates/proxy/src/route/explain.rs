@@ -63,6 +63,9 @@ impl Router {
     /// The patterns that fit a request or nearly do, the chosen one first, ten at most. `host` and
     /// `path` are as for [`find`](Self::find).
     pub fn explain(&self, method: &Method, host: &str, path: &str) -> Vec<Candidate> {
+        if !path.starts_with('/') {
+            return Vec::new();
+        }
         let asked = MethodId::of(method);
         let host = host.strip_suffix('.').unwrap_or(host);
         let segments: Vec<&str> = path.split('/').skip(1).collect();
