@@ -1,0 +1,131 @@
+//! Passive health: what real requests saw of an endpoint ejects it for a while. It refuses to
+//! eject more than `max_ejected` of an upstream's endpoints, and never the last usable one: with
+//! nowhere else to go, a bad endpoint is better than none.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use lockgate_config::model::Outlier;
+use tokio::time::Instant;
+
+use crate::endpoint::Endpoint;
+use crate::window::Window;
+
+/// One endpoint's counts.
+#[derive(Debug, Default)]
+pub(crate) struct Passive {
+    /// Failures in a row.
+    pub(crate) consecutive: AtomicU32,
+    /// How often it was ejected of late; the next ejection lasts one more `eject_for`.
+    times: AtomicU32,
+    /// All ejections ever, for the metrics.
+    pub(crate) total: AtomicU64,
+    /// When the last ejection ended or will end, in milliseconds of the endpoint's clock.
+    last_end: AtomicU64,
+    window: ArcSwapOption<Window>,
+}
+
+/// What an outcome calls for.
+#[derive(Debug, PartialEq, Eq)]
+enum Evidence {
+    Fine,
+    InARow(u32),
+    Ratio { failed: u32, of: u32 },
+}
+
+/// Takes in one outcome, and ejects the endpoint when it was one failure too many. `turn` makes the
+/// ejections of one upstream happen one after the other; it is only taken when there is evidence.
+pub(crate) fn observe(
+    settings: &Outlier,
+    endpoint: &Endpoint,
+    failed: bool,
+    now: Instant,
+    all: &[Arc<Endpoint>],
+    turn: &Mutex<()>,
+) {
+    let reason = match endpoint.passive.weigh(settings, failed) {
+        Evidence::Fine => return,
+        Evidence::InARow(count) => format!("{count} failures in a row"),
+        Evidence::Ratio { failed, of } => format!("{failed} of {of} requests failed"),
+    };
+    let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+    if !may_eject(settings, endpoint, now, all) {
+        return;
+    }
+    let length = endpoint.passive.sentence(settings, endpoint, now);
+    endpoint.eject(now, length);
+    endpoint.passive.restart();
+    tracing::warn!(
+        upstream = %endpoint.upstream(), endpoint = %endpoint.label(), reason,
+        seconds = length.as_secs_f64(), "endpoint ejected"
+    );
+}
+
+/// Whether one more may be ejected.
+fn may_eject(settings: &Outlier, one: &Endpoint, now: Instant, all: &[Arc<Endpoint>]) -> bool {
+    if one.ejected_until(now).is_some() {
+        return false;
+    }
+    let ejected = all.iter().filter(|e| e.ejected_until(now).is_some()).count();
+    let most = (settings.max_ejected.0 * all.len() as f64).floor().max(1.0);
+    let others = all.iter().any(|e| !std::ptr::eq(Arc::as_ptr(e), one) && e.usable(now).is_ok());
+    others && (ejected as f64) < most
+}
+
+impl Passive {
+    fn weigh(&self, settings: &Outlier, failed: bool) -> Evidence {
+        let ratio = settings.failures.and_then(|share| {
+            let sums = self.window(settings.of_last).record(failed, false);
+            let full = sums.filled >= settings.of_last.min(10_000);
+            (full && sums.reaches(sums.failed, share.0))
+                .then_some(Evidence::Ratio { failed: sums.failed, of: sums.filled })
+        });
+        if !failed {
+            // A load first: most endpoints are fine, and a shared line is cheaper read.
+            if self.consecutive.load(Relaxed) != 0 {
+                self.consecutive.store(0, Relaxed);
+            }
+            return Evidence::Fine;
+        }
+        let consecutive = self.consecutive.fetch_add(1, Relaxed).saturating_add(1);
+        if settings.consecutive > 0 && consecutive >= settings.consecutive {
+            return Evidence::InARow(consecutive);
+        }
+        ratio.unwrap_or(Evidence::Fine)
+    }
+
+    fn window(&self, length: u32) -> Arc<Window> {
+        let length = length.clamp(1, 10_000);
+        if let Some(window) = self.window.load_full().filter(|w| w.length() == length) {
+            return window;
+        }
+        let fresh = Arc::new(Window::new(length));
+        self.window.store(Some(Arc::clone(&fresh)));
+        fresh
+    }
+
+    /// The n-th ejection lasts n times as long. Who stayed in for `max_eject_for` starts anew.
+    fn sentence(&self, settings: &Outlier, endpoint: &Endpoint, now: Instant) -> Duration {
+        let clock = endpoint.clock(now);
+        let longest = settings.max_eject_for.0.max(settings.eject_for.0);
+        let calm = Duration::from_millis(clock.saturating_sub(self.last_end.load(Relaxed)));
+        if calm >= longest {
+            self.times.store(0, Relaxed);
+        }
+        let times = self.times.fetch_add(1, Relaxed).saturating_add(1);
+        let length = settings.eject_for.0.saturating_mul(times).min(longest);
+        self.last_end.store(endpoint.clock(now + length), Relaxed);
+        self.total.fetch_add(1, Relaxed);
+        length
+    }
+
+    /// Old failures do not count against an endpoint that comes back.
+    fn restart(&self) {
+        self.consecutive.store(0, Relaxed);
+        if let Some(window) = &*self.window.load() {
+            window.clear();
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! A chosen endpoint, held for one attempt: its place among the requests in flight, and the way
+//! back for what the attempt has taught.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use http::HeaderValue;
+use lockgate_core::Fault;
+use tokio::time::Instant;
+
+use crate::breaker::Permit;
+use crate::endpoint::Endpoint;
+use crate::upstream::Upstream;
+
+/// How an attempt ended, as far as the endpoint is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The head of an answer came. A 5xx counts as a failure.
+    Answered { status: u16, latency: Duration },
+    /// No (whole) answer came.
+    Failed { kind: Failure },
+    /// The client went away, or another attempt won: nothing is learned.
+    Cancelled,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// No connection, TLS included.
+    Connect,
+    /// No head in time.
+    Timeout,
+    /// The connection closed, or what came was not HTTP.
+    Broken,
+}
+
+/// A failed attempt counts as at least this slow for `peak_ewma`: a refusal is not a fast answer.
+const FAILURE_LATENCY: Duration = Duration::from_secs(1);
+
+/// A chosen endpoint. It counts as in flight until this is dropped: keep it until the answer's
+/// body has ended.
+#[derive(Debug)]
+pub struct Picked {
+    upstream: Arc<Upstream>,
+    endpoint: Arc<Endpoint>,
+    since: Instant,
+    keyed: bool,
+    cookie: Option<HeaderValue>,
+    permit: Option<Permit>,
+}
+
+impl Picked {
+    /// Takes over a place that has been claimed.
+    pub(crate) fn new(
+        upstream: Arc<Upstream>,
+        endpoint: Arc<Endpoint>,
+        since: Instant,
+        keyed: bool,
+        cookie: Option<HeaderValue>,
+    ) -> Self {
+        if keyed {
+            upstream.position().keyed.fetch_add(1, Relaxed);
+        }
+        Self { upstream, endpoint, since, keyed, cookie, permit: None }
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The upstream it was picked from.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Asks the upstream's breaker, once for each attempt, and keeps its permit until
+    /// [`Picked::done`].
+    ///
+    /// # Errors
+    /// `breaker_open`.
+    pub fn admit(&mut self) -> Result<(), Fault> {
+        if let Some(breaker) = self.upstream.breaker() {
+            self.permit = Some(breaker.admit()?);
+        }
+        Ok(())
+    }
+
+    /// Keeps a permit that was asked for before the pick.
+    pub fn hold(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+    }
+
+    /// The `Set-Cookie` that the answer must bear, when the client is not yet held to this
+    /// endpoint by a sticky cookie.
+    pub fn set_cookie(&mut self) -> Option<HeaderValue> {
+        self.cookie.take()
+    }
+
+    /// Feeds the latency average, the passive health and the breaker. Called when the head came
+    /// or the attempt failed; once more with [`Failure::Broken`] when the body broke off after.
+    pub fn done(&mut self, ending: Ending) {
+        let now = Instant::now();
+        let (failed, latency) = match ending {
+            Ending::Cancelled => {
+                self.permit = None;
+                return;
+            }
+            Ending::Answered { status, latency } => (status >= 500, latency),
+            Ending::Failed { .. } => (true, now.saturating_duration_since(self.since)),
+        };
+        let clock = self.endpoint.clock(now);
+        match ending {
+            Ending::Answered { .. } if !failed => self.endpoint.latency.observe(latency, clock),
+            Ending::Answered { .. } => self.endpoint.latency.observe_failure(latency, clock),
+            _ => self.endpoint.latency.observe_failure(latency.max(FAILURE_LATENCY), clock),
+        }
+        self.upstream.observe(&self.endpoint, failed, now);
+        if let Some(permit) = self.permit.take() {
+            permit.done(failed, latency);
+        }
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        self.endpoint.release();
+        if self.keyed {
+            self.upstream.position().keyed.fetch_sub(1, Relaxed);
+        }
+    }
+}
