@@ -1,7 +1,13 @@
 //! What the model cannot say by its types: names that must exist, sets that must not clash, files
-//! that must be there, plugins that must accept their settings.
+//! that must be there, plugins that must accept their settings. All at once, like decoding.
 
-use std::path::PathBuf;
+mod listeners;
+mod plugins;
+mod routes;
+mod unused;
+mod upstreams;
+
+use std::path::{Path, PathBuf};
 
 use lockgate_core::Plugin;
 
@@ -14,12 +20,78 @@ pub(crate) fn handler_names(plugins: &[Plugin]) -> Vec<&'static str> {
     handlers.map(Plugin::name).collect()
 }
 
-/// Checks a decoded document.
-pub(crate) fn check(_: &mut Document, _: &Source, _: &[Plugin]) -> Vec<Fail> {
-    Vec::new()
+/// Checks a decoded document. Settings that a plugin takes only in another spelling (`off` as a
+/// word, a number as text) are put into that.
+pub(crate) fn check(document: &mut Document, source: &Source, plugins: &[Plugin]) -> Vec<Fail> {
+    let mut findings = Findings { source, fails: Vec::new() };
+    listeners::check(document, &mut findings);
+    upstreams::check(document, &mut findings);
+    routes::check(document, &mut findings);
+    plugins::check(document, plugins, &mut findings);
+    unused::check(document, &mut findings);
+    findings.fails
 }
 
-/// The files that a document names.
-pub(crate) fn files(_: &Document) -> Vec<PathBuf> {
-    Vec::new()
+/// What was found so far, and where to look places up.
+struct Findings<'s> {
+    source: &'s Source,
+    fails: Vec<Fail>,
+}
+
+impl Findings<'_> {
+    fn error(&mut self, path: &[&str], message: impl Into<String>) -> &mut Fail {
+        self.push(Fail::new(self.source.nearest(path), message))
+    }
+
+    /// An error about a key itself, not about what stands under it.
+    fn error_at_key(&mut self, path: &[&str], message: impl Into<String>) -> &mut Fail {
+        self.push(Fail::new(self.source.key(path), message))
+    }
+
+    fn warning(&mut self, path: &[&str], message: impl Into<String>) -> &mut Fail {
+        self.push(Fail::warning(self.source.nearest(path), message))
+    }
+
+    fn push(&mut self, fail: Fail) -> &mut Fail {
+        self.fails.push(fail);
+        let last = self.fails.len() - 1;
+        // Just pushed, so it is there.
+        #[expect(clippy::indexing_slicing)]
+        &mut self.fails[last]
+    }
+
+    /// A value as the file spells it, for words that must not tell what a reference stands for.
+    fn written<'a>(&'a self, path: &[&str], else_: &'a str) -> &'a str {
+        let node = self.source.node(path);
+        node.and_then(|node| self.source.tree.written(node)).unwrap_or(else_)
+    }
+
+    /// A file that must be there and readable.
+    fn file(&mut self, path: &[&str], file: Option<&Path>) {
+        let Some(file) = file else { return };
+        let why = match std::fs::File::open(file) {
+            Ok(_) if file.is_dir() => "it is a directory".to_owned(),
+            Ok(_) => return,
+            Err(error) => error.to_string(),
+        };
+        let shown = match self.source.node(path) {
+            Some(node) if self.source.tree.refers(node) => self.written(path, "").to_owned(),
+            _ => file.display().to_string(),
+        };
+        self.error(path, format!("cannot read `{shown}`: {why}"));
+    }
+}
+
+/// The certificates, keys and authorities that a document names.
+pub(crate) fn files(document: &Document) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for tls in document.listeners.values().filter_map(|listener| listener.tls.as_ref()) {
+        files
+            .extend(tls.certificates.iter().flat_map(|pair| [pair.cert.clone(), pair.key.clone()]));
+        files.extend(tls.client_ca.clone());
+    }
+    for tls in document.upstreams.values().filter_map(|upstream| upstream.tls.as_ref()) {
+        files.extend([&tls.ca, &tls.cert, &tls.key].into_iter().flatten().cloned());
+    }
+    files
 }

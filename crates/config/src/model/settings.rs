@@ -27,6 +27,29 @@ impl Settings {
         self.written.as_deref().unwrap_or(&self.value)
     }
 
+    /// Puts a text in place of the value under a path of keys and indices; false when there is
+    /// none, or it is that text already.
+    pub(crate) fn replace(&mut self, path: &[String], text: &str) -> bool {
+        let spell = |value: &mut Value| {
+            let found = path.iter().try_fold(value, |value, key| match value {
+                Value::Object(map) => map.get_mut(key),
+                Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
+                _ => None,
+            });
+            match found {
+                Some(place) if place.as_str() != Some(text) => {
+                    *place = text.into();
+                    true
+                }
+                _ => false,
+            }
+        };
+        if let Some(written) = &mut self.written {
+            spell(written);
+        }
+        spell(&mut self.value)
+    }
+
     /// Whether some of it came from the environment or a file.
     pub fn has_references(&self) -> bool {
         self.written.is_some()

@@ -62,12 +62,14 @@ pub(crate) struct Fail {
     pub(crate) help: Option<String>,
     /// Where the same thing stood before.
     pub(crate) first: Option<At>,
+    /// Whether the line itself is not to be shown.
+    pub(crate) hidden: bool,
 }
 
 impl Fail {
     pub(crate) fn new(at: At, message: impl Into<String>) -> Self {
         let severity = Severity::Error;
-        Self { at, severity, message: message.into(), help: None, first: None }
+        Self { at, severity, message: message.into(), help: None, first: None, hidden: false }
     }
 
     pub(crate) fn warning(at: At, message: impl Into<String>) -> Self {
@@ -76,6 +78,12 @@ impl Fail {
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Keeps the line out of the report: it bears a secret.
+    pub(crate) fn hidden(mut self) -> Self {
+        self.hidden = true;
         self
     }
 
@@ -117,6 +125,13 @@ impl Source {
             let Some((_, shorter)) = path.split_last() else { return At::default() };
             path = shorter;
         }
+    }
+
+    /// The place of the last key of a path, whatever stands under it.
+    pub(crate) fn key(&self, path: &[&str]) -> At {
+        let pair =
+            path.split_last().and_then(|(last, parent)| self.tree.pair(self.node(parent)?, last));
+        pair.map_or_else(|| self.nearest(path), |(key, _)| self.tree.at(key))
     }
 
     /// The node under a path of keys.
@@ -170,7 +185,7 @@ impl Source {
             width: usize::from(fail.at.width.max(1)),
             message: self.without_secrets(fail.message),
             help: help.map(|help| self.without_secrets(help)),
-            excerpt: line.map(str::to_owned),
+            excerpt: line.filter(|_| !fail.hidden).map(str::to_owned),
         }
     }
 

@@ -1,0 +1,91 @@
+//! Warnings: what nothing uses, and secrets that stand in plain text.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::Findings;
+use crate::model::{Document, Sticky, Target};
+use crate::source::Fail;
+
+pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
+    let mut used: HashSet<&str> = HashSet::new();
+    for route in document.routes.values().flat_map(|set| &set.routes) {
+        match &route.to {
+            Target::Upstream(name) => {
+                used.insert(name);
+            }
+            Target::Split(parts) => used.extend(parts.keys().map(String::as_str)),
+            Target::Handler { .. } => {}
+        }
+    }
+    used.extend(document.listeners.values().filter_map(|listener| listener.to.as_deref()));
+    for name in document.upstreams.keys() {
+        if !used.contains(name.as_str()) && !in_settings(document, name) {
+            let message = format!("nothing uses the upstream `{name}`");
+            findings.warning(&["upstreams", name], message);
+        }
+    }
+    for name in document.identity.keys() {
+        if !in_settings(document, name) && !mentions(&document.admin.auth, name) {
+            let message = format!("nothing requires the identity `{name}`");
+            findings.warning(&["identity", name], message);
+        }
+    }
+    for (name, consumer) in &document.consumers {
+        if let Some(plan) = &consumer.plan
+            && !document.plans.contains_key(plan)
+        {
+            let path = ["consumers", name, "plan"];
+            let message = format!("there is no plan `{}`", findings.written(&path, plan));
+            findings.warning(&path, message);
+        }
+    }
+    secrets(document, findings);
+}
+
+/// Whether a policy's or handler's settings name something. Runs for the unused alone.
+fn in_settings(document: &Document, name: &str) -> bool {
+    document.routes.values().flat_map(|set| &set.routes).any(|route| {
+        let policies = route.policies.iter().any(|policy| mentions(&policy.config, name));
+        policies || matches!(&route.to, Target::Handler { config, .. } if mentions(config, name))
+    })
+}
+
+/// Whether a text in a value is a name, or a URL or list that has it between other signs.
+fn mentions(value: &Value, name: &str) -> bool {
+    let parts = |c: char| !(c.is_alphanumeric() || "-_.".contains(c));
+    match value {
+        Value::String(text) => text == name || text.split(parts).any(|part| part == name),
+        Value::Array(items) => items.iter().any(|item| mentions(item, name)),
+        Value::Object(map) => map.iter().any(|(key, value)| key == name || mentions(value, name)),
+        _ => false,
+    }
+}
+
+fn secrets(document: &Document, findings: &mut Findings<'_>) {
+    let mut places: Vec<Vec<String>> = Vec::new();
+    let place = |path: &[&str]| path.iter().map(|&key| key.to_owned()).collect();
+    if document.admin.token.is_some() {
+        places.push(place(&["admin", "token"]));
+    }
+    for (name, consumer) in &document.consumers {
+        for number in 0..consumer.api_keys.len() {
+            places.push(place(&["consumers", name, "api_keys", &number.to_string()]));
+        }
+    }
+    for (name, upstream) in &document.upstreams {
+        if let Some(Sticky::Cookie { secret: Some(_), .. }) = upstream.sticky {
+            places.push(place(&["upstreams", name, "sticky", "cookie", "secret"]));
+        }
+    }
+    for path in places {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let source = findings.source;
+        let Some(node) = source.node(&path) else { continue };
+        if source.tree.reference(node).is_none() && source.tree.written(node).is_some() {
+            let fail = Fail::warning(source.nearest(&path), "a secret stands here in plain text");
+            findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
+        }
+    }
+}
