@@ -30,3 +30,55 @@ impl Port {
         self.address
     }
 }
+
+/// An address that accepts nothing and refuses nothing: connecting to it hangs, as its backlog is
+/// full.
+#[derive(Debug)]
+pub struct Full {
+    address: SocketAddr,
+    _listening: Socket,
+    _waiting: Vec<Socket>,
+}
+
+impl Full {
+    /// Makes one.
+    pub fn listen() -> Self {
+        let listening = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        listening.bind(&any.into()).expect("a free port");
+        listening.listen(0).unwrap();
+        let address = listening.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..8 {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&address.into());
+            waiting.push(socket);
+        }
+        Self { address, _listening: listening, _waiting: waiting }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    use super::{Full, Port};
+
+    #[tokio::test]
+    async fn a_full_address_hangs_and_a_reserved_one_refuses() {
+        let full = Full::listen();
+        let connect = TcpStream::connect(full.address());
+        assert!(timeout(Duration::from_millis(100), connect).await.is_err());
+        let port = Port::reserve();
+        assert!(TcpStream::connect(port.address()).await.is_err());
+    }
+}
