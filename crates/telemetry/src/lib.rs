@@ -7,6 +7,8 @@
 mod log;
 mod metrics;
 mod own_log;
+#[cfg(test)]
+mod reference;
 
 pub use log::{AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference};
 pub use metrics::{

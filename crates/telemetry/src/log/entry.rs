@@ -207,7 +207,7 @@ fields! {
     Id "id" "http.request.id" string always
         "The request's id, as in the header `X-Request-Id`";
     ClientIp "client_ip" "client.ip" string always
-        "The client's address, taken from the forwarded-for chain if `trusted_proxies` vouch for it";
+        "The client's address, from the forwarded-for chain if `trusted_proxies` vouch for it";
     Peer "peer" "source.address" string always
         "Address and port of the other end of the connection";
     Worker "worker" "lockgate.worker" number always

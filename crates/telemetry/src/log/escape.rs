@@ -27,7 +27,6 @@ pub(super) fn mark_cut(out: &mut Vec<u8>, was_cut: bool) {
 /// Appends bytes as the inside of a JSON string (RFC 8259 §7). What is not UTF-8 becomes U+FFFD,
 /// written as an escape so that the line stays plain where its input was not.
 pub(super) fn push(out: &mut Vec<u8>, bytes: &[u8]) {
-    // Without a branch for each byte, so that the compiler may look at many at once.
     if bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
         return out.extend_from_slice(bytes);
     }
@@ -39,7 +38,8 @@ pub(super) fn push(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-fn is_plain(byte: u8) -> bool {
+/// Whether a byte may stand in a JSON string as it is.
+pub(super) fn is_plain(byte: u8) -> bool {
     (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 

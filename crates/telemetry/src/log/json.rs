@@ -1,8 +1,8 @@
 //! One entry as one line of JSON, with our own names or those of the Elastic Common Schema.
 //! Written by hand into the worker's buffer: no tree, no allocation.
 
-use std::fmt;
 use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use lockgate_core::Tls;
@@ -52,14 +52,14 @@ struct Line<'o> {
 impl Line<'_> {
     fn request(&mut self, entry: &Entry<'_>) {
         self.text(Key::Id, entry.id);
-        self.display(Key::ClientIp, entry.client_ip);
-        self.display(Key::Peer, entry.peer);
+        self.quoted(Key::ClientIp, |out| push_address(out, entry.client_ip));
+        self.quoted(Key::Peer, |out| push_peer(out, entry.peer));
         self.number(Key::Worker, entry.worker as u64);
-        self.text(Key::Listener, entry.listener);
+        self.name(Key::Listener, entry.listener);
         let protocol = entry.protocol;
         let protocol = if self.ecs { protocol.trim_start_matches("HTTP/") } else { protocol };
-        self.text(Key::Protocol, protocol);
-        self.text(Key::Scheme, entry.scheme);
+        self.name(Key::Protocol, protocol);
+        self.name(Key::Scheme, entry.scheme);
         self.text(Key::Method, entry.method);
         self.text(Key::Host, entry.host);
         let (path, query) = entry.path.split_once('?').unwrap_or((entry.path, ""));
@@ -74,7 +74,7 @@ impl Line<'_> {
         self.maybe(Key::Reason, entry.reason);
         self.maybe(Key::Blame, entry.blame.map(blame_word));
         self.maybe(Key::Story, Some(entry.story).filter(|story| !story.is_empty()));
-        self.text(Key::Origin, origin_word(entry.origin));
+        self.name(Key::Origin, origin_word(entry.origin));
         self.maybe(Key::Route, entry.route);
         self.maybe(Key::Upstream, entry.upstream);
         self.maybe(Key::Endpoint, entry.endpoint);
@@ -183,6 +183,11 @@ impl Line<'_> {
         self.quoted(key, |out| redact::push(out, value.as_bytes()));
     }
 
+    /// For words of our own and of the configuration, which hold no token.
+    fn name(&mut self, key: Key, value: &str) {
+        self.quoted(key, |out| escape::push(out, value.as_bytes()));
+    }
+
     fn maybe(&mut self, key: Key, value: Option<&str>) {
         if let Some(value) = value {
             self.text(key, value);
@@ -191,12 +196,6 @@ impl Line<'_> {
 
     fn number(&mut self, key: Key, value: u64) {
         self.key(key).extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    }
-
-    /// For addresses, whose text has nothing to escape.
-    fn display(&mut self, key: Key, value: impl fmt::Display) {
-        // Writing to a Vec cannot fail.
-        self.quoted(key, |out| drop(write!(out, "{value}")));
     }
 
     fn millis(&mut self, key: Key, time: Duration) {
@@ -211,4 +210,30 @@ pub(super) fn push_millis(out: &mut Vec<u8>, time: Duration) {
     let digit = |n: u64| b'0' + (n % 10) as u8;
     let part = micros % 1_000;
     out.extend_from_slice(&[b'.', digit(part / 100), digit(part / 10), digit(part)]);
+}
+
+/// Appends an address; by hand for IPv4, which most are.
+fn push_address(out: &mut Vec<u8>, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            out.push(b'.');
+        }
+        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+    }
+}
+
+fn push_peer(out: &mut Vec<u8>, peer: SocketAddr) {
+    if peer.is_ipv6() {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{peer}");
+        return;
+    }
+    push_address(out, peer.ip());
+    out.push(b':');
+    out.extend_from_slice(itoa::Buffer::new().format(peer.port()).as_bytes());
 }

@@ -108,6 +108,8 @@ impl AccessLog {
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             sink.run(&receiver, &theirs);
+            // First, so that whoever heard of the end finds nobody to hand lines to.
+            drop(receiver);
             // Nobody may be listening any more.
             let _ = end.try_send(());
         })?;

@@ -12,6 +12,7 @@ const MAX_NAME: usize = 64;
 /// Names whose values are secrets, in lower case, `-` written as `_`.
 const SECRET_NAMES: &[&str] = &[
     "token",
+    "tokens",
     "jwt",
     "api_key",
     "apikey",
@@ -112,7 +113,7 @@ pub(super) fn is_secret(name: &[u8]) -> bool {
     let Some(Ok(plain)) = plain.get(..length).map(std::str::from_utf8) else { return false };
     // `user[password]`, `filter.token` and `tokens[]` say it in their last word.
     let plain = plain.trim_end_matches("[]").trim_end_matches(']');
-    let last = plain.rsplit(['[', '.', ':', '/']).next().unwrap_or(plain);
+    let last = plain.rsplit(['[', '.', ':', '/', '?']).next().unwrap_or(plain);
     SECRET_NAMES.contains(&last) || SECRET_ENDINGS.iter().any(|ending| last.ends_with(ending))
 }
 
@@ -139,8 +140,41 @@ fn push_pair(out: &mut Vec<u8>, pair: &[u8]) {
     if !value.is_empty() && is_secret(name) {
         return out.extend_from_slice(REDACTED);
     }
-    // A URL inside a parameter has parameters of its own, encoded: only tokens are found there.
-    push_hiding_tokens(out, value);
+    push_value(out, value);
+}
+
+/// A value may be a URL with parameters of its own, percent-encoded once: `to=%2Fcb%3Fcode%3Dx`.
+fn push_value(out: &mut Vec<u8>, value: &[u8]) {
+    let mut rest = value;
+    while let Some(equals) = encoded(rest).position(|byte| byte == Some(b'=')) {
+        let (before, after) = rest.split_at(equals);
+        let separators = encoded(before).collect::<Vec<_>>();
+        let name_from = separators.iter().rposition(|byte| byte.is_some()).map_or(0, |at| at + 3);
+        push_hiding_tokens(out, before);
+        out.extend_from_slice(b"%3D");
+        let after = after.get(3..).unwrap_or_default();
+        let end = encoded(after).position(|byte| matches!(byte, Some(b'&' | b';' | b'#')));
+        let (nested, next) = after.split_at(end.unwrap_or(after.len()));
+        if !nested.is_empty() && is_secret(before.get(name_from..).unwrap_or_default()) {
+            out.extend_from_slice(REDACTED);
+        } else {
+            push_hiding_tokens(out, nested);
+        }
+        rest = next;
+    }
+    push_hiding_tokens(out, rest);
+}
+
+/// For each place, the separator of a query that stands there percent-encoded, if one does.
+fn encoded(bytes: &[u8]) -> impl Iterator<Item = Option<u8>> + '_ {
+    bytes.windows(3).map(|three| match three {
+        [b'%', b'3', b'd' | b'D'] => Some(b'='),
+        [b'%', b'3', b'f' | b'F'] => Some(b'?'),
+        [b'%', b'3', b'b' | b'B'] => Some(b';'),
+        [b'%', b'2', b'6'] => Some(b'&'),
+        [b'%', b'2', b'3'] => Some(b'#'),
+        _ => None,
+    })
 }
 
 /// Percent-decodes, folds case and turns `-` and `+` into `_`. `None` when it does not fit.
@@ -176,10 +210,13 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 fn push_hiding_tokens(out: &mut Vec<u8>, bytes: &[u8]) {
+    // Without a branch for each byte, so that the compiler may look at many at once. No token is
+    // without a `J`.
+    if bytes.iter().fold(true, |clean, byte| clean & escape::is_plain(*byte) & (*byte != b'J')) {
+        return out.extend_from_slice(bytes);
+    }
     let mut rest = bytes;
-    // Looking for one rare letter first makes the common case a single fast pass.
-    while rest.contains(&b'J') {
-        let Some((header_end, end)) = find_token(rest) else { break };
+    while let Some((header_end, end)) = find_token(rest) {
         let (before, after) = rest.split_at(header_end);
         escape::push(out, before);
         out.push(b'.');
@@ -194,7 +231,7 @@ fn push_hiding_tokens(out: &mut Vec<u8>, bytes: &[u8]) {
 fn find_token(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut from = 0;
     loop {
-        let tail = bytes.get(from..)?;
+        let tail = bytes.get(from..).filter(|tail| tail.contains(&b'J'))?;
         let start = from + tail.windows(3).position(|three| three == b"eyJ")?;
         let header_end = start + part_length(bytes.get(start..)?);
         let mut end = header_end;

@@ -127,7 +127,7 @@ impl Sink {
             Err(error) => {
                 shared.errors.fetch_add(1, Relaxed);
                 let path = path.display();
-                tracing::warn!(%error, %path, "the access log cannot be reopened: the old one is kept");
+                tracing::warn!(%error, %path, "the access log is not reopened; the old one stays");
             }
         }
     }
@@ -135,4 +135,12 @@ impl Sink {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+#[cfg(test)]
+impl Sink {
+    /// As if a write had ended inside a line.
+    pub(super) fn tear(&mut self, begin: &[u8]) {
+        self.torn = self.write_from(begin).is_ok();
+    }
 }

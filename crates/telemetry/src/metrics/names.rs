@@ -88,13 +88,13 @@ metrics! {
         "Client connections accepted, by worker thread";
     WORKER_OPEN Gauge "lockgate_worker_connections" ["worker"]
         "Client connections open, by worker thread";
-    LISTENER_OPEN Gauge "lockgate_listener_connections" ["listener"]
-        "Client connections open, by listener";
-    LISTENER_CONNECTIONS Counter "lockgate_listener_connections_total" ["listener"]
-        "Client connections accepted, by listener";
-    LISTENER_REFUSED Counter "lockgate_listener_refused_total" ["listener" "reason"]
-        "Client connections closed at once, over a limit of connections";
-    TLS_HANDSHAKES Counter "lockgate_tls_handshakes_total" ["listener" "result"]
+    CONNECTIONS Gauge "lockgate_connections" []
+        "Client connections open, over all listeners";
+    CONNECTIONS_TOTAL Counter "lockgate_connections_total" []
+        "Client connections accepted";
+    CONNECTIONS_REFUSED Counter "lockgate_connections_refused_total" ["reason"]
+        "Client connections closed at once: max_connections, max_connections_per_ip, proxy_header";
+    TLS_HANDSHAKES Counter "lockgate_tls_handshakes_total" ["result"]
         "TLS handshakes with clients, by result: ok or failed";
     ENDPOINT_UP Gauge "lockgate_endpoint_up" ["upstream" "endpoint"]
         "1 when the endpoint may be asked: neither probed down, ejected, nor put down by hand";
@@ -104,22 +104,16 @@ metrics! {
         "1 while the endpoint is ejected for what real requests saw";
     ENDPOINT_EJECTIONS Counter "lockgate_endpoint_ejections_total" ["upstream" "endpoint"]
         "Times that the endpoint has been ejected";
-    ENDPOINT_PROBES Counter "lockgate_endpoint_probes_total" ["upstream" "endpoint" "result"]
-        "Active health probes of the endpoint, by result: ok or failed";
     BREAKER Gauge "lockgate_breaker_state" ["upstream" "state"]
         "1 for the state that the upstream's breaker is in: closed, open or half_open";
     BREAKER_OPENED Counter "lockgate_breaker_opened_total" ["upstream"]
         "Times that the upstream's breaker has opened";
     POOL_OPEN Gauge "lockgate_pool_connections" ["upstream" "endpoint"]
         "Connections open to the endpoint, all workers together";
-    POOL_IDLE Gauge "lockgate_pool_idle_connections" ["upstream" "endpoint"]
-        "Connections to the endpoint that wait for a request, all workers together";
-    POOL_CONNECTS Counter "lockgate_pool_connects_total" ["upstream" "endpoint"]
-        "Connections opened to the endpoint so far";
     CONFIG_GENERATION Gauge "lockgate_config_generation" []
         "Number of the configuration that serves now: 1 at start, one more with each change";
     CONFIG_SUCCESS Gauge "lockgate_config_last_reload_successful" []
-        "1 when the last configuration read was taken, 0 when it was refused and the old one serves";
+        "1 when the last configuration read was taken, 0 when refused and the old one serves";
     CONFIG_TIME Gauge "lockgate_config_last_reload_timestamp_seconds" []
         "When a configuration was last read, whether it was taken or refused";
     CONFIG_RELOADS Counter "lockgate_config_reloads_total" ["result"]
@@ -133,7 +127,7 @@ metrics! {
     LOG_ERRORS Counter "lockgate_access_log_errors_total" []
         "Failures to write or reopen the access log";
     SERIES_REFUSED Counter "lockgate_metrics_refused_total" []
-        "Names that got no series of their own, as there were too many: they share route=\"(other)\"";
+        "Names that got no series of their own, as there were too many: they share `(other)`";
     BUILD_INFO Gauge "lockgate_build_info" ["version"]
         "Always 1; the version that runs";
     PROCESS_START Gauge "process_start_time_seconds" []
