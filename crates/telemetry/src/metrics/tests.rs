@@ -313,7 +313,7 @@ fn each_family_is_written_in_one_piece() {
             None => assert!(line.starts_with(family) || line.contains(family), "{line}"),
         }
     }
-    assert!(page.contains(r#"{listener="quote\" back\\slash\nnewline"}"#));
+    assert!(page.contains(r#"{result="quote\" back\\slash\nnewline"}"#));
 }
 
 #[test]
