@@ -9,6 +9,8 @@ pub mod h2;
 pub mod listen;
 mod pace;
 mod rewind;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 mod tunnel;
 

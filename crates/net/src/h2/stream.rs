@@ -151,6 +151,8 @@ async fn pump_out(pump: &mut Pump) -> Option<&'static Reason> {
         }
         Err(Stop::Body(fault)) => {
             tracing::debug!(%fault, "an answer broke off");
+            // A reset throws away what waits to be written: first let go out what can.
+            tokio::task::yield_now().await;
             pump.reset(Code::INTERNAL_ERROR);
             Some(fault.reason())
         }

@@ -1,1 +1,511 @@
-//! placeholder
+//! Both sides of HTTP/2 against each other, and each against a peer that misbehaves.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason as Code;
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+use lockgate_config::model::Http;
+use lockgate_core::{Body, Connection, Fault, Resend};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::testing::{End, Service, frames, limits, on_paused_worker, on_worker};
+use crate::{ClientAnswer, Drain};
+
+fn connection() -> Rc<Connection> {
+    Rc::new(Connection {
+        listener: "web".into(),
+        peer: "192.0.2.1:5".parse().unwrap(),
+        local: "192.0.2.2:80".parse().unwrap(),
+        tls: None,
+        worker: 0,
+    })
+}
+
+/// A server on one end of a pipe.
+struct Server {
+    io: DuplexStream,
+    service: Service,
+    drain: Drain,
+    task: JoinHandle<()>,
+}
+
+async fn server(limits: Http) -> Server {
+    let (io, far) = duplex(64 * 1024);
+    let service = Service::default();
+    let drain = Drain::default();
+    let (registrar, serving) = (drain.clone(), service.clone());
+    let task = tokio::task::spawn_local(async move {
+        let ticket =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(registrar.register(cx.waker()))).await;
+        serve(far, Bytes::new(), connection(), Rc::new(limits), serving, ticket).await;
+    });
+    Server { io, service, drain, task }
+}
+
+fn head(method: Method, path: &str) -> http::request::Parts {
+    let uri = format!("http://example.com{path}");
+    Request::builder().method(method).uri(uri).body(()).unwrap().into_parts().0
+}
+
+async fn ask(handle: &Handle, path: &str, body: Body) -> Result<ClientAnswer, Fault> {
+    handle.send(head(Method::POST, path), body).await.map_err(|(fault, _)| fault)
+}
+
+async fn settle() {
+    // On a paused clock this lets every task run until it waits for something.
+    sleep(Duration::from_millis(1)).await;
+}
+
+#[test]
+fn bodies_stream_both_ways_and_lengths_are_known() {
+    on_worker(async {
+        let Server { io, service, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        for (body, length) in [
+            (Body::Empty, Some(0)),
+            (Body::from("short"), Some(5)),
+            (Body::from(Bytes::from(vec![1; 300_000])), Some(300_000)),
+            (frames(700, 1500, None), None),
+        ] {
+            let all = length.unwrap_or(700 * 1500);
+            let ClientAnswer { response, upgraded } = ask(&handle, "/echo", body).await.unwrap();
+            assert!(upgraded.is_none());
+            assert_eq!(response.status(), 200);
+            assert!(!response.headers().contains_key("content-length"));
+            assert_eq!(response.body().len(), length);
+            assert_eq!(response.into_body().collect(1 << 21).await.unwrap().len() as u64, all);
+        }
+        settle().await;
+        let seen = service.0.borrow();
+        assert_eq!(seen.heads[0].version, Version::HTTP_2);
+        assert_eq!(seen.heads[0].uri.authority().unwrap(), "example.com");
+        assert!(seen.heads.iter().all(|head| head.headers.is_empty()), "framing is taken out");
+        let counts: Vec<_> = seen.finished.iter().map(|o| (o.received, o.sent)).collect();
+        assert_eq!(counts, [(0, 0), (5, 5), (300_000, 300_000), (1_050_000, 1_050_000)]);
+        assert!(seen.finished.iter().all(|o| o.broken.is_none()));
+        assert_eq!(handle.in_flight(), 0);
+    });
+}
+
+#[test]
+fn trailers_pass_in_both_directions() {
+    on_worker(async {
+        let Server { io, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let mut answer = ask(&handle, "/trailers", Body::Empty).await.unwrap().response;
+        assert_eq!(last_trailers(answer.body_mut()).await.unwrap()["grpc-status"], "0");
+        let mut trailers = HeaderMap::new();
+        trailers.insert("x-sum", "7".parse().unwrap());
+        let upload = frames(3, 100, Some(End::Trailers(trailers)));
+        let mut answer = ask(&handle, "/echo", upload).await.unwrap().response;
+        assert_eq!(last_trailers(answer.body_mut()).await.unwrap()["x-sum"], "7");
+    });
+}
+
+async fn last_trailers(body: &mut Body) -> Option<HeaderMap> {
+    let mut last = None;
+    while let Some(frame) = body.frame().await {
+        last = frame.unwrap().into_trailers().ok();
+    }
+    last
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_not_taken_for_whole() {
+    on_worker(async {
+        let Server { io, service, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let answer = ask(&handle, "/break", Body::Empty).await.unwrap().response;
+        let fault = answer.into_body().collect(1000).await.unwrap_err();
+        assert_eq!(fault.reason().code, "upstream_broke_off");
+        assert_eq!(service.0.borrow().finished[0].broken.unwrap().code, "upstream_broke_off");
+    });
+}
+
+#[test]
+fn a_client_that_goes_cancels_the_request() {
+    on_worker(async {
+        let Server { io, service, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let wait = ask(&handle, "/hang", Body::Empty);
+        assert!(tokio::time::timeout(Duration::from_millis(50), wait).await.is_err());
+        settle().await;
+        ask(&handle, "/", Body::Empty).await.unwrap();
+        assert_eq!(service.0.borrow().dropped, 1);
+        assert_eq!(handle.in_flight(), 0);
+        // And the same while an answer is read.
+        let answer = ask(&handle, "/endless", Body::Empty).await.unwrap();
+        assert_eq!(handle.in_flight(), 1);
+        drop(answer);
+        ask(&handle, "/", Body::Empty).await.unwrap();
+        settle().await;
+        let seen = service.0.borrow();
+        let broken: Vec<_> = seen.finished.iter().filter_map(|o| o.broken).collect();
+        assert_eq!(broken, [&lockgate_core::reasons::CLIENT_CLOSED]);
+    });
+}
+
+#[test]
+fn an_early_answer_arrives_while_the_upload_goes_on() {
+    on_worker(async {
+        let Server { io, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let upload = frames(u64::MAX, 1000, None);
+        let answer = ask(&handle, "/early", upload).await.unwrap().response;
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        drop(answer);
+        assert_eq!(ask(&handle, "/", Body::Empty).await.unwrap().response.status(), 200);
+    });
+}
+
+#[test]
+fn a_head_request_keeps_the_length_it_is_told() {
+    on_worker(async {
+        let Server { io, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let answer = handle.send(head(Method::HEAD, "/echo"), Body::Empty).await;
+        let answer = answer.map_err(|(fault, _)| fault).unwrap().response;
+        assert!(answer.body().is_empty());
+    });
+}
+
+#[test]
+fn a_drain_lets_requests_end_and_takes_no_new_ones() {
+    on_worker(async {
+        let Server { io, drain, task, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let mut answer = ask(&handle, "/mega", Body::Empty).await.unwrap().response;
+        answer.body_mut().frame().await.unwrap().unwrap();
+        drain.start();
+        let rest = answer.into_body().collect(1 << 21).await.unwrap();
+        assert_eq!(rest.len(), 1023 * 1024);
+        task.await.unwrap();
+        drain.emptied().await;
+        assert!(handle.is_closed());
+        let (fault, body) = handle
+            .send(head(Method::POST, "/"), frames(1, 1, None))
+            .await
+            .err()
+            .expect("the connection is closed");
+        assert_eq!(fault.may_resend(), Resend::Safe);
+        assert!(body.is_some(), "nothing of it was taken");
+    });
+}
+
+#[test]
+fn an_idle_connection_is_told_to_go_and_a_busy_one_is_not() {
+    on_paused_worker(async {
+        let Server { io, task, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let start = Instant::now();
+        let long = ask(&handle, "/hang", Body::Empty);
+        assert!(tokio::time::timeout(Duration::from_secs(200), long).await.is_err());
+        assert!(!handle.is_closed());
+        task.await.unwrap();
+        let idle = start.elapsed() - Duration::from_secs(200);
+        assert!((59..=61).contains(&idle.as_secs()), "{idle:?}");
+        assert!(handle.is_closed());
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_is_cut() {
+    on_paused_worker(async {
+        let Server { io, service, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let start = Instant::now();
+        let _unread = ask(&handle, "/endless", Body::Empty).await.unwrap();
+        while service.0.borrow().finished.is_empty() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        let took = start.elapsed().as_secs();
+        assert!((29..=32).contains(&took), "after {took} s and not `write_timeout`");
+        assert_eq!(service.0.borrow().finished[0].broken.unwrap().code, "client_closed");
+    });
+}
+
+#[test]
+fn a_body_that_does_not_come_is_a_fault_of_the_client() {
+    on_paused_worker(async {
+        let Server { io, service, .. } = server(limits()).await;
+        let (mut client, driver) = h2::client::handshake(io).await.unwrap();
+        tokio::task::spawn_local(driver);
+        let request = Request::post("http://example.com/read").body(()).unwrap();
+        let start = Instant::now();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        let drip = async {
+            // A byte a second never makes one wait too long, but is no rate either.
+            for _ in 0..1000 {
+                sleep(Duration::from_secs(1)).await;
+                if body.send_data(Bytes::from_static(b"x"), false).is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            answer = answer => drop(answer.unwrap()),
+            () = drip => {}
+        }
+        let took = start.elapsed().as_secs();
+        assert!((9..=12).contains(&took), "after {took} s and not the grace");
+        let seen = service.0.borrow();
+        assert_eq!(seen.body_fault.as_ref().unwrap().reason().code, "request_timeout");
+    });
+}
+
+#[test]
+fn many_streams_a_second_are_too_many() {
+    on_worker(async {
+        let mut limits = limits();
+        limits.http2.max_streams_per_second = 10;
+        let Server { io, task, service, .. } = server(limits).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let mut answered = 0;
+        let fault = loop {
+            match ask(&handle, "/", Body::Empty).await {
+                Ok(_) => answered += 1,
+                Err(fault) => break fault,
+            }
+            assert!(answered <= 10, "the limit does not hold");
+        };
+        assert_eq!(answered, 10);
+        assert!(fault.story().contains("calm") || handle.is_closed(), "{}", fault.story());
+        task.await.unwrap();
+        assert!(service.0.borrow().heads.len() <= 11);
+    });
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// GET http://example.com/ in HPACK: three indexed fields and one literal.
+fn get_block() -> Vec<u8> {
+    let mut block = vec![0x82, 0x86, 0x84, 0x41, 11];
+    block.extend(b"example.com");
+    block
+}
+
+#[test]
+fn a_burst_of_resets_is_cut_off() {
+    on_worker(async {
+        let Server { mut io, task, service, .. } = server(limits()).await;
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(4, 0, 0, &[]));
+        for stream in (1..400).step_by(2) {
+            bytes.extend(frame(1, 5, stream, &get_block()));
+            bytes.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
+        }
+        io.write_all(&bytes).await.unwrap();
+        let mut answer = Vec::new();
+        io.read_to_end(&mut answer).await.unwrap();
+        task.await.unwrap();
+        let calm = Code::ENHANCE_YOUR_CALM;
+        let code = u32::from(calm).to_be_bytes();
+        assert!(answer.windows(4).any(|window| window == code), "GOAWAY says why");
+        assert!(service.0.borrow().heads.len() < 50, "the work was not done");
+    });
+}
+
+#[test]
+fn a_peer_that_never_finishes_its_preface_is_cut() {
+    on_paused_worker(async {
+        let Server { mut io, task, .. } = server(limits()).await;
+        io.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+        let start = Instant::now();
+        task.await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 10);
+    });
+}
+
+#[test]
+fn a_websocket_over_http2_is_an_upgrade_above() {
+    on_worker(async {
+        let Server { io, service, .. } = server(limits()).await;
+        let (mut client, driver) = h2::client::handshake(io).await.unwrap();
+        tokio::task::spawn_local(driver);
+        while !client.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+        }
+        let mut request = Request::builder().method(Method::CONNECT);
+        request = request.uri("https://example.com/upgrade");
+        request = request.extension(h2::ext::Protocol::from_static("websocket"));
+        let (answer, mut send) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert!(!answer.headers().contains_key("upgrade"));
+        send.send_data(Bytes::from_static(b"ping"), true).unwrap();
+        let mut body = answer.into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "ping");
+        assert!(body.data().await.is_none_or(|end| end.unwrap().is_empty()));
+        assert!(body.is_end_stream());
+        let seen = service.0.borrow();
+        let head = &seen.heads[0];
+        assert_eq!(head.method, Method::GET);
+        assert_eq!(head.headers["upgrade"], "websocket");
+        assert_eq!(head.headers["sec-websocket-key"].len(), 24);
+        assert_eq!(seen.finished[0].received, 4);
+    });
+}
+
+#[test]
+fn what_http2_itself_does_not_refuse_is_refused_here() {
+    on_worker(async {
+        let mut limits = limits();
+        limits.max_headers = 20;
+        let Server { io, service, .. } = server(limits).await;
+        let (client, driver) = h2::client::handshake(io).await.unwrap();
+        tokio::task::spawn_local(driver);
+        let base = || Request::builder().uri("http://example.com/");
+        let many = (0..21).fold(base(), |r, n| r.header(format!("x-{n}"), "v"));
+        let long = format!("http://example.com/{}", "a".repeat(9000));
+        for (request, status, code) in [
+            (base().header("host", "other.example"), 400, "bad_host"),
+            (base().header("host", "example.com").header("host", "example.com"), 400, "bad_host"),
+            (Request::builder().uri("http://user@example.com/"), 400, "bad_host"),
+            (base().header("x-a", " blank"), 400, "bad_request_framing"),
+            (base().header("expect", "200-maybe"), 417, "expectation_failed"),
+            (Request::connect("example.com:443"), 501, "not_implemented"),
+            (many, 431, "headers_too_large"),
+            (base().header("x-a", "v".repeat(40_000)), 431, "headers_too_large"),
+            (Request::builder().uri(long), 414, "uri_too_long"),
+        ] {
+            let request = request.body(()).unwrap();
+            let (answer, _) = client.clone().send_request(request, true).unwrap();
+            assert_eq!(answer.await.unwrap().status(), status, "{code}");
+            assert_eq!(service.0.borrow_mut().refused.pop(), Some(code));
+        }
+        let cookies = base().header("host", "EXAMPLE.com").header("cookie", "a=1");
+        let cookies = cookies.header("cookie", "b=2").header("te", "trailers").body(()).unwrap();
+        let (answer, _) = client.clone().send_request(cookies, true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+        let seen = service.0.borrow();
+        let headers = &seen.heads[0].headers;
+        assert_eq!(headers["cookie"], "a=1; b=2");
+        assert_eq!(headers["te"], "trailers");
+        assert!(!headers.contains_key("host"));
+    });
+}
+
+#[test]
+fn no_more_streams_than_the_upstream_takes() {
+    on_worker(async {
+        let mut limits = limits();
+        limits.http2.max_concurrent_streams = 2;
+        let Server { io, .. } = server(limits).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        ask(&handle, "/", Body::Empty).await.unwrap();
+        assert!(handle.is_ready());
+        let first = ask(&handle, "/endless", Body::Empty).await.unwrap();
+        let _second = ask(&handle, "/endless", Body::Empty).await.unwrap();
+        assert!(!handle.is_ready() && !handle.is_closed());
+        let third = handle.send(head(Method::POST, "/"), frames(1, 1, None)).await;
+        let (fault, body) = third.err().expect("no room");
+        assert_eq!((fault.reason().code, fault.may_resend()), ("endpoints_busy", Resend::Safe));
+        assert!(body.is_some());
+        drop(first);
+        assert!(handle.is_ready());
+        ask(&handle, "/", Body::Empty).await.unwrap();
+    });
+}
+
+/// An upstream that treats every stream in one way.
+async fn upstream_that(
+    does: impl Fn(h2::server::SendResponse<Bytes>) + 'static,
+) -> (Handle, JoinHandle<()>) {
+    let (io, far) = duplex(64 * 1024);
+    let task = tokio::task::spawn_local(async move {
+        let mut connection = h2::server::handshake(far).await.unwrap();
+        while let Some(Ok((_, respond))) = connection.accept().await {
+            does(respond);
+        }
+    });
+    (connect(io, &Settings::default()).await.unwrap(), task)
+}
+
+#[test]
+fn a_refused_stream_may_be_sent_again_and_another_reset_only_if_idempotent() {
+    on_worker(async {
+        for (code, resend) in [
+            (Code::REFUSED_STREAM, Resend::Safe),
+            (Code::INTERNAL_ERROR, Resend::IfIdempotent),
+            (Code::CANCEL, Resend::IfIdempotent),
+        ] {
+            let (handle, _task) = upstream_that(move |mut r| r.send_reset(code)).await;
+            let sent = handle.send(head(Method::POST, "/"), Body::from("small")).await;
+            let (fault, body) = sent.err().expect("it was reset");
+            assert_eq!((fault.reason().code, fault.may_resend()), ("upstream_closed", resend));
+            assert_eq!(body.unwrap().len(), Some(5), "a body in memory is always given back");
+        }
+    });
+}
+
+#[test]
+fn a_stream_after_the_last_one_of_a_goaway_is_safe_to_resend() {
+    on_worker(async {
+        let (io, mut far) = duplex(64 * 1024);
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let upstream = async move {
+            let mut some = [0; 4096];
+            let _ = far.read(&mut some).await.unwrap();
+            let mut bytes = frame(4, 0, 0, &[]);
+            bytes.extend(frame(7, 0, 0, &[0; 8]));
+            far.write_all(&bytes).await.unwrap();
+            far
+        };
+        let asked = handle.send(head(Method::POST, "/"), Body::Empty);
+        let (asked, _far) = tokio::join!(asked, upstream);
+        let (fault, body) = asked.err().expect("told to go");
+        assert_eq!(fault.may_resend(), Resend::Safe);
+        assert!(body.is_some());
+        assert!(handle.is_closed());
+    });
+}
+
+#[test]
+fn an_upstream_that_speaks_something_else_gave_a_bad_answer() {
+    on_worker(async {
+        let (io, mut far) = duplex(64 * 1024);
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        far.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        let fault = ask(&handle, "/", Body::Empty).await.err().expect("no HTTP/2");
+        assert_eq!(fault.reason().code, "upstream_bad_answer");
+        assert_eq!(fault.may_resend(), Resend::IfIdempotent);
+    });
+}
+
+#[test]
+fn an_upstream_that_dies_is_told_from_one_that_answers() {
+    on_worker(async {
+        let (io, far) = duplex(64 * 1024);
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let sent = async {
+            tokio::task::yield_now().await;
+            drop(far);
+        };
+        let (answer, ()) = tokio::join!(ask(&handle, "/", Body::Empty), sent);
+        let fault = answer.err().expect("it is dead");
+        assert_eq!(fault.reason().code, "upstream_closed");
+    });
+}
+
+#[test]
+fn a_switch_of_protocols_is_not_sent_over_http2() {
+    on_worker(async {
+        let Server { io, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let mut head = head(Method::GET, "/");
+        head.headers.insert("upgrade", "websocket".parse().unwrap());
+        let (fault, _) = handle.send(head, Body::Empty).await.err().expect("not sent");
+        assert_eq!(fault.reason().code, "not_implemented");
+    });
+}

@@ -21,8 +21,9 @@ use super::accept::canonical;
 use super::limits::Place;
 use super::proxy_protocol::{self, Header};
 use super::sniff::speaks_h2;
+use crate::h2::PREFACE;
 use crate::tls::{ServerStream, ServerTls, chose_h2};
-use crate::{Drain, Ticket, h2};
+use crate::{Drain, Ticket, h1, h2};
 
 /// A connection as it was accepted.
 pub(super) struct Arrival {
@@ -39,11 +40,9 @@ pub(super) struct Arrival {
 /// Serves a connection to its end.
 pub(super) async fn serve_connection<S: Serve>(mut arrival: Arrival, serve: S, drain: Drain) {
     let ticket = std::future::poll_fn(|cx| Poll::Ready(drain.register(cx.waker()))).await;
-    if !first_byte(&arrival, &ticket).await {
-        return;
-    }
+    let Some(first) = first_byte(&arrival, &ticket).await else { return };
     let deadline = Instant::now() + arrival.limits.header_timeout.0;
-    let Ok(Some(ahead)) = timeout_at(deadline, identify(&mut arrival)).await else { return };
+    let Ok(Some(mut ahead)) = timeout_at(deadline, identify(&mut arrival)).await else { return };
     let settings = arrival.settings.clone();
     match &settings.tls {
         Some(_) if !ahead.is_empty() => {}
@@ -70,23 +69,33 @@ pub(super) async fn serve_connection<S: Serve>(mut arrival: Arrival, serve: S, d
             });
             speak(h2, stream, Bytes::new(), connection, arrival.limits, serve, ticket).await;
         }
-        None => plain(arrival, ahead, deadline, serve, ticket).await,
+        // Most requests of HTTP/1.1 show by their first letter that they are no preface.
+        None if settings.proxy_protocol == ProxyProtocol::Off && first != PREFACE[0] => {
+            plain(false, arrival, ahead, serve, ticket).await;
+        }
+        None => {
+            let spoken = timeout_at(deadline, speaks_h2(&mut arrival.tcp, &mut ahead)).await;
+            let Ok(Ok(h2)) = spoken else { return };
+            plain(h2, arrival, ahead, serve, ticket).await;
+        }
     }
 }
 
-/// Waits for the client to say anything, without a buffer; false when it should go instead.
-async fn first_byte(arrival: &Arrival, ticket: &Ticket) -> bool {
+/// Waits for the client to say anything, and looks at its first byte without taking it; `None`
+/// when the client should go instead. A look and not mere readiness, which can be a false alarm.
+async fn first_byte(arrival: &Arrival, ticket: &Ticket) -> Option<u8> {
     let draining = std::future::poll_fn(|_| match ticket.is_draining() {
         true => Poll::Ready(()),
         // The drain wakes this task, whose waker the ticket was registered with.
         false => Poll::Pending,
     });
+    let mut byte = [0];
     tokio::select! {
         biased;
-        readable = timeout(arrival.limits.idle_timeout.0, arrival.tcp.readable()) => {
-            matches!(readable, Ok(Ok(())))
+        seen = timeout(arrival.limits.idle_timeout.0, arrival.tcp.peek(&mut byte)) => {
+            matches!(seen, Ok(Ok(1))).then_some(byte[0])
         }
-        () = draining => false,
+        () = draining => None,
     }
 }
 
@@ -145,15 +154,8 @@ async fn shake_hands(
     shaken
 }
 
-async fn plain<S: Serve>(
-    arrival: Arrival,
-    mut ahead: Vec<u8>,
-    deadline: Instant,
-    serve: S,
-    ticket: Ticket,
-) {
-    let Arrival { mut tcp, limits, place, .. } = arrival;
-    let Ok(Ok(h2)) = timeout_at(deadline, speaks_h2(&mut tcp, &mut ahead)).await else { return };
+async fn plain<S: Serve>(h2: bool, arrival: Arrival, ahead: Vec<u8>, serve: S, ticket: Ticket) {
+    let Arrival { tcp, limits, place, .. } = arrival;
     let connection = Rc::new(Connection {
         listener: arrival.listener,
         peer: arrival.peer,
@@ -182,7 +184,6 @@ async fn speak<IO, S>(
     if h2 {
         Box::pin(h2::serve(io, read_ahead, connection, limits, serve, ticket)).await;
     } else {
-        // H1-SOON
-        tracing::debug!("HTTP/1.1 is not served yet");
+        Box::pin(h1::serve(io, read_ahead, connection, limits, serve, ticket)).await;
     }
 }
