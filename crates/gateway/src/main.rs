@@ -1,1 +1,21 @@
-fn main() {}
+//! The binary `lockgate`: the command line, and the wiring of the rooms into a running gateway.
+
+mod cli;
+mod collect;
+mod control;
+mod demo;
+mod explain;
+mod gateway;
+mod listeners;
+mod signals;
+mod watch;
+mod worker;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -7,6 +7,7 @@
 mod balance;
 mod breaker;
 mod budget;
+mod call;
 mod discover;
 mod endpoint;
 mod health;
@@ -17,12 +18,15 @@ mod registry;
 mod set;
 mod sticky;
 mod task;
+#[cfg(test)]
+mod testing;
 mod upstream;
 mod view;
 mod window;
 
 pub use breaker::{Breaker, Permit, Phase};
 pub use budget::Budget;
+pub use call::{Answer, Caller, Hold, Plan, Upgraded};
 pub use discover::Resolver;
 pub use endpoint::{Endpoint, Health, Out, Override};
 pub use health::ProbeFailure;
@@ -32,9 +36,3 @@ pub use set::EndpointSet;
 pub use task::Spawn;
 pub use upstream::Upstream;
 pub use view::{BreakerView, EndpointView, UpstreamView};
-
-/// What only benches need: picking without a request.
-#[doc(hidden)]
-pub mod bench {
-    pub use crate::balance::Position;
-}

@@ -129,3 +129,7 @@ impl Passive {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "outlier_tests.rs"]
+mod tests;

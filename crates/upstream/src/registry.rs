@@ -71,3 +71,7 @@ impl Registry {
         timeout(wait, all).await.is_ok()
     }
 }
+
+#[cfg(test)]
+#[path = "registry_tests.rs"]
+mod tests;

@@ -96,3 +96,7 @@ fn random_key() -> [u8; 32] {
         key
     })
 }
+
+#[cfg(test)]
+#[path = "sticky_tests.rs"]
+mod tests;

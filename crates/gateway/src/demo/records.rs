@@ -195,23 +195,28 @@ fn users() -> Vec<Value> {
 }
 
 fn orders() -> Vec<Value> {
-    let order = |user: u32, product: u32, quantity: u32, status: &str| json!({ "user": user, "product": product, "quantity": quantity, "status": status });
-    vec![
-        order(1, 2, 1, "shipped"),
-        order(2, 1, 3, "paid"),
-        order(2, 4, 12, "new"),
-        order(3, 3, 1, "returned"),
-    ]
+    let rows = [(1, 2, 1, "shipped"), (2, 1, 3, "paid"), (2, 4, 12, "new"), (3, 3, 1, "returned")];
+    let mut orders = Vec::new();
+    for (user, product, quantity, status) in rows {
+        orders.push(json!({
+            "user": user, "product": product, "quantity": quantity, "status": status,
+        }));
+    }
+    orders
 }
 
 fn products() -> Vec<Value> {
-    let product = |name: &str, price_cents: u32, stock: u32| json!({ "name": name, "price_cents": price_cents, "stock": stock });
-    vec![
-        product("Desk lamp", 3_490, 120),
-        product("Office chair", 18_900, 14),
-        product("Standing desk", 42_500, 6),
-        product("Notebook, A5", 450, 2_300),
-    ]
+    let rows = [
+        ("Desk lamp", 3_490, 120),
+        ("Office chair", 18_900, 14),
+        ("Standing desk", 42_500, 6),
+        ("Notebook, A5", 450, 2_300),
+    ];
+    let mut products = Vec::new();
+    for (name, price_cents, stock) in rows {
+        products.push(json!({ "name": name, "price_cents": price_cents, "stock": stock }));
+    }
+    products
 }
 
 fn stats() -> Vec<Value> {

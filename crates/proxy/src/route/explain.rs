@@ -67,9 +67,9 @@ impl Router {
             return Vec::new();
         }
         let asked = MethodId::of(method);
+        let winner = self.winner(method, host, path).map(|entry| entry.text.clone());
         let host = host.strip_suffix('.').unwrap_or(host);
         let segments: Vec<&str> = path.split('/').skip(1).collect();
-        let winner = self.winner(method, host, path).map(|entry| entry.text.clone());
         let mut ranked: Vec<(Rank, Candidate)> = Vec::new();
         for entry in &self.entries {
             // Every text here has been parsed before.

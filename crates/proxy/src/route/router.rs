@@ -172,9 +172,9 @@ impl Router {
     fn wild_roots<'a>(&'a self, host: &'a str) -> impl Iterator<Item = u32> + 'a {
         let most = self.wild_labels;
         let labels = if most == 0 { 0 } else { host.split('.').count() };
-        let parents = host.match_indices('.').filter(|(at, _)| *at > 0).zip(1..labels);
+        let parents = host.match_indices('.').zip(1..labels);
         parents
-            .filter(move |(_, gone)| labels - gone <= most)
+            .filter(move |((at, _), gone)| *at > 0 && labels - gone <= most)
             .filter_map(move |((at, _), _)| self.child(WILD_HOSTS, host.as_bytes().get(at + 1..)?))
     }
 

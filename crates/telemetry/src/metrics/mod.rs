@@ -176,7 +176,6 @@ impl Metrics {
                 worker,
                 requests: series.requests(),
                 in_flight: series.in_flight(),
-                connections_total: series.connections_total(),
                 connections: series.connections(),
             });
         }
@@ -270,7 +269,6 @@ impl Metrics {
             let worker = index.to_string();
             out.count(&names::IN_FLIGHT, &[&worker], series.in_flight());
             out.count(&names::WORKER_REQUESTS, &[&worker], series.requests());
-            out.count(&names::WORKER_CONNECTIONS, &[&worker], series.connections_total());
             out.count(&names::WORKER_OPEN, &[&worker], series.connections());
         }
     }

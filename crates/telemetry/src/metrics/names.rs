@@ -84,8 +84,6 @@ metrics! {
         "Requests that have begun and not yet ended, by worker thread";
     WORKER_REQUESTS Counter "lockgate_worker_requests_total" ["worker"]
         "Requests begun, by worker thread: uneven when clients open few connections";
-    WORKER_CONNECTIONS Counter "lockgate_worker_connections_total" ["worker"]
-        "Client connections accepted, by worker thread";
     WORKER_OPEN Gauge "lockgate_worker_connections" ["worker"]
         "Client connections open, by worker thread";
     CONNECTIONS Gauge "lockgate_connections" []

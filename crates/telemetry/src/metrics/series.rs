@@ -218,8 +218,7 @@ impl PolicySum {
 pub struct WorkerSeries {
     begun: Count,
     done: Count,
-    opened: Count,
-    closed: Count,
+    open: AtomicU64,
 }
 
 impl WorkerSeries {
@@ -229,14 +228,9 @@ impl WorkerSeries {
         InFlight(Arc::clone(self))
     }
 
-    /// A client's connection has been accepted.
-    pub fn connection_opened(&self) {
-        self.opened.add(1);
-    }
-
-    /// A client's connection has ended.
-    pub fn connection_closed(&self) {
-        self.closed.add(1);
+    /// So many client connections are open now. The worker says so a few times a second.
+    pub fn set_connections(&self, open: usize) {
+        self.open.store(open as u64, Relaxed);
     }
 
     /// Requests begun so far.
@@ -250,15 +244,9 @@ impl WorkerSeries {
         self.begun.get().saturating_sub(done)
     }
 
-    /// Connections accepted so far.
-    pub fn connections_total(&self) -> u64 {
-        self.opened.get()
-    }
-
-    /// Connections open now.
+    /// Connections open, as last said.
     pub fn connections(&self) -> u64 {
-        let closed = self.closed.get();
-        self.opened.get().saturating_sub(closed)
+        self.open.load(Relaxed)
     }
 }
 

@@ -82,8 +82,6 @@ pub struct WorkerTotals {
     pub requests: u64,
     /// Requests in flight.
     pub in_flight: u64,
-    /// Connections accepted.
-    pub connections_total: u64,
     /// Connections open.
     pub connections: u64,
 }

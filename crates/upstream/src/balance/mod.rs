@@ -24,7 +24,7 @@ use sequence::Sequence;
 
 /// What the picks of one upstream share between workers, and keep across reloads.
 #[derive(Debug, Default)]
-pub struct Position {
+pub(crate) struct Position {
     /// The next turn of `round_robin`; also where ties of `least_connections` rotate.
     pub(crate) turn: AtomicU64,
     /// Requests in flight that were placed by key, for their bounded load.

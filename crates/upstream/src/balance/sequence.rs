@@ -6,8 +6,9 @@
 
 use super::Ask;
 
-/// Rounds up to this long are written out, in the order of their deadlines.
+/// Rounds up to this long are written out, when that takes no more steps than `MOST_STEPS`.
 const LONGEST_TABLE: u64 = 4096;
+const MOST_STEPS: u64 = 1_000_000;
 /// Turns that one pick may use up before it looks at all members instead.
 const MOST_TURNS: u64 = 256;
 
@@ -26,7 +27,7 @@ impl Sequence {
         let divisor = weights.iter().fold(0, |sum, &w| gcd(sum, u64::from(w))).max(1);
         let reduced = || weights.iter().map(|&w| u64::from(w) / divisor);
         let round: u64 = reduced().sum();
-        if round > LONGEST_TABLE {
+        if round > LONGEST_TABLE || round * weights.len() as u64 > MOST_STEPS {
             let ends: Box<[u64]> = reduced()
                 .scan(0, |end, weight| {
                     *end += weight;
@@ -35,14 +36,23 @@ impl Sequence {
                 .collect();
             return Self::Stride { ends, stride: stride(round) };
         }
-        // Turn k (from 0) of a member with weight w is due at (2k + 1) / 2w of the round.
-        let mut turns: Vec<(f64, u16)> = Vec::with_capacity(round as usize);
-        for (place, weight) in reduced().enumerate() {
-            let due = |k: u64| (2 * k + 1) as f64 / (2 * weight) as f64;
-            turns.extend((0..weight).map(|k| (due(k), place as u16)));
+        // Each turn everyone earns its weight, and the richest pays the whole round for it.
+        let mut purses: Vec<(i64, i64)> = reduced().map(|weight| (weight as i64, 0)).collect();
+        let mut places = Vec::with_capacity(round as usize);
+        for _ in 0..round {
+            let mut richest = (0, i64::MIN);
+            for (place, (weight, purse)) in purses.iter_mut().enumerate() {
+                *purse += *weight;
+                if *purse > richest.1 {
+                    richest = (place, *purse);
+                }
+            }
+            if let Some((_, purse)) = purses.get_mut(richest.0) {
+                *purse -= round as i64;
+            }
+            places.push(richest.0 as u16);
         }
-        turns.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        Self::Table(turns.into_iter().map(|(_, place)| place).collect())
+        Self::Table(places.into())
     }
 
     /// Whose turn it is.
@@ -78,10 +88,23 @@ impl Sequence {
     }
 }
 
+/// A stride coprime to the round whose steps spread evenly: one for which the quotients of Euclid's
+/// algorithm stay small, as they do for the golden ratio (all ones).
 fn stride(round: u64) -> u64 {
     const GOLDEN: f64 = 0.618_033_988_749_895;
-    let near = (round as f64 * GOLDEN) as u64;
-    (near.max(1)..).find(|&stride| gcd(stride, round) == 1).unwrap_or(1)
+    const CANDIDATES: u64 = 256;
+    let near = ((round as f64 * GOLDEN) as u64).max(1);
+    let coprime = (near..near + CANDIDATES).filter(|&stride| gcd(stride, round) == 1);
+    coprime.min_by_key(|&stride| largest_quotient(round, stride)).unwrap_or(1)
+}
+
+fn largest_quotient(mut a: u64, mut b: u64) -> u64 {
+    let mut largest = 0;
+    while b > 1 {
+        largest = largest.max(a / b);
+        (a, b) = (b, a % b);
+    }
+    largest
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {

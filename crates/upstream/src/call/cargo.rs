@@ -47,8 +47,7 @@ impl Cargo {
             body if !repeat => Self::Once(Some(body)),
             body => {
                 let length = body.size_hint();
-                let tape =
-                    Tape { rest: body, pieces: Vec::new(), held: 0, lost: false, length };
+                let tape = Tape { rest: body, pieces: Vec::new(), held: 0, lost: false, length };
                 Self::Stream(Rc::new(RefCell::new(tape)))
             }
         }

@@ -7,3 +7,6 @@ mod name;
 pub use dns::Resolver;
 pub(crate) use dns::{Answer, watch};
 pub(crate) use name::{Host, Place};
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,7 @@ fn the_more_specific_host_wins() {
             ("eu.example.com/a", "*.example.com/a"),
             ("notexample.com/a", "/a"),
             (".example.com/a", "/a"),
+            (".x.example.com/a", "*.example.com/a"),
             ("POST x.y/a", "/a"),
             ("/a", "/a"),
             ("[::1]/a", "/a"),

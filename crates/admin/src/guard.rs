@@ -1,0 +1,66 @@
+//! Who may ask. With a token: whoever bears it, and anybody for the public paths. Without one the
+//! listener is on the loopback, and what remains to be kept out is a web page in the operator's
+//! own browser: such requests bear an `Origin`, or a `Host` that is no address of this machine.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use crate::Handles;
+
+pub(crate) async fn admit(
+    State(handles): State<Arc<Handles>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let admin = &handles.shared.snapshot().document.admin;
+    let headers = request.headers();
+    if headers.contains_key(header::ORIGIN) {
+        return refuse(StatusCode::FORBIDDEN, "requests of web pages are not taken here");
+    }
+    let public = admin.public.iter().any(|path| path == request.uri().path());
+    match &admin.token {
+        Some(token) if !public && !bears(headers, token) => {
+            let text = "this needs `Authorization: Bearer` with the admin token";
+            let mut response = refuse(StatusCode::UNAUTHORIZED, text);
+            let challenge = header::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            return response;
+        }
+        None if !local_host(headers) => {
+            return refuse(StatusCode::FORBIDDEN, "the Host is not an address of this machine");
+        }
+        _ => {}
+    }
+    next.run(request).await
+}
+
+pub(crate) fn refuse(status: StatusCode, detail: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let body = serde_json::json!({
+        "title": title, "status": status.as_u16(), "detail": detail,
+    });
+    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    (status, kind, format!("{body}\n")).into_response()
+}
+
+fn bears(headers: &HeaderMap, token: &str) -> bool {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer "));
+    given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into())
+}
+
+/// A page that has rebound its own name to the loopback still sends that name.
+fn local_host(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else {
+        return true;
+    };
+    let Ok(authority) = host.parse::<axum::http::uri::Authority>() else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<IpAddr>().is_ok()
+}

@@ -1,0 +1,61 @@
+//! The operator's word on an upstream's endpoints: up, down, drain, or nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use lockgate_upstream::Override;
+use serde::Deserialize;
+
+use crate::Handles;
+use crate::guard::refuse;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Wanted {
+    #[serde(rename = "override")]
+    word: Word,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Up,
+    Down,
+    Drain,
+    Clear,
+}
+
+/// `PUT /admin/health/{service}` with `{"override": "up" | "down" | "drain" | "clear"}`. The
+/// service is an upstream's name, for all of its endpoints, or one endpoint's `host:port`.
+pub(crate) async fn set_override(
+    State(handles): State<Arc<Handles>>,
+    Path(service): Path<String>,
+    Json(wanted): Json<Wanted>,
+) -> Response {
+    let order = match wanted.word {
+        Word::Up => Override::Up,
+        Word::Down => Override::Down,
+        Word::Drain => Override::Drain,
+        Word::Clear => Override::None,
+    };
+    let snapshot = handles.shared.snapshot();
+    let mut changed = 0;
+    for (name, upstream) in snapshot.upstreams.iter() {
+        if *name == service {
+            let names: BTreeSet<_> =
+                upstream.set().endpoints().iter().map(|e| Arc::clone(e.name())).collect();
+            changed += names.iter().map(|name| upstream.order(name, order)).sum::<usize>();
+        } else {
+            changed += upstream.order(&service, order);
+        }
+    }
+    if changed == 0 {
+        let detail = format!("there is no upstream or endpoint `{service}`");
+        return refuse(StatusCode::NOT_FOUND, &detail);
+    }
+    Json(serde_json::json!({ "changed": changed })).into_response()
+}

@@ -1,0 +1,55 @@
+//! Read-only answers: health, metrics, upstreams, explain.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lockgate_proxy::Asked;
+use serde_json::{Value, json};
+
+use crate::Handles;
+use crate::guard::refuse;
+
+pub(crate) async fn health(State(handles): State<Arc<Handles>>) -> Json<Value> {
+    let snapshot = handles.shared.snapshot();
+    Json(json!({ "status": "ok", "generation": snapshot.generation }))
+}
+
+pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Response {
+    if !handles.shared.snapshot().document.telemetry.metrics {
+        return refuse(StatusCode::NOT_FOUND, "metrics are off (`telemetry.metrics`)");
+    }
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, handles.shared.metrics.render()).into_response()
+}
+
+pub(crate) async fn upstreams(State(handles): State<Arc<Handles>>) -> Json<Value> {
+    let snapshot = handles.shared.snapshot();
+    let mut names: Vec<&String> = snapshot.upstreams.keys().collect();
+    names.sort();
+    let views: Vec<_> = names
+        .into_iter()
+        .filter_map(|name| snapshot.upstreams.get(name).map(|upstream| upstream.view()))
+        .collect();
+    Json(json!(views))
+}
+
+/// `?method=GET&url=http://host/path&header=k:v&header=…`, percent-encoded.
+pub(crate) async fn explain(
+    State(handles): State<Arc<Handles>>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    match Asked::from_query(query.as_deref().unwrap_or_default()) {
+        Ok(asked) => Json((handles.explain)(&asked)).into_response(),
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+pub(crate) async fn nothing() -> Response {
+    refuse(
+        StatusCode::NOT_FOUND,
+        "there is /health, /metrics, /admin/upstreams, /admin/explain, /admin/health/{service}",
+    )
+}

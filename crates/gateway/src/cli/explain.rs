@@ -1,0 +1,110 @@
+//! `lockgate explain`: where a request would go, and why.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use lockgate_proxy::{Asked, Explanation};
+
+use super::{ConfigFile, output, say};
+use crate::gateway::{Checked, Gateway};
+
+/// Most bytes of a running gateway's answer.
+const MAX_ANSWER: u64 = 4 << 20;
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Explain where a request goes: the route, its policies, its upstream
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lockgate explain GET http://localhost:8080/users/1
+  lockgate explain POST /orders -H 'Content-Type: application/json'
+  lockgate explain GET http://api.example.com/v1/x -c other.yaml --json
+
+A gateway that runs at the configuration's admin address is asked, as it knows
+its endpoints' state; else the answer comes from the file alone.
+Exit codes: 0 a route takes it, 1 none does, 2 the file cannot be read.")]
+pub(crate) struct Explain {
+    /// The method
+    method: String,
+    /// The URL, or just its path
+    url: String,
+    /// A request header, 'Name: value'; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Do not ask a running gateway
+    #[arg(long)]
+    offline: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
+        let asked = Asked::new(&self.method, &self.url, &self.headers)
+            .map_err(|error| anyhow::anyhow!(error))?;
+        let checked = match output::load(&self.config.config) {
+            Ok(checked) => checked,
+            Err(code) => return Ok(code),
+        };
+        let admin = &checked.loaded.document.admin;
+        let live = match admin.address.filter(|_| !self.offline) {
+            Some(address) => ask(address, admin.token.as_deref(), &asked)?,
+            None => None,
+        };
+        let told = match live {
+            Some(told) => told,
+            None => from_file(checked, &asked)?,
+        };
+        if self.json {
+            say(&serde_json::to_string_pretty(&told)?);
+        } else {
+            say(told.text().trim_end());
+        }
+        Ok(ExitCode::from(u8::from(told.target.is_none())))
+    }
+}
+
+fn from_file(checked: Checked, asked: &Asked) -> anyhow::Result<Explanation> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _inside = runtime.enter();
+    let mut checked = checked;
+    // Explaining must not touch the log file of a gateway that may be running.
+    checked.loaded.document.telemetry.access_log = None;
+    let gateway = Gateway::start(checked, 1)?;
+    Ok(crate::explain::explain(&gateway.snapshot(), &gateway.source(), asked, false))
+}
+
+/// Asks a running gateway; `None` when none listens there.
+fn ask(
+    address: SocketAddr,
+    token: Option<&str>,
+    asked: &Asked,
+) -> anyhow::Result<Option<Explanation>> {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, PATIENCE) else { return Ok(None) };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let authorization =
+        token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    // HTTP/1.0 ends the answer by closing, so that it needs no decoding.
+    let request = format!(
+        "GET /admin/explain?{} HTTP/1.0\r\nHost: {address}\r\n{authorization}\r\n",
+        asked.to_query()
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer).context("reading the gateway's answer")?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    if status != "200" {
+        bail!(
+            "what listens at {address} does not explain (status {status}); \
+             --offline asks the file alone"
+        );
+    }
+    serde_json::from_str(body).map(Some).context("the gateway's answer is not understood")
+}

@@ -1,0 +1,31 @@
+//! `lockgate run`: the gateway itself.
+
+use std::process::ExitCode;
+
+use super::{ConfigFile, output};
+use crate::control::Start;
+
+/// Run the gateway
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lockgate run -c lockgate.yaml
+
+The file is watched: a change that checks out is live at once, one that does
+not is refused and the old configuration stays. SIGHUP reloads and reopens
+log files; SIGTERM and SIGINT drain, a second one ends at once.
+Its own log goes to stderr; LOCKGATE_LOG sets the level (info).")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Run {
+    pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
+        let path = self.config.config;
+        let checked = match output::load(&path) {
+            Ok(checked) => checked,
+            Err(code) => return Ok(code),
+        };
+        crate::control::run(Start { checked, path: Some(path), demo: None })
+    }
+}

@@ -1,0 +1,68 @@
+//! What other rooms count, put into the metrics at each scrape.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use lockgate_net::listen::Gate;
+use lockgate_proxy::Shared;
+use lockgate_telemetry::{Collect, Encoder, names};
+
+/// Reads the upstreams in force, the listeners' gate and the access log.
+pub(crate) struct Collector {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) gate: Arc<Gate>,
+}
+
+impl Collect for Collector {
+    fn collect(&self, out: &mut Encoder) {
+        let snapshot = self.shared.snapshot();
+        let mut upstreams: Vec<_> = snapshot.upstreams.values().collect();
+        upstreams.sort_by(|a, b| a.name().cmp(b.name()));
+        for upstream in upstreams {
+            let view = upstream.view();
+            let name = view.name.as_str();
+            for endpoint in &view.endpoints {
+                let labels = [name, endpoint.address.as_str()];
+                out.count(&names::ENDPOINT_UP, &labels, u64::from(endpoint.usable));
+                out.count(&names::ENDPOINT_IN_FLIGHT, &labels, endpoint.in_flight.into());
+                let ejected = u64::from(endpoint.ejected_for_ms.is_some());
+                out.count(&names::ENDPOINT_EJECTED, &labels, ejected);
+                out.count(&names::ENDPOINT_EJECTIONS, &labels, endpoint.ejections);
+                out.count(&names::POOL_OPEN, &labels, endpoint.connections.into());
+            }
+            if let Some(breaker) = &view.breaker {
+                let now = serde_json::to_value(breaker.phase).unwrap_or_default();
+                for state in ["closed", "open", "half_open"] {
+                    let is = u64::from(now.as_str() == Some(state));
+                    out.count(&names::BREAKER, &[name, state], is);
+                }
+                out.count(&names::BREAKER_OPENED, &[name], breaker.opened);
+            }
+        }
+        self.listeners(out);
+        if let Some(log) = &snapshot.log {
+            let counts = log.counts();
+            out.count(&names::LOG_LINES, &[], counts.written);
+            out.count(&names::LOG_DROPPED, &[], counts.dropped);
+            out.count(&names::LOG_ERRORS, &[], counts.errors);
+        }
+    }
+}
+
+impl Collector {
+    fn listeners(&self, out: &mut Encoder) {
+        let seen = self.gate.counters();
+        out.count(&names::CONNECTIONS, &[], seen.open.load(Relaxed) as u64);
+        out.count(&names::CONNECTIONS_TOTAL, &[], seen.accepted.load(Relaxed));
+        for (reason, count) in [
+            ("max_connections", &seen.refused_total),
+            ("max_connections_per_ip", &seen.refused_per_ip),
+            ("proxy_header", &seen.refused_proxy_header),
+        ] {
+            out.count(&names::CONNECTIONS_REFUSED, &[reason], count.load(Relaxed));
+        }
+        for (result, count) in [("ok", &seen.tls_handshakes), ("failed", &seen.tls_failures)] {
+            out.count(&names::TLS_HANDSHAKES, &[result], count.load(Relaxed));
+        }
+    }
+}

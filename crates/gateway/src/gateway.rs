@@ -1,0 +1,175 @@
+//! The gateway as a whole: the configuration in force, and how the next one takes its place.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use lockgate_config::model::{self, Document};
+use lockgate_config::{Loaded, Report, Severity, Source};
+use lockgate_core::Plugin;
+use lockgate_proxy::route::Router;
+use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
+use lockgate_telemetry::{AccessLog, Metrics};
+use lockgate_upstream::{Registry, Resolver, Spawn};
+
+/// The plugins of this build.
+pub(crate) const PLUGINS: &[Plugin] = lockgate_plugins::ALL;
+
+/// A configuration that has passed every check, with the router that checking it has built.
+pub(crate) struct Checked {
+    pub(crate) loaded: Loaded,
+    pub(crate) router: Router,
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn load(path: &Path) -> Result<Checked, Report> {
+    check(lockgate_config::load(path, PLUGINS)?)
+}
+
+/// Reads and checks a text.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn load_str(name: &str, text: &str) -> Result<Checked, Report> {
+    check(lockgate_config::load_str(name, text, PLUGINS)?)
+}
+
+fn check(loaded: Loaded) -> Result<Checked, Report> {
+    match lockgate_proxy::router(&loaded.document) {
+        Ok(router) => Ok(Checked { loaded, router }),
+        Err(errors) => Err(report(&loaded.source, errors)),
+    }
+}
+
+/// Errors of the snapshot's building, with their places in the file.
+fn report(source: &Source, errors: Vec<BuildError>) -> Report {
+    let keys = |path: &[String]| -> Vec<String> { path.to_vec() };
+    let problems = errors.into_iter().map(|error| {
+        let path = keys(&error.path);
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let mut message = error.message;
+        let other = error.other.unwrap_or_default();
+        let other: Vec<&str> = other.iter().map(String::as_str).collect();
+        if let Some(place) = source.locate(&other).filter(|_| !other.is_empty()) {
+            message.push_str(&format!(" (the other is at {place})"));
+        }
+        source.problem(&path, Severity::Error, message)
+    });
+    Report::new(problems.collect())
+}
+
+/// What is shared by everything that keeps the process running.
+pub(crate) struct Gateway {
+    pub(crate) metrics: Arc<Metrics>,
+    registry: Registry,
+    pub(crate) shared: Arc<Shared>,
+    source: ArcSwap<Source>,
+    generations: AtomicU64,
+    /// The access log's settings, to tell whether a new configuration needs a new one.
+    log: Mutex<Option<model::AccessLog>>,
+}
+
+impl Gateway {
+    /// Puts a first configuration in force. Must be called on the control runtime.
+    ///
+    /// # Errors
+    /// An access log that cannot be opened, or a policy that cannot be built.
+    pub(crate) fn start(checked: Checked, workers: usize) -> anyhow::Result<Self> {
+        let metrics = Metrics::new(workers);
+        let spawn = Spawn::on(tokio::runtime::Handle::current());
+        let registry = Registry::new(spawn, Resolver::system());
+        let Checked { loaded, router } = checked;
+        let settings = loaded.document.telemetry.access_log.clone();
+        let log = open_log(settings.as_ref())?;
+        let document = Arc::new(loaded.document);
+        let builder = Builder {
+            plugins: PLUGINS,
+            upstreams: registry.apply(&document.upstreams),
+            metrics: &metrics,
+            log,
+        };
+        let first = builder
+            .build(1, Arc::clone(&document), router)
+            .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+        metrics.reloaded(1);
+        Ok(Self {
+            shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
+            metrics,
+            registry,
+            source: ArcSwap::from_pointee(loaded.source),
+            generations: AtomicU64::new(1),
+            log: Mutex::new(settings),
+        })
+    }
+
+    /// The snapshot in force.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot()
+    }
+
+    /// Where the configuration in force was read from.
+    pub(crate) fn source(&self) -> Arc<Source> {
+        self.source.load_full()
+    }
+
+    /// Puts a checked configuration in force: at once, for every request that comes after.
+    /// Returns what has changed.
+    ///
+    /// # Errors
+    /// What kept it from being built; the old one then stays.
+    pub(crate) fn apply(&self, checked: Checked) -> anyhow::Result<Applied> {
+        let old = self.snapshot();
+        let Checked { loaded, router } = checked;
+        let document = Arc::new(loaded.document);
+        let log = self.next_log(&old, &document)?;
+        let builder = Builder {
+            plugins: PLUGINS,
+            upstreams: self.registry.apply(&document.upstreams),
+            metrics: &self.metrics,
+            log,
+        };
+        let generation = self.generations.load(Ordering::Relaxed) + 1;
+        let next = match builder.build(generation, Arc::clone(&document), router) {
+            Ok(next) => next,
+            Err(errors) => {
+                self.registry.apply(&old.document.upstreams);
+                anyhow::bail!("{}", report(&loaded.source, errors));
+            }
+        };
+        self.generations.store(generation, Ordering::Relaxed);
+        self.shared.replace(next);
+        self.source.store(Arc::new(loaded.source));
+        self.metrics.reloaded(generation);
+        Ok(Applied { generation, old: Arc::clone(&old.document), new: document })
+    }
+
+    fn next_log(
+        &self,
+        old: &Snapshot,
+        document: &Document,
+    ) -> anyhow::Result<Option<Arc<AccessLog>>> {
+        let mut settings = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if *settings == document.telemetry.access_log {
+            return Ok(old.log.clone());
+        }
+        let log = open_log(document.telemetry.access_log.as_ref())?;
+        settings.clone_from(&document.telemetry.access_log);
+        Ok(log)
+    }
+}
+
+/// A configuration that has been put in force, and the one before.
+pub(crate) struct Applied {
+    pub(crate) generation: u64,
+    pub(crate) old: Arc<Document>,
+    pub(crate) new: Arc<Document>,
+}
+
+fn open_log(settings: Option<&model::AccessLog>) -> anyhow::Result<Option<Arc<AccessLog>>> {
+    settings.map(|log| AccessLog::start(log).context("opening the access log")).transpose()
+}

@@ -1,0 +1,116 @@
+//! The worker threads: each a runtime of its own, its own sockets, its own connections.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use lockgate_net::Drain;
+use lockgate_net::listen::{ListenerState, accept};
+use lockgate_proxy::{Proxy, Shared, Worker};
+use lockgate_upstream::Caller;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{AbortHandle, LocalSet};
+
+/// How often a worker looks after what is not tied to a request.
+const TICK: Duration = Duration::from_millis(100);
+/// More than one configuration can have listeners that change.
+const QUEUE: usize = 256;
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Accept on this socket.
+    Open(TcpListener, Arc<ListenerState>),
+    /// Stop accepting on this listener. Its open connections go on.
+    Close(Arc<str>),
+    /// Stop accepting, end connections as they become idle, and return when none is left.
+    Drain,
+}
+
+/// A worker thread.
+pub(crate) struct WorkerThread {
+    pub(crate) commands: Sender<Command>,
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Starts worker `index`. `ended` hears of its end, whatever the cause.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn start(
+    index: usize,
+    shared: Arc<Shared>,
+    ended: Sender<usize>,
+) -> anyhow::Result<WorkerThread> {
+    let (commands, inbox) = channel(QUEUE);
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            // Dropped last, so that a panic is heard of too.
+            let _ended = Ended(index, ended);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            match runtime {
+                Ok(runtime) => {
+                    let local = LocalSet::new();
+                    local.block_on(&runtime, work(index, shared, inbox));
+                }
+                Err(error) => tracing::error!(index, %error, "a worker's runtime cannot start"),
+            }
+        })
+        .context("starting a worker thread")?;
+    Ok(WorkerThread { commands, thread })
+}
+
+struct Ended(usize, Sender<usize>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.1.try_send(self.0);
+    }
+}
+
+async fn work(index: usize, shared: Arc<Shared>, mut inbox: Receiver<Command>) {
+    let worker = Rc::new(Worker::new(index, shared, Caller::new()));
+    let proxy = Proxy::new(Rc::clone(&worker));
+    let drain = Drain::default();
+    let mut open: HashMap<Arc<str>, AbortHandle> = HashMap::new();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => worker.tick(drain.open()),
+            command = inbox.recv() => match command {
+                Some(Command::Open(socket, state)) => {
+                    let name = Arc::clone(state.name());
+                    let accepting = accept(socket, state, index, proxy.clone(), drain.clone());
+                    let task = tokio::task::spawn_local(async move {
+                        if let Err(error) = accepting.await {
+                            tracing::error!(%error, "a listener's socket cannot be used");
+                        }
+                    });
+                    open.insert(name, task.abort_handle());
+                }
+                Some(Command::Close(name)) => {
+                    if let Some(task) = open.remove(&name) {
+                        task.abort();
+                    }
+                }
+                Some(Command::Drain) | None => break,
+            },
+        }
+    }
+    for task in open.into_values() {
+        task.abort();
+    }
+    drain.start();
+    loop {
+        tokio::select! {
+            () = drain.emptied() => break,
+            _ = tick.tick() => worker.tick(drain.open()),
+        }
+    }
+    worker.tick(drain.open());
+}

@@ -1,0 +1,173 @@
+//! Which endpoints are asked: what probes say, what real requests saw, what the operator says.
+
+use lockgate_testkit::{Echo, Gateway, Port, until};
+
+use crate::support::{pool, start};
+
+const FAST: &str = "health: { interval: 50ms, timeout: 500ms, unhealthy_after: 3 }\noutlier: off";
+
+/// Whether the next ten requests are all served by this endpoint.
+async fn only(gateway: &Gateway, name: &str) -> bool {
+    for _ in 0..10 {
+        let answer = gateway.get("/").await;
+        if answer.status != 200 || answer.endpoint() != name {
+            return false;
+        }
+    }
+    true
+}
+
+async fn both(gateway: &Gateway) -> bool {
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        names.insert(gateway.get("/").await.endpoint().to_owned());
+    }
+    names.len() == 2
+}
+
+#[tokio::test]
+async fn a_sick_endpoint_is_out_and_comes_back() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let gateway = start(&pool(&[a.address(), b.address()], FAST)).await;
+    until("both endpoints", async || both(&gateway).await).await;
+    a.healthy(false);
+    until("only b", async || only(&gateway, "b").await).await;
+    assert!(gateway.said().contains(&a.address().to_string()), "and the log says so");
+    a.healthy(true);
+    until("both endpoints again", async || both(&gateway).await).await;
+}
+
+#[tokio::test]
+async fn two_failures_are_only_warnings() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let slow = "health: { interval: 300ms, unhealthy_after: 3 }\noutlier: off";
+    let gateway = start(&pool(&[a.address(), b.address()], slow)).await;
+    until("a probe", async || a.probes() >= 1).await;
+    a.healthy(false);
+    let before = a.probes();
+    until("a failed probe", async || a.probes() > before).await;
+    assert!(both(&gateway).await, "one failure takes nobody out");
+    until("a word about it", async || gateway.said().contains(&a.address().to_string())).await;
+}
+
+#[tokio::test]
+async fn probes_run_once_for_all_workers() {
+    let echo = Echo::start("a").await;
+    let health = "health: { interval: 200ms }";
+    let config = format!("workers: 4\n{}", pool(&[echo.address()], health));
+    let _gateway = start(&config).await;
+    until("a probe", async || echo.probes() >= 1).await;
+    let before = echo.probes();
+    tokio::time::sleep(std::time::Duration::from_millis(1000)).await;
+    let made = echo.probes() - before;
+    assert!((2..=8).contains(&made), "{made} probes in a second at every 200 ms");
+}
+
+#[tokio::test]
+async fn a_probe_may_ask_for_more_than_a_status() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    for health in ["body: another", "status: [418]", "path: /status/500"] {
+        let settings = format!(
+            "health: {{ interval: 50ms, unhealthy_after: 1, {health} }}\noutlier: off\n\
+             panic_threshold: 0%"
+        );
+        let gateway = start(&pool(&[a.address(), b.address()], &settings)).await;
+        until("no healthy endpoint", async || gateway.get("/").await.status == 503).await;
+        let answer = gateway.get("/").await;
+        assert_eq!(answer.reason(), Some("no_healthy_endpoint"), "{health}");
+    }
+    let good = "health: { interval: 50ms, unhealthy_after: 1, body: health, status: [\"200-299\"] }";
+    let gateway = start(&pool(&[a.address(), b.address()], good)).await;
+    until("a probe", async || a.probes() > 3).await;
+    assert!(both(&gateway).await);
+}
+
+#[tokio::test]
+async fn a_bare_connection_may_be_the_probe() {
+    let a = Echo::start("a").await;
+    let port = Port::reserve();
+    let settings = "health: { kind: tcp, interval: 50ms, unhealthy_after: 1 }\noutlier: off\n\
+                    retry: { attempts: 0 }";
+    let gateway = start(&pool(&[a.address(), port.address()], settings)).await;
+    until("only a", async || only(&gateway, "a").await).await;
+    assert_eq!(a.probes(), 0, "nothing was asked for");
+}
+
+#[tokio::test]
+async fn when_most_are_sick_health_is_ignored() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    a.healthy(false);
+    b.healthy(false);
+    let gateway = start(&pool(&[a.address(), b.address()], FAST)).await;
+    until("probes", async || a.probes() > 5 && b.probes() > 5).await;
+    assert!(both(&gateway).await, "better a doubtful answer than none");
+}
+
+#[tokio::test]
+async fn failing_requests_eject_an_endpoint() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let settings = "outlier: { consecutive: 3, eject_for: 60s }\nretry: { attempts: 0 }";
+    let gateway = start(&pool(&[a.address(), b.address()], settings)).await;
+    a.answer_with(500);
+    let mut failed = 0;
+    for _ in 0..20 {
+        failed += usize::from(gateway.get("/").await.status == 500);
+    }
+    assert_eq!(failed, 3);
+    assert!(only(&gateway, "b").await);
+    let metrics = gateway.metrics().await;
+    let endpoint = a.address().to_string();
+    let labels = [("upstream", "pool"), ("endpoint", endpoint.as_str())];
+    assert_eq!(metrics.sum("lockgate_endpoint_ejections_total", &labels), 1.0);
+    assert_eq!(metrics.sum("lockgate_endpoint_ejected", &labels), 1.0);
+}
+
+#[tokio::test]
+async fn an_ejected_endpoint_comes_back_in_time() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let settings = "outlier: { consecutive: 2, eject_for: 200ms }\nretry: { attempts: 0 }";
+    let gateway = start(&pool(&[a.address(), b.address()], settings)).await;
+    a.answer_with(500);
+    for _ in 0..8 {
+        gateway.get("/").await;
+    }
+    a.answer_with(0);
+    until("both endpoints again", async || both(&gateway).await).await;
+}
+
+#[tokio::test]
+async fn the_operators_word_stands_above_probes() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let gateway = start(&pool(&[a.address(), b.address()], FAST)).await;
+    until("both endpoints", async || both(&gateway).await).await;
+    let path = format!("/admin/health/{}", a.address());
+    for word in ["down", "drain"] {
+        let answer = gateway.admin("PUT", &path, &format!("{{\"override\":\"{word}\"}}")).await;
+        assert!(matches!(answer.status, 200 | 415), "{answer:?}");
+        let mut wire = lockgate_testkit::Wire::connect(gateway.at("ADMIN")).await;
+        let body = format!("{{\"override\":\"{word}\"}}");
+        let json = [("Host", "127.0.0.1"), ("Content-Type", "application/json")];
+        let answer = wire.ask(lockgate_testkit::request("PUT", &path, &json, &body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let probes = a.probes();
+        until("more probes that find it well", async || a.probes() > probes + 2).await;
+        assert!(only(&gateway, "b").await, "{word}");
+        let clear = lockgate_testkit::request("PUT", &path, &json, "{\"override\":\"clear\"}");
+        assert_eq!(wire.ask(clear).await.status, 200);
+        until("both endpoints again", async || both(&gateway).await).await;
+    }
+}
+
+#[tokio::test]
+async fn nobody_left_is_said_so() {
+    let a = Echo::start("a").await;
+    a.healthy(false);
+    let settings = "health: { interval: 50ms, unhealthy_after: 1 }\npanic_threshold: 0%";
+    let gateway = start(&pool(&[a.address()], settings)).await;
+    until("a refusal", async || gateway.get("/").await.status == 503).await;
+    let answer = gateway.get("/").await;
+    assert_eq!(answer.reason(), Some("no_healthy_endpoint"));
+    let hits = a.hits();
+    gateway.get("/").await;
+    assert_eq!(a.hits(), hits, "it is not asked");
+}

@@ -1,0 +1,28 @@
+//! End-to-end tests: the real binary as a process, over real sockets. One file for each theme.
+#![allow(clippy::large_futures, reason = "a test's future runs once")]
+
+mod access_log;
+mod attempts;
+mod balance;
+mod bodies;
+mod broken;
+mod cli;
+mod drain;
+mod endurance;
+mod errors;
+mod explain;
+mod framing;
+mod grpc;
+mod headers;
+mod health;
+mod http1;
+mod http2;
+mod limits;
+mod metrics;
+mod reload;
+mod routing;
+mod support;
+mod targets;
+mod tls;
+mod tunnels;
+mod upstream_tls;

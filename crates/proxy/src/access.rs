@@ -1,0 +1,197 @@
+//! The end of a journey: one line in the access log and one sample in the metrics, when the last
+//! byte of the answer has been written, or can no longer be.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{Response, Uri, Version, header};
+use lockgate_core::{
+    Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Origin, Outcome, Reason, Reply,
+    RequestId, reasons,
+};
+use lockgate_telemetry::{Entry, InFlight, RouteSeries, Sample};
+
+use crate::receive::receive;
+use crate::reply;
+use crate::worker::{Current, Worker};
+
+/// A request and all that belongs to it, from its head to the last byte of its answer.
+pub(crate) struct Journey {
+    pub(crate) exchange: Exchange,
+    pub(crate) snapshot: Current,
+    pub(crate) worker: Rc<Worker>,
+    /// The series of the route that matched.
+    pub(crate) series: Option<Arc<RouteSeries>>,
+    pub(crate) tags: Arc<[String]>,
+    /// What the client asked for, before anything was rewritten.
+    target: Uri,
+    status: u16,
+    logged: bool,
+    _in_flight: InFlight,
+}
+
+impl Journey {
+    /// Begins with a request; the second part says whether it may go on at all.
+    pub(crate) fn begin(worker: Rc<Worker>, incoming: Incoming) -> (Box<Self>, Result<(), Fault>) {
+        let snapshot = worker.snapshot();
+        let target = incoming.head.uri.clone();
+        let (exchange, fit) = receive(incoming, &snapshot);
+        let journey = Self {
+            exchange,
+            snapshot,
+            series: None,
+            tags: Arc::default(),
+            target,
+            // What is logged when the client goes before there is an answer.
+            status: reasons::CLIENT_CLOSED.kind.status().as_u16(),
+            logged: false,
+            _in_flight: worker.series.enter(),
+            worker,
+        };
+        (Box::new(journey), fit)
+    }
+
+    /// The answer to a fault outside of any route.
+    pub(crate) fn refuse(&mut self, fault: Fault) -> crate::target::Answer {
+        if fault.reason() == &reasons::PANIC {
+            self.worker.shared.metrics.panicked();
+        }
+        crate::target::Answer::refusal(fault, &mut self.exchange)
+    }
+
+    /// The answer's head is on its way.
+    pub(crate) fn answered(&mut self, response: &Response<Body>) {
+        self.status = response.status().as_u16();
+    }
+
+    fn end(&mut self, outcome: &Outcome) {
+        self.logged = true;
+        let exchange = &self.exchange;
+        let (reason, blame) = cause(exchange, outcome);
+        let total = exchange.started.elapsed();
+        let series = self.series.as_ref().unwrap_or(&self.snapshot.unrouted);
+        series.observe(
+            self.worker.index,
+            &Sample {
+                status: self.status,
+                reason: reason.map(|reason| reason.code),
+                total,
+                upstream_first_byte: exchange.upstream.first_byte,
+                received: outcome.received,
+                sent: outcome.sent,
+                attempts: exchange.upstream.attempts,
+            },
+        );
+        self.worker.log(|log| {
+            let mut entry = entry(exchange, total);
+            entry.status = self.status;
+            entry.reason = reason.map(|reason| reason.code);
+            entry.blame = blame;
+            let story = exchange.fault.as_ref().map(Fault::story).unwrap_or_default();
+            entry.story = &story;
+            entry.path = self.target.path_and_query().map_or("", |target| target.as_str());
+            entry.method = exchange.head.method.as_str();
+            entry.body = outcome.took;
+            entry.received = outcome.received;
+            entry.sent = outcome.sent;
+            entry.tags = &self.tags;
+            log.write(&entry);
+        });
+    }
+}
+
+/// Why the answer is what it is, when something went wrong: the fault that made it, or else what
+/// broke it off.
+fn cause(exchange: &Exchange, outcome: &Outcome) -> (Option<&'static Reason>, Option<Blame>) {
+    match (&exchange.fault, outcome.broken) {
+        (Some(fault), _) => (Some(fault.reason()), Some(fault.blame())),
+        (None, Some(reason)) if reason == &reasons::UPSTREAM_BROKE_OFF => {
+            (Some(reason), Some(Blame::Upstream))
+        }
+        (None, Some(reason)) => (Some(reason), Some(Blame::Client)),
+        (None, None) => (None, None),
+    }
+}
+
+fn entry(exchange: &Exchange, total: Duration) -> Entry<'_> {
+    let connection = &exchange.connection;
+    let headers = &exchange.head.headers;
+    let bytes = |name| headers.get(name).map(|value| value.as_bytes());
+    Entry {
+        time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
+        id: exchange.id.as_str(),
+        client_ip: exchange.client_ip,
+        peer: connection.peer,
+        listener: &connection.listener,
+        protocol: protocol(exchange.head.version),
+        scheme: if exchange.secure { "https" } else { "http" },
+        host: &exchange.host,
+        origin: exchange.origin,
+        route: exchange.route.as_deref(),
+        upstream: exchange.upstream.name.as_deref(),
+        endpoint: exchange.upstream.endpoint.as_deref(),
+        attempts: exchange.upstream.attempts,
+        upstream_status: exchange.upstream.status,
+        total,
+        queued: exchange.upstream.queued,
+        connect: exchange.upstream.connect,
+        first_byte: exchange.upstream.first_byte,
+        user_agent: bytes(header::USER_AGENT),
+        referer: bytes(header::REFERER),
+        tls: connection.tls.as_ref(),
+        headers: Some(headers),
+        ..Entry::default()
+    }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_10 => "HTTP/1.0",
+        _ => "HTTP/1.1",
+    }
+}
+
+impl Finish for Journey {
+    fn finish(mut self: Box<Self>, outcome: Outcome) {
+        self.end(&outcome);
+    }
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        if !self.logged {
+            let broken = Some(&reasons::CLIENT_CLOSED);
+            self.end(&Outcome { broken, ..Outcome::default() });
+        }
+    }
+}
+
+/// Answers and logs a request that could not be read: there is no exchange for it.
+pub(crate) fn refuse_unread(worker: &Worker, fault: Fault, connection: &Rc<Connection>) -> Reply {
+    let id = RequestId::random();
+    let snapshot = worker.snapshot();
+    let response = reply::refuse_unread(&fault, &id);
+    let status = response.status().as_u16();
+    let reason = Some(fault.reason().code);
+    snapshot.unrouted.observe(worker.index, &Sample { status, reason, ..Sample::default() });
+    worker.log(|log| {
+        log.write(&Entry {
+            time: SystemTime::now(),
+            id: id.as_str(),
+            client_ip: connection.peer.ip().to_canonical(),
+            peer: connection.peer,
+            listener: &connection.listener,
+            scheme: if connection.tls.is_some() { "https" } else { "http" },
+            status,
+            reason,
+            blame: Some(fault.blame()),
+            story: &fault.story(),
+            origin: Origin::Gateway,
+            tls: connection.tls.as_ref(),
+            ..Entry::default()
+        });
+    });
+    response.into()
+}

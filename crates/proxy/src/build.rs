@@ -1,0 +1,223 @@
+//! Building a snapshot from a document: every route resolved, every policy built, every error
+//! reported with the place that it came from.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use lockgate_config::model::{self, Document};
+use lockgate_core::{Build, ConfigError, Plugin};
+use lockgate_telemetry::{AccessLog, Metrics};
+use lockgate_upstream::Upstream;
+
+use crate::pipeline::Entry;
+use crate::rewrite::Rewrite;
+use crate::route::{Condition, Pattern, Router};
+use crate::snapshot::{Route, RouteSet, Snapshot};
+use crate::target::Target;
+
+/// What a snapshot is built with.
+pub struct Builder<'a> {
+    /// The plugin list, as `plugins` has it.
+    pub plugins: &'a [Plugin],
+    /// The upstreams, already applied from the same document.
+    pub upstreams: Arc<HashMap<String, Arc<Upstream>>>,
+    /// Where the series of routes are kept.
+    pub metrics: &'a Metrics,
+    /// The access log.
+    pub log: Option<Arc<AccessLog>>,
+}
+
+/// What is wrong, and at which path of the document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildError {
+    /// From the document's root down.
+    pub path: Vec<String>,
+    /// What is wrong, and what to do.
+    pub message: String,
+    /// A second place that has to do with it: the other route of a conflict.
+    pub other: Option<Vec<String>>,
+}
+
+impl BuildError {
+    fn new(path: &[&str], message: impl Into<String>) -> Self {
+        let path = path.iter().map(|key| (*key).to_owned()).collect();
+        Self { path, message: message.into(), other: None }
+    }
+}
+
+impl Builder<'_> {
+    /// Builds the snapshot of a document.
+    ///
+    /// # Errors
+    /// All that is wrong with its routes.
+    pub fn build(
+        &self,
+        generation: u64,
+        document: Arc<Document>,
+        router: Router,
+    ) -> Result<Snapshot, Vec<BuildError>> {
+        let mut errors = Vec::new();
+        let mut sets = Vec::with_capacity(document.routes.len());
+        for (key, set) in &document.routes {
+            sets.push(self.set(key, set, &mut errors));
+        }
+        let redirects = document
+            .listeners
+            .iter()
+            .filter_map(|(name, listener)| Some((name.as_str().into(), listener.redirect_https?)))
+            .collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Snapshot {
+            generation,
+            loaded: SystemTime::now(),
+            upstreams: Arc::clone(&self.upstreams),
+            log: self.log.clone(),
+            router,
+            sets,
+            unrouted: self.metrics.no_route(),
+            redirects,
+            document,
+        })
+    }
+
+    fn set(&self, key: &str, set: &model::RouteSet, errors: &mut Vec<BuildError>) -> RouteSet {
+        let pattern: Arc<str> = key.into();
+        let captures = key.parse::<Pattern>().map(|p| p.captures()).unwrap_or_default();
+        let routes = set
+            .routes
+            .iter()
+            .filter_map(|route| match self.route(&pattern, route) {
+                Ok(route) => Some(route),
+                Err(error) => {
+                    errors.push(error);
+                    None
+                }
+            })
+            .collect();
+        RouteSet { pattern, captures, routes }
+    }
+
+    fn route(&self, pattern: &Arc<str>, route: &model::Route) -> Result<Route, BuildError> {
+        let mut entries = Vec::with_capacity(route.policies.len());
+        for policy in &route.policies {
+            entries.push(self.entry(pattern, policy)?);
+        }
+        // A stable sort: within a stage the configuration's order holds.
+        entries.sort_by_key(|entry| entry.stage);
+        let rewrite = Rewrite::new(&route.rewrite).map_err(|(key, message)| {
+            BuildError::new(&["routes", pattern, "rewrite", key], message)
+        })?;
+        let upstream = match &route.to {
+            model::Target::Upstream(name) => Some(name.as_str()),
+            _ => None,
+        };
+        Ok(Route {
+            pattern: Arc::clone(pattern),
+            when: Condition::new(&route.when)
+                .map_err(|error| BuildError::new(&["routes", pattern, "when"], error))?,
+            entries,
+            target: self.target(pattern, &route.to)?,
+            rewrite,
+            timeout: route.timeout.map(|time| time.0),
+            retry: route.retry.clone(),
+            series: self.metrics.route(pattern, upstream),
+            tags: route.tags.clone().into(),
+        })
+    }
+
+    fn entry(&self, pattern: &str, policy: &model::PolicyEntry) -> Result<Entry, BuildError> {
+        let error = |error: ConfigError| {
+            let mut path = policy.path.clone();
+            path.extend(error.path);
+            BuildError { path, message: error.message, other: None }
+        };
+        let plugin = self.plugins.iter().find_map(|plugin| match plugin {
+            Plugin::Policy(plugin) if plugin.name() == policy.name => Some(plugin),
+            _ => None,
+        });
+        let Some(plugin) = plugin else {
+            return Err(error(ConfigError::new(format!("there is no policy `{}`", policy.name))));
+        };
+        let mut build = Build { route: pattern.into() };
+        Ok(Entry {
+            name: plugin.name(),
+            stage: plugin.stage(&policy.config),
+            body: plugin.body(),
+            policy: plugin.build(&policy.config, &mut build).map_err(error)?,
+            series: self.metrics.policy(plugin.name(), pattern),
+            origin: policy.path.clone(),
+        })
+    }
+
+    fn target(&self, pattern: &str, to: &model::Target) -> Result<Target, BuildError> {
+        let at = ["routes", pattern, "to"];
+        let upstream = |name: &str| {
+            let found = self.upstreams.get(name).cloned();
+            found.ok_or_else(|| BuildError::new(&at, format!("there is no upstream `{name}`")))
+        };
+        match to {
+            model::Target::Upstream(name) => upstream(name).map(Target::Upstream),
+            model::Target::Split(parts) => {
+                let mut sum = 0_u32;
+                let mut choices = Vec::with_capacity(parts.len());
+                for (name, weight) in parts {
+                    sum = sum.saturating_add(*weight);
+                    choices.push((sum, upstream(name)?));
+                }
+                Ok(Target::Split(choices))
+            }
+            model::Target::Handler { name, config } => {
+                let plugin = self.plugins.iter().find_map(|plugin| match plugin {
+                    Plugin::Handler(plugin) if plugin.name() == name => Some(plugin),
+                    _ => None,
+                });
+                let Some(plugin) = plugin else {
+                    return Err(BuildError::new(&at, format!("there is no handler `{name}`")));
+                };
+                let mut build = Build { route: pattern.into() };
+                let handler = plugin.build(config, &mut build).map_err(|error| {
+                    let mut path: Vec<String> = at.iter().map(|key| (*key).to_owned()).collect();
+                    path.push(name.clone());
+                    path.extend(error.path);
+                    BuildError { path, message: error.message, other: None }
+                })?;
+                Ok(Target::Handler(plugin.name(), handler))
+            }
+        }
+    }
+}
+
+/// The router of a document.
+///
+/// # Errors
+/// Every pattern that cannot be read, and every pair of patterns that tie.
+pub fn router(document: &Document) -> Result<Router, Vec<BuildError>> {
+    let mut errors = Vec::new();
+    let mut patterns = Vec::with_capacity(document.routes.len());
+    for (index, key) in document.routes.keys().enumerate() {
+        match key.parse::<Pattern>() {
+            Ok(pattern) => patterns.push((pattern, index)),
+            Err(error) => errors.push(BuildError::new(&["routes", key], error.to_string())),
+        }
+    }
+    let conflicts = match Router::build(patterns) {
+        Ok(router) if errors.is_empty() => return Ok(router),
+        Ok(_) => return Err(errors),
+        Err(conflicts) => conflicts,
+    };
+    let key = |index: usize| document.routes.get_index(index).map_or("", |(key, _)| key.as_str());
+    for conflict in conflicts {
+        let (first, second) = (key(conflict.a.min(conflict.b)), key(conflict.a.max(conflict.b)));
+        let message = format!(
+            "`{second}` ties with `{first}`: both match {}, and neither is more specific",
+            conflict.example
+        );
+        let mut error = BuildError::new(&["routes", second], message);
+        error.other = Some(vec!["routes".to_owned(), first.to_owned()]);
+        errors.push(error);
+    }
+    Err(errors)
+}

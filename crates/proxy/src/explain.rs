@@ -1,0 +1,363 @@
+//! `lockgate explain`: where a request would go, and why, without sending it. The same code
+//! answers for a file and for a running gateway, which knows its endpoints' state besides.
+
+use std::fmt::Write;
+use std::str::FromStr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use serde::{Deserialize, Serialize};
+
+use crate::route::{Candidate, Verdict, normalise};
+use crate::snapshot::{Route, Snapshot};
+use crate::target::Target;
+use lockgate_upstream::Upstream;
+
+/// The request that is asked about.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+/// Where a request would go, and why.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The request as it is understood: method, host, normal path.
+    pub request: String,
+    /// The listeners that could have taken it, and their addresses.
+    pub listeners: Vec<String>,
+    /// The configuration's generation, when a running gateway answers.
+    pub generation: Option<u64>,
+    /// The routes that were looked at: pattern, place in the file, how it fared.
+    pub candidates: Vec<Looked>,
+    /// The policies in the order in which they would run.
+    pub policies: Vec<PolicyLine>,
+    /// What is done with the path and the host.
+    pub rewrite: Option<String>,
+    /// What the target is.
+    pub target: Option<String>,
+    /// The upstream's endpoints and why each is in or out.
+    pub endpoints: Vec<String>,
+    /// What the answer would be, if the gateway itself made it: status and reason.
+    pub answer: Option<String>,
+}
+
+/// A route that was looked at.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Looked {
+    /// The pattern as written.
+    pub pattern: String,
+    /// File, line and column.
+    pub place: Option<String>,
+    /// Whether it is the one.
+    pub matched: bool,
+    /// In words.
+    pub verdict: String,
+}
+
+/// A policy that would run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PolicyLine {
+    /// When it runs.
+    pub stage: String,
+    /// The plugin's name.
+    pub name: String,
+    /// Its effective values.
+    pub values: String,
+    /// File, line and column.
+    pub place: Option<String>,
+}
+
+/// Tells where the value under a path of keys stands.
+pub(crate) type Locate<'a> = &'a dyn Fn(&[&str]) -> Option<String>;
+
+impl Asked {
+    /// A request to ask about. The URL may leave out scheme and host.
+    ///
+    /// # Errors
+    /// What is wrong with which part.
+    pub fn new(method: &str, url: &str, headers: &[String]) -> Result<Self, String> {
+        let method = Method::from_str(method).map_err(|_| format!("`{method}` is no method"))?;
+        let uri = Uri::from_str(url).map_err(|error| format!("`{url}` is no URL: {error}"))?;
+        if !uri.path().starts_with('/') {
+            return Err(format!("`{url}` has no path: write http://host/path or /path"));
+        }
+        let mut map = HeaderMap::new();
+        for header in headers.iter().take(100) {
+            let wrong = || format!("`{header}` is no header: write 'Name: value'");
+            let (name, value) = header.split_once(':').ok_or_else(wrong)?;
+            let name = HeaderName::from_str(name.trim()).map_err(|_| wrong())?;
+            let value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
+            map.append(name, value);
+        }
+        Ok(Self { method, uri, headers: map })
+    }
+
+    /// Reads `method=…&url=…&header=…`, percent-encoded.
+    ///
+    /// # Errors
+    /// What is missing or wrong.
+    pub fn from_query(query: &str) -> Result<Self, String> {
+        let (mut method, mut url, mut headers) = ("GET".to_owned(), None, Vec::new());
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decode(value).ok_or_else(|| format!("`{key}` is not percent-encoded"))?;
+            match key {
+                "method" => method = value,
+                "url" => url = Some(value),
+                "header" => headers.push(value),
+                _ => return Err(format!("there is no `{key}`: only method, url and header")),
+            }
+        }
+        Self::new(&method, &url.ok_or("`url` is missing")?, &headers)
+    }
+
+    /// The form that [`from_query`](Self::from_query) reads.
+    pub fn to_query(&self) -> String {
+        let mut query = format!("method={}&url={}", self.method, encode(&self.uri.to_string()));
+        for (name, value) in &self.headers {
+            let header = format!("{name}: {}", value.to_str().unwrap_or_default());
+            let _ = write!(query, "&header={}", encode(&header));
+        }
+        query
+    }
+
+    fn host(&self) -> String {
+        let named = self.uri.host().map(str::to_owned);
+        let header = || self.headers.get(http::header::HOST)?.to_str().ok().map(str::to_owned);
+        let host = named.or_else(header).unwrap_or_default();
+        host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name).to_ascii_lowercase()
+    }
+}
+
+impl Snapshot {
+    /// Explains a request. `live` says that the endpoints' state is known, as traffic and probes
+    /// pass through this very process.
+    pub fn explain(&self, asked: &Asked, locate: Locate<'_>, live: bool) -> Explanation {
+        let host = asked.host();
+        let mut told = Explanation {
+            generation: live.then_some(self.generation),
+            listeners: self.listeners(asked),
+            ..Explanation::default()
+        };
+        let path = match normalise(asked.uri.path()) {
+            Ok(path) => path.into_owned(),
+            Err(fault) => {
+                told.request = format!("{} {host}{}", asked.method, asked.uri.path());
+                told.answer = Some(answer(&fault));
+                return told;
+            }
+        };
+        told.request = format!("{} {host}{path}", asked.method);
+        let candidates = self.router.explain(&asked.method, &host, &path);
+        told.candidates = candidates.iter().map(|one| looked(one, locate)).collect();
+        let winner = candidates.iter().find(|one| one.verdict == Verdict::Matched);
+        match winner.and_then(|one| self.sets.get(one.index)) {
+            Some(set) => self.explain_set(&mut told, &set.routes, asked, &path, locate, live),
+            None => told.answer = Some(self.explain_miss(&candidates)),
+        }
+        told
+    }
+
+    fn explain_set(
+        &self,
+        told: &mut Explanation,
+        routes: &[Route],
+        asked: &Asked,
+        path: &str,
+        locate: Locate<'_>,
+        live: bool,
+    ) {
+        let target = match asked.uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        let request = Request::builder().method(asked.method.clone()).uri(target).body(());
+        let Ok(request) = request else { return };
+        let (mut head, ()) = request.into_parts();
+        head.headers = asked.headers.clone();
+        for (number, route) in routes.iter().enumerate() {
+            match route.when.holds(&head) {
+                Ok(()) => return explain_route(told, route, locate, live),
+                Err(why) => told.candidates.push(Looked {
+                    pattern: format!("{} (choice {})", route.pattern, number + 1),
+                    place: None,
+                    matched: false,
+                    verdict: why.to_string(),
+                }),
+            }
+        }
+        told.answer = Some("404 route_condition: no `when` of the route holds".to_owned());
+    }
+
+    fn explain_miss(&self, candidates: &[Candidate]) -> String {
+        let wrong_method = |one: &&Candidate| matches!(one.verdict, Verdict::Method { .. });
+        if candidates.iter().any(|one| wrong_method(&one)) {
+            return "405 method_not_allowed: the path is served, for other methods".to_owned();
+        }
+        "404 no_route: no route matches".to_owned()
+    }
+
+    fn listeners(&self, asked: &Asked) -> Vec<String> {
+        let port = asked.uri.port_u16();
+        let listeners = self.document.listeners.iter();
+        listeners
+            .filter(|(_, listener)| port.is_none_or(|port| port == listener.address.port()))
+            .map(|(name, listener)| format!("{name} ({})", listener.address))
+            .collect()
+    }
+}
+
+fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live: bool) {
+    for entry in &route.entries {
+        let path: Vec<&str> = entry.origin.iter().map(String::as_str).collect();
+        let stage = serde_json::to_value(entry.stage).ok();
+        told.policies.push(PolicyLine {
+            stage: stage.and_then(|s| s.as_str().map(str::to_owned)).unwrap_or_default(),
+            name: entry.name.to_owned(),
+            values: entry.policy.describe(),
+            place: locate(&path),
+        });
+    }
+    told.rewrite = route.rewrite.describe();
+    match &route.target {
+        Target::Handler(name, handler) => {
+            told.target = Some(format!("handler {name}: {}", handler.describe()));
+        }
+        Target::Upstream(upstream) => {
+            told.target = Some(format!("upstream {}", upstream.name()));
+            told.endpoints = endpoints(upstream, live);
+        }
+        Target::Split(choices) => {
+            let names: Vec<&str> = choices.iter().map(|(_, upstream)| &**upstream.name()).collect();
+            told.target = Some(format!("split over {}", names.join(", ")));
+            told.endpoints = choices.iter().flat_map(|(_, u)| endpoints(u, live)).collect();
+        }
+    }
+}
+
+/// An upstream's endpoints, each on a line with why it is in or out.
+fn endpoints(upstream: &Upstream, live: bool) -> Vec<String> {
+    let view = upstream.view();
+    let lines = view.endpoints.iter().map(|endpoint| {
+        let state = match (&endpoint.reason, live) {
+            (Some(reason), _) => format!("out: {reason}"),
+            (None, true) => format!("in, {} in flight", endpoint.in_flight),
+            (None, false) => "in, as far as the file says".to_owned(),
+        };
+        format!("{}  weight {}  {state}", endpoint.address, endpoint.weight)
+    });
+    lines.collect()
+}
+
+fn looked(candidate: &Candidate, locate: Locate<'_>) -> Looked {
+    let verdict = match &candidate.verdict {
+        Verdict::Matched => "this one".to_owned(),
+        Verdict::LessSpecific { than } => format!("matches, but `{than}` is more specific"),
+        Verdict::Method { takes } => format!("takes {takes} only"),
+        Verdict::Host { takes } => format!("takes the host {takes} only"),
+        Verdict::Path { segment, wants, has } => {
+            let has = has.as_deref().map_or("the path ends".to_owned(), |has| format!("`{has}`"));
+            let wants = wants.as_deref().map_or("the end".to_owned(), |w| format!("`{w}`"));
+            format!("segment {segment}: wants {wants}, has {has}")
+        }
+    };
+    Looked {
+        pattern: candidate.pattern.to_string(),
+        place: locate(&["routes", &candidate.pattern]),
+        matched: candidate.verdict == Verdict::Matched,
+        verdict,
+    }
+}
+
+fn answer(fault: &lockgate_core::Fault) -> String {
+    format!("{} {fault}", fault.kind().status().as_u16())
+}
+
+impl Explanation {
+    /// For people, at most 80 columns wide where the parts allow it.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to memory cannot fail.
+        let _ = writeln!(out, "{}", self.request);
+        match self.generation {
+            Some(generation) => {
+                let _ = writeln!(out, "asked of the running gateway, generation {generation}");
+            }
+            None => out.push_str("read from the file: no endpoint's state is known\n"),
+        }
+        let _ =
+            writeln!(out, "listener   {}", or(&self.listeners.join(", "), "none has this port"));
+        out.push_str("routes\n");
+        for one in &self.candidates {
+            let mark = if one.matched { '*' } else { ' ' };
+            let place = one.place.as_deref().unwrap_or_default();
+            let _ = writeln!(out, " {mark} {}  {place}", one.pattern);
+            if !one.matched {
+                let _ = writeln!(out, "     {}", one.verdict);
+            }
+        }
+        if self.target.is_some() {
+            self.text_of_route(&mut out);
+        }
+        if let Some(answer) = &self.answer {
+            let _ = writeln!(out, "answer     {answer}");
+        }
+        out
+    }
+
+    fn text_of_route(&self, out: &mut String) {
+        if self.policies.is_empty() {
+            out.push_str("policies   none\n");
+        } else {
+            out.push_str("policies\n");
+        }
+        for policy in &self.policies {
+            let place = policy.place.as_deref().unwrap_or_default();
+            let _ = writeln!(out, "   {:<14} {}  {place}", policy.stage, policy.name);
+            let _ = writeln!(out, "   {:<14} {}", "", policy.values);
+        }
+        if let Some(rewrite) = &self.rewrite {
+            let _ = writeln!(out, "rewrite    {rewrite}");
+        }
+        let _ = writeln!(out, "target     {}", or(self.target.as_deref().unwrap_or(""), "none"));
+        for endpoint in &self.endpoints {
+            let _ = writeln!(out, "   {endpoint}");
+        }
+    }
+}
+
+fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    if text.is_empty() { otherwise } else { text }
+}
+
+fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/:".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let digit = |b: u8| char::from(b).to_digit(16);
+                let high = digit(bytes.next()?)?;
+                let low = digit(bytes.next()?)?;
+                u8::try_from(high * 16 + low).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(out).ok()
+}

@@ -1,0 +1,96 @@
+//! Finding the route: the path is made normal first, so that what is matched is what is sent.
+
+use http::header::{self, HeaderValue};
+use http::uri::{PathAndQuery, Uri};
+use http::{Method, Response, StatusCode};
+use lockgate_core::{Body, Captures, Exchange, Fault, reasons};
+
+use crate::route::{Found, normalise};
+use crate::snapshot::{Route, Snapshot};
+
+/// Where a request goes.
+pub(crate) enum Way<'s> {
+    /// To a route's target, through its policies.
+    Route(&'s Route),
+    /// Nowhere: this is the answer.
+    Answer(Response<Body>),
+}
+
+/// The route of a request. The exchange learns its pattern and captures.
+///
+/// # Errors
+/// `bad_target`, `no_route`, `method_not_allowed` (with `Allow`), `route_condition`.
+pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Result<Way<'s>, Fault> {
+    if let Some(port) = snapshot.redirects_https(exchange) {
+        return to_https(exchange, port).map(Way::Answer);
+    }
+    make_normal(exchange)?;
+    let path = exchange.head.uri.path();
+    let (set, ranges) = match snapshot.find(&exchange.head.method, &exchange.host, path) {
+        Found::Route { index, ranges } => {
+            let set = snapshot.set(index);
+            (set.ok_or_else(|| Fault::gateway(&reasons::INTERNAL).detail("route table"))?, ranges)
+        }
+        Found::MethodNotAllowed { allow } => return wrong_method(exchange, allow),
+        Found::None => {
+            let detail = format!("{} {}{}", exchange.head.method, exchange.host, path);
+            return Err(Fault::client(&reasons::NO_ROUTE).detail(detail));
+        }
+    };
+    exchange.route = Some(set.pattern.clone());
+    if !set.captures.is_empty() {
+        let path = exchange.head.uri.path_and_query().cloned();
+        exchange.captures = path.map_or_else(Captures::default, |path| {
+            Captures::new(set.captures.clone(), ranges, path)
+        });
+    }
+    let holding = set.routes.iter().find(|route| route.when.holds(&exchange.head).is_ok());
+    let route = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
+    exchange.note(|| format!("route {}", route.pattern));
+    Ok(Way::Route(route))
+}
+
+/// Puts the normal form of the path in place of the one received; the query stays as it is.
+fn make_normal(exchange: &mut Exchange) -> Result<(), Fault> {
+    let uri = &exchange.head.uri;
+    if uri.path() == "*" {
+        return Ok(());
+    }
+    let normal = normalise(uri.path())?;
+    if matches!(normal, std::borrow::Cow::Borrowed(_)) && uri.authority().is_none() {
+        return Ok(());
+    }
+    let mut target = normal.into_owned();
+    if let Some(query) = uri.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    let target = PathAndQuery::try_from(target)
+        .map_err(|error| Fault::client(&reasons::BAD_TARGET).source(error))?;
+    exchange.head.uri = Uri::from(target);
+    Ok(())
+}
+
+fn wrong_method<'s>(exchange: &Exchange, allow: String) -> Result<Way<'s>, Fault> {
+    let allow = HeaderValue::from_str(&allow)
+        .map_err(|error| Fault::gateway(&reasons::INTERNAL).source(error))?;
+    if exchange.head.method != Method::OPTIONS {
+        return Err(Fault::client(&reasons::METHOD_NOT_ALLOWED).header(header::ALLOW, allow));
+    }
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, allow);
+    Ok(Way::Answer(response))
+}
+
+fn to_https(exchange: &Exchange, port: u16) -> Result<Response<Body>, Fault> {
+    let target = exchange.head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let location = format!("https://{}{port}{target}", exchange.host);
+    let location = HeaderValue::from_str(&location)
+        .map_err(|error| Fault::client(&reasons::BAD_TARGET).source(error))?;
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}

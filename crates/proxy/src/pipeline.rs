@@ -1,0 +1,92 @@
+//! The policies of a route, in the order of their stages: down with the request, up with the
+//! answer, and up only through those that were entered.
+
+use std::sync::Arc;
+
+use http::Response;
+use lockgate_core::{Body, BodyUse, Exchange, Fault, Policy, Stage, Step, Verdict};
+use lockgate_telemetry::{Decided, PolicySeries};
+use tokio::time::Instant;
+
+/// A policy in its place.
+pub(crate) struct Entry {
+    /// The plugin's name.
+    pub(crate) name: &'static str,
+    /// When it runs.
+    pub(crate) stage: Stage,
+    /// What it needs of the request's body.
+    pub(crate) body: BodyUse,
+    /// The policy itself.
+    pub(crate) policy: Box<dyn Policy>,
+    /// How often it ran, what it decided, how long it took.
+    pub(crate) series: Arc<PolicySeries>,
+    /// Where it was configured, for `explain`.
+    pub(crate) origin: Vec<String>,
+}
+
+/// Runs the request hooks in order. `entered` counts the policies that saw the request, the one
+/// that ended it included.
+///
+/// # Errors
+/// The refusal of a policy, or `too_large` when one needs the body whole and it is too large.
+pub(crate) async fn down(
+    entries: &[Entry],
+    exchange: &mut Exchange,
+    max_buffered: usize,
+    entered: &mut usize,
+) -> Result<Verdict, Fault> {
+    if entries.is_empty() {
+        return Ok(Verdict::Pass);
+    }
+    let mut begun = Instant::now();
+    for entry in entries {
+        if entry.body == BodyUse::Buffer && matches!(exchange.body, Body::Stream(_)) {
+            let body = std::mem::take(&mut exchange.body);
+            exchange.body = body.collect(max_buffered).await?.into();
+        }
+        *entered += 1;
+        let verdict = match entry.policy.request(&mut *exchange) {
+            Step::Now(verdict) => verdict,
+            Step::Later(verdict) => verdict.await,
+        };
+        let end = Instant::now();
+        let decided = match &verdict {
+            Ok(Verdict::Pass) => Decided::Pass,
+            Ok(Verdict::Answer(_)) => Decided::Answer,
+            Err(fault) => Decided::Refuse(fault.reason().code),
+        };
+        entry.series.observe(exchange.connection.worker, decided, end - begun);
+        begun = end;
+        match verdict {
+            Ok(Verdict::Pass) => exchange.note(|| format!("policy {}: pass", entry.name)),
+            Ok(answer) => {
+                exchange.note(|| format!("policy {}: answer", entry.name));
+                return Ok(answer);
+            }
+            Err(fault) => {
+                exchange.note(|| format!("policy {}: {}", entry.name, fault.reason().code));
+                return Err(fault);
+            }
+        }
+    }
+    Ok(Verdict::Pass)
+}
+
+/// Runs the response hooks of the policies entered, last first.
+///
+/// # Errors
+/// The first policy's fault; the answer is then the gateway's refusal instead.
+pub(crate) async fn up(
+    entries: &[Entry],
+    exchange: &mut Exchange,
+    entered: usize,
+    response: &mut Response<Body>,
+) -> Result<(), Fault> {
+    for entry in entries.iter().take(entered).rev() {
+        match entry.policy.response(exchange, response) {
+            Step::Now(done) => done?,
+            Step::Later(done) => done.await?,
+        };
+    }
+    Ok(())
+}

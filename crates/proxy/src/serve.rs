@@ -1,0 +1,68 @@
+//! The whole journey of a request, top to bottom: received, routed, led through the route's
+//! policies to its target and back, sealed, and logged once its last byte is written.
+
+use std::rc::Rc;
+
+use lockgate_core::{Connection, Fault, Finish, Incoming, Reply, Serve, Verdict};
+
+use crate::access::Journey;
+use crate::find::{self, Way};
+use crate::target::{self, Answer};
+use crate::worker::Worker;
+use crate::{panics, pipeline, reply};
+
+/// Answers the requests of one worker's connections.
+#[derive(Clone)]
+pub struct Proxy(Rc<Worker>);
+
+impl Proxy {
+    /// The proxy of a worker.
+    pub fn new(worker: Rc<Worker>) -> Self {
+        Self(worker)
+    }
+}
+
+impl Serve for Proxy {
+    fn serve(&self, incoming: Incoming) -> impl Future<Output = Reply> + 'static {
+        let worker = Rc::clone(&self.0);
+        async move {
+            let (mut journey, fit) = Journey::begin(worker, incoming);
+            let answer = match fit {
+                Ok(()) => panics::caught(travel(&mut journey)).await,
+                Err(fault) => Err(fault),
+            };
+            let mut answer = answer.unwrap_or_else(|fault| journey.refuse(fault));
+            reply::seal(&mut answer.response, &journey.exchange);
+            journey.answered(&answer.response);
+            let finish = Some(journey as Box<dyn Finish>);
+            Reply { response: answer.response, finish, tunnel: answer.tunnel }
+        }
+    }
+
+    fn refuse(&self, fault: Fault, connection: &Rc<Connection>) -> Reply {
+        crate::access::refuse_unread(&self.0, fault, connection)
+    }
+}
+
+/// From the route to the answer. A refusal outside any route is `Err`; one inside it is an answer
+/// already, and has passed the response hooks of the policies that were entered.
+async fn travel(journey: &mut Journey) -> Result<Answer, Fault> {
+    let Journey { exchange, snapshot, worker, series, tags, .. } = journey;
+    let route = match find::route(snapshot, exchange)? {
+        Way::Route(route) => route,
+        Way::Answer(response) => return Ok(response.into()),
+    };
+    (*series, *tags) = (Some(route.series.clone()), route.tags.clone());
+
+    let mut entered = 0;
+    let cap = snapshot.max_buffered_body();
+    let down = pipeline::down(&route.entries, exchange, cap, &mut entered).await;
+    let asked = match down {
+        Ok(Verdict::Pass) => target::ask(route, exchange, worker).await,
+        Ok(Verdict::Answer(response)) => Ok(response.into()),
+        Err(fault) => Err(fault),
+    };
+    let mut answer = asked.unwrap_or_else(|fault| Answer::refusal(fault, exchange));
+    pipeline::up(&route.entries, exchange, entered, &mut answer.response).await?;
+    Ok(answer)
+}

@@ -1,0 +1,98 @@
+//! One configuration, resolved: everything that a request needs to know, immutable, shared by all
+//! workers, and replaced as a whole.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderValue, Method};
+use ipnet::IpNet;
+use lockgate_config::model::{self, Document};
+use lockgate_core::Exchange;
+use lockgate_telemetry::{AccessLog, RouteSeries};
+use lockgate_upstream::Upstream;
+use subtle::ConstantTimeEq;
+
+use crate::pipeline::Entry;
+use crate::rewrite::Rewrite;
+use crate::route::{Condition, Found, Router};
+use crate::target::Target;
+
+/// A configuration, ready to serve.
+pub struct Snapshot {
+    /// Counts the configurations of this process, from 1.
+    pub generation: u64,
+    /// When it was built.
+    pub loaded: SystemTime,
+    /// What it was built from.
+    pub document: Arc<Document>,
+    /// The upstreams by name.
+    pub upstreams: Arc<HashMap<String, Arc<Upstream>>>,
+    /// The access log, if it is on.
+    pub log: Option<Arc<AccessLog>>,
+    pub(crate) router: Router,
+    pub(crate) sets: Vec<RouteSet>,
+    pub(crate) unrouted: Arc<RouteSeries>,
+    pub(crate) redirects: HashMap<Box<str>, u16>,
+}
+
+/// The routes under one pattern, told apart by their conditions.
+pub(crate) struct RouteSet {
+    pub(crate) pattern: Arc<str>,
+    pub(crate) captures: Arc<[Box<str>]>,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// One route, resolved.
+pub(crate) struct Route {
+    pub(crate) pattern: Arc<str>,
+    pub(crate) when: Condition,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) target: Target,
+    pub(crate) rewrite: Rewrite,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry: Option<model::Retry>,
+    pub(crate) series: Arc<RouteSeries>,
+    pub(crate) tags: Arc<[String]>,
+}
+
+impl Snapshot {
+    /// Whether an address is a proxy whose word is taken.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
+        contains(&self.document.trusted_proxies, ip)
+    }
+
+    /// Whether a request with this debug header may see how it was decided.
+    pub(crate) fn may_trace(&self, debug: Option<&HeaderValue>) -> bool {
+        match (debug, &self.document.admin.token) {
+            (Some(given), Some(token)) => given.as_bytes().ct_eq(token.as_bytes()).into(),
+            _ => false,
+        }
+    }
+
+    /// The https port to which the exchange's listener sends all of its clients, if it does.
+    pub(crate) fn redirects_https(&self, exchange: &Exchange) -> Option<u16> {
+        if self.redirects.is_empty() || exchange.secure {
+            return None;
+        }
+        self.redirects.get(&*exchange.connection.listener).copied()
+    }
+
+    pub(crate) fn find(&self, method: &Method, host: &str, path: &str) -> Found {
+        self.router.find(method, host, path)
+    }
+
+    pub(crate) fn set(&self, index: usize) -> Option<&RouteSet> {
+        self.sets.get(index)
+    }
+
+    pub(crate) fn max_buffered_body(&self) -> usize {
+        usize::try_from(self.document.http.max_buffered_body.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// Whether one of the networks has this address.
+pub(crate) fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&ip))
+}

@@ -1,0 +1,122 @@
+//! What one worker thread owns: its view of the current snapshot, its connections to upstreams,
+//! its part of the metrics and of the log.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use lockgate_telemetry::{AccessLog, Metrics, WorkerLog, WorkerSeries};
+use lockgate_upstream::Caller;
+
+use crate::snapshot::Snapshot;
+
+/// What all workers share: the snapshot in force.
+pub struct Shared {
+    generation: AtomicU64,
+    snapshot: ArcSwap<Snapshot>,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// Starts with a first snapshot.
+    pub fn new(first: Snapshot, metrics: Arc<Metrics>) -> Self {
+        let generation = AtomicU64::new(first.generation);
+        Self { generation, snapshot: ArcSwap::from_pointee(first), metrics }
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts a snapshot in force. Requests under way keep the one they began with.
+    pub fn replace(&self, next: Snapshot) {
+        let generation = next.generation;
+        self.snapshot.store(Arc::new(next));
+        self.generation.store(generation, Ordering::Release);
+    }
+}
+
+/// One snapshot as a worker holds it: cloned for every request without touching memory that other
+/// workers write.
+pub(crate) type Current = Rc<Arc<Snapshot>>;
+
+/// One worker's own state.
+pub struct Worker {
+    /// Its number, from 0.
+    pub index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) caller: Caller,
+    /// Its load, in the metrics.
+    pub series: Arc<WorkerSeries>,
+    seen: Cell<u64>,
+    current: RefCell<Current>,
+    log: RefCell<Option<(Arc<AccessLog>, WorkerLog)>>,
+}
+
+impl Worker {
+    /// The state of worker `index`.
+    pub fn new(index: usize, shared: Arc<Shared>, caller: Caller) -> Self {
+        let snapshot = shared.snapshot();
+        let log = open(snapshot.log.as_ref(), index);
+        Self {
+            index,
+            caller,
+            series: shared.metrics.worker(index),
+            seen: Cell::new(snapshot.generation),
+            current: RefCell::new(Rc::new(snapshot)),
+            log: RefCell::new(log),
+            shared,
+        }
+    }
+
+    /// The snapshot in force.
+    pub(crate) fn snapshot(&self) -> Current {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.seen.get() {
+            self.refresh();
+        }
+        Rc::clone(&self.current.borrow())
+    }
+
+    fn refresh(&self) {
+        let snapshot = self.shared.snapshot();
+        self.seen.set(snapshot.generation);
+        let mut log = self.log.borrow_mut();
+        let same = match (&*log, &snapshot.log) {
+            (Some((old, _)), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            *log = open(snapshot.log.as_ref(), self.index);
+        }
+        *self.current.borrow_mut() = Rc::new(snapshot);
+    }
+
+    /// Writes a line to the access log, when there is one.
+    pub(crate) fn log(&self, write: impl FnOnce(&WorkerLog)) {
+        if let Some((_, log)) = &*self.log.borrow() {
+            write(log);
+        }
+    }
+
+    /// To be called a few times a second: hands on log lines that wait, drops what has aged, and
+    /// lets go of a replaced snapshot even while no request comes. `open` client connections are
+    /// this worker's.
+    pub fn tick(&self, open: usize) {
+        self.series.set_connections(open);
+        if self.shared.generation.load(Ordering::Acquire) != self.seen.get() {
+            self.refresh();
+        }
+        self.log(WorkerLog::flush);
+        self.caller.sweep();
+    }
+}
+
+fn open(log: Option<&Arc<AccessLog>>, index: usize) -> Option<(Arc<AccessLog>, WorkerLog)> {
+    log.map(|log| (Arc::clone(log), log.worker(index)))
+}

@@ -1,0 +1,326 @@
+//! One attempt after another: pick an endpoint, send, learn from what came, and try again where
+//! that is safe, within the retry budget and the deadline.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, request::Parts};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use lockgate_config::model::{HostHeader, Retry, RetryOn};
+use lockgate_core::{Body, Exchange, Fault, Resend, reasons};
+use lockgate_net::ClientAnswer;
+use lockgate_net::h1::{ClientLimits, Reuse};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::cargo::Cargo;
+use super::held::{Call, Hold};
+use super::pool::Way;
+use super::{Answer, Caller, Plan, Upgraded};
+use crate::endpoint::Endpoint;
+use crate::picked::{Ending, Failure, Picked};
+use crate::upstream::Upstream;
+
+impl Caller {
+    /// Sends the exchange's request to an upstream until an answer comes that may be passed on.
+    /// The exchange's head must be in its final form; its notes are filled in here.
+    ///
+    /// # Errors
+    /// The last attempt's fault, or `upstream_timeout` when the deadline passed.
+    pub async fn call(
+        &self,
+        upstream: &Arc<Upstream>,
+        plan: &Plan<'_>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, Fault> {
+        exchange.upstream.name = Some(Arc::clone(upstream.name()));
+        exchange.upstream.queued = exchange.started.elapsed();
+        upstream.budget().request();
+        let repeatable = is_repeatable(&exchange.head);
+        let body = std::mem::take(&mut exchange.body);
+        let mut cargo = Cargo::new(body, repeatable && plan.retry.attempts > 0);
+        let mut tried: Vec<Arc<Endpoint>> = Vec::new();
+        let mut before: Option<Result<Answer, Fault>> = None;
+        loop {
+            let last = exchange.upstream.attempts >= plan.retry.attempts;
+            let picked = match pick(upstream, exchange, &tried) {
+                Ok(picked) => picked,
+                // What the last attempt brought says more than that there is no other.
+                Err(fault) => return before.unwrap_or(Err(fault)),
+            };
+            drop(before.take());
+            let endpoint = Arc::clone(picked.endpoint());
+            exchange.upstream.attempts += 1;
+            let outcome = self.attempt(upstream, picked, exchange, &mut cargo).await;
+            let resend = match &outcome {
+                Ok(answer) => {
+                    let status = RetryOn::Status(answer.response.status().as_u16());
+                    let wanted = plan.retry.on.contains(&status) && repeatable;
+                    wanted.then_some(Resend::IfIdempotent)
+                }
+                Err(fault) => wanted(plan.retry, fault, repeatable),
+            };
+            exchange.note(|| told(&endpoint, &outcome));
+            let Some(resend) = resend else { return outcome };
+            if last || !cargo.is_whole() || !upstream.budget().retry() {
+                return outcome;
+            }
+            tried.push(endpoint);
+            let pause = pause(plan.retry, resend, tried.len());
+            if exchange.deadline.is_some_and(|end| Instant::now() + pause >= end) {
+                return outcome;
+            }
+            before = Some(outcome);
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+        }
+    }
+
+    /// One attempt on one endpoint. An idle connection that turns out to have been closed costs
+    /// nothing but a fresh one.
+    async fn attempt(
+        &self,
+        upstream: &Arc<Upstream>,
+        picked: Picked,
+        exchange: &mut Exchange,
+        cargo: &mut Cargo,
+    ) -> Result<Answer, Fault> {
+        let begun = Instant::now();
+        let endpoint = Arc::clone(picked.endpoint());
+        exchange.upstream.endpoint = Some(Arc::clone(endpoint.label()));
+        exchange.upstream.first_byte = None;
+        exchange.upstream.status = None;
+        if upstream.settings().host == HostHeader::Endpoint
+            && let Ok(host) = HeaderValue::from_str(endpoint.name())
+        {
+            exchange.head.headers.insert(header::HOST, host);
+        }
+        let pool = self.pool(upstream, &endpoint);
+        let call = Rc::new(Call { pool, picked: RefCell::new(picked), line: Cell::new(None) });
+        let sent = match exchange.deadline {
+            Some(end) => timeout_at(end, send(&call, upstream, exchange, cargo)).await,
+            None => Ok(send(&call, upstream, exchange, cargo).await),
+        };
+        let result = sent.unwrap_or_else(|_| Err(late(exchange)));
+        match result {
+            Ok(answer) => {
+                let (status, latency) = (answer.response.status().as_u16(), begun.elapsed());
+                call.done(Ending::Answered { status, latency });
+                exchange.upstream.first_byte = Some(latency);
+                exchange.upstream.status = Some(status);
+                Ok(bound(answer, call))
+            }
+            Err(fault) => {
+                if let Some(kind) = failure(&fault) {
+                    call.done(Ending::Failed { kind });
+                }
+                Err(fault)
+            }
+        }
+    }
+}
+
+async fn send(
+    call: &Rc<Call>,
+    upstream: &Upstream,
+    exchange: &mut Exchange,
+    cargo: &mut Cargo,
+) -> Result<ClientAnswer, Fault> {
+    let settings = upstream.settings();
+    let limits = ClientLimits {
+        max_header_size: usize::try_from(settings.pool.max_header_size.0).unwrap_or(usize::MAX),
+        headers: settings.timeout.headers.0,
+        idle: settings.timeout.idle.0,
+        ..ClientLimits::default()
+    };
+    let mut again = true;
+    loop {
+        let (way, took) = call.pool.take(exchange.upgrade).await?;
+        exchange.upstream.connect = took;
+        let Some(body) = cargo.load() else {
+            return Err(Fault::gateway(&reasons::INTERNAL).detail("the body has been sent before"));
+        };
+        let (sent, used) = match way {
+            Way::Http1 { connection, line, used } => {
+                call.line.set(Some(line));
+                let reuse = Rc::clone(call) as Rc<dyn Reuse>;
+                (connection.send(&exchange.head, body, limits, reuse).await, used)
+            }
+            Way::Http2(shared) => {
+                let sending = shared.handle.send(exchange.head.clone(), body);
+                let sent = match limits.headers.is_zero() {
+                    true => sending.await,
+                    false => match timeout_at(Instant::now() + limits.headers, sending).await {
+                        Ok(sent) => sent,
+                        Err(_) => Err((silent(), None)),
+                    },
+                };
+                (sent, true)
+            }
+        };
+        let (fault, body) = match sent {
+            Ok(answer) => return accept(answer, exchange),
+            Err(failed) => failed,
+        };
+        cargo.unload(body);
+        let stale = used && is_stale(&fault) && wanted_again(&fault, &exchange.head);
+        if !(stale && again && cargo.is_whole()) {
+            return Err(fault);
+        }
+        again = false;
+    }
+}
+
+/// A switch of protocols that nobody asked for is not an answer.
+fn accept(answer: ClientAnswer, exchange: &Exchange) -> Result<ClientAnswer, Fault> {
+    if answer.upgraded.is_some() && !exchange.upgrade {
+        return Err(Fault::upstream(&reasons::UPSTREAM_BAD_ANSWER)
+            .detail("the endpoint switched protocols unasked"));
+    }
+    Ok(answer)
+}
+
+/// Picks an endpoint, with the breaker's leave.
+fn pick(
+    upstream: &Arc<Upstream>,
+    exchange: &Exchange,
+    tried: &[Arc<Endpoint>],
+) -> Result<Picked, Fault> {
+    let permit = upstream.breaker().map(|breaker| breaker.admit()).transpose()?;
+    let mut picked = upstream.pick(exchange, tried)?;
+    if let Some(permit) = permit {
+        picked.hold(permit);
+    }
+    Ok(picked)
+}
+
+/// The answer, with the endpoint's place held until its body ends, and its sticky cookie set.
+fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
+    let ClientAnswer { mut response, upgraded } = answer;
+    if let Some(cookie) = call.picked.borrow_mut().set_cookie() {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    if let Some(io) = upgraded {
+        return Answer { response, upgraded: Some(Upgraded { io, hold: Hold(call) }) };
+    }
+    // An HTTP/1.1 body holds the call itself, as its way back to the pool.
+    let shared = call.line.take().map(|line| call.line.set(Some(line))).is_none();
+    if shared && matches!(response.body(), Body::Stream(_)) {
+        let body = std::mem::take(response.body_mut());
+        *response.body_mut() = Body::stream(Bound { body, _call: call });
+    }
+    Answer { response, upgraded: None }
+}
+
+/// A body that holds its request's place with the endpoint.
+struct Bound {
+    body: Body,
+    _call: Rc<Call>,
+}
+
+impl HttpBody for Bound {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Whether the request may be sent twice although an endpoint may have acted on it
+/// (RFC 9110 §9.2.2), or bears the key by which a service tells the second from the first.
+fn is_repeatable(head: &Parts) -> bool {
+    matches!(
+        head.method,
+        Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
+    ) || head.headers.contains_key("idempotency-key")
+}
+
+/// Whether and how safely a failed request is sent again, by the route's rules.
+fn wanted(retry: &Retry, fault: &Fault, repeatable: bool) -> Option<Resend> {
+    let on = match failure(fault)? {
+        Failure::Timeout => RetryOn::Timeout,
+        Failure::Connect | Failure::Broken => RetryOn::Connect,
+    };
+    let resend = fault.may_resend();
+    let allowed = match resend {
+        Resend::Safe => true,
+        Resend::IfIdempotent => repeatable,
+        Resend::No => false,
+    };
+    (allowed && retry.on.contains(&on)).then_some(resend)
+}
+
+/// Whether an idle connection had been closed before the request reached the other side.
+fn is_stale(fault: &Fault) -> bool {
+    fault.reason() == &reasons::UPSTREAM_CLOSED
+}
+
+fn wanted_again(fault: &Fault, head: &Parts) -> bool {
+    match fault.may_resend() {
+        Resend::Safe => true,
+        Resend::IfIdempotent => is_repeatable(head),
+        Resend::No => false,
+    }
+}
+
+/// What an attempt's fault says of the endpoint; `None` when it says nothing, as it was the
+/// client's doing or our own.
+fn failure(fault: &Fault) -> Option<Failure> {
+    let reason = fault.reason();
+    if reason == &reasons::UPSTREAM_REFUSED || reason == &reasons::UPSTREAM_TLS {
+        return Some(Failure::Connect);
+    }
+    if reason == &reasons::UPSTREAM_TIMEOUTS || reason == &reasons::UPSTREAM_TIMEOUT {
+        return Some(Failure::Timeout);
+    }
+    let broken =
+        [&reasons::UPSTREAM_CLOSED, &reasons::UPSTREAM_BAD_ANSWER, &reasons::UPSTREAM_BROKE_OFF];
+    broken.contains(&reason).then_some(Failure::Broken)
+}
+
+/// No pause before another endpoint when the first was surely not reached; else the backoff,
+/// doubled each time, with full jitter.
+fn pause(retry: &Retry, resend: Resend, retries: usize) -> Duration {
+    if resend == Resend::Safe && retries == 1 {
+        return Duration::ZERO;
+    }
+    let doubled = 1_u32 << retries.saturating_sub(1).min(16);
+    let most = retry.backoff.0.saturating_mul(doubled).min(retry.max_backoff.0);
+    most.mul_f64(fastrand::f64())
+}
+
+fn late(exchange: &Exchange) -> Fault {
+    let waited = exchange.started.elapsed().as_millis();
+    Fault::upstream(&reasons::UPSTREAM_TIMEOUT).detail(format!("no answer after {waited} ms"))
+}
+
+fn silent() -> Fault {
+    Fault::upstream(&reasons::UPSTREAM_TIMEOUTS)
+        .resend(Resend::IfIdempotent)
+        .detail("the endpoint took the request and sent no head in time")
+}
+
+fn told(endpoint: &Endpoint, outcome: &Result<Answer, Fault>) -> String {
+    match outcome {
+        Ok(answer) => format!("endpoint {}: {}", endpoint.label(), answer.response.status()),
+        Err(fault) => format!("endpoint {}: {}", endpoint.label(), fault.reason().code),
+    }
+}

@@ -1,0 +1,107 @@
+//! Making a connection to an endpoint: TCP, then TLS where it is configured, then the protocol.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use lockgate_core::{Fault, Resend, reasons};
+use lockgate_net::tls::ClientTls;
+use lockgate_net::{h1, h2};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::endpoint::Endpoint;
+use crate::upstream::Upstream;
+
+/// How the endpoints of one upstream are connected to.
+pub(super) struct Connector {
+    upstream: Arc<Upstream>,
+    /// For protocol switches, which need HTTP/1.1: made when one is first asked for.
+    tls_http1: OnceCell<Option<ClientTls>>,
+    h2: h2::Settings,
+}
+
+/// A fresh connection, by the protocol it speaks.
+pub(super) enum Connected {
+    Http1(h1::ClientConnection),
+    Http2(h2::Handle),
+}
+
+impl Connector {
+    pub(super) fn new(upstream: Arc<Upstream>) -> Self {
+        let settings = upstream.settings();
+        let max_header_size = settings.pool.max_header_size.0;
+        let h2 = h2::Settings {
+            secure: settings.tls.is_some(),
+            max_header_size: u32::try_from(max_header_size).unwrap_or(u32::MAX),
+            ..h2::Settings::default()
+        };
+        Self { upstream, tls_http1: OnceCell::new(), h2 }
+    }
+
+    /// Whether requests share connections. A protocol switch cannot.
+    pub(super) fn multiplexes(&self, upgrade: bool) -> bool {
+        self.upstream.settings().http2 && !upgrade
+    }
+
+    /// Connects, within `timeout.connect`.
+    ///
+    /// # Errors
+    /// `upstream_refused`, `upstream_tls`, or `upstream_all_timed_out`; always safe to resend.
+    pub(super) async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        upgrade: bool,
+    ) -> Result<Connected, Fault> {
+        let connecting = self.connect_unbounded(endpoint, upgrade);
+        let within = self.upstream.settings().timeout.connect.0;
+        if within.is_zero() {
+            return connecting.await;
+        }
+        timeout(within, connecting).await.unwrap_or_else(|_| {
+            Err(Fault::upstream(&reasons::UPSTREAM_TIMEOUTS)
+                .resend(Resend::Safe)
+                .detail(format!("no connection to {} in time", endpoint.label())))
+        })
+    }
+
+    async fn connect_unbounded(
+        &self,
+        endpoint: &Endpoint,
+        upgrade: bool,
+    ) -> Result<Connected, Fault> {
+        let refused = |error: std::io::Error| {
+            Fault::upstream(&reasons::UPSTREAM_REFUSED)
+                .resend(Resend::Safe)
+                .detail(format!("no connection to {}", endpoint.label()))
+                .source(error)
+        };
+        let tcp = TcpStream::connect(endpoint.address()).await.map_err(refused)?;
+        tcp.set_nodelay(true).map_err(refused)?;
+        let multiplexes = self.multiplexes(upgrade);
+        let Some(tls) = self.tls(upgrade)? else {
+            return match multiplexes {
+                true => h2::connect(tcp, &self.h2).await.map(Connected::Http2),
+                false => Ok(Connected::Http1(h1::ClientConnection::new(tcp))),
+            };
+        };
+        let stream = tls.connect(tcp, endpoint.host()).await?;
+        if multiplexes && ClientTls::chose_http2(&stream) {
+            return h2::connect(stream, &self.h2).await.map(Connected::Http2);
+        }
+        Ok(Connected::Http1(h1::ClientConnection::new(stream)))
+    }
+
+    fn tls(&self, upgrade: bool) -> Result<Option<&ClientTls>, Fault> {
+        let usual = self.upstream.tls()?.map(|tls| &**tls);
+        let settings = self.upstream.settings();
+        let Some(tls) = settings.tls.as_ref().filter(|_| upgrade && settings.http2) else {
+            return Ok(usual);
+        };
+        let http1 = self.tls_http1.get_or_init(|| {
+            ClientTls::load(tls, false)
+                .inspect_err(|error| tracing::error!(%error, "an upstream's TLS cannot be read"))
+                .ok()
+        });
+        http1.as_ref().map(Some).ok_or_else(|| Fault::gateway(&reasons::UPSTREAM_TLS))
+    }
+}

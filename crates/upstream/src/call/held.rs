@@ -1,0 +1,63 @@
+//! A request's place with its endpoint, from the pick to the last byte of the answer.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use lockgate_net::h1::{ClientConnection, Reuse};
+use tokio::time::Instant;
+
+use super::pool::{Idle, Pool};
+use crate::endpoint::Endpoint;
+use crate::picked::{Ending, Picked};
+
+/// Counts one open connection to an endpoint, from before it is made to after it is closed.
+pub(super) struct Counted(Arc<Endpoint>);
+
+impl Counted {
+    /// Takes a place; `None` when there are `most` already (0: no limit).
+    pub(super) fn claim(endpoint: &Arc<Endpoint>, most: usize) -> Option<Self> {
+        let open = endpoint.connections().fetch_add(1, Relaxed) as usize;
+        let counted = Self(Arc::clone(endpoint));
+        (most == 0 || open < most).then_some(counted)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections().fetch_sub(1, Relaxed);
+    }
+}
+
+/// One attempt's hold on its endpoint and its connection. The codec keeps it until the answer's
+/// body has ended, and gives the connection back through it.
+pub(super) struct Call {
+    pub(super) pool: Rc<Pool>,
+    pub(super) picked: RefCell<Picked>,
+    /// The connection's own count and age, while it is in use; none on a shared connection.
+    pub(super) line: Cell<Option<Line>>,
+}
+
+/// What is known of a connection besides its bytes.
+pub(super) struct Line {
+    pub(super) _counted: Counted,
+    pub(super) born: Instant,
+}
+
+impl Call {
+    pub(super) fn done(&self, ending: Ending) {
+        self.picked.borrow_mut().done(ending);
+    }
+}
+
+impl Reuse for Call {
+    fn put_back(&self, connection: ClientConnection) {
+        if let Some(line) = self.line.take() {
+            self.pool.put_back(Idle { connection, since: Instant::now(), line });
+        }
+    }
+}
+
+/// Keeps a request counted as in flight; opaque to whoever runs the tunnel.
+pub struct Hold(#[expect(dead_code, reason = "held, not read")] pub(super) Rc<Call>);

@@ -1,0 +1,81 @@
+//! Calling an upstream: one attempt after another, over pooled connections.
+//!
+//! `attempt.rs` is the loop; the other files are what one turn of it needs.
+
+mod attempt;
+mod cargo;
+mod connect;
+mod held;
+mod pool;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Response;
+use lockgate_config::model::Retry;
+use lockgate_core::{Body, Duplex};
+use tokio::time::Instant;
+
+pub use held::Hold;
+use pool::Pool;
+
+use crate::endpoint::Endpoint;
+use crate::upstream::Upstream;
+
+/// The rules of one call.
+pub struct Plan<'r> {
+    /// When and how often the request is sent again.
+    pub retry: &'r Retry,
+}
+
+/// An upstream's answer.
+pub struct Answer {
+    /// The head, and the body still streaming.
+    pub response: Response<Body>,
+    /// The endpoint's side of a protocol switch.
+    pub upgraded: Option<Upgraded>,
+}
+
+/// The endpoint's side of a protocol switch.
+pub struct Upgraded {
+    /// Its byte stream.
+    pub io: Box<dyn Duplex>,
+    /// Keeps the request counted as in flight while the tunnel lasts.
+    pub hold: Hold,
+}
+
+/// One worker's way to the upstreams: its idle connections.
+#[derive(Default)]
+pub struct Caller {
+    pools: RefCell<HashMap<u64, Rc<Pool>>>,
+}
+
+impl Caller {
+    /// A caller without connections.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// To be called now and then: closes what has been idle for too long, and all that is kept
+    /// for endpoints that are gone.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.pools.borrow_mut().retain(|_, pool| pool.sweep(now));
+    }
+
+    /// The pool of an endpoint. An upstream whose settings have changed gets a new one; the old
+    /// one's connections close as they come back.
+    fn pool(&self, upstream: &Arc<Upstream>, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+        let id = endpoint.id();
+        if let Some(pool) = self.pools.borrow().get(&id)
+            && pool.serves(upstream)
+        {
+            return Rc::clone(pool);
+        }
+        let pool = Rc::new(Pool::new(Arc::clone(upstream), Arc::clone(endpoint)));
+        self.pools.borrow_mut().insert(id, Rc::clone(&pool));
+        pool
+    }
+}

@@ -1,0 +1,212 @@
+//! One worker's connections to one endpoint: idle HTTP/1.1 ones, newest first, and HTTP/2 ones
+//! that requests share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use lockgate_core::{Fault, Resend, reasons};
+use lockgate_net::h1::ClientConnection;
+use lockgate_net::h2::Handle;
+use tokio::time::{Duration, Instant, sleep, timeout};
+
+use super::connect::{Connected, Connector};
+use super::held::{Counted, Line};
+use crate::endpoint::Endpoint;
+use crate::upstream::Upstream;
+
+/// How often a request that waits for a place looks for one that another worker has freed.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A connection that waits for its next request.
+pub(super) struct Idle {
+    pub(super) connection: ClientConnection,
+    pub(super) since: Instant,
+    pub(super) line: Line,
+}
+
+/// A connection for one attempt.
+pub(super) enum Way {
+    /// Its own.
+    Http1 {
+        connection: ClientConnection,
+        line: Line,
+        /// Whether it has carried a request before.
+        used: bool,
+    },
+    /// One that others use too.
+    Http2(Shared),
+}
+
+/// A multiplexed connection.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) handle: Handle,
+    line: Rc<Line>,
+}
+
+/// One worker's connections to one endpoint.
+pub(super) struct Pool {
+    upstream: Arc<Upstream>,
+    endpoint: Arc<Endpoint>,
+    idle: RefCell<VecDeque<Idle>>,
+    shared: RefCell<Vec<Shared>>,
+    waiting: Cell<usize>,
+    connector: Connector,
+}
+
+impl Pool {
+    pub(super) fn new(upstream: Arc<Upstream>, endpoint: Arc<Endpoint>) -> Self {
+        Self {
+            connector: Connector::new(Arc::clone(&upstream)),
+            upstream,
+            endpoint,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            waiting: Cell::new(0),
+        }
+    }
+
+    /// Whether its connections were made by the rules that hold now.
+    pub(super) fn serves(&self, upstream: &Arc<Upstream>) -> bool {
+        Arc::ptr_eq(&self.upstream, upstream)
+    }
+
+    /// A connection: an idle one, a shared one with room, or a new one. Waits for a place when
+    /// the endpoint has as many as it may, no longer than `timeout.connect`.
+    ///
+    /// # Errors
+    /// `endpoints_busy`, or why no connection could be made; always safe to resend.
+    pub(super) async fn take(&self, upgrade: bool) -> Result<(Way, Duration), Fault> {
+        if let Some(way) = self.at_hand(upgrade) {
+            return Ok((way, Duration::ZERO));
+        }
+        let begun = Instant::now();
+        let most = self.upstream.settings().pool.max_connections;
+        let counted = match Counted::claim(&self.endpoint, most) {
+            Some(counted) => counted,
+            None => match self.wait(upgrade, most).await? {
+                Ok(counted) => counted,
+                Err(way) => return Ok((way, begun.elapsed())),
+            },
+        };
+        let line = Line { _counted: counted, born: Instant::now() };
+        let connected = self.connector.connect(&self.endpoint, upgrade).await?;
+        let way = match connected {
+            Connected::Http1(connection) => Way::Http1 { connection, line, used: false },
+            Connected::Http2(handle) => {
+                let shared = Shared { handle, line: Rc::new(line) };
+                self.shared.borrow_mut().push(shared.clone());
+                Way::Http2(shared)
+            }
+        };
+        Ok((way, begun.elapsed()))
+    }
+
+    /// What can be used without waiting.
+    fn at_hand(&self, upgrade: bool) -> Option<Way> {
+        if self.connector.multiplexes(upgrade) {
+            let mut shared = self.shared.borrow_mut();
+            let limit = self.upstream.settings().pool.max_age.0;
+            // What is too old ends when its last request does.
+            shared.retain(|s| !s.handle.is_closed() && s.line.born.elapsed() < limit);
+            if let Some(free) = shared.iter().find(|shared| shared.handle.is_ready()) {
+                return Some(Way::Http2(free.clone()));
+            }
+        }
+        let now = Instant::now();
+        // Newest first, so that the others can grow old and be closed.
+        loop {
+            let Idle { mut connection, since, line } = self.idle.borrow_mut().pop_back()?;
+            if self.is_fresh(since, line.born, now) && connection.is_live() {
+                return Some(Way::Http1 { connection, line, used: true });
+            }
+        }
+    }
+
+    fn is_fresh(&self, since: Instant, born: Instant, now: Instant) -> bool {
+        let settings = &self.upstream.settings().pool;
+        now.saturating_duration_since(since) < settings.idle_timeout.0
+            && now.saturating_duration_since(born) < settings.max_age.0
+    }
+
+    /// Waits for a place for a new connection, or for one that comes back.
+    async fn wait(&self, upgrade: bool, most: usize) -> Result<Result<Counted, Way>, Fault> {
+        let busy = || {
+            Fault::gateway(&reasons::ENDPOINTS_BUSY)
+                .resend(Resend::Safe)
+                .detail(format!("{} has {most} connections, all in use", self.endpoint.label()))
+        };
+        let _waiting = Waiting::join(&self.waiting, self.upstream.settings().pool.max_pending)
+            .ok_or_else(busy)?;
+        let looking = async {
+            loop {
+                sleep(LOOK_AGAIN).await;
+                if let Some(way) = self.at_hand(upgrade) {
+                    return Err(way);
+                }
+                if let Some(counted) = Counted::claim(&self.endpoint, most) {
+                    return Ok(counted);
+                }
+            }
+        };
+        let within = self.upstream.settings().timeout.connect.0;
+        timeout(within, looking).await.map_err(|_| busy())
+    }
+
+    /// Keeps a connection for the next request, unless there are enough, it is too old, or the
+    /// endpoint has reached its limit: another worker may be waiting for the place.
+    pub(super) fn put_back(&self, idle: Idle) {
+        let settings = &self.upstream.settings().pool;
+        let most = settings.max_connections;
+        let scarce = most > 0
+            && self.endpoint.connections().load(std::sync::atomic::Ordering::Relaxed) as usize
+                >= most
+            && self.waiting.get() == 0;
+        let mut kept = self.idle.borrow_mut();
+        let old = idle.line.born.elapsed() >= settings.max_age.0;
+        if scarce || old || self.endpoint.gone() || kept.len() >= settings.max_idle {
+            return;
+        }
+        kept.push_back(idle);
+    }
+
+    /// Closes what has been idle for too long; false when the whole pool may go.
+    pub(super) fn sweep(&self, now: Instant) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if self.endpoint.gone() {
+            idle.clear();
+        }
+        while idle.front().is_some_and(|i| !self.is_fresh(i.since, i.line.born, now)) {
+            idle.pop_front();
+        }
+        // A shared connection ends with its last handle: dropped here once nobody uses it.
+        let limit = self.upstream.settings().pool.idle_timeout.0;
+        self.shared.borrow_mut().retain(|shared| {
+            let unused = shared.handle.in_flight() == 0;
+            let old = now.saturating_duration_since(shared.line.born) >= limit;
+            !shared.handle.is_closed() && !(unused && (old || self.endpoint.gone()))
+        });
+        !(self.endpoint.gone() && idle.is_empty() && self.shared.borrow().is_empty())
+    }
+}
+
+/// A place in the queue for connections.
+struct Waiting<'p>(&'p Cell<usize>);
+
+impl<'p> Waiting<'p> {
+    fn join(waiting: &'p Cell<usize>, most: usize) -> Option<Self> {
+        if waiting.get() >= most {
+            return None;
+        }
+        waiting.set(waiting.get() + 1);
+        Some(Self(waiting))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}

@@ -1,0 +1,245 @@
+//! The proxies that are measured, and the configuration that makes them do the same work.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::load::Load;
+use super::{measure, need};
+
+/// A running proxy.
+pub(crate) struct Rival {
+    pub(crate) name: &'static str,
+    process: Option<Child>,
+    plain: u16,
+    tls: u16,
+}
+
+impl Drop for Rival {
+    fn drop(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        for pid in measure::children(process.id()) {
+            let _ = Command::new("kill").arg(pid.to_string()).status();
+        }
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+}
+
+impl Rival {
+    /// Starts them all, each on the first core with one worker. `direct` is no proxy at all: the
+    /// backend itself, for the latency that a proxy adds.
+    pub(crate) fn start_all(root: &Path, dir: &Path, backend: u16) -> Result<Vec<Self>> {
+        let mut rivals =
+            vec![Self { name: "direct", process: None, plain: backend, tls: 0 }];
+        for (name, make) in [
+            ("nginx", nginx as Make),
+            ("haproxy", haproxy as Make),
+            ("lockgate-bare", lockgate_bare as Make),
+            ("lockgate-full", lockgate_full as Make),
+        ] {
+            let [plain, tls, admin] = free_ports()?;
+            let ports = Ports { plain, tls, admin, backend };
+            let mut command = make(root, dir, &ports)?;
+            let log = fs::File::create(dir.join(format!("{name}.log")))?;
+            command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null());
+            let process = command.spawn().with_context(|| format!("starting {name}"))?;
+            let rival = Self { name, process: Some(process), plain, tls };
+            rival.wait()?;
+            rivals.push(rival);
+        }
+        Ok(rivals)
+    }
+
+    fn wait(&self) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) {
+            if TcpStream::connect(("127.0.0.1", self.plain)).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("{} does not listen: see target/bench/{}.log", self.name, self.name)
+    }
+
+    /// The port for a kind of load; `None` where it does not serve that.
+    pub(crate) fn port_for(&self, load: &Load) -> Option<u16> {
+        match (load.tls(), self.process.is_some()) {
+            (false, true) => Some(self.plain),
+            (true, true) => Some(self.tls),
+            // The backend alone is the measure of latency only.
+            (false, false) => matches!(load, Load::Rate { .. }).then_some(self.plain),
+            (true, false) => None,
+        }
+    }
+
+    /// Its processes.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let Some(process) = &self.process else { return Vec::new() };
+        let mut pids = vec![process.id()];
+        pids.extend(measure::children(process.id()));
+        pids
+    }
+}
+
+struct Ports {
+    plain: u16,
+    tls: u16,
+    admin: u16,
+    backend: u16,
+}
+
+type Make = fn(&Path, &Path, &Ports) -> Result<Command>;
+
+fn free_ports() -> Result<[u16; 3]> {
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let (a, b, c) = (bind()?, bind()?, bind()?);
+    Ok([a.local_addr()?.port(), b.local_addr()?.port(), c.local_addr()?.port()])
+}
+
+fn on_first_core(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(program);
+    command
+}
+
+/// A certificate for 127.0.0.1, made anew for each run: ECDSA, as most are now.
+pub(crate) fn certificate(dir: &Path) -> Result<()> {
+    let output = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .args(["-keyout", "key.pem", "-out", "cert.pem"])
+        .current_dir(dir)
+        .output()?;
+    if !output.status.success() {
+        bail!("openssl made no certificate: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let both = [fs::read(dir.join("cert.pem"))?, fs::read(dir.join("key.pem"))?].concat();
+    fs::write(dir.join("both.pem"), both)?;
+    Ok(())
+}
+
+fn nginx(_: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
+    let text = format!(
+        "worker_processes 1; worker_rlimit_nofile 65536; daemon off; master_process on;
+pid {dir}/nginx.pid; error_log {dir}/nginx-error.log;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off; keepalive_requests 100000000; client_body_temp_path {dir}/nginx-body;
+  proxy_temp_path {dir}/nginx-proxy; fastcgi_temp_path {dir}/nginx-f;
+  uwsgi_temp_path {dir}/nginx-u; scgi_temp_path {dir}/nginx-s;
+  upstream backend {{
+    server 127.0.0.1:{backend}; keepalive 1024; keepalive_requests 100000000;
+  }}
+  server {{
+    listen 127.0.0.1:{plain} backlog=4096; listen 127.0.0.1:{tls} ssl http2 backlog=4096;
+    ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;
+    location / {{
+      proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection \"\";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_buffering on; proxy_request_buffering off;
+    }}
+  }}
+}}
+",
+        dir = dir.display(),
+        plain = ports.plain,
+        tls = ports.tls,
+        backend = ports.backend,
+    );
+    let file = dir.join("nginx.conf");
+    fs::write(&file, text)?;
+    let mut command = on_first_core(need("nginx")?);
+    command.arg("-c").arg(file);
+    Ok(command)
+}
+
+fn haproxy(_: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
+    let text = format!(
+        "global
+  nbthread 1
+  maxconn 16384
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  option http-keep-alive
+  http-reuse always
+frontend web
+  bind 127.0.0.1:{plain} backlog 4096
+  bind 127.0.0.1:{tls} ssl crt {dir}/both.pem alpn h2,http/1.1 backlog 4096
+  option forwardfor
+  default_backend b
+backend b
+  server s 127.0.0.1:{backend} pool-max-conn 2048
+",
+        dir = dir.display(),
+        plain = ports.plain,
+        tls = ports.tls,
+        backend = ports.backend,
+    );
+    let file = dir.join("haproxy.cfg");
+    fs::write(&file, text)?;
+    let mut command = on_first_core(need("haproxy")?);
+    command.arg("-db").arg("-f").arg(file);
+    Ok(command)
+}
+
+fn lockgate_bare(root: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
+    let more = "retry: { attempts: 0 }\n    health: off";
+    lockgate(root, dir, ports, "bare", "access_log: off, metrics: off", more)
+}
+
+fn lockgate_full(root: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
+    let log = format!("access_log: {{ to: {}/lockgate-access.log, format: json }}", dir.display());
+    let _ = fs::remove_file(dir.join("lockgate-access.log"));
+    let more = "retry: { attempts: 2, on: [connect, 502, 503], budget: 20% }\n    \
+                health: { path: /1k, interval: 5s }\n    \
+                breaker: { failures: 50%, of_last: 20, open_for: 10s }\n    \
+                outlier: { consecutive: 5, eject_for: 30s }";
+    lockgate(root, dir, ports, "full", &log, more)
+}
+
+fn lockgate(
+    root: &Path,
+    dir: &Path,
+    ports: &Ports,
+    name: &str,
+    telemetry: &str,
+    upstream: &str,
+) -> Result<Command> {
+    let text = format!(
+        "workers: 1
+listeners:
+  web: \"127.0.0.1:{plain}\"
+  tls:
+    address: \"127.0.0.1:{tls}\"
+    tls: {{ certificates: [{{ cert: {dir}/cert.pem, key: {dir}/key.pem }}] }}
+admin: {{ address: \"127.0.0.1:{admin}\" }}
+telemetry: {{ {telemetry} }}
+upstreams:
+  backend:
+    endpoints: [\"127.0.0.1:{backend}\"]
+    pool: {{ max_idle: 1024 }}
+    {upstream}
+routes:
+  /*: {{ to: backend }}
+",
+        dir = dir.display(),
+        plain = ports.plain,
+        tls = ports.tls,
+        admin = ports.admin,
+        backend = ports.backend,
+    );
+    let file = dir.join(format!("lockgate-{name}.yaml"));
+    fs::write(&file, text)?;
+    let mut command = on_first_core(root.join("target/release/lockgate"));
+    command.args(["run", "-c"]).arg(file).env("LOCKGATE_LOG", "warn");
+    Ok(command)
+}
