@@ -5,11 +5,17 @@
 
 mod check;
 mod decode;
+mod diff;
+mod format;
 mod load;
 pub mod model;
 mod report;
+mod schema;
 mod source;
 
+pub use diff::{Change, ChangeKind, diff};
+pub use format::{Refusal, format, long};
 pub use load::{Loaded, load, load_str, load_str_with};
 pub use report::{Problem, Report, Severity};
+pub use schema::schema;
 pub use source::{Lookup, Place, Source};

@@ -58,27 +58,57 @@ pub fn load_str_with(
     finish(reader, root, plugins)
 }
 
-fn finish(mut reader: Reader<'_>, root: NodeId, plugins: &[Plugin]) -> Result<Loaded, Report> {
+/// Loads a file, and if nothing is wrong decodes it anew with references as they are written,
+/// wherever the field takes that.
+pub(crate) fn load_shown(path: &Path, plugins: &[Plugin]) -> Result<Document, Report> {
+    let env = |name: &str| std::env::var(name).ok();
+    let mut reader = Reader::new(&env);
+    let root =
+        reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
+    let (document, ..) = read(reader, root, plugins, Reading::Shown)?;
+    Ok(document)
+}
+
+fn finish(reader: Reader<'_>, root: NodeId, plugins: &[Plugin]) -> Result<Loaded, Report> {
+    let (document, source, warnings, mut files) = read(reader, root, plugins, Reading::Resolved)?;
+    files.extend(check::files(&document));
+    files.sort();
+    files.dedup();
+    Ok(Loaded { document, source, warnings, files })
+}
+
+type Read = (Document, Source, Vec<Problem>, Vec<PathBuf>);
+
+fn read(
+    mut reader: Reader<'_>,
+    root: NodeId,
+    plugins: &[Plugin],
+    reading: Reading,
+) -> Result<Read, Report> {
     let mut fails = std::mem::take(&mut reader.fails);
     let broken = reader.broken;
-    let (mut source, unresolved, mut files) = reader.finish(root);
+    let (mut source, unresolved, files) = reader.finish(root);
     if broken {
         return Err(Report::new(tell(&source, fails)));
     }
     let inherited = decode::inherit(&mut source);
-    let decoder = Decoder::new(&source, Reading::Resolved, &unresolved);
     let handlers: Vec<&str> = check::handler_names(plugins);
-    let mut document = decode::document(&decoder, &inherited, &handlers);
-    fails.extend(decoder.into_fails());
+    let decode = |reading, fails: &mut Vec<Fail>| {
+        let decoder = Decoder::new(&source, reading, &unresolved);
+        let document = decode::document(&decoder, &inherited, &handlers);
+        fails.extend(decoder.into_fails());
+        document
+    };
+    let mut document = decode(Reading::Resolved, &mut fails);
     fails.extend(check::check(&mut document, &source, plugins));
     let problems = tell(&source, fails);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(Report::new(problems));
     }
-    files.extend(check::files(&document));
-    files.sort();
-    files.dedup();
-    Ok(Loaded { document, source, warnings: problems, files })
+    if reading == Reading::Shown {
+        document = decode(reading, &mut Vec::new());
+    }
+    Ok((document, source, problems, files))
 }
 
 /// Fails as problems, in the order of the files.

@@ -234,7 +234,7 @@ impl<'de> Deserializer<'de> for Node<'_, '_> {
                 if as_written || text == forms::STDOUT {
                     return visitor.visit_str(text);
                 }
-                let path = self.cx.source.base(tree.at(self.id)).join(text);
+                let path = self.cx.path(tree.at(self.id), text);
                 visitor.visit_string(path.to_string_lossy().into_owned())
             }),
             (forms::PATH, _) => Err(Failure::expected("a file's path")),

@@ -14,6 +14,7 @@ mod target;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -22,7 +23,7 @@ pub(crate) use inherit::{UPSTREAM_KEYS, inherit};
 pub(crate) use route::ROUTE_KEYS;
 pub(crate) use target::HANDLERS;
 
-use crate::source::{Fail, NodeId, Shape, Source};
+use crate::source::{At, Fail, NodeId, Shape, Source};
 use deserializer::Node;
 use failure::{Failure, What};
 
@@ -166,6 +167,17 @@ impl<'s> Decoder<'s> {
         } else {
             tree.written(node)
         }
+    }
+
+    /// A path that is written at a position. When it is to be shown, it stays one that is meant
+    /// from the main file's directory.
+    fn path(&self, at: At, text: &str) -> PathBuf {
+        let path = self.source.base(at).join(text);
+        if self.reading == Reading::Resolved {
+            return path;
+        }
+        let main = self.source.base(At::default());
+        path.strip_prefix(main).map(Path::to_path_buf).unwrap_or(path)
     }
 
     /// The pairs of a map that still stand.

@@ -60,6 +60,15 @@ impl<'a> Reader<'a> {
         root.unwrap_or_else(|| self.tree.map(At::default(), &[]))
     }
 
+    /// Parses a text as YAML, and nothing more.
+    pub(crate) fn parse_only(text: &str) -> (Tree, Option<NodeId>, Vec<Fail>) {
+        let (mut tree, mut fails) = (Tree::default(), Vec::new());
+        match yaml::parse(&mut tree, 0, text, &mut fails) {
+            Ok(root) => (tree, root, fails),
+            Err(fail) => (tree, None, vec![fail]),
+        }
+    }
+
     pub(crate) fn finish(self, root: NodeId) -> (Source, Vec<NodeId>, Vec<PathBuf>) {
         (Source { files: self.files, tree: self.tree, root }, self.unresolved, self.read)
     }

@@ -1,14 +1,36 @@
-//! Plugins that stand in for the real ones.
+//! Plugins that stand in for the real ones, and shorthands for loading.
 
-use lockgate_config::{Loaded, Report, load_str_with};
+use std::path::PathBuf;
+
+use lockgate_config::{Loaded, Problem, Report, Severity, load_str_with};
 use lockgate_core::{
     Body, Build, ConfigError, Exchange, Fault, Handler, HandlerPlugin, Plugin, Policy,
-    PolicyPlugin, Stage, Step,
+    PolicyPlugin, Stage, Step, decode,
 };
 use serde_json::Value;
 
 /// Takes any settings.
-pub struct Any(&'static str);
+struct Any(&'static str);
+
+/// Takes `{ limit: number, word: text, on: bool }` and nothing else.
+struct Strict;
+
+#[derive(serde::Deserialize, schemars::JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+struct StrictConfig {
+    /// At most ten.
+    limit: u32,
+    /// A word.
+    word: String,
+    on: bool,
+    more: Vec<Inner>,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Inner {
+    name: String,
+}
 
 struct Nothing;
 
@@ -46,6 +68,32 @@ impl PolicyPlugin for Any {
     }
 }
 
+impl PolicyPlugin for Strict {
+    fn name(&self) -> &'static str {
+        "strict"
+    }
+
+    fn stage(&self, _: &Value) -> Stage {
+        Stage::Guard
+    }
+
+    fn schema(&self) -> schemars::Schema {
+        schemars::schema_for!(StrictConfig)
+    }
+
+    fn build(&self, config: &Value, _: &mut Build) -> Result<Box<dyn Policy>, ConfigError> {
+        let config: StrictConfig = decode(config)?;
+        if config.limit > 10 {
+            return Err(ConfigError::new("at most 10").at("limit"));
+        }
+        if config.word.starts_with("s3cr3t") {
+            return Err(ConfigError::new(format!("`{}` is not a word", config.word)).at("word"));
+        }
+        let _ = (config.on, config.more.iter().map(|inner| inner.name.len()).sum::<usize>());
+        Ok(Box::new(Nothing))
+    }
+}
+
 impl HandlerPlugin for Any {
     fn name(&self) -> &'static str {
         self.0
@@ -72,8 +120,8 @@ static INVALIDATE: Any = Any("invalidate");
 static AGGREGATE: Any = Any("aggregate");
 static RESPOND: Any = Any("respond");
 
-/// All that the examples of the manual name.
-pub const ALL: &[Plugin] = &[
+/// All that the examples of the manual name, and a strict one.
+pub(crate) static ALL: &[Plugin] = &[
     Plugin::Policy(&AUTH),
     Plugin::Policy(&RATE_LIMIT),
     Plugin::Policy(&CACHE),
@@ -83,21 +131,65 @@ pub const ALL: &[Plugin] = &[
     Plugin::Policy(&SERIALIZE),
     Plugin::Policy(&VALIDATE),
     Plugin::Policy(&INVALIDATE),
+    Plugin::Policy(&Strict),
     Plugin::Handler(&AGGREGATE),
     Plugin::Handler(&RESPOND),
 ];
 
-/// Loads a text with a small environment.
-pub fn read(text: &str) -> Result<Loaded, Report> {
-    read_as("lockgate.yaml", text)
+/// What the secrets of the tests stand for.
+pub(crate) const SECRET: &str = "s3cr3t-of-the-test\"\n";
+
+/// Loads a text that lies beside the test data, with a small environment.
+pub(crate) fn read(text: &str) -> Result<Loaded, Report> {
+    read_as("tests/data/lockgate.yaml", text)
 }
 
 /// Loads a text under a name.
-pub fn read_as(name: &str, text: &str) -> Result<Loaded, Report> {
+pub(crate) fn read_as(name: &str, text: &str) -> Result<Loaded, Report> {
     load_str_with(name, text, ALL, &|name| match name {
-        "JWT_SECRET" | "ALICE_KEY" => Some("s3cr3t-of-the-test".into()),
+        "JWT_SECRET" | "ALICE_KEY" | "SECRET" => Some(SECRET.into()),
         "HOST" => Some("10.9.8.7".into()),
+        "COUNT" => Some("7".into()),
+        "LEVEL" => Some("trusted".into()),
         "EMPTY" => Some(String::new()),
         _ => None,
     })
+}
+
+/// Loads what must load.
+pub(crate) fn good(text: &str) -> Loaded {
+    read(text).unwrap_or_else(|report| panic!("{report}"))
+}
+
+/// Everything that is wrong with a text, one line each: `line:column message [help]`.
+pub(crate) fn errors(text: &str) -> Vec<String> {
+    let report = read(text).err().unwrap_or_else(|| Report::new(Vec::new()));
+    told(&report.problems, Severity::Error)
+}
+
+/// The warnings of a text that loads.
+pub(crate) fn warnings(text: &str) -> Vec<String> {
+    told(&good(text).warnings, Severity::Warning)
+}
+
+fn told(problems: &[Problem], severity: Severity) -> Vec<String> {
+    let all = problems.iter().filter(|problem| problem.severity == severity);
+    all.map(|p| {
+        let help = p.help.as_ref().map(|help| format!(" [{help}]")).unwrap_or_default();
+        format!("{}:{} {}{help}", p.line, p.column, p.message)
+    })
+    .collect()
+}
+
+/// A fresh directory with files in it.
+pub(crate) fn directory(name: &str, files: &[(&str, &str)]) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("config").join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    for (name, text) in files {
+        let file = path.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    path
 }

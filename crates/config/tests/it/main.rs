@@ -1,4 +1,14 @@
 //! The loader as its callers see it: documents in, a model or a report out.
 
+mod errors;
 mod examples;
 mod fake;
+mod formatting;
+mod includes;
+mod inheritance;
+mod meaning;
+mod random;
+mod reports;
+mod schemas;
+mod secrets;
+mod speed;

@@ -1,0 +1,244 @@
+//! The long form: what a file means once every short form, default and inheritance is written
+//! out. It loads as the same document. Secrets stay in the spelling of the file; one that stands
+//! there in plain text is left out.
+
+use std::path::Path;
+
+use lockgate_core::Plugin;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::emit::emit;
+use crate::load::load_shown;
+use crate::model::{
+    Condition, Document, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky, Target, Upstream,
+};
+use crate::report::Report;
+
+/// The long form of a file and all that it includes, as YAML.
+///
+/// # Errors
+/// All that is wrong with it, as [`crate::load`] tells it.
+pub fn long(path: &Path, plugins: &[Plugin]) -> Result<String, Report> {
+    Ok(emit(&expand(&load_shown(path, plugins)?)))
+}
+
+pub(crate) fn expand(document: &Document) -> Value {
+    let mut all = Map::new();
+    let mut put = |name: &str, value: Value| {
+        let empty = match &value {
+            Value::Null => true,
+            Value::Object(map) => map.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => false,
+        };
+        if !empty {
+            all.insert(name.into(), value);
+        }
+    };
+    let workers = document.workers.map_or_else(|| "cores".into(), Value::from);
+    put("workers", workers);
+    put("listeners", switched(value(&document.listeners)));
+    put("admin", admin(document));
+    put("trusted_proxies", value(&document.trusted_proxies));
+    put("http", value(&document.http));
+    put("telemetry", telemetry(document));
+    put("stores", value(&document.stores));
+    put("plans", value(&document.plans));
+    let identity = document.identity.iter();
+    put(
+        "identity",
+        identity.map(|(name, one)| (name.clone(), json!({ &one.kind: one.settings }))).collect(),
+    );
+    put("consumers", consumers(document));
+    let upstreams = document.upstreams.iter();
+    put("upstreams", upstreams.map(|(name, one)| (name.clone(), upstream(one))).collect());
+    put("routes", routes(document));
+    put("alerts", document.alerts.clone());
+    Value::Object(all)
+}
+
+fn value(from: &impl Serialize) -> Value {
+    serde_json::to_value(from).unwrap_or_default()
+}
+
+/// What is `null` in the model is `off` in the file.
+fn switched(mut value: Value) -> Value {
+    match &mut value {
+        Value::Null => return false.into(),
+        Value::Object(map) => map.values_mut().for_each(|part| *part = switched(part.take())),
+        Value::Array(items) => items.iter_mut().for_each(|part| *part = switched(part.take())),
+        _ => {}
+    }
+    value
+}
+
+fn set(value: &mut Value, key: &str, to: Value) {
+    if let Value::Object(map) = value {
+        map.insert(key.into(), to);
+    }
+}
+
+fn unset(value: &mut Value, key: &str) {
+    if let Value::Object(map) = value {
+        map.shift_remove(key);
+    }
+}
+
+/// A secret may be shown when it is only named.
+fn named_only(text: &str) -> bool {
+    text.contains("${")
+}
+
+fn admin(document: &Document) -> Value {
+    let admin = &document.admin;
+    if admin.address.is_none() {
+        return false.into();
+    }
+    let mut out = value(admin);
+    if let Some(token) = admin.token.as_deref().filter(|token| named_only(token)) {
+        set(&mut out, "token", token.into());
+    }
+    if admin.auth.is_null() {
+        unset(&mut out, "auth");
+    }
+    if admin.also_on.is_none() {
+        unset(&mut out, "also_on");
+    }
+    out
+}
+
+fn telemetry(document: &Document) -> Value {
+    let mut out = switched(value(&document.telemetry));
+    if let Some(log) = &document.telemetry.access_log
+        && let Some(place) = out.get_mut("access_log")
+    {
+        let to = match &log.to {
+            LogTo::Stdout => "stdout".into(),
+            LogTo::File(path) => value(path),
+        };
+        set(place, "to", to);
+    }
+    out
+}
+
+fn consumers(document: &Document) -> Value {
+    let one = |consumer: &crate::model::Consumer| {
+        let mut out = switched(value(consumer));
+        let keys: Vec<_> = consumer.api_keys.iter().filter(|key| named_only(key)).collect();
+        if !keys.is_empty() {
+            set(&mut out, "api_keys", json!(keys));
+        }
+        out
+    };
+    document.consumers.iter().map(|(name, consumer)| (name.clone(), one(consumer))).collect()
+}
+
+fn upstream(upstream: &Upstream) -> Value {
+    let mut out = switched(value(upstream));
+    set(&mut out, "retry", retry(&upstream.retry));
+    if let Some(health) = &upstream.health
+        && let Some(place) = out.get_mut("health")
+    {
+        let ranges = health.status.iter().map(|(from, to)| format!("{from}-{to}")).collect();
+        set(place, "status", ranges);
+    }
+    if let Some(Sticky::Cookie { name, secret: Some(secret) }) = &upstream.sticky
+        && named_only(secret)
+    {
+        set(&mut out, "sticky", json!({ "cookie": { "name": name, "secret": secret } }));
+    }
+    out
+}
+
+fn retry(retry: &Retry) -> Value {
+    let mut out = value(retry);
+    let on = retry.on.iter().map(|on| match on {
+        RetryOn::Connect => "connect".into(),
+        RetryOn::Timeout => "timeout".into(),
+        RetryOn::Status(status) => Value::from(*status),
+    });
+    set(&mut out, "on", on.collect());
+    out
+}
+
+fn routes(document: &Document) -> Value {
+    let sets = document.routes.iter().map(|(pattern, set)| {
+        let mut all: Vec<Value> = set.routes.iter().map(route).collect();
+        let value = if all.len() == 1 { all.remove(0) } else { Value::Array(all) };
+        (pattern.clone(), value)
+    });
+    sets.collect()
+}
+
+fn route(route: &Route) -> Value {
+    let mut out = Map::new();
+    if route.when != Condition::default() {
+        out.insert("when".into(), when(&route.when));
+    }
+    out.insert(
+        "to".into(),
+        match &route.to {
+            Target::Upstream(name) => name.as_str().into(),
+            Target::Split(parts) => value(parts),
+            Target::Handler { name, config } => json!({ name: config.written() }),
+        },
+    );
+    if route.rewrite != Rewrite::default() {
+        let mut rewrite = value(&route.rewrite);
+        if let Value::Object(map) = &mut rewrite {
+            map.retain(|_, part| !part.is_null());
+        }
+        out.insert("rewrite".into(), rewrite);
+    }
+    if let Some(timeout) = route.timeout {
+        out.insert("timeout".into(), value(&timeout));
+    }
+    if let Some(own) = &route.retry {
+        out.insert("retry".into(), retry(own));
+    }
+    if let Some(priority) = &route.priority {
+        out.insert("priority".into(), priority.as_str().into());
+    }
+    if !route.tags.is_empty() {
+        out.insert("tags".into(), value(&route.tags));
+    }
+    for policy in &route.policies {
+        let config = policy.config.written().clone();
+        let Some(before) = out.get_mut(&policy.name) else {
+            // A list would be read as several policies.
+            let one = if config.is_array() { json!([config]) } else { config };
+            out.insert(policy.name.clone(), one);
+            continue;
+        };
+        match before {
+            Value::Array(items) => items.push(config),
+            single => *single = json!([single.take(), config]),
+        }
+    }
+    Value::Object(out)
+}
+
+fn when(when: &Condition) -> Value {
+    let mut out = Map::new();
+    for (kind, map) in [("header", &when.header), ("query", &when.query), ("cookie", &when.cookie)]
+    {
+        let values = map.iter().map(|(name, wanted)| {
+            let wanted = match wanted {
+                Match::Present => true.into(),
+                Match::Absent => false.into(),
+                Match::Exact(text) => text.as_str().into(),
+                other => value(other),
+            };
+            (name.clone(), wanted)
+        });
+        let values: Map<String, Value> = values.collect();
+        if !values.is_empty() {
+            out.insert(kind.into(), values.into());
+        }
+    }
+    if !when.method.is_empty() {
+        out.insert("method".into(), value(&when.method));
+    }
+    out.into()
+}
