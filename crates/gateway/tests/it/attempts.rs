@@ -131,7 +131,8 @@ async fn a_pooled_connection_that_has_ended_is_not_used() {
 #[tokio::test]
 async fn all_tries_too_late_is_503() {
     let raw = Raw::start(vec![Step::Request, Step::Drain]).await;
-    let settings = "outlier: off\ntimeout: { headers: 150ms }\nretry: { attempts: 2, budget: 100% }";
+    let settings =
+        "outlier: off\ntimeout: { headers: 150ms }\nretry: { attempts: 2, budget: 100% }";
     let gateway = start(&pool(&[raw.address()], settings)).await;
     let answer = gateway.get("/").await;
     assert_eq!((answer.status, answer.reason()), (503, Some("upstream_all_timed_out")));
@@ -142,7 +143,8 @@ async fn all_tries_too_late_is_503() {
 async fn a_late_endpoint_is_passed_over() {
     let late = Raw::start(vec![Step::Request, Step::Drain]).await;
     let good = Echo::start("good").await;
-    let settings = "outlier: off\ntimeout: { headers: 150ms }\nretry: { attempts: 1, budget: 100% }";
+    let settings =
+        "outlier: off\ntimeout: { headers: 150ms }\nretry: { attempts: 1, budget: 100% }";
     let gateway = start(&pool(&[late.address(), good.address()], settings)).await;
     for _ in 0..4 {
         let answer = gateway.get("/").await;
@@ -154,7 +156,8 @@ async fn a_late_endpoint_is_passed_over() {
 #[tokio::test]
 async fn a_connection_that_never_comes_about_is_late_too() {
     let full = Full::listen();
-    let settings = "outlier: off\ntimeout: { connect: 150ms }\nretry: { attempts: 1, budget: 100% }";
+    let settings =
+        "outlier: off\ntimeout: { connect: 150ms }\nretry: { attempts: 1, budget: 100% }";
     let gateway = start(&pool(&[full.address()], settings)).await;
     let began = Instant::now();
     let answer = gateway.get("/").await;

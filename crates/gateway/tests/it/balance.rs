@@ -144,11 +144,10 @@ async fn maglev_takes_its_key_from_anywhere() {
         let keyed = |n: usize| (path.replace("{}", &format!("u{n}")), format!("u{n}"));
         let first = map(&gateway, keyed).await;
         assert_eq!(map(&gateway, keyed).await, first, "{key}");
-        let used: BTreeMap<_, usize> =
-            first.iter().fold(BTreeMap::new(), |mut used, endpoint| {
-                *used.entry(endpoint).or_default() += 1;
-                used
-            });
+        let used: BTreeMap<_, usize> = first.iter().fold(BTreeMap::new(), |mut used, endpoint| {
+            *used.entry(endpoint).or_default() += 1;
+            used
+        });
         assert_eq!(used.len(), 3, "{key}: {used:?}");
     }
 }

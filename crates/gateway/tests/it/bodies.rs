@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lockgate_testkit::{Ended, Echo, Fail, Gateway, H2, Pieces, Raw, Step, request, until};
+use lockgate_testkit::{Echo, Ended, Fail, Gateway, H2, Pieces, Raw, Step, request, until};
 
 use crate::support::{start, start_to, to};
 
@@ -36,7 +36,10 @@ async fn a_download_is_passed_on_while_it_comes() {
     wire.send(request("GET", "/gated/3", &[], "")).await;
     let mut head = wire.head("GET").await.unwrap();
     for n in 0..3 {
-        assert_eq!(wire.piece(&mut head).await.unwrap().unwrap(), format!("piece {n}\n").as_bytes());
+        assert_eq!(
+            wire.piece(&mut head).await.unwrap().unwrap(),
+            format!("piece {n}\n").as_bytes()
+        );
         echo.open(1);
     }
     assert_eq!(wire.piece(&mut head).await, Ok(None));
@@ -161,7 +164,10 @@ fn cut_short() -> Vec<(&'static str, Vec<Step>)> {
     let bad = format!("{chunked}zz\r\n");
     let pause = Step::Pause(Duration::from_millis(30));
     vec![
-        ("a length not reached", vec![Step::Request, Step::send(plain), pause.clone(), Step::Close]),
+        (
+            "a length not reached",
+            vec![Step::Request, Step::send(plain), pause.clone(), Step::Close],
+        ),
         ("no last chunk", vec![Step::Request, Step::send(chunked), pause.clone(), Step::Close]),
         ("a reset", vec![Step::Request, Step::send(chunked), pause.clone(), Step::Reset]),
         ("a bad chunk", vec![Step::Request, Step::send(&bad), pause, Step::Drain]),
@@ -207,9 +213,13 @@ async fn an_answer_that_is_cut_short_resets_the_stream() {
 #[tokio::test]
 async fn a_body_that_lasts_to_the_end_of_the_connection_is_whole() {
     for head in ["HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
-        let raw =
-            Raw::start(vec![Step::Request, Step::send(head), Step::send("to the end"), Step::Close])
-                .await;
+        let raw = Raw::start(vec![
+            Step::Request,
+            Step::send(head),
+            Step::send("to the end"),
+            Step::Close,
+        ])
+        .await;
         let gateway = start_to(raw.address()).await;
         let mut wire = gateway.wire().await;
         assert_eq!(wire.ask(request("GET", "/", &[], "")).await.text(), "to the end", "{head}");

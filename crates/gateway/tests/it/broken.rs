@@ -9,7 +9,8 @@ use crate::support::{pool, start};
 /// The one answer to a GET when every try meets this script.
 async fn answer(script: Vec<Step>) -> Answer {
     let raw = Raw::start(script).await;
-    let settings = "outlier: off\ntimeout: { headers: 300ms }\nretry: { attempts: 1, budget: 100% }";
+    let settings =
+        "outlier: off\ntimeout: { headers: 300ms }\nretry: { attempts: 1, budget: 100% }";
     let gateway = start(&pool(&[raw.address()], settings)).await;
     let answer = gateway.get("/").await;
     let line = gateway.logged(|line| line["path"] == "/").await;
@@ -126,7 +127,8 @@ async fn what_it_sends_beyond_its_answer_is_nobody_elses_answer() {
     let extra = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none\
                  HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     let first = vec![Step::Request, Step::send(extra)];
-    let raw = Raw::each(vec![first, vec![Step::Repeat(vec![Step::Request, Step::ok("good")])]]).await;
+    let raw =
+        Raw::each(vec![first, vec![Step::Repeat(vec![Step::Request, Step::ok("good")])]]).await;
     let gateway = start(&crate::support::to(raw.address())).await;
     assert_eq!(gateway.get("/1").await.text(), "one");
     for n in 2..5 {

@@ -13,7 +13,7 @@ async fn requests_in_flight_are_served_to_their_end() {
     let mut stream = gateway.wire().await;
     stream.send(request("GET", "/gated/3", &[], "")).await;
     let mut head = stream.head("GET").await.unwrap();
-    let mut h2 = H2::plain(gateway.web()).await;
+    let h2 = H2::plain(gateway.web()).await;
     let held = h2.request("GET", "a.test", "/wait").body(Pieces::whole("")).unwrap();
     let mut sender = h2.sender();
     let held = tokio::spawn(async move { sender.send_request(held).await.map(|a| a.status()) });

@@ -69,8 +69,9 @@ async fn people_get_a_page() {
 #[tokio::test]
 async fn a_page_shows_nothing_that_the_client_wrote() {
     let (gateway, _port) = gateway().await;
-    let answer =
-        gateway.ask("GET", "/<script>", &[("Accept", "text/html"), ("X-Request-Id", "<b>")], "").await;
+    let answer = gateway
+        .ask("GET", "/<script>", &[("Accept", "text/html"), ("X-Request-Id", "<b>")], "")
+        .await;
     assert!(!answer.text().contains("<script"), "{}", answer.text());
     assert!(!answer.text().contains("<b>"), "{}", answer.text());
 }

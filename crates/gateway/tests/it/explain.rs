@@ -22,7 +22,8 @@ routes:
 
 #[tokio::test]
 async fn a_file_tells_where_a_request_goes() {
-    let ran = cli_on(CONFIG, &["explain", "GET", "http://a.test/users/7", "-c", "lockgate.yaml"]).await;
+    let ran =
+        cli_on(CONFIG, &["explain", "GET", "http://a.test/users/7", "-c", "lockgate.yaml"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     for part in ["GET /users/{id}", "/users/*", "lockgate.yaml:8", "users", "127.0.0.1:1", "web"] {
         assert!(ran.stdout.contains(part), "{part} is missing: {}", ran.stdout);
@@ -46,7 +47,14 @@ async fn a_miss_is_explained_too() {
 #[tokio::test]
 async fn headers_count_and_json_is_spoken() {
     let arguments = [
-        "explain", "GET", "http://a.test/pick", "-H", "X-Version: 2", "--json", "-c", "lockgate.yaml",
+        "explain",
+        "GET",
+        "http://a.test/pick",
+        "-H",
+        "X-Version: 2",
+        "--json",
+        "-c",
+        "lockgate.yaml",
     ];
     let ran = cli_on(CONFIG, &arguments).await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -93,7 +101,10 @@ async fn a_running_gateway_knows_its_endpoints() {
         let found = endpoints.iter().filter_map(|text| text.as_str());
         found.filter(|text| text.contains(&address)).collect::<Vec<_>>().join("")
     };
-    assert_ne!(of(&a).replace(&a.address().to_string(), ""), of(&b).replace(&b.address().to_string(), ""));
+    assert_ne!(
+        of(&a).replace(&a.address().to_string(), ""),
+        of(&b).replace(&b.address().to_string(), "")
+    );
     assert!(["down", "probe", "unhealthy"].iter().any(|word| of(&b).contains(word)), "{told}");
 }
 

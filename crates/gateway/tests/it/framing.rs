@@ -233,7 +233,7 @@ async fn what_is_odd_but_clear_is_served() {
         "GET /a HTTP/1.1\r\nHost: \t a.test \t\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: a.test:8080\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n",
-        "GET /a HTTP/1.1\r\nHost: a.test\r\nX-Empty:\r\nX: \"q;=,\" \xc3\xa9\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: a.test\r\nX-Empty:\r\nX: \"q;=,\" \u{e9}\r\n\r\n",
         "POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0003\r\n\r\nabc",
         "FROB /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 3\r\n\r\nabc",
         "\r\nGET /a HTTP/1.1\r\nHost: a.test\r\n\r\n",

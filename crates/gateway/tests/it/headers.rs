@@ -100,7 +100,8 @@ async fn connection_cannot_disarm_the_gateway() {
     let named = "close, Host, X-Forwarded-For, Forwarded, Authorization, Cookie, X-Request-Id";
     let sent = [("Connection", named), ("Authorization", "Bearer t"), ("Cookie", "a=b")];
     let answer = gateway.ask("GET", "/", &sent, "").await;
-    for name in ["host", "x-forwarded-for", "forwarded", "authorization", "cookie", "x-request-id"] {
+    for name in ["host", "x-forwarded-for", "forwarded", "authorization", "cookie", "x-request-id"]
+    {
         assert!(answer.seen(name).is_some(), "{name}");
     }
 }
@@ -164,7 +165,8 @@ async fn the_host_may_be_changed() {
     );
     let gateway = start(&config).await;
     let own = address.to_string();
-    for (path, host) in [("/keep/", "example.test"), ("/own/", own.as_str()), ("/set/", "inner.test")]
+    for (path, host) in
+        [("/keep/", "example.test"), ("/own/", own.as_str()), ("/set/", "inner.test")]
     {
         let answer = gateway.get(path).await;
         assert_eq!(answer.seen_all("host"), [host]);

@@ -76,7 +76,8 @@ async fn a_probe_may_ask_for_more_than_a_status() {
         let answer = gateway.get("/").await;
         assert_eq!(answer.reason(), Some("no_healthy_endpoint"), "{health}");
     }
-    let good = "health: { interval: 50ms, unhealthy_after: 1, body: health, status: [\"200-299\"] }";
+    let good =
+        "health: { interval: 50ms, unhealthy_after: 1, body: health, status: [\"200-299\"] }";
     let gateway = start(&pool(&[a.address(), b.address()], good)).await;
     until("a probe", async || a.probes() > 3).await;
     assert!(both(&gateway).await);

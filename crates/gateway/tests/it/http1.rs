@@ -39,7 +39,8 @@ async fn chunks_and_trailers_pass_up() {
     let mut wire = gateway.wire().await;
     let head = "POST /a HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\
                 Trailer: X-Sum\r\n\r\n";
-    let answer = wire.ask(format!("{head}3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n")).await;
+    let answer =
+        wire.ask(format!("{head}3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n")).await;
     assert_eq!(answer.json()["body"], "abcde");
     assert_eq!(echo.last().trailers.get("x-sum").unwrap(), "5");
     let again = wire.ask(request("GET", "/again", &[], "")).await;
@@ -69,8 +70,10 @@ async fn a_body_that_is_announced_is_asked_for() {
     let gateway = start(&config).await;
     let mut wire = gateway.wire().await;
     let head = |path: &str| {
-        format!("POST {path} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\
-                 Expect: 100-continue\r\n\r\n")
+        format!(
+            "POST {path} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\
+                 Expect: 100-continue\r\n\r\n"
+        )
     };
     wire.send(head("/a")).await;
     assert_eq!(wire.interim().await, Ok(100));
@@ -116,8 +119,7 @@ async fn an_absolute_target_names_the_host() {
     let echo = Echo::start("a").await;
     let gateway = start_to(echo.address()).await;
     let mut wire = gateway.wire().await;
-    let answer =
-        wire.ask("GET http://b.test/x?y HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+    let answer = wire.ask("GET http://b.test/x?y HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
     assert_eq!(answer.json()["path"], "/x?y");
     assert_eq!(answer.seen_all("host"), ["b.test"], "the target outranks the Host");
 }

@@ -1,8 +1,6 @@
 //! HTTP/2: from clients with prior knowledge and by ALPN, and towards upstreams.
 
-use lockgate_testkit::{
-    Authority, Echo, H2, Pieces, Wire, client_config, request, until,
-};
+use lockgate_testkit::{Authority, Echo, H2, Pieces, Wire, client_config, request, until};
 
 use crate::support::{launch, pool, start, start_to};
 

@@ -103,10 +103,8 @@ async fn a_slow_second_head_is_cut_too() {
 #[tokio::test]
 async fn a_slow_body_is_cut() {
     let echo = Echo::start("a").await;
-    let config = format!(
-        "http: {{ min_rate: 1KB, min_rate_grace: 300ms }}\n{}",
-        to(echo.address())
-    );
+    let config =
+        format!("http: {{ min_rate: 1KB, min_rate_grace: 300ms }}\n{}", to(echo.address()));
     let gateway = start(&config).await;
     let mut wire = gateway.wire().await;
     wire.send(request("POST", "/", &[("Content-Length", "1000")], "")).await;
@@ -259,7 +257,9 @@ async fn a_flood_of_resets_ends_the_connection() {
         for _ in 0..20 {
             let request = h2.request("GET", "a.test", "/hang").body(Pieces::whole("")).unwrap();
             let mut sender = h2.sender();
-            drop(tokio::time::timeout(Duration::from_micros(10), sender.send_request(request)).await);
+            drop(
+                tokio::time::timeout(Duration::from_micros(10), sender.send_request(request)).await,
+            );
             made += 1;
         }
         tokio::task::yield_now().await;

@@ -140,7 +140,12 @@ async fn an_untouched_upstream_keeps_its_pool_and_its_turn() {
     }
     assert!(turn.windows(2).all(|pair| pair[0] != pair[1]), "turn by turn: {turn:?}");
     // Until the route is there, asking for it goes to the pool, and takes turns there.
-    assert!(a.connections() <= 2 && b.connections() <= 2, "{} {}", a.connections(), b.connections());
+    assert!(
+        a.connections() <= 2 && b.connections() <= 2,
+        "{} {}",
+        a.connections(),
+        b.connections()
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,9 @@ use crate::support::{cli_on, start, start_to};
 async fn telling(patterns: &[&str]) -> Gateway {
     let mut config = String::from("routes:\n");
     for pattern in patterns {
-        config.push_str(&format!("  \"{pattern}\": {{ to: {{ respond: {{ body: \"{pattern}\" }} }} }}\n"));
+        config.push_str(&format!(
+            "  \"{pattern}\": {{ to: {{ respond: {{ body: \"{pattern}\" }} }} }}\n"
+        ));
     }
     start(&config).await
 }

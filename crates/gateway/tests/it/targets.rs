@@ -90,7 +90,10 @@ routes:
     let old = gateway.get("/old/7").await;
     assert_eq!((old.status, old.header("location")), (301, Some("/new/7")));
     let away = gateway.get("/away/x?y=1").await;
-    assert_eq!((away.status, away.header("location")), (302, Some("https://other.test/away/x?y=1")));
+    assert_eq!(
+        (away.status, away.header("location")),
+        (302, Some("https://other.test/away/x?y=1"))
+    );
     let safe = gateway.get("/safe/x?y").await;
     assert_eq!(
         (safe.status, safe.header("location")),
