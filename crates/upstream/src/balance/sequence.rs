@@ -89,22 +89,23 @@ impl Sequence {
 }
 
 /// A stride coprime to the round whose steps spread evenly: one for which the quotients of Euclid's
-/// algorithm stay small, as they do for the golden ratio (all ones).
+/// algorithm have a small sum, as they do for the golden ratio (all ones): it bounds how far the
+/// counts stray from the weights.
 fn stride(round: u64) -> u64 {
     const GOLDEN: f64 = 0.618_033_988_749_895;
     const CANDIDATES: u64 = 256;
     let near = ((round as f64 * GOLDEN) as u64).max(1);
     let coprime = (near..near + CANDIDATES).filter(|&stride| gcd(stride, round) == 1);
-    coprime.min_by_key(|&stride| largest_quotient(round, stride)).unwrap_or(1)
+    coprime.min_by_key(|&stride| roughness(round, stride)).unwrap_or(1)
 }
 
-fn largest_quotient(mut a: u64, mut b: u64) -> u64 {
-    let mut largest = 0;
-    while b > 1 {
-        largest = largest.max(a / b);
+fn roughness(mut a: u64, mut b: u64) -> u64 {
+    let mut sum = 0;
+    while b > 0 {
+        sum += a / b;
         (a, b) = (b, a % b);
     }
-    largest
+    sum
 }
 
 fn gcd(mut a: u64, mut b: u64) -> u64 {

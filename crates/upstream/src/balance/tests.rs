@@ -90,7 +90,7 @@ proptest! {
             for (count, weight) in counts.iter().zip(&weights) {
                 let due = (turn + 1) as f64 * f64::from(*weight) / total as f64;
                 let off = (*count as f64 - due).abs();
-                prop_assert!(off < 8.0, "{off} off after {turn} of {weights:?}");
+                prop_assert!(off < 5.0, "{off} off after {turn} of {weights:?}");
             }
         }
         for (count, weight) in counts.iter().zip(&weights) {
