@@ -1,0 +1,72 @@
+//! What the tests need beside Rust: a few programs from the system's packages. As root they are
+//! installed; otherwise the exact command is printed, and nothing is changed.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// A program, and the Debian and Ubuntu package that brings it.
+const TOOLS: [(&str, &str); 3] =
+    [("curl", "curl"), ("openssl", "openssl"), ("promtool", "prometheus")];
+
+/// Makes sure of every tool.
+///
+/// # Errors
+/// When some are missing and cannot be installed: the command that does.
+pub(crate) fn tools() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&path).collect();
+    let missing = packages(|tool| folders.iter().any(|folder| folder.join(tool).is_file()));
+    if missing.is_empty() {
+        println!("nothing is missing");
+        return Ok(());
+    }
+    let install = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+    println!("missing packages: {}", missing.join(", "));
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!("there is no apt-get here; install what brings {}", missing.join(", "));
+    }
+    if !is_root() {
+        bail!("run this and try again:\n    sudo apt-get update && sudo {install}");
+    }
+    run("apt-get update")?;
+    run(&install)
+}
+
+/// The packages of the tools that are not there.
+fn packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    TOOLS.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect()
+}
+
+fn is_root() -> bool {
+    let answer = Command::new("id").arg("-u").output();
+    answer.is_ok_and(|answer| answer.stdout.trim_ascii() == b"0")
+}
+
+fn run(line: &str) -> Result<()> {
+    println!("$ {line}");
+    let mut words = line.split(' ');
+    let program = words.next().context("an empty command")?;
+    let status = Command::new(program)
+        .args(words)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        // Packages that bring a daemon must not start it.
+        .env("RUNLEVEL", "1")
+        .status()?;
+    if !status.success() {
+        bail!("`{line}` ended with {status}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::packages;
+
+    #[test]
+    fn only_what_is_missing_is_installed() {
+        assert_eq!(packages(|_| true), [""; 0]);
+        assert_eq!(packages(|tool| tool == "curl"), ["openssl", "prometheus"]);
+    }
+}
