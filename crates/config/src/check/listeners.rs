@@ -16,7 +16,10 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     for (name, listener) in &document.listeners {
         one(name, listener, findings);
     }
-    if document.listeners.is_empty() {
+    let source = findings.source;
+    let none_written =
+        source.node(&["listeners"]).is_none_or(|node| source.tree.pairs(node).is_empty());
+    if document.listeners.is_empty() && none_written {
         findings.error(&["listeners"], "there is no listener").help =
             Some("leave `listeners` out for `{ web: \":8080\" }`".into());
     }

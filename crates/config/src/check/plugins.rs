@@ -221,7 +221,9 @@ impl Checker<'_, '_> {
         let below = keys(error);
         let mut all: Vec<&str> = path.iter().chain(&below).map(String::as_str).collect();
         if let Some((unknown, known)) = unknown_field(&error.message) {
-            all.push(unknown);
+            if all.last() != Some(&unknown) {
+                all.push(unknown);
+            }
             let message = format!("unknown key `{unknown}`");
             self.findings.error_at_key(&all, message).help = Some(suggest(unknown, &known));
             return;

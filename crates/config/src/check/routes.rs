@@ -63,7 +63,7 @@ struct Checker<'a, 's> {
     findings: &'a mut Findings<'s>,
 }
 
-impl Checker<'_, '_> {
+impl<'s> Checker<'_, 's> {
     fn at<'b>(&'b self, keys: &[&'b str]) -> Vec<&'b str> {
         [self.path, keys].concat()
     }
@@ -175,6 +175,16 @@ impl Checker<'_, '_> {
         }
     }
 
+    fn written_name<'b>(&self, kind: &str, name: &'b str) -> &'b str
+    where
+        's: 'b,
+    {
+        let source = self.findings.source;
+        let Some(map) = source.node(&[self.path, &["when", kind]].concat()) else { return name };
+        let names = source.tree.pairs(map).iter().filter_map(|pair| source.tree.written(pair.0));
+        names.into_iter().find(|written| written.eq_ignore_ascii_case(name)).unwrap_or(name)
+    }
+
     fn when(&mut self, route: &Route) {
         let when = &route.when;
         for (kind, map) in
@@ -186,7 +196,9 @@ impl Checker<'_, '_> {
                 else {
                     continue;
                 };
-                let at = [self.path, &["when", kind, name, "regex"]].concat();
+                // Header names are in lower case here, and in any case in the file.
+                let written = self.written_name(kind, name);
+                let at = [self.path, &["when", kind, written, "regex"]].concat();
                 let why = match error {
                     regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
                     // The last line says what is wrong; those before draw the pattern.

@@ -29,9 +29,15 @@ fn one(name: &str, upstream: &Upstream, findings: &mut Findings<'_>) {
     };
     let mut wrong: Vec<(Vec<String>, String)> = Vec::new();
     let mut say = |keys: &[&'static str], message: &str| wrong.push((at(keys), message.into()));
-    if upstream.endpoints.is_empty() {
+    let source = findings.source;
+    let none_written = source.node(&["upstreams", name, "endpoints"]).is_none_or(|node| {
+        source.tree.pairs(node).is_empty() && source.tree.items(node).is_empty()
+    });
+    if upstream.endpoints.is_empty() && none_written {
         say(&["endpoints"], "an upstream needs at least one endpoint");
-    } else if upstream.endpoints.values().all(|endpoint| endpoint.weight == 0) {
+    } else if !upstream.endpoints.is_empty()
+        && upstream.endpoints.values().all(|endpoint| endpoint.weight == 0)
+    {
         say(&["endpoints"], "all endpoints have weight 0, so none would be used");
     }
     if upstream.endpoints.values().any(|endpoint| endpoint.weight > MAX_WEIGHT) {

@@ -104,7 +104,8 @@ impl<'s> Decoder<'s> {
 
     fn note(&self, node: NodeId, failure: Failure) {
         let tree = &self.source.tree;
-        let follows = matches!(failure.what, What::Missing(_)) && self.lost_a_part(node);
+        // What is said of a map or list that has lost a part may only be about that part.
+        let follows = !matches!(failure.what, What::UnknownKey(_)) && self.lost_a_part(node);
         self.removed.borrow_mut().insert(node);
         if !follows {
             self.fail(failure.tell(tree, node));
@@ -172,7 +173,7 @@ impl<'s> Decoder<'s> {
     /// A path that is written at a position. When it is to be shown, it stays one that is meant
     /// from the main file's directory.
     fn path(&self, at: At, text: &str) -> PathBuf {
-        let path = self.source.base(at).join(text);
+        let path = self.source.base(at).join(text.trim_start_matches("./"));
         if self.reading == Reading::Resolved {
             return path;
         }

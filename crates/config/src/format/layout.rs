@@ -1,7 +1,7 @@
 //! Lays YAML out anew, line by line: indentation by the depth of the block, everything that spans
 //! lines moved as a whole.
 
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// One level of blocks, as indented before and after.
 struct Level {
@@ -58,7 +58,8 @@ pub(super) fn lay_out(text: &str) -> Result<String, String> {
             push_waiting(&mut out, comment, indent);
         }
         if let Some(place) = moved.get_mut(number) {
-            *place = indent as isize - old as isize;
+            let inner = levels.last().map_or((0, 0), |level| (level.new, level.old));
+            *place = inner.0 as isize - inner.1 as isize;
         }
         out.push(format!("{}{body}", " ".repeat(indent)));
     }
@@ -173,12 +174,16 @@ fn study(text: &str, count: usize) -> Result<Vec<Line>, String> {
             fact.gap.get_or_insert((end, column));
         }
         match event {
-            Event::Scalar(..) => {
+            Event::Scalar(_, style, ..) => {
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let first = if block { header(&lines, line) } else { line };
                 let mut last = span.end.line().saturating_sub(1);
-                if span.end.col() == 0 && last > line {
+                // A block text ends where the next line's content begins.
+                let end = lines.get(last).map(|text| text.chars().take(span.end.col()));
+                if last > first && end.is_none_or(|mut end| end.all(|c| c == ' ')) {
                     last -= 1;
                 }
-                mark(&mut known, line, last);
+                mark(&mut known, first, last);
                 let in_block_map = open.last().is_some_and(|top| top.1 && !top.0);
                 if let Some(expects) = expects_key.last_mut().filter(|_| in_block_map) {
                     if *expects {
@@ -209,6 +214,12 @@ fn study(text: &str, count: usize) -> Result<Vec<Line>, String> {
         }
     }
     Ok(known)
+}
+
+/// The line of a block text's `|` or `>`: the parser points at what follows it.
+fn header(lines: &[&str], line: usize) -> usize {
+    let above = lines.get(..line).unwrap_or_default();
+    above.iter().rposition(|text| !text.trim().is_empty()).unwrap_or(line)
 }
 
 fn mark(known: &mut [Line], first: usize, last: usize) {

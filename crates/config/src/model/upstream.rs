@@ -54,6 +54,7 @@ pub enum HostHeader {
 pub struct Endpoint {
     /// Its share (1); 0 takes no new requests.
     pub weight: u32,
+    /// Where it runs, shown beside it.
     pub zone: Option<String>,
     /// Lower ones are used first; higher ones when none of the lower is usable (0).
     pub priority: u32,

@@ -189,6 +189,7 @@ impl Source {
         }
     }
 
+    /// Takes what references stood for out of a message, and what would disturb a terminal.
     fn without_secrets(&self, text: String) -> String {
         let mut text = text;
         for reference in self.tree.references() {
@@ -200,7 +201,7 @@ impl Source {
                 }
             }
         }
-        text
+        text.replace(char::is_control, "\u{fffd}")
     }
 }
 

@@ -55,7 +55,7 @@ fn what_is_not_a_document() {
 fn toml_errors_have_their_place() {
     let report = read_as("x.toml", "workers = 1\nroutes = {\n").unwrap_err();
     assert_eq!((report.problems[0].line, report.problems.len()), (2, 1));
-    let report = read_as("x.toml", "workers = 1\n[http]\nmax_header = 3\n").unwrap_err();
+    let report = read_as("x.toml", "workers = 1\n[http]\nmax_header = 3\n[routes]\n").unwrap_err();
     let problem = &report.problems[0];
     assert_eq!((problem.line, problem.column), (3, 1));
     assert_eq!(problem.help.as_deref(), Some("did you mean `max_headers`?"));
@@ -171,7 +171,7 @@ fn listeners_and_admin() {
     );
     one(
         "listeners: { a: { address: \":80\", tls: { certificates: [{ cert: c.pem, key: no.key }] } } }\nroutes: {}\n",
-        "1:78 cannot read `tests/data/no.key`: No such file or directory (os error 2)",
+        "1:77 cannot read `tests/data/no.key`: No such file or directory (os error 2)",
     );
     one(
         "listeners: { a: { address: \":80\", tls: { cert: c.pem, key: c.key, client_auth: require } } }\nroutes: {}\n",

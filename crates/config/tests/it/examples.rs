@@ -86,7 +86,7 @@ fn the_fixed_spellings_are_read() {
     let health = Health { timeout: secs(2), interval: secs(10), ..Health::default() };
     assert_eq!(users.health, Some(health));
     assert_eq!(users.breaker.as_ref().unwrap().open_for, secs(10));
-    assert_eq!(users.tls.as_ref().unwrap().ca, Some("tests/data/./ca.pem".into()));
+    assert_eq!(users.tls.as_ref().unwrap().ca, Some("tests/data/ca.pem".into()));
     assert!(users.http2);
     assert_eq!(document.consumers["alice"].roles, ["teller"]);
     assert_eq!(document.consumers["alice"].api_keys.len(), 1);

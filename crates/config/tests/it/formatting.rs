@@ -16,7 +16,7 @@ fn indentation_gaps_and_blank_lines_become_canonical() {
                 method: GET }\n      to: http://b:1\n    -   to: |-\n            http://c:1\n  # last\n";
     let expected = "# top\nlisteners:\n  web: \":8080\"   # the only one\n\nroutes:\n  # first\n  /a:\n    \
                     to: http://a:1\n    tags:\n      - x\n      - y\n  /b:\n    - when: { method: GET \
-                    }\n      to: http://b:1\n    - to: |-\n        http://c:1\n# last\n";
+                    }\n      to: http://b:1\n    - to: |-\n          http://c:1\n# last\n";
     let found = laid_out(text);
     assert_eq!(found, expected, "\n{found}");
     assert_eq!(good(text).document, good(&found).document);
@@ -33,6 +33,13 @@ fn what_spans_lines_moves_as_a_whole() {
         "{found}"
     );
     assert_eq!(laid_out(&found), found);
+    let text = "alerts:\n - |\n  # no comment\n  - no item\n - >\n\n   x\n - b: |\n   c: 1\n";
+    let found = laid_out(text);
+    assert_eq!(good(text).document.alerts, good(&found).document.alerts);
+    assert_eq!(
+        found,
+        "alerts:\n  - |\n   # no comment\n   - no item\n  - >\n\n    x\n  - b: |\n    c: 1\n"
+    );
 }
 
 #[test]

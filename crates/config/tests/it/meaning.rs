@@ -175,8 +175,8 @@ fn what_nothing_uses_is_a_warning() {
         [
             "1:13 nothing requires the identity `idp`",
             "4:3 nothing uses the upstream `b`",
-            "6:24 there is no plan `gold`",
-            "6:41 a secret stands here in plain text [`${env:NAME}` or `${file:path}`]",
+            "6:25 there is no plan `gold`",
+            "6:42 a secret stands here in plain text [`${env:NAME}` or `${file:path}`]",
             "7:19 `0.0.0.0/0` lets every client say where it comes from",
         ]
     );

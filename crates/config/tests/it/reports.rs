@@ -50,7 +50,7 @@ fn json_has_every_part() {
 fn long_lines_are_cut_around_the_place_and_no_line_is_too_wide() {
     let text = format!(
         "http: {{ {}max_headrs: 5 }}\nroutes: {{}}\n",
-        "max_uri: 1KiB, ".repeat(1) + &" ".repeat(300)
+        "max_uri: 1KiB, ".to_owned() + &" ".repeat(300)
     );
     let report = read(&text).unwrap_err();
     let shown = report.render(false);
