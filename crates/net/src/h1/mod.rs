@@ -4,10 +4,24 @@
 //! `Content-Length` and `Transfer-Encoding` (and on answers `Connection` and `Date`); every other
 //! hop-by-hop header, `TE` and `Trailer` among them, is the request path's business.
 
+mod alarm;
 mod client;
+mod decode;
+mod encode;
+mod head;
+mod input;
+mod outbox;
+mod outgoing;
+mod pool;
 mod server;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 pub use client::{ClientConnection, ClientLimits, Reuse};
-pub use server::serve;
+pub use decode::decode_chunked;
+pub use head::{
+    Framing, HeadLimits, RequestHead, ResponseHead, Wrong, parse_request, parse_response,
+};
+pub use server::{CLIENT_TOO_SLOW, serve};
 pub use transport::Transport;

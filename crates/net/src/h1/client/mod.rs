@@ -1,12 +1,19 @@
-//! The client's side of a connection to an upstream.
+//! The client's side of a connection to an upstream: one request, one answer, then perhaps back to
+//! whoever keeps connections.
 
+mod answer;
+mod call;
+
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::request::Parts;
-use lockgate_core::{Body, Fault, Resend, reasons};
+use lockgate_core::{Body, Fault};
 
+use self::call::Call;
 use super::Transport;
+use super::alarm::Alarm;
 use crate::ClientAnswer;
 
 /// What an upstream's answer may be, and how long it may take.
@@ -45,35 +52,41 @@ pub trait Reuse {
 /// An HTTP/1.1 connection to an upstream, not in use. Dropping it closes it.
 pub struct ClientConnection {
     io: Transport,
+    alarm: Alarm,
+    requests: u64,
 }
 
 impl ClientConnection {
     /// Over a fresh stream, TCP_NODELAY already set.
     pub fn new(io: impl Into<Transport>) -> Self {
-        Self { io: io.into() }
+        Self { io: io.into(), alarm: Alarm::default(), requests: 0 }
     }
 
     /// Whether it can still be used, as far as is known: the upstream has neither closed it nor
-    /// said anything unasked.
+    /// said anything unasked. Costs no system call on TCP unless something has happened.
     pub fn is_live(&mut self) -> bool {
         self.io.is_quiet()
     }
 
     /// How many requests it has carried.
     pub fn requests(&self) -> u64 {
-        0
+        self.requests
     }
 
-    /// Sends a request and waits for the final head of its answer. The URI's path and query
-    /// become the target, `Host` must be right; framing headers are made here.
+    /// Sends a request and waits for the final head of its answer; interim answers other than 101
+    /// are dropped. The URI's path and query become the target, `Host` must be right; framing
+    /// headers are made here.
     ///
     /// The request's body goes on being sent while the answer is awaited, and afterwards whenever
-    /// the answer's body is polled. Dropping the future, or the answer's body, closes the
-    /// connection, which is how an upstream hears that nobody waits any more.
+    /// the answer's body is polled; it is given up when the answer ends first. Dropping the
+    /// future, or the answer's body, closes the connection, which is how an upstream hears that
+    /// nobody waits any more.
     ///
     /// # Errors
-    /// The fault says whether the request may be sent again; the body comes back if none of it
-    /// has been consumed.
+    /// The fault says whether the request may be sent again: always when its head had not gone
+    /// out in full, else only when it is idempotent, for an upstream that closes a connection
+    /// does not say whether it has acted. The body comes back unless some of a stream has been
+    /// consumed.
     pub async fn send(
         self,
         head: &Parts,
@@ -81,7 +94,10 @@ impl ClientConnection {
         limits: ClientLimits,
         reuse: Rc<dyn Reuse>,
     ) -> Result<ClientAnswer, (Fault, Option<Body>)> {
-        let _ = (head, limits, reuse);
-        Err((Fault::upstream(&reasons::UPSTREAM_CLOSED).resend(Resend::Safe), Some(body)))
+        let mut call = Call::new(self, head, body, limits);
+        match poll_fn(|cx| call.poll_head(cx)).await {
+            Ok(head) => answer::answer(call, head, reuse).map_err(|fault| (fault, None)),
+            Err(fault) => Err((fault, call.unsent())),
+        }
     }
 }

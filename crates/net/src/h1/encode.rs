@@ -1,0 +1,177 @@
+//! Heads and trailers, into bytes.
+//!
+//! CR, LF and NUL cannot get out: `http`'s names, values, methods and URIs do not hold any. Framing
+//! headers come from the body that is sent, never from the head.
+
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{BufMut, BytesMut};
+use http::header::{self, HeaderMap, HeaderName};
+use http::{StatusCode, request, response};
+
+use super::head::Framing;
+
+/// The framing header of a message that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Announce {
+    /// None.
+    Nothing,
+    /// Whatever `Content-Length` the head has: it informs of a body that is not sent.
+    Informed,
+    /// `Content-Length`, zero too.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// What an answer says in `Connection`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Persistence {
+    /// Nothing: HTTP/1.1 goes on by itself.
+    Implied,
+    KeepAlive,
+    Close,
+    Upgrade,
+}
+
+/// Writes an answer's head.
+pub(super) fn response_head(
+    out: &mut BytesMut,
+    head: &response::Parts,
+    announce: Announce,
+    persistence: Persistence,
+) {
+    status_line(out, head.status);
+    for (name, value) in &head.headers {
+        let kept = match *name {
+            header::CONNECTION | header::TRANSFER_ENCODING => false,
+            header::CONTENT_LENGTH => announce == Announce::Informed,
+            _ => true,
+        };
+        if kept {
+            field(out, name, value.as_bytes());
+        }
+    }
+    if !head.headers.contains_key(header::DATE) {
+        out.put_slice(b"date: ");
+        date(out);
+        out.put_slice(b"\r\n");
+    }
+    announcement(out, announce);
+    out.put_slice(match persistence {
+        Persistence::Implied => b"\r\n".as_slice(),
+        Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
+        Persistence::Close => b"connection: close\r\n\r\n",
+        Persistence::Upgrade => b"connection: upgrade\r\n\r\n",
+    });
+}
+
+/// Writes a request's head, in origin form.
+pub(super) fn request_head(out: &mut BytesMut, head: &request::Parts, announce: Announce) {
+    out.put_slice(head.method.as_str().as_bytes());
+    out.put_u8(b' ');
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    if !target.starts_with('/') && target != "*" {
+        out.put_u8(b'/');
+    }
+    out.put_slice(target.as_bytes());
+    out.put_slice(b" HTTP/1.1\r\n");
+    let authority = || head.uri.authority().map_or(b"".as_slice(), |a| a.as_str().as_bytes());
+    let host = head.headers.get(header::HOST).map_or_else(authority, |host| host.as_bytes());
+    field(out, &header::HOST, host);
+    for (name, value) in &head.headers {
+        if !matches!(*name, header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
+            field(out, name, value.as_bytes());
+        }
+    }
+    announcement(out, announce);
+    out.put_slice(b"\r\n");
+}
+
+/// Writes the last chunk and the trailers after it.
+pub(super) fn last_chunk(out: &mut BytesMut, trailers: &HeaderMap) {
+    out.put_slice(b"0\r\n");
+    for (name, value) in trailers {
+        if !matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
+            field(out, name, value.as_bytes());
+        }
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// Writes a chunk's size line. `size` is not zero: that would end the body.
+pub(super) fn chunk_size(out: &mut BytesMut, size: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        let nibble = (size >> (digit * 4)) & 0xf;
+        out.put_u8(DIGITS.get(nibble).copied().unwrap_or(b'0'));
+    }
+    out.put_slice(b"\r\n");
+}
+
+fn announcement(out: &mut BytesMut, announce: Announce) {
+    match announce {
+        Announce::Nothing | Announce::Informed => {}
+        Announce::Length(length) => {
+            out.put_slice(b"content-length: ");
+            number(out, length);
+            out.put_slice(b"\r\n");
+        }
+        Announce::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+    }
+}
+
+fn field(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
+    let name = name.as_str().as_bytes();
+    out.reserve(name.len() + value.len() + 4);
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+fn number(out: &mut BytesMut, number: u64) {
+    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn status_line(out: &mut BytesMut, status: StatusCode) {
+    if status == StatusCode::OK {
+        return out.put_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
+}
+
+/// The date, written once a second by each worker.
+fn date(out: &mut BytesMut) {
+    thread_local! {
+        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    LAST.with_borrow_mut(|(second, text)| {
+        if *second != now {
+            *second = now;
+            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
+        }
+        out.put_slice(text.as_bytes());
+    });
+}
+
+/// What is announced of a request's body, and how it is framed then. A request without a body
+/// says so only where one is usual.
+pub(super) fn request_framing(method: &http::Method, length: Option<u64>) -> (Announce, Framing) {
+    use http::Method;
+    match length {
+        None => (Announce::Chunked, Framing::Chunked),
+        Some(0) if matches!(*method, Method::POST | Method::PUT | Method::PATCH) => {
+            (Announce::Length(0), Framing::None)
+        }
+        Some(0) => (Announce::Nothing, Framing::None),
+        Some(length) => (Announce::Length(length), Framing::Length(length)),
+    }
+}
