@@ -18,7 +18,10 @@ pub use drain::{Drain, Ticket};
 pub use tunnel::{TUNNEL_IDLE, copy_both};
 
 use http::Response;
-use lockgate_core::{Body, Duplex};
+use lockgate_core::{Body, Duplex, Reason};
+
+/// The reasons that only this room knows, for the reference page.
+pub static REASONS: &[&Reason] = &[&h1::CLIENT_TOO_SLOW, &TUNNEL_IDLE];
 
 /// What an upstream's connection gave back for a request.
 pub struct ClientAnswer {

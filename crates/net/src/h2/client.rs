@@ -140,8 +140,8 @@ impl Handle {
         }
     }
 
-    /// Sends a request and waits for its answer's head. The host is taken from the URI, else from
-    /// `Host`. Dropping the future, or the answer's body, cancels the stream.
+    /// Sends a request and waits for its answer's head. The host is taken from `Host`, as HTTP/1.1
+    /// does it, else from the URI. Dropping the future, or the answer's body, cancels the stream.
     ///
     /// # Errors
     /// The fault, and the body when nothing of it is lost.
@@ -290,10 +290,12 @@ fn outgoing(mut head: Parts, body: &Body, secure: bool) -> Result<Parts, Fault> 
     }
     let host = head.headers.remove(header::HOST);
     let mut parts = std::mem::take(&mut head.uri).into_parts();
-    if parts.authority.is_none() {
-        let host = host.ok_or_else(|| bad("the request has no host"))?;
+    if let Some(host) = host {
         let authority = Authority::try_from(host.as_bytes());
         parts.authority = Some(authority.map_err(|_| bad("the host is not one"))?);
+    }
+    if parts.authority.is_none() {
+        return Err(bad("the request has no host"));
     }
     parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
     if parts.path_and_query.is_none() {

@@ -63,7 +63,6 @@ fn builder(limits: &Http) -> Builder {
         // it `h2` answers a bare 431 by itself.
         .max_header_list_size(clamp(limits.max_header_size).saturating_mul(2))
         .max_pending_accept_reset_streams(http2.max_pending_resets)
-        .max_concurrent_reset_streams(http2.max_pending_resets)
         .max_frame_size(FRAME as u32)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();

@@ -3,16 +3,17 @@
 //! A reset by the client drops the request's future, which is how all work for it ends. An answer
 //! that breaks off resets the stream, so that no client takes it for whole.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use lockgate_core::{
     Body, Connection, Fault, Finish, Incoming, Outcome, Reason, Reply, Serve, Tunnel, reasons,
 };
@@ -23,6 +24,7 @@ use super::receive::{Receiving, Watch, Watched, take_length};
 use super::request::{self, Wishes};
 use super::send::{Pump, Stop};
 use super::server::{Open, Shared};
+use crate::h1::CLIENT_TOO_SLOW;
 use crate::pace::Pace;
 
 /// Answers one stream, to its end.
@@ -147,7 +149,7 @@ async fn pump_out(pump: &mut Pump) -> Option<&'static Reason> {
         Err(Stop::Peer) => Some(&reasons::CLIENT_CLOSED),
         Err(Stop::Slow) => {
             pump.reset(Code::CANCEL);
-            Some(&reasons::CLIENT_CLOSED)
+            Some(&CLIENT_TOO_SLOW)
         }
         Err(Stop::Body(fault)) => {
             tracing::debug!(%fault, "an answer broke off");
@@ -179,20 +181,39 @@ async fn run_tunnel(
     }
 }
 
-/// Framing and connection headers: what HTTP/2 forbids goes, the length that is known comes.
-fn frame(headers: &mut http::HeaderMap, body: &Body, bodiless: bool) {
+/// Framing and connection headers: what HTTP/2 forbids goes, length and date come.
+fn frame(headers: &mut HeaderMap, body: &Body, bodiless: bool) {
     strip(headers);
-    if bodiless {
-        return;
+    // Where no body goes, a length that is said is what it would have been (RFC 9110 §8.6).
+    if !bodiless {
+        headers.remove(header::CONTENT_LENGTH);
+        if let Some(length) = body.len() {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
     }
-    headers.remove(header::CONTENT_LENGTH);
-    if let Some(length) = body.len() {
-        headers.insert(header::CONTENT_LENGTH, length.into());
+    headers.entry(header::DATE).or_insert_with(date);
+}
+
+/// The date, written once a second by each worker.
+fn date() -> HeaderValue {
+    thread_local! {
+        static LAST: RefCell<(u64, HeaderValue)> =
+            const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
     }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    LAST.with_borrow_mut(|(second, text)| {
+        if *second != now {
+            let written = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
+            if let Ok(value) = HeaderValue::try_from(written) {
+                (*second, *text) = (now, value);
+            }
+        }
+        text.clone()
+    })
 }
 
 /// Removes what RFC 9113 §8.2.2 forbids.
-pub(super) fn strip(headers: &mut http::HeaderMap) {
+pub(super) fn strip(headers: &mut HeaderMap) {
     headers.remove(header::CONNECTION);
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::UPGRADE);

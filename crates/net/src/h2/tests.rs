@@ -171,6 +171,20 @@ fn a_head_request_keeps_the_length_it_is_told() {
         let answer = handle.send(head(Method::HEAD, "/echo"), Body::Empty).await;
         let answer = answer.map_err(|(fault, _)| fault).unwrap().response;
         assert!(answer.body().is_empty());
+        assert!(answer.headers().contains_key("date"));
+    });
+}
+
+#[test]
+fn a_rewritten_host_goes_before_the_one_that_was_asked_for() {
+    on_worker(async {
+        let Server { io, service, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let mut head = head(Method::GET, "/");
+        head.headers.insert("host", "orders.internal:81".parse().unwrap());
+        assert!(handle.send(head, Body::Empty).await.is_ok());
+        let seen = service.0.borrow();
+        assert_eq!(seen.heads[0].uri.authority().unwrap(), "orders.internal:81");
     });
 }
 
@@ -225,7 +239,38 @@ fn a_client_that_does_not_read_is_cut() {
         }
         let took = start.elapsed().as_secs();
         assert!((29..=32).contains(&took), "after {took} s and not `write_timeout`");
-        assert_eq!(service.0.borrow().finished[0].broken.unwrap().code, "client_closed");
+        assert_eq!(service.0.borrow().finished[0].broken.unwrap().code, "client_too_slow");
+    });
+}
+
+#[test]
+fn who_waits_to_be_asked_for_a_body_is_asked_when_it_is_wanted() {
+    on_worker(async {
+        let Server { io, service, .. } = server(limits()).await;
+        let (client, driver) = h2::client::handshake(io).await.unwrap();
+        tokio::task::spawn_local(driver);
+        for (path, asked) in [("/read", true), ("/early", false)] {
+            let uri = format!("http://example.com{path}");
+            let request = Request::post(uri).header("expect", "100-continue").body(()).unwrap();
+            let (mut answer, mut body) = client.clone().send_request(request, false).unwrap();
+            let told = std::future::poll_fn(|cx| answer.poll_informational(cx)).await;
+            assert_eq!(told.map(|head| head.unwrap().status().as_u16()), asked.then_some(100));
+            let _ = body.send_data(Bytes::from_static(b"asked for"), true);
+            answer.await.unwrap();
+        }
+        assert!(service.0.borrow().heads.iter().all(|head| head.headers.is_empty()));
+    });
+}
+
+#[test]
+fn a_connection_that_nobody_holds_ends() {
+    on_worker(async {
+        let Server { io, task, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let answer = ask(&handle, "/mega", Body::Empty).await.unwrap().response;
+        drop(handle);
+        assert_eq!(answer.into_body().collect(1 << 21).await.unwrap().len(), 1 << 20);
+        task.await.unwrap();
     });
 }
 

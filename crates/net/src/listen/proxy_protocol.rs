@@ -139,3 +139,53 @@ fn parse(bytes: &[u8]) -> io::Result<Header> {
     };
     Ok(addresses.map_or(Header::Own, |(client, server)| Header::Proxied(client, server)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes that begin like a header more often than chance would have it.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let some = || prop::collection::vec(any::<u8>(), 0..300);
+        let line = "PROXY (TCP4|TCP6|UNKNOWN)?[ 0-9a-f.:]{0,80}(\r\n)?[a-z]{0,9}";
+        prop_oneof![
+            some(),
+            line.prop_map(String::into_bytes),
+            (some(), 0..64_u8, any::<u16>()).prop_map(|(rest, kind, length)| {
+                let head = [&V2_START[..], &[0x20 | (kind & 1), kind], &length.to_be_bytes()];
+                [&head.concat()[..], &rest].concat()
+            }),
+            (some(), 0..64_u8).prop_map(|(rest, kind)| {
+                let length = (rest.len() as u16).to_be_bytes();
+                let head = [&V2_START[..], &[0x20 | (kind & 1), kind], &length];
+                [&head.concat()[..], &rest].concat()
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_bounded_and_measured_alike_however_it_is_cut(bytes in bytes()) {
+            let whole = measure(&bytes);
+            if let Ok(Extent::Whole(length)) = whole {
+                prop_assert!(length <= V2_MOST);
+                if let Some(header) = bytes.get(..length) {
+                    // Neither result is wrong; it must only not panic, nor read on.
+                    let _ = parse(header);
+                }
+            }
+            for cut in 0..bytes.len() {
+                match (measure(&bytes[..cut]), &whole) {
+                    (Ok(Extent::Unknown { look }), _) => {
+                        prop_assert!(look > cut && look <= V2_MOST);
+                    }
+                    (Ok(Extent::Whole(a)), Ok(Extent::Whole(b))) => prop_assert_eq!(a, *b),
+                    (Ok(Extent::Missing), Ok(Extent::Missing)) | (Err(_), Err(_)) => {}
+                    _ => prop_assert!(false, "{cut} bytes say something else than all of them"),
+                }
+            }
+        }
+    }
+}

@@ -417,3 +417,73 @@ fn a_reload_changes_limits_for_new_connections_alone() {
         assert_eq!(answer.response.status(), 414);
     });
 }
+
+/// Says pieces of HTTP/1.1 one after another, and reads to the end.
+async fn say(address: SocketAddr, pieces: &[&str]) -> String {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    for piece in pieces {
+        tcp.write_all(piece.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let mut answer = Vec::new();
+    let _ = tcp.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+const REST: &str = " / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn http1_is_told_from_http2_however_its_first_bytes_come() {
+    on_worker(async {
+        let running = run(settings(ProxyProtocol::Off, ""));
+        for pieces in
+            [&["GET", REST][..], &["P", "OST", REST], &["PR", "OPFIND", REST], &["PRI", REST]]
+        {
+            let answer = say(running.address, pieces).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{pieces:?}: {answer}");
+            let method = running.service.0.borrow().heads.last().unwrap().method.to_string();
+            assert_eq!(method, pieces[..pieces.len() - 1].concat());
+        }
+    });
+}
+
+#[test]
+fn a_header_that_is_not_believed_is_a_broken_request() {
+    on_worker(async {
+        let running = run(settings(ProxyProtocol::Accept, "10.0.0.0/8"));
+        let header = "PROXY TCP4 192.0.2.7 192.0.2.8 5001 443\r\n";
+        let answer = say(running.address, &[header, "GET", REST]).await;
+        assert!(answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 5"), "{answer}");
+        assert!(running.service.0.borrow().heads.is_empty());
+
+        let running = run(settings(ProxyProtocol::Accept, LOOPBACK));
+        let answer = say(running.address, &["PROXY ", &header[6..], "GET", REST]).await;
+        assert!(answer.ends_with("192.0.2.7:5001 on web"), "{answer}");
+        // What begins like a header and is a request after all keeps every byte.
+        let answer = say(running.address, &["PRO", "PFIND", REST]).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(running.service.0.borrow().heads.last().unwrap().method, "PROPFIND");
+    });
+}
+
+#[test]
+fn http1_is_spoken_over_tls_with_whoever_does_not_choose_http2() {
+    on_worker(async {
+        let files = Files::new();
+        let ca = Authority::new("ca");
+        let server = listener_tls(vec![ca.pair(&files, "site", &["a.example"])]);
+        let mut with_tls = settings(ProxyProtocol::Off, "");
+        with_tls.tls = Some(Arc::new(ServerTls::load(&server).unwrap()));
+        let running = run(with_tls);
+        let trust = UpstreamTls { ca: Some(ca.file(&files, "ca")), ..UpstreamTls::default() };
+        let client = ClientTls::load(&trust, false).unwrap();
+        let tcp = TcpStream::connect(running.address).await.unwrap();
+        let mut stream = client.connect(tcp, "a.example").await.unwrap();
+        assert!(!ClientTls::chose_http2(&stream));
+        stream.write_all(format!("GET{REST}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("on web"));
+    });
+}
