@@ -50,16 +50,6 @@ impl Ports {
         Ok(Self { base })
     }
 
-    /// The gateway's listener.
-    pub(crate) fn gateway(self) -> u16 {
-        self.moved(GATEWAY_PORT)
-    }
-
-    /// The gateway's admin listener.
-    pub(crate) fn admin(self) -> u16 {
-        self.moved(ADMIN_PORT)
-    }
-
     /// Where a port of the default demo stands in this one.
     fn moved(self, port: u16) -> u16 {
         self.base.saturating_add(port.saturating_sub(DEFAULT_PORT_BASE))
@@ -68,7 +58,6 @@ impl Ports {
 
 /// The running services. They stop when this is dropped.
 pub(crate) struct Services {
-    ports: Vec<(&'static str, u16)>,
     _tasks: JoinSet<()>,
 }
 
@@ -99,18 +88,12 @@ impl Services {
             instances.push(Arc::new(Instance::new(name, port, records)));
             sockets.push(socket);
         }
-        let ports = instances.iter().map(|one| (one.service, one.port)).collect();
         let panel: Panel = instances.iter().map(Arc::clone).collect();
         let mut tasks = JoinSet::new();
         for (instance, socket) in instances.into_iter().zip(sockets) {
             tasks.spawn(service::serve(instance, Arc::clone(&panel), socket));
         }
-        Ok(Self { ports, _tasks: tasks })
-    }
-
-    /// Each instance's service and port.
-    pub(crate) fn ports(&self) -> &[(&'static str, u16)] {
-        &self.ports
+        Ok(Self { _tasks: tasks })
     }
 }
 

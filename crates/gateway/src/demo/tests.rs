@@ -9,24 +9,32 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::records::Records;
-use super::{DEFAULT_PORT_BASE, Ports, SERVICES, Services, bind, config, hints};
+use super::{
+    ADMIN_PORT, DEFAULT_PORT_BASE, GATEWAY_PORT, Ports, SERVICES, Services, bind, config, hints,
+};
 
 /// The five services, each on a free port.
-async fn start() -> Services {
-    let mut places = Vec::new();
+struct Started {
+    ports: Vec<(&'static str, u16)>,
+    _services: Services,
+}
+
+async fn start() -> Started {
+    let (mut places, mut ports) = (Vec::new(), Vec::new());
     for (name, distances) in SERVICES {
         let records = Arc::new(Records::seeded(name));
         for _ in distances {
             let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            ports.push((name, socket.local_addr().unwrap().port()));
             places.push((name, Arc::clone(&records), socket));
         }
     }
-    Services::run(places).unwrap()
+    Started { ports, _services: Services::run(places).unwrap() }
 }
 
-impl Services {
+impl Started {
     fn port(&self, place: usize) -> u16 {
-        self.ports()[place].1
+        self.ports[place].1
     }
 }
 
@@ -91,7 +99,7 @@ async fn a_record_lives_from_post_to_delete() {
 #[tokio::test]
 async fn every_service_serves_its_resource_and_its_health() {
     let services = start().await;
-    for (service, port) in services.ports().to_vec() {
+    for &(service, port) in &services.ports {
         let health = call(port, "GET /health", "").await;
         assert_eq!(health.status, 200);
         assert_eq!(health.body["service"], service);
@@ -254,6 +262,7 @@ fn a_base_without_room_is_refused() {
     }
     for base in [1, 58_634] {
         let ports = Ports::new(base).unwrap();
-        assert!(ports.gateway() > base && ports.admin() > ports.gateway(), "{base}");
+        let (gateway, admin) = (ports.moved(GATEWAY_PORT), ports.moved(ADMIN_PORT));
+        assert_eq!((gateway - base, admin - base), (5080, 6901), "{base}");
     }
 }

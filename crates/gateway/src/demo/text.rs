@@ -14,10 +14,13 @@ pub(crate) fn config(port_base: u16) -> anyhow::Result<String> {
     Ok(moved(CONFIG, Ports::new(port_base)?))
 }
 
-/// What to try: commands that work while the demo runs.
+/// What to try: commands that work while the demo runs, from the folder that it was started in.
 pub(crate) fn hints(port_base: u16) -> String {
     // A base that moves nothing has been refused by `config` and `start`.
-    Ports::new(port_base).map_or_else(|_| HINTS.to_owned(), |ports| moved(HINTS, ports))
+    let text = Ports::new(port_base).map_or_else(|_| HINTS.to_owned(), |ports| moved(HINTS, ports));
+    // Started by cargo it is in no PATH: say the path that it was started by.
+    let program = std::env::args().next().unwrap_or_else(|| "lockgate".to_owned());
+    text.replace("LOCKGATE", &program)
 }
 
 /// Moves every port of the demo in a text, all in one pass: one after the other, a port that was
