@@ -33,7 +33,8 @@ use crate::rewind::Rewind;
 pub static CLIENT_TOO_SLOW: Reason = Reason {
     code: "client_too_slow",
     kind: Kind::ClientClosed,
-    help: "The client took its answer more slowly than `http.write_timeout` and `http.min_rate` allow.",
+    help: "The client took its answer more slowly than `http.write_timeout` and \
+           `http.min_rate` allow.",
 };
 
 /// Serves a client's connection to its end. `read_ahead` is what the listener has already read.

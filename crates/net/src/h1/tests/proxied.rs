@@ -1,11 +1,14 @@
 //! Both sides together over real sockets: bytes in, bytes out, nothing lost, nothing kept.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use lockgate_core::Incoming;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -199,6 +202,103 @@ async fn an_upstream_that_dies_inside_its_body_is_not_covered_up() {
             assert_eq!(rest(&mut client).await, "", "no last chunk");
             let broken = app.seen().outcomes.borrow()[0].broken.unwrap();
             assert_eq!(broken.code, "upstream_broke_off");
+        })
+        .await;
+}
+
+/// Counts the reads and writes that moved bytes, and those that were tried in vain.
+struct Counted<IO> {
+    io: IO,
+    reads: Rc<Cell<usize>>,
+    writes: Rc<Cell<usize>>,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Counted<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        self.reads.set(self.reads.get() + usize::from(read.is_ready()));
+        read
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Counted<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.set(self.writes.get() + 1);
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.set(self.writes.get() + 1);
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_request_costs_one_read_and_one_write_on_each_side() {
+    LocalSet::new()
+        .run_until(async {
+            let (listener, address) = listener().await;
+            let up = TcpStream::connect(address).await.unwrap();
+            let (mut upstream, _) = listener.accept().await.unwrap();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (down, _) = listener.accept().await.unwrap();
+            let (reads, writes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+            let up = Counted { io: up, reads: Rc::clone(&reads), writes: Rc::clone(&writes) };
+            let down = Counted { io: down, reads: Rc::clone(&reads), writes: Rc::clone(&writes) };
+            let first = ClientConnection::new(Box::new(up) as Box<dyn lockgate_core::Duplex>);
+            let shelf = Rc::new(Shelf(RefCell::new(vec![first])));
+            let app = App::new(move |incoming: Incoming| {
+                let shelf = Rc::clone(&shelf);
+                async move {
+                    let connection = shelf.0.borrow_mut().pop().unwrap();
+                    let limits = ClientLimits::default();
+                    let sent = connection.send(&incoming.head, incoming.body, limits, shelf).await;
+                    sent.map_err(|(fault, _)| fault).unwrap().response.into()
+                }
+            });
+            spawn_local(async move {
+                let waker = std::task::Waker::noop().clone();
+                let ticket = Drain::default().register(&waker);
+                serve(down, Bytes::new(), connection(), Rc::new(limits()), app, ticket).await;
+            });
+            let large = "x".repeat(1000);
+            let post = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{large}");
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{large}");
+            for round in 1..=10 {
+                client.write_all(post.as_bytes()).await.unwrap();
+                until(&mut upstream, "\r\n\r\n").await;
+                let mut sent = vec![0; 1000];
+                upstream.read_exact(&mut sent).await.unwrap();
+                upstream.write_all(answer.as_bytes()).await.unwrap();
+                let mut got = vec![0; 1000];
+                until(&mut client, "\r\n\r\n").await;
+                client.read_exact(&mut got).await.unwrap();
+                assert_eq!((reads.get(), writes.get()), (2 * round, 2 * round));
+            }
         })
         .await;
 }
