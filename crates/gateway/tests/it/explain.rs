@@ -81,7 +81,7 @@ async fn what_cannot_be_asked_is_an_error() {
 async fn a_running_gateway_knows_its_endpoints() {
     let (a, b) = (Echo::start("a").await, Echo::start("b").await);
     b.healthy(false);
-    let settings = "health: { interval: 50ms, unhealthy_after: 1 }\noutlier: off";
+    let settings = "health: { interval: 100ms, unhealthy_after: 1 }\noutlier: off";
     let gateway = start(&pool(&[a.address(), b.address()], settings)).await;
     lockgate_testkit::until("b to be out", async || {
         let metrics = gateway.metrics().await;

@@ -4,7 +4,7 @@ use lockgate_testkit::{Echo, Gateway, Port, until};
 
 use crate::support::{pool, start};
 
-const FAST: &str = "health: { interval: 50ms, timeout: 500ms, unhealthy_after: 3 }\noutlier: off";
+const FAST: &str = "health: { interval: 100ms, timeout: 500ms, unhealthy_after: 3 }\noutlier: off";
 
 /// Whether the next ten requests are all served by this endpoint.
 async fn only(gateway: &Gateway, name: &str) -> bool {
@@ -68,7 +68,7 @@ async fn a_probe_may_ask_for_more_than_a_status() {
     let (a, b) = (Echo::start("a").await, Echo::start("b").await);
     for health in ["body: another", "status: [418]", "path: /status/500"] {
         let settings = format!(
-            "health: {{ interval: 50ms, unhealthy_after: 1, {health} }}\noutlier: off\n\
+            "health: {{ interval: 100ms, unhealthy_after: 1, {health} }}\noutlier: off\n\
              panic_threshold: 0%"
         );
         let gateway = start(&pool(&[a.address(), b.address()], &settings)).await;
@@ -77,7 +77,7 @@ async fn a_probe_may_ask_for_more_than_a_status() {
         assert_eq!(answer.reason(), Some("no_healthy_endpoint"), "{health}");
     }
     let good =
-        "health: { interval: 50ms, unhealthy_after: 1, body: health, status: [\"200-299\"] }";
+        "health: { interval: 100ms, unhealthy_after: 1, body: health, status: [\"200-299\"] }";
     let gateway = start(&pool(&[a.address(), b.address()], good)).await;
     until("a probe", async || a.probes() > 3).await;
     assert!(both(&gateway).await);
@@ -87,7 +87,7 @@ async fn a_probe_may_ask_for_more_than_a_status() {
 async fn a_bare_connection_may_be_the_probe() {
     let a = Echo::start("a").await;
     let port = Port::reserve();
-    let settings = "health: { kind: tcp, interval: 50ms, unhealthy_after: 1 }\noutlier: off\n\
+    let settings = "health: { kind: tcp, interval: 100ms, unhealthy_after: 1 }\noutlier: off\n\
                     retry: { attempts: 0 }";
     let gateway = start(&pool(&[a.address(), port.address()], settings)).await;
     until("only a", async || only(&gateway, "a").await).await;
@@ -163,7 +163,7 @@ async fn the_operators_word_stands_above_probes() {
 async fn nobody_left_is_said_so() {
     let a = Echo::start("a").await;
     a.healthy(false);
-    let settings = "health: { interval: 50ms, unhealthy_after: 1 }\npanic_threshold: 0%";
+    let settings = "health: { interval: 100ms, unhealthy_after: 1 }\npanic_threshold: 0%";
     let gateway = start(&pool(&[a.address()], settings)).await;
     until("a refusal", async || gateway.get("/").await.status == 503).await;
     let answer = gateway.get("/").await;

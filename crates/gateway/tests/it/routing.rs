@@ -25,7 +25,7 @@ async fn the_most_specific_route_wins() {
     let gateway = telling(&[
         "/*",
         "/a/*",
-        "/a/b",
+        "GET /a/b",
         "/a/{id}",
         "GET /a/{id}",
         "/a/{id}/c",
@@ -40,7 +40,7 @@ async fn the_most_specific_route_wins() {
     for (method, host, path, pattern) in [
         ("GET", "o.test", "/", "/*"),
         ("GET", "o.test", "/other/x", "/*"),
-        ("GET", "o.test", "/a/b", "/a/b"),
+        ("GET", "o.test", "/a/b", "GET /a/b"),
         ("GET", "o.test", "/a/x", "GET /a/{id}"),
         ("HEAD", "o.test", "/a/x", ""),
         ("PUT", "o.test", "/a/x", "/a/{id}"),
@@ -211,7 +211,7 @@ async fn paths_are_normal_before_they_are_matched_and_sent() {
 async fn queries_pass_as_they_are() {
     let echo = Echo::start("a").await;
     let gateway = start_to(echo.address()).await;
-    for path in ["/?", "/?a=b&a=c", "/?%41=%2f..%2f&+", "/?x=%e4%20;&&", "/?q=\"<>'"] {
+    for path in ["/?", "/?a=b&a=c", "/?%41=%2f..%2f&+", "/?x=%e4%20;&&", "/?q='(){}|"] {
         let answer = gateway.get(path).await;
         let seen = answer.json()["path"].as_str().unwrap().to_owned();
         assert_eq!(seen.trim_end_matches('?'), path.trim_end_matches('?'));

@@ -5,38 +5,38 @@ use std::net::SocketAddr;
 use lockgate_testkit::{Gateway, Launch, Ran};
 
 /// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_lockgate");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lockgate");
 
 /// A gateway about to be started.
-pub fn launch() -> Launch {
+pub(crate) fn launch() -> Launch {
     Launch::new(BINARY)
 }
 
 /// Starts a gateway with this configuration.
-pub async fn start(config: &str) -> Gateway {
+pub(crate) async fn start(config: &str) -> Gateway {
     launch().start(config).await
 }
 
 /// Starts a gateway that sends everything to one address, without probes.
-pub async fn start_to(address: SocketAddr) -> Gateway {
+pub(crate) async fn start_to(address: SocketAddr) -> Gateway {
     start(&to(address)).await
 }
 
 /// A configuration that sends everything to one address, without probes.
-pub fn to(address: SocketAddr) -> String {
+pub(crate) fn to(address: SocketAddr) -> String {
     format!("routes:\n  /*: {{ to: \"http://{address}\" }}\n")
 }
 
 /// A configuration that sends everything to an upstream `pool` of these endpoints. `settings` are
 /// further lines of the upstream; without probes, unless they say otherwise.
-pub fn pool(addresses: &[SocketAddr], settings: &str) -> String {
+pub(crate) fn pool(addresses: &[SocketAddr], settings: &str) -> String {
     let mut text = upstream("pool", addresses, settings);
     text.insert_str(0, "upstreams:\n");
     text + "routes:\n  /*: { to: pool }\n"
 }
 
 /// One upstream, as a part of the section `upstreams`.
-pub fn upstream(name: &str, addresses: &[SocketAddr], settings: &str) -> String {
+pub(crate) fn upstream(name: &str, addresses: &[SocketAddr], settings: &str) -> String {
     let quoted: Vec<String> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
     let mut text = format!("  {name}:\n    endpoints: [{}]\n", quoted.join(", "));
     if !settings.contains("health:") {
@@ -49,7 +49,7 @@ pub fn upstream(name: &str, addresses: &[SocketAddr], settings: &str) -> String 
 }
 
 /// Runs the binary in a directory of its own that has this file as `lockgate.yaml`.
-pub async fn cli_on(config: &str, arguments: &[&str]) -> Ran {
+pub(crate) async fn cli_on(config: &str, arguments: &[&str]) -> Ran {
     let dir = lockgate_testkit::Dir::new();
     dir.write("lockgate.yaml", config);
     lockgate_testkit::cli(BINARY, dir.path(), arguments).await
