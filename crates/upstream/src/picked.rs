@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use http::HeaderValue;
-use lockgate_core::Fault;
 use tokio::time::Instant;
 
 use crate::breaker::Permit;
@@ -76,19 +75,7 @@ impl Picked {
         &self.upstream
     }
 
-    /// Asks the upstream's breaker, once for each attempt, and keeps its permit until
-    /// [`Picked::done`].
-    ///
-    /// # Errors
-    /// `breaker_open`.
-    pub fn admit(&mut self) -> Result<(), Fault> {
-        if let Some(breaker) = self.upstream.breaker() {
-            self.permit = Some(breaker.admit()?);
-        }
-        Ok(())
-    }
-
-    /// Keeps a permit that was asked for before the pick.
+    /// Keeps the breaker's permit for this attempt, until [`Picked::done`].
     pub fn hold(&mut self, permit: Permit) {
         self.permit = Some(permit);
     }

@@ -1,5 +1,5 @@
 //! The least requests in flight for its weight. All members are looked at: exactness is the point
-//! of this plan, and a thousand of them are a few microseconds; `p2c` is for more.
+//! of this plan, and a thousand of them take under ten microseconds; `p2c` is for more.
 
 use super::Ask;
 use super::sequence::Sequence;
