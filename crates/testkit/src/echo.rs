@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::Pieces;
-use crate::echo_paths::answer;
+use crate::echo_paths::{answer, health};
 
 /// One request as it was seen.
 #[derive(Debug, Clone)]
@@ -233,6 +233,10 @@ async fn serve(
         let status = if shared.healthy.load(SeqCst) { 200 } else { 503 };
         let answer = Response::builder().status(status).body(Pieces::whole("health"));
         return Ok(answer.unwrap());
+    }
+    if request.uri().path() == "/grpc.health.v1.Health/Check" {
+        shared.probes.fetch_add(1, SeqCst);
+        return Ok(health(shared.healthy.load(SeqCst)));
     }
     shared.hits.fetch_add(1, SeqCst);
     let mut watch = Watch { shared: shared.clone(), done: false };

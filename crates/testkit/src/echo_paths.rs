@@ -224,6 +224,17 @@ fn switch(protocol: &str) -> Response<Pieces> {
     header(header(response, "connection", "upgrade"), "upgrade", protocol)
 }
 
+/// The answer of gRPC's health service: SERVING (1) or NOT_SERVING (2).
+pub(crate) fn health(healthy: bool) -> Response<Pieces> {
+    let message = [0, 0, 0, 0, 2, 8, if healthy { 1 } else { 2 }];
+    fed("application/grpc", |sender| async move {
+        sender.data(message.to_vec()).await;
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        sender.trailers(trailers).await;
+    })
+}
+
 async fn grpc(seen: &Seen) -> Response<Pieces> {
     let method = seen.uri.path().rsplit('/').next().unwrap_or_default();
     let count = match method {

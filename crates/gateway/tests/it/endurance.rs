@@ -19,7 +19,8 @@ async fn an_endpoint_process() {
 #[tokio::test]
 async fn a_killed_endpoint_fails_no_idempotent_request() {
     let (mut a, b) = tokio::join!(Endpoint::start(ENDPOINT), Endpoint::start(ENDPOINT));
-    let settings = "health: { path: /health, interval: 200ms, timeout: 500ms }\noutlier: off";
+    let settings = "health: { path: /health, interval: 200ms, timeout: 500ms }\n\
+                    outlier: { eject_for: 500ms, max_eject_for: 500ms }";
     let config = pool(&[a.address(), b.address()], settings);
     let gateway = start(&format!("workers: 2\n{config}")).await;
     let load = Load::start(gateway.web(), 16, &request("GET", "/", &[], ""));

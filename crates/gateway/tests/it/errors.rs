@@ -50,6 +50,17 @@ async fn errors_are_problems_with_a_reason_and_an_id() {
 }
 
 #[tokio::test]
+async fn a_request_that_cannot_be_read_has_an_id_too() {
+    let (gateway, _port) = gateway().await;
+    let mut wire = gateway.wire().await;
+    let answer = wire.ask("GET / HTTP/1.1\r\nHost: a.test\r\nX : y\r\n\r\n").await;
+    assert_eq!(answer.status, 400);
+    let id = problem(&answer)["request_id"].as_str().unwrap().to_owned();
+    let line = gateway.logged(|line| line["id"] == id.as_str()).await;
+    assert_eq!(line["reason"], "bad_request_framing");
+}
+
+#[tokio::test]
 async fn people_get_a_page() {
     let (gateway, _port) = gateway().await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";

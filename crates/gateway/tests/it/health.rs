@@ -95,6 +95,18 @@ async fn a_bare_connection_may_be_the_probe() {
 }
 
 #[tokio::test]
+async fn grpc_services_are_asked_for_their_health() {
+    let (a, b) = (Echo::h2c("a").await, Echo::h2c("b").await);
+    let settings = "http2: true\nhealth: { kind: grpc, interval: 100ms, unhealthy_after: 1 }\n\
+                    outlier: off";
+    let gateway = start(&pool(&[a.address(), b.address()], settings)).await;
+    until("both to be asked", async || a.probes() > 0 && b.probes() > 0).await;
+    assert!(both(&gateway).await);
+    a.healthy(false);
+    until("only b", async || only(&gateway, "b").await).await;
+}
+
+#[tokio::test]
 async fn when_most_are_sick_health_is_ignored() {
     let (a, b) = (Echo::start("a").await, Echo::start("b").await);
     a.healthy(false);

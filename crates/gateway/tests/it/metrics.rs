@@ -58,7 +58,8 @@ async fn requests_are_counted_by_route_and_status() {
     assert_eq!(metrics.sum("lockgate_requests_in_flight", &[]), 0.0);
     assert_eq!(metrics.sum("lockgate_config_generation", &[]), 1.0);
     assert_eq!(metrics.sum("lockgate_worker_requests_total", &[]), 8.0);
-    assert_eq!(metrics.sum("lockgate_connections_total", &[]), 8.0);
+    // One for each request, and one that looked whether the gateway was ready.
+    assert_eq!(metrics.sum("lockgate_connections_total", &[]), 9.0);
     assert_eq!(metrics.sum("lockgate_pool_connections", &upstream), 1.0);
     assert!(metrics.sum("process_resident_memory_bytes", &[]) > 0.0);
 }

@@ -2,7 +2,7 @@
 //! misdirected requests, and the way from http to https.
 
 use lockgate_testkit::{
-    Answer, Authority, Echo, Gateway, H2, Launch, Leaf, Wire, client_config, request, until,
+    Answer, Authority, Echo, Gateway, H2, Launch, Leaf, Socket, Wire, client_config, request, until,
 };
 use rustls::version::{TLS12, TLS13};
 
@@ -228,6 +228,18 @@ async fn listeners_stand_side_by_side_and_http_leads_to_https() {
     let answer = get(&mut wire, "one.test", "/").await;
     assert_eq!(answer.seen("x-forwarded-proto").as_deref(), Some("https"));
     assert_eq!(answer.seen("x-forwarded-port"), Some(port.to_string()));
+}
+
+#[tokio::test]
+async fn a_websocket_runs_over_tls() {
+    let echo = Echo::start("a").await;
+    let ours = Authority::new("ours");
+    let launch = with_leaf(launch(), "one", &ours.server(&["one.test"]));
+    let gateway = launch.start(&(listener(&["one"], "") + &to(echo.address()))).await;
+    let wire = connect(&gateway, &ours, "one.test").await;
+    let mut socket = Socket::open(wire, "/ws", &[("Host", "one.test")]).await.unwrap();
+    socket.echoes("hello").await;
+    socket.echoes(&"long ".repeat(50_000)).await;
 }
 
 #[tokio::test]

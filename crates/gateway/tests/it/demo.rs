@@ -1,0 +1,141 @@
+//! `lockgate demo`: the gateway and five small services, in one process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+use lockgate_testkit::{Dir, Wire, cli, request, until};
+
+use crate::support::{BINARY, cli_on};
+
+struct Demo {
+    child: Child,
+    dir: Dir,
+    base: u16,
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// The demo's ports, told by the base's: five services, the gateway, the admin listener.
+fn ports(base: u16) -> Vec<u16> {
+    let mut ports: Vec<u16> = (1..=5).map(|n| base + n).collect();
+    ports.extend([base + 5080, base + 6901]);
+    ports
+}
+
+impl Demo {
+    async fn start() -> Self {
+        let free =
+            |base: &u16| ports(*base).iter().all(|port| TcpListener::bind(local(*port)).is_ok());
+        let first = 10_000 + (std::process::id() % 1000) as u16 * 10;
+        let base = (0..100).map(|n| first + n * 10).find(free).expect("seven free ports");
+        let dir = Dir::new();
+        let out = std::fs::File::create(dir.path().join("stdout")).unwrap();
+        let child = Command::new(BINARY)
+            .args(["demo", "--port-base", &base.to_string()])
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let demo = Self { child, dir, base };
+        until("the demo to be ready", async || Wire::try_connect(demo.gateway()).await.is_ok())
+            .await;
+        demo
+    }
+
+    fn gateway(&self) -> SocketAddr {
+        local(self.base + 5080)
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &str) -> lockgate_testkit::Answer {
+        let mut wire = Wire::connect(self.gateway()).await;
+        let json = [("Host", "127.0.0.1"), ("Content-Type", "application/json")];
+        wire.ask(request(method, path, &json, body)).await
+    }
+}
+
+#[tokio::test]
+async fn five_services_are_behind_the_gateway() {
+    let demo = Demo::start().await;
+    for resource in ["/users", "/orders", "/products", "/stats"] {
+        let answer = demo.ask("GET", resource, "").await;
+        assert_eq!(answer.status, 200, "{resource}: {answer:?}");
+        answer.json();
+    }
+    let mut served = std::collections::BTreeSet::new();
+    for _ in 0..6 {
+        let answer = demo.ask("GET", "/users", "").await;
+        let ports = [demo.base + 1, demo.base + 2].map(|port| port.to_string());
+        let port = answer.headers.iter().find(|(_, value)| ports.contains(value));
+        served.insert(port.unwrap_or_else(|| panic!("no port is named: {answer:?}")).1.clone());
+    }
+    assert_eq!(served.len(), 2, "both users services serve");
+}
+
+#[tokio::test]
+async fn its_resources_can_be_worked_with() {
+    let demo = Demo::start().await;
+    let made = demo.ask("POST", "/orders", r#"{"item":"kettle"}"#).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let id = made.json()["id"].to_string().trim_matches('"').to_owned();
+    let path = format!("/orders/{id}");
+    let read = demo.ask("GET", &path, "").await;
+    assert_eq!((read.status, read.json()["item"].as_str()), (200, Some("kettle")), "{read:?}");
+    let changed = demo.ask("PUT", &path, r#"{"item":"pot"}"#).await;
+    assert_eq!((changed.status, changed.json()["item"].as_str()), (200, Some("pot")));
+    assert!(matches!(demo.ask("DELETE", &path, "").await.status, 200 | 204));
+    assert_eq!(demo.ask("GET", &path, "").await.status, 404);
+}
+
+/// Runs the lines that the demo says one can try, as a reader would.
+#[tokio::test]
+async fn the_lines_that_it_prints_work() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("curl is not installed");
+        return;
+    }
+    let demo = Demo::start().await;
+    let mut tried = 0;
+    for line in demo.dir.read("stdout").lines() {
+        let line = line.trim();
+        if line.starts_with("curl ") {
+            let line = line.replacen("curl ", "curl --max-time 10 -sS ", 1);
+            let ran = cli("sh", demo.dir.path(), &["-c", &line]).await;
+            assert_eq!(ran.code, 0, "{line}: {ran:?}");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 3, "{}", demo.dir.read("stdout"));
+}
+
+#[tokio::test]
+async fn its_configuration_is_a_good_one() {
+    let dir = Dir::new();
+    let printed = cli(BINARY, dir.path(), &["demo", "--print-config"]).await;
+    assert_eq!(printed.code, 0, "{printed:?}");
+    dir.write("demo.yaml", &printed.stdout);
+    let ran = cli(BINARY, dir.path(), &["check", "demo.yaml"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo.yaml");
+    assert_eq!(std::fs::read_to_string(example).unwrap().trim(), printed.stdout.trim());
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let demo = Demo::start().await;
+    let base = demo.base.to_string();
+    let ran = cli_on("", &["demo", "--port-base", &base]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let named = ports(demo.base).iter().any(|port| ran.stderr.contains(&port.to_string()));
+    assert!(named, "{ran:?}");
+}
