@@ -100,7 +100,9 @@ proptest! {
     }
 
     #[test]
-    fn odd_mixtures_are_read_or_refused(text in "(GET |A )?[a-c*.:\\[\\]]{0,4}(/[a%2fF.;{}*$]{0,5}){0,4}") {
+    fn odd_mixtures_are_read_or_refused(
+        text in "(GET |A )?[a-c*.:\\[\\]]{0,4}(/[a%2fF.;{}*$]{0,5}){0,4}",
+    ) {
         if let Ok(pattern) = text.parse::<Pattern>() {
             prop_assert!(pattern.captures().len() <= 64);
             prop_assert_eq!(&**pattern.text(), text);
