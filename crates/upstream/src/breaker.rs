@@ -163,7 +163,6 @@ impl Breaker {
         trials.open_until = Instant::now() + self.settings.open_for.0;
         self.opened.fetch_add(1, Relaxed);
         self.turn(Phase::Open);
-        self.window.clear();
     }
 
     /// Changes the phase; the lock is held. Returns the new epoch.

@@ -280,6 +280,11 @@ impl Endpoint {
         self.ejected_until.store(self.clock(now + length), Release);
     }
 
+    /// Ends an ejection: passive health has been switched off.
+    pub(crate) fn pardon(&self) {
+        self.ejected_until.store(0, Release);
+    }
+
     /// Whether a new request may be sent here now.
     ///
     /// # Errors

@@ -100,9 +100,12 @@ fn switching_checks_off_forgets_what_they_said() {
     settings.pool.max_idle = 1;
     let second = Arc::clone(&registry.apply(&sections(&[("orders", &settings)]))["orders"]);
     assert_eq!(endpoint(&second, 0).health(), crate::Health::Unhealthy);
+    endpoint(&second, 1).eject(tokio::time::Instant::now(), Duration::from_secs(60));
+    assert!(!second.view().endpoints[1].usable);
     settings.health = None;
     let third = Arc::clone(&registry.apply(&sections(&[("orders", &settings)]))["orders"]);
     assert_eq!(endpoint(&third, 0).health(), crate::Health::Unknown);
+    assert!(third.view().endpoints[1].usable, "passive checks are off too");
 }
 
 /// Counts background tasks while they run.

@@ -51,6 +51,8 @@ impl Host {
         if port == 0 {
             return Err(wrong());
         }
+        // The root's dot matters to DNS alone: no certificate bears it.
+        let host = host.strip_suffix('.').unwrap_or(&host);
         Ok(Self { name: name.into(), host: host.into(), place })
     }
 }

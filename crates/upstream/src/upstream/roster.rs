@@ -135,6 +135,9 @@ impl Upstream {
                 let room = self.settings.pool.max_requests;
                 endpoint.adjust(settings.weight, settings.priority, settings.zone.as_deref(), room);
             }
+            if self.settings.outlier.is_none() {
+                endpoint.pardon();
+            }
             endpoint.set_gone(false);
             endpoints.push(endpoint);
         }
