@@ -36,17 +36,22 @@ const MAX_RESPELLED: usize = 64;
 pub(super) fn check(document: &mut Document, plugins: &[Plugin], findings: &mut Findings<'_>) {
     let mut checker = Checker { plugins, findings, inherited: HashMap::new() };
     checker.defaults();
+    let listed = checker.findings.source.listed_routes();
     for (pattern, set) in &mut document.routes {
-        let many = set.routes.len() > 1;
+        let is_list = listed.contains(pattern.as_str());
+        // A list that lost a route in decoding does not tell the others' numbers.
+        let is_whole =
+            !is_list || checker.findings.source.items(&["routes", pattern]) == set.routes.len();
         for (place, route) in set.routes.iter_mut().enumerate() {
             for policy in &mut route.policies {
                 checker.policy(pattern, &policy.name, &policy.path, &mut policy.config);
             }
-            if let Target::Handler { name, config } = &mut route.to {
+            if let Target::Handler { name, config } = &mut route.to
+                && is_whole
+            {
                 let mut path = vec!["routes".to_owned(), pattern.clone()];
-                let place = place.to_string();
-                if many || checker.findings.source.node(&["routes", pattern, &place]).is_some() {
-                    path.push(place);
+                if is_list {
+                    path.push(place.to_string());
                 }
                 path.extend(["to".to_owned(), name.clone()]);
                 checker.handler(pattern, name, &path, config);

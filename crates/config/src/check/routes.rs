@@ -16,12 +16,22 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     let written = section.map(|node| source.tree.pairs(node)).unwrap_or_default();
     let mut known: HashSet<&str> = document.upstreams.keys().map(String::as_str).collect();
     known.extend(written.iter().filter_map(|pair| source.tree.written(pair.0)));
+    let listed = source.listed_routes();
     for (pattern, set) in &document.routes {
-        let is_list = set.routes.len() > 1 || source.node(&["routes", pattern, "0"]).is_some();
+        if !listed.contains(pattern.as_str()) {
+            for route in &set.routes {
+                let path = &["routes", pattern];
+                Checker { document, known: &known, pattern, path, findings }.check(route);
+            }
+            continue;
+        }
+        // One of the list could not be decoded, so the numbers of the others are not theirs.
+        if source.items(&["routes", pattern]) != set.routes.len() {
+            continue;
+        }
         for (place, route) in set.routes.iter().enumerate() {
             let place = place.to_string();
-            let path: &[&str] =
-                if is_list { &["routes", pattern, &place] } else { &["routes", pattern] };
+            let path = &["routes", pattern, &place];
             Checker { document, known: &known, pattern, path, findings }.check(route);
         }
         order(pattern, set, findings);

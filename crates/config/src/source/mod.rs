@@ -9,6 +9,7 @@ mod toml;
 pub(crate) mod tree;
 mod yaml;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -132,6 +133,19 @@ impl Source {
         let pair =
             path.split_last().and_then(|(last, parent)| self.tree.pair(self.node(parent)?, last));
         pair.map_or_else(|| self.nearest(path), |(key, _)| self.tree.at(key))
+    }
+
+    /// The patterns that stand over a list of routes, not over one.
+    pub(crate) fn listed_routes(&self) -> HashSet<&str> {
+        let tree = &self.tree;
+        let Some(routes) = tree.get(self.root, "routes") else { return HashSet::new() };
+        let lists = tree.pairs(routes).iter().filter(|pair| tree.shape(pair.1) == Shape::List);
+        lists.filter_map(|pair| tree.written(pair.0)).collect()
+    }
+
+    /// How many items the list under a path of keys has.
+    pub(crate) fn items(&self, path: &[&str]) -> usize {
+        self.node(path).map_or(0, |node| self.tree.items(node).len())
     }
 
     /// The node under a path of keys.

@@ -200,18 +200,16 @@ impl<'a> Reader<'a> {
         let mut pairs = self.tree.pairs(one).to_vec();
         for (key, value) in self.tree.pairs(other).to_vec() {
             let word = self.tree.written(key);
-            let known = pairs.iter().position(|pair| self.tree.written(pair.0) == word);
-            let Some(place) = known else {
+            let Some((first, before)) = self.tree.pair(one, word.unwrap_or_default()) else {
                 pairs.push((key, value));
                 continue;
             };
-            let Some(&(first, before)) = pairs.get(place) else { continue };
             let sections = self.tree.shape(before) == Shape::Map
                 && self.tree.shape(value) == Shape::Map
                 && depth == 0;
             if sections {
                 let both = self.merge(before, value, depth + 1);
-                if let Some(pair) = pairs.get_mut(place) {
+                if let Some(pair) = pairs.iter_mut().find(|pair| pair.0 == first) {
                     pair.1 = both;
                 }
                 continue;

@@ -3,9 +3,10 @@
 //! Nodes, pairs and items live in three flat lists and all text in one string, so that thousands
 //! of routes cost a handful of allocations. The tree is only ever added to.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Number, Value};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A node's index in its [`Tree`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,7 +72,12 @@ pub(crate) struct Tree {
     items: Vec<NodeId>,
     pool: String,
     references: Vec<Reference>,
+    /// For maps with many keys: hash of the key and place of the pair, sorted.
+    indices: HashMap<NodeId, Box<[(u64, u32)]>>,
 }
+
+/// Maps up to this size are searched from the front.
+const SMALL: usize = 16;
 
 impl Tree {
     pub(crate) fn scalar(&mut self, at: At, text: &str, plain: bool) -> NodeId {
@@ -84,7 +90,15 @@ impl Tree {
     pub(crate) fn map(&mut self, at: At, pairs: &[(NodeId, NodeId)]) -> NodeId {
         let from = self.pairs.len() as u32;
         self.pairs.extend_from_slice(pairs);
-        self.push(at, Kind::Map(Range { from, to: self.pairs.len() as u32 }))
+        let id = self.push(at, Kind::Map(Range { from, to: self.pairs.len() as u32 }));
+        if pairs.len() > SMALL {
+            let hash = |key| xxh3_64(self.written(key).unwrap_or_default().as_bytes());
+            let hashes = pairs.iter().zip(0_u32..);
+            let mut index: Box<[_]> = hashes.map(|(pair, place)| (hash(pair.0), place)).collect();
+            index.sort_unstable();
+            self.indices.insert(id, index);
+        }
+        id
     }
 
     pub(crate) fn list(&mut self, at: At, items: &[NodeId]) -> NodeId {
@@ -204,7 +218,16 @@ impl Tree {
 
     /// A key's node and its value's.
     pub(crate) fn pair(&self, id: NodeId, key: &str) -> Option<(NodeId, NodeId)> {
-        self.pairs(id).iter().copied().find(|&(name, _)| self.written(name) == Some(key))
+        let pairs = self.pairs(id);
+        let is = |pair: &(NodeId, NodeId)| self.written(pair.0) == Some(key);
+        let Some(index) = self.indices.get(&id).filter(|_| pairs.len() > SMALL) else {
+            return pairs.iter().copied().find(is);
+        };
+        let hash = xxh3_64(key.as_bytes());
+        let first = index.partition_point(|entry| entry.0 < hash);
+        let alike =
+            index.get(first..).unwrap_or_default().iter().take_while(|entry| entry.0 == hash);
+        alike.filter_map(|entry| pairs.get(entry.1 as usize).copied()).find(is)
     }
 
     /// The node as a JSON value. `off` is `false` when `resolved`, and else stays a word.

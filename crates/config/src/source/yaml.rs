@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::tree::{At, NodeId, Tree};
 use super::{Fail, MAX_DEPTH, MAX_NODES};
@@ -16,8 +17,15 @@ pub(super) fn parse(
     text: &str,
     fails: &mut Vec<Fail>,
 ) -> Result<Option<NodeId>, Fail> {
-    let mut builder =
-        Builder { tree, file, open: Vec::new(), loose: Vec::new(), root: None, fails };
+    let mut builder = Builder {
+        tree,
+        file,
+        open: Vec::new(),
+        loose: Vec::new(),
+        pairs: Vec::new(),
+        root: None,
+        fails,
+    };
     let mut documents = 0;
     let mut nodes = 0;
     for event in Parser::new_from_str(text) {
@@ -55,6 +63,8 @@ struct Builder<'a> {
     open: Vec<Open>,
     /// Finished nodes that wait for the end of what they stand in.
     loose: Vec<NodeId>,
+    /// Room for the pairs of the map that is being closed.
+    pairs: Vec<(NodeId, NodeId)>,
     root: Option<NodeId>,
     fails: &'a mut Vec<Fail>,
 }
@@ -111,28 +121,25 @@ impl Builder<'_> {
 
     fn close(&mut self) -> Result<(), Fail> {
         let Some(open) = self.open.pop() else { return Ok(()) };
-        let parts = self.loose.split_off(open.from.min(self.loose.len()));
+        let parts = self.loose.get(open.from..).unwrap_or_default();
         let id = if open.is_map {
-            let pairs = self.pairs(&parts)?;
-            self.tree.map(open.at, &pairs)
+            self.pairs.clear();
+            for pair in parts.chunks_exact(2) {
+                let &[key, value] = pair else { continue };
+                if self.tree.written(key).is_none() {
+                    let at = self.tree.at(key);
+                    return Err(Fail::new(at, "a key is a word, not a map or a list"));
+                }
+                self.pairs.push((key, value));
+            }
+            drop_duplicates(self.tree, &mut self.pairs, self.fails);
+            self.tree.map(open.at, &self.pairs)
         } else {
-            self.tree.list(open.at, &parts)
+            self.tree.list(open.at, parts)
         };
+        self.loose.truncate(open.from);
         self.finished(id);
         Ok(())
-    }
-
-    fn pairs(&mut self, parts: &[NodeId]) -> Result<Vec<(NodeId, NodeId)>, Fail> {
-        let mut pairs = Vec::with_capacity(parts.len() / 2);
-        for pair in parts.chunks_exact(2) {
-            let &[key, value] = pair else { continue };
-            if self.tree.written(key).is_none() {
-                return Err(Fail::new(self.tree.at(key), "a key is a word, not a map or a list"));
-            }
-            pairs.push((key, value));
-        }
-        drop_duplicates(self.tree, &mut pairs, self.fails);
-        Ok(pairs)
     }
 }
 
@@ -142,8 +149,12 @@ pub(super) fn drop_duplicates(
     pairs: &mut Vec<(NodeId, NodeId)>,
     fails: &mut Vec<Fail>,
 ) {
-    let mut seen: HashMap<&str, NodeId> = HashMap::new();
     let few = pairs.len() <= 12;
+    let differ = if few { few_differ(tree, pairs) } else { all_differ(tree, pairs) };
+    if differ {
+        return;
+    }
+    let mut seen: HashMap<&str, NodeId> = HashMap::new();
     let mut kept: Vec<(NodeId, NodeId)> = Vec::with_capacity(pairs.len());
     for &(key, value) in pairs.iter() {
         let word = tree.written(key).unwrap_or_default();
@@ -166,6 +177,26 @@ pub(super) fn drop_duplicates(
         }
     }
     *pairs = kept;
+}
+
+fn few_differ(tree: &Tree, pairs: &[(NodeId, NodeId)]) -> bool {
+    let mut rest = pairs;
+    while let Some((one, others)) = rest.split_first() {
+        let word = tree.written(one.0);
+        if others.iter().any(|other| tree.written(other.0) == word) {
+            return false;
+        }
+        rest = others;
+    }
+    true
+}
+
+/// Whether all keys surely differ. The hash needs no secret: equal ones only cost a closer look.
+fn all_differ(tree: &Tree, pairs: &[(NodeId, NodeId)]) -> bool {
+    let hash = |key| xxh3_64(tree.written(key).unwrap_or_default().as_bytes());
+    let mut hashes: Vec<u64> = pairs.iter().map(|pair| hash(pair.0)).collect();
+    hashes.sort_unstable();
+    hashes.array_windows().all(|[one, next]| one != next)
 }
 
 /// The parser's own words are terse: the frequent ones are told at more length.

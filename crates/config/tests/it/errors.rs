@@ -362,6 +362,15 @@ fn routes_that_can_never_match() {
 }
 
 #[test]
+fn a_broken_route_of_a_list_does_not_blame_its_neighbours() {
+    let text = "routes:\n  /x:\n    - { when: { method: GET } }\n    - { to: nowhere }\n";
+    assert_eq!(
+        errors(text),
+        ["3:7 this route has no `to` [an upstream's name, a URL, weights, or a handler]"]
+    );
+}
+
+#[test]
 fn policies_and_their_settings() {
     one(
         &route("to: users\n    strikt: {}"),
