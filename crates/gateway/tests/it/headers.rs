@@ -136,7 +136,7 @@ async fn a_request_has_one_id() {
     let made = gateway.get("/made").await;
     let id = made.header("x-request-id").unwrap().to_owned();
     assert!(id.len() >= 16, "{id}");
-    assert_eq!(made.seen_all("x-request-id"), [id.clone()]);
+    assert_eq!(made.seen_all("x-request-id"), std::slice::from_ref(&id));
     assert_eq!(gateway.logged(|line| line["path"] == "/made").await["id"], id.as_str());
     let other = gateway.get("/other").await;
     assert_ne!(other.header("x-request-id"), Some(id.as_str()));

@@ -1,5 +1,13 @@
 //! End-to-end tests: the real binary as a process, over real sockets. One file for each theme.
-#![allow(clippy::large_futures, reason = "a test's future runs once")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::large_futures,
+    clippy::print_stderr,
+    reason = "a test fails loudly"
+)]
 
 mod access_log;
 mod attempts;

@@ -36,6 +36,23 @@ async fn a_file_written_in_place_is_seen_too() {
 }
 
 #[tokio::test]
+async fn a_change_while_another_is_read_is_not_lost() {
+    let many = |word: &str| {
+        let routes =
+            (0..300).map(|n| format!("  /{n}: {{ to: {{ respond: {{ body: {word} }} }} }}\n"));
+        saying(word) + &routes.collect::<String>()
+    };
+    let gateway = start(&many("one")).await;
+    says(&gateway, "one").await;
+    for n in 0..12_u64 {
+        gateway.rewrite(&many(&format!("first-{n}")));
+        tokio::time::sleep(std::time::Duration::from_millis(4 + n * 3)).await;
+        gateway.rewrite(&many(&format!("second-{n}")));
+        says(&gateway, &format!("second-{n}")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_hangup_reads_the_file_again() {
     let gateway = start(&saying("one")).await;
     gateway.rewrite(&saying("two"));
