@@ -89,7 +89,11 @@ impl Picked {
     /// Feeds the latency average, the passive health and the breaker. Called when the head came
     /// or the attempt failed; once more with [`Failure::Broken`] when the body broke off after.
     pub fn done(&mut self, ending: Ending) {
-        let now = Instant::now();
+        let now = match ending {
+            // As good as the clock, and it has just been read.
+            Ending::Answered { latency, .. } => self.since + latency,
+            _ => Instant::now(),
+        };
         let (failed, latency) = match ending {
             Ending::Cancelled => {
                 self.permit = None;

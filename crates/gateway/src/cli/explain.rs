@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
   lockgate explain GET http://localhost:8080/users/1
   lockgate explain POST /orders -H 'Content-Type: application/json'
   lockgate explain GET http://api.example.com/v1/x -c other.yaml --json
+  lockgate explain GET /users --admin 127.0.0.1:9901
 
 A gateway that runs at the configuration's admin address is asked, as it knows
 its endpoints' state; else the answer comes from the file alone.
@@ -35,6 +36,13 @@ pub(crate) struct Explain {
     headers: Vec<String>,
     #[command(flatten)]
     config: ConfigFile,
+    /// Ask the gateway whose admin listener this is, and read no file
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "offline")]
+    admin: Option<SocketAddr>,
+    /// The admin token, where one is needed
+    #[arg(long, value_name = "TOKEN", env = "LOCKGATE_ADMIN_TOKEN", hide_env_values = true)]
+    #[arg(requires = "admin")]
+    token: Option<String>,
     /// Do not ask a running gateway
     #[arg(long)]
     offline: bool,
@@ -47,18 +55,13 @@ impl Explain {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
         let asked = Asked::new(&self.method, &self.url, &self.headers)
             .map_err(|error| anyhow::anyhow!(error))?;
-        let checked = match output::load(&self.config.config) {
-            Ok(checked) => checked,
-            Err(code) => return Ok(code),
-        };
-        let admin = &checked.loaded.document.admin;
-        let live = match admin.address.filter(|_| !self.offline) {
-            Some(address) => ask(address, admin.token.as_deref(), &asked)?,
-            None => None,
-        };
-        let told = match live {
-            Some(told) => told,
-            None => from_file(checked, &asked)?,
+        let told = match self.admin {
+            Some(address) => ask(address, self.token.as_deref(), &asked)?
+                .with_context(|| format!("nothing listens at {address}"))?,
+            None => match output::load(&self.config.config) {
+                Ok(checked) => self.by_config(checked, &asked)?,
+                Err(code) => return Ok(code),
+            },
         };
         if self.json {
             say(&serde_json::to_string_pretty(&told)?);
@@ -66,6 +69,18 @@ impl Explain {
             say(told.text().trim_end());
         }
         Ok(ExitCode::from(u8::from(told.target.is_none())))
+    }
+}
+
+impl Explain {
+    /// Asks the gateway that runs with this configuration, or else the configuration.
+    fn by_config(&self, checked: Checked, asked: &Asked) -> anyhow::Result<Explanation> {
+        let admin = &checked.loaded.document.admin;
+        let live = match admin.address.filter(|_| !self.offline) {
+            Some(address) => ask(address, admin.token.as_deref(), asked)?,
+            None => None,
+        };
+        live.map_or_else(|| from_file(checked, asked), Ok)
     }
 }
 

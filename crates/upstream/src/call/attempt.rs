@@ -26,6 +26,9 @@ use crate::endpoint::Endpoint;
 use crate::picked::{Ending, Failure, Picked};
 use crate::upstream::Upstream;
 
+/// An answer that is due at once is still waited for a moment.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 impl Caller {
     /// Sends the exchange's request to an upstream until an answer comes that may be passed on.
     /// The exchange's head must be in its final form; its notes are filled in here.
@@ -39,8 +42,9 @@ impl Caller {
         exchange: &mut Exchange,
     ) -> Result<Answer, Fault> {
         exchange.upstream.name = Some(Arc::clone(upstream.name()));
-        exchange.upstream.queued = exchange.started.elapsed();
-        upstream.budget().request();
+        if plan.retry.attempts > 0 {
+            upstream.budget().request();
+        }
         let repeatable = is_repeatable(&exchange.head);
         let body = std::mem::take(&mut exchange.body);
         let mut cargo = Cargo::new(body, repeatable && plan.retry.attempts > 0);
@@ -82,8 +86,7 @@ impl Caller {
         }
     }
 
-    /// One attempt on one endpoint. An idle connection that turns out to have been closed costs
-    /// nothing but a fresh one.
+    /// One attempt on one endpoint.
     async fn attempt(
         &self,
         upstream: &Arc<Upstream>,
@@ -93,7 +96,11 @@ impl Caller {
     ) -> Result<Answer, Fault> {
         let begun = Instant::now();
         let endpoint = Arc::clone(picked.endpoint());
+        if exchange.upstream.attempts == 1 {
+            exchange.upstream.queued = begun.saturating_duration_since(exchange.started);
+        }
         exchange.upstream.endpoint = Some(Arc::clone(endpoint.label()));
+        exchange.upstream.connect = Duration::ZERO;
         exchange.upstream.first_byte = None;
         exchange.upstream.status = None;
         if upstream.settings().host == HostHeader::Endpoint
@@ -103,11 +110,11 @@ impl Caller {
         }
         let pool = self.pool(upstream, &endpoint);
         let call = Rc::new(Call { pool, picked: RefCell::new(picked), line: Cell::new(None) });
-        let sent = match exchange.deadline {
-            Some(end) => timeout_at(end, send(&call, upstream, exchange, cargo)).await,
-            None => Ok(send(&call, upstream, exchange, cargo).await),
+        let result = match quick(&call, exchange, cargo, begun).await {
+            Some(result) => result,
+            // Boxed, as it is rare and large: connecting, HTTP/2, streamed bodies.
+            None => Box::pin(bounded(&call, exchange, cargo)).await,
         };
-        let result = sent.unwrap_or_else(|_| Err(late(exchange)));
         match result {
             Ok(answer) => {
                 let (status, latency) = (answer.response.status().as_u16(), begun.elapsed());
@@ -126,19 +133,70 @@ impl Caller {
     }
 }
 
-async fn send(
+/// What an answer may be, and how long its head may take: `timeout.headers`, or what is left of
+/// the deadline.
+fn limits(call: &Call, deadline: Option<Instant>, now: Instant) -> ClientLimits {
+    let settings = call.pool.settings();
+    let own = settings.timeout.headers.0;
+    let left = deadline.map(|end| end.saturating_duration_since(now).max(SHORTEST));
+    let headers = match left {
+        Some(left) if own.is_zero() || left < own => left,
+        _ => own,
+    };
+    ClientLimits {
+        max_header_size: usize::try_from(settings.pool.max_header_size.0).unwrap_or(usize::MAX),
+        headers,
+        idle: settings.timeout.idle.0,
+        ..ClientLimits::default()
+    }
+}
+
+/// The usual case, and the hot one: an idle connection and the body are at hand, so that there is
+/// nothing to wait for but the answer, which the codec's own timer bounds. `None` when it is not
+/// so, or when the connection turned out to have been closed.
+async fn quick(
     call: &Rc<Call>,
-    upstream: &Upstream,
+    exchange: &mut Exchange,
+    cargo: &mut Cargo,
+    now: Instant,
+) -> Option<Result<ClientAnswer, Fault>> {
+    let body = cargo.at_hand()?;
+    let (connection, line) = call.pool.idle(exchange.upgrade, now)?;
+    call.line.set(Some(line));
+    let limits = limits(call, exchange.deadline, now);
+    let reuse = Rc::clone(call) as Rc<dyn Reuse>;
+    match connection.send(&exchange.head, body, limits, reuse).await {
+        Ok(answer) => Some(accept(answer, exchange)),
+        Err((fault, _)) if is_stale(&fault) && wanted_again(&fault, &exchange.head) => None,
+        Err((fault, _)) => Some(Err(overdue(fault, exchange))),
+    }
+}
+
+/// A head that took too long because the deadline was nearer than `timeout.headers`.
+fn overdue(fault: Fault, exchange: &Exchange) -> Fault {
+    let passed = exchange.deadline.is_some_and(|end| Instant::now() >= end);
+    if passed && fault.reason() == &reasons::UPSTREAM_TIMEOUTS { late(exchange) } else { fault }
+}
+
+/// The general case, until the deadline.
+async fn bounded(
+    call: &Rc<Call>,
     exchange: &mut Exchange,
     cargo: &mut Cargo,
 ) -> Result<ClientAnswer, Fault> {
-    let settings = upstream.settings();
-    let limits = ClientLimits {
-        max_header_size: usize::try_from(settings.pool.max_header_size.0).unwrap_or(usize::MAX),
-        headers: settings.timeout.headers.0,
-        idle: settings.timeout.idle.0,
-        ..ClientLimits::default()
-    };
+    let Some(end) = exchange.deadline else { return send(call, exchange, cargo).await };
+    match timeout_at(end, send(call, exchange, cargo)).await {
+        Ok(result) => result,
+        Err(_) => Err(late(exchange)),
+    }
+}
+
+async fn send(
+    call: &Rc<Call>,
+    exchange: &mut Exchange,
+    cargo: &mut Cargo,
+) -> Result<ClientAnswer, Fault> {
+    let limits = limits(call, None, Instant::now());
     let mut again = true;
     loop {
         let (way, took) = call.pool.take(exchange.upgrade).await?;

@@ -53,6 +53,14 @@ impl Cargo {
         }
     }
 
+    /// The body, when it is in memory: sending it cannot wait for the client.
+    pub(crate) fn at_hand(&self) -> Option<Body> {
+        match self {
+            Self::Kept(bytes) => Some(bytes.clone().into()),
+            Self::Once(_) | Self::Stream(_) => None,
+        }
+    }
+
     /// The body for the next try; `None` when it cannot be sent again.
     pub(crate) fn load(&mut self) -> Option<Body> {
         match self {

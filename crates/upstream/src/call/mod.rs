@@ -10,6 +10,7 @@ mod pool;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,7 +50,27 @@ pub struct Upgraded {
 /// One worker's way to the upstreams: its idle connections.
 #[derive(Default)]
 pub struct Caller {
-    pools: RefCell<HashMap<u64, Rc<Pool>>>,
+    pools: RefCell<HashMap<u64, Rc<Pool>, BuildHasherDefault<Spread>>>,
+}
+
+/// An endpoint's id is a hash already: hashing it once more would be for nothing.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = self.0.rotate_left(8) ^ id;
+    }
 }
 
 impl Caller {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use lockgate_config::model;
 use lockgate_core::{Fault, Resend, reasons};
 use lockgate_net::h1::ClientConnection;
 use lockgate_net::h2::Handle;
@@ -104,6 +105,19 @@ impl Pool {
         Ok((way, begun.elapsed()))
     }
 
+    /// The settings of the upstream that it serves.
+    pub(super) fn settings(&self) -> &model::Upstream {
+        self.upstream.settings()
+    }
+
+    /// An idle HTTP/1.1 connection, when that is what requests go over.
+    pub(super) fn idle(&self, upgrade: bool, now: Instant) -> Option<(ClientConnection, Line)> {
+        if self.connector.multiplexes(upgrade) {
+            return None;
+        }
+        self.newest(now)
+    }
+
     /// What can be used without waiting.
     fn at_hand(&self, upgrade: bool) -> Option<Way> {
         if self.connector.multiplexes(upgrade) {
@@ -115,12 +129,16 @@ impl Pool {
                 return Some(Way::Http2(free.clone()));
             }
         }
-        let now = Instant::now();
-        // Newest first, so that the others can grow old and be closed.
+        let (connection, line) = self.newest(Instant::now())?;
+        Some(Way::Http1 { connection, line, used: true })
+    }
+
+    /// Newest first, so that the others can grow old and be closed.
+    fn newest(&self, now: Instant) -> Option<(ClientConnection, Line)> {
         loop {
             let Idle { mut connection, since, line } = self.idle.borrow_mut().pop_back()?;
             if self.is_fresh(since, line.born, now) && connection.is_live() {
-                return Some(Way::Http1 { connection, line, used: true });
+                return Some((connection, line));
             }
         }
     }
@@ -165,7 +183,8 @@ impl Pool {
                 >= most
             && self.waiting.get() == 0;
         let mut kept = self.idle.borrow_mut();
-        let old = idle.line.born.elapsed() >= settings.max_age.0;
+        let age = idle.since.saturating_duration_since(idle.line.born);
+        let old = age >= settings.max_age.0;
         if scarce || old || self.endpoint.gone() || kept.len() >= settings.max_idle {
             return;
         }

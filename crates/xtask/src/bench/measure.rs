@@ -41,7 +41,8 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
 /// Moves this process, and all that it starts from now on, to one core.
 pub(crate) fn pin_to_core(core: usize) -> Result<()> {
     let pid = std::process::id().to_string();
-    let status = Command::new("taskset").args(["-a", "-c", "-p", &core.to_string(), &pid]).output()?;
+    let status =
+        Command::new("taskset").args(["-a", "-c", "-p", &core.to_string(), &pid]).output()?;
     if !status.status.success() {
         bail!("this process cannot be moved to core {core}: a bench needs two cores");
     }

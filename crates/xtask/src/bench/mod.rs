@@ -100,7 +100,10 @@ impl Bench {
                     let sample = self.measure(scenario, round, rival, port, &dir)?;
                     println!(
                         "{:14} round {round}  {:14} {:7.2} µs/req {:9.0} req/s  p50 {:.3} ms",
-                        sample.scenario, sample.rival, sample.cpu_us, sample.per_second,
+                        sample.scenario,
+                        sample.rival,
+                        sample.cpu_us,
+                        sample.per_second,
                         sample.p50_ms
                     );
                     samples.push(sample);
