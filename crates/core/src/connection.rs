@@ -1,7 +1,10 @@
 //! What is known of a client's connection, shared by all of its requests.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use http::HeaderValue;
 
 /// A client's connection as the listener saw it.
 #[derive(Debug)]
@@ -16,6 +19,35 @@ pub struct Connection {
     pub tls: Option<Tls>,
     /// The worker thread that owns the connection, from 0.
     pub worker: usize,
+    /// Its addresses as text, made when first asked for.
+    pub texts: Texts,
+}
+
+/// What every request of a connection says of it, written out once.
+#[derive(Debug, Default)]
+pub struct Texts(OnceCell<[HeaderValue; 2]>);
+
+impl Connection {
+    /// The peer's IP address, an IPv4 one in its own form.
+    pub fn peer_text(&self) -> &HeaderValue {
+        &self.texts()[0]
+    }
+
+    /// The port that the peer connected to.
+    pub fn port_text(&self) -> &HeaderValue {
+        &self.texts()[1]
+    }
+
+    fn texts(&self) -> &[HeaderValue; 2] {
+        self.texts.0.get_or_init(|| {
+            let peer = HeaderValue::try_from(self.peer.ip().to_canonical().to_string());
+            [
+                // An address is made of visible characters.
+                peer.unwrap_or(HeaderValue::from_static("unknown")),
+                HeaderValue::from(self.local.port()),
+            ]
+        })
+    }
 }
 
 /// What was agreed in a TLS handshake.

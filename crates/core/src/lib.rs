@@ -19,7 +19,7 @@ mod serve;
 mod units;
 
 pub use body::{Body, BoxBody};
-pub use connection::{ClientCertificate, Connection, Tls};
+pub use connection::{ClientCertificate, Connection, Texts, Tls};
 pub use exchange::{Captures, Exchange, Origin, RequestId, UpstreamNotes};
 pub use fault::{Blame, Fault, Resend};
 pub use handler::Handler;

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{Response, Uri, Version, header};
+use http::uri::PathAndQuery;
+use http::{Response, Version, header};
 use lockgate_core::{
     Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Origin, Outcome, Reason, Reply,
     RequestId, reasons,
@@ -23,9 +24,9 @@ pub(crate) struct Journey {
     pub(crate) worker: Rc<Worker>,
     /// The series of the route that matched.
     pub(crate) series: Option<Arc<RouteSeries>>,
-    pub(crate) tags: Arc<[String]>,
+    pub(crate) tags: Option<Arc<[String]>>,
     /// What the client asked for, before anything was rewritten.
-    target: Uri,
+    target: Option<PathAndQuery>,
     status: u16,
     logged: bool,
     _in_flight: InFlight,
@@ -35,13 +36,13 @@ impl Journey {
     /// Begins with a request; the second part says whether it may go on at all.
     pub(crate) fn begin(worker: Rc<Worker>, incoming: Incoming) -> (Box<Self>, Result<(), Fault>) {
         let snapshot = worker.snapshot();
-        let target = incoming.head.uri.clone();
+        let target = incoming.head.uri.path_and_query().cloned();
         let (exchange, fit) = receive(incoming, &snapshot);
         let journey = Self {
             exchange,
             snapshot,
             series: None,
-            tags: Arc::default(),
+            tags: None,
             target,
             // What is logged when the client goes before there is an answer.
             status: reasons::CLIENT_CLOSED.kind.status().as_u16(),
@@ -90,12 +91,12 @@ impl Journey {
             entry.blame = blame;
             let story = exchange.fault.as_ref().map(Fault::story).unwrap_or_default();
             entry.story = &story;
-            entry.path = self.target.path_and_query().map_or("", |target| target.as_str());
+            entry.path = self.target.as_ref().map_or("", PathAndQuery::as_str);
             entry.method = exchange.head.method.as_str();
             entry.body = outcome.took;
             entry.received = outcome.received;
             entry.sent = outcome.sent;
-            entry.tags = &self.tags;
+            entry.tags = self.tags.as_deref().unwrap_or_default();
             log.write(&entry);
         });
     }

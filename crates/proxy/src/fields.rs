@@ -3,8 +3,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+const HOPS: usize = 7;
+
 /// Taken from every message: they speak of one connection (RFC 9110 §7.6.1), not of the message.
-const HOP_BY_HOP: [HeaderName; 7] = [
+const HOP_BY_HOP: [HeaderName; HOPS] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -45,20 +47,46 @@ const CHAIN: [&str; 6] = [
 /// Removes what speaks of this hop alone, and every field that `Connection` names. `TE: trailers`
 /// stays, as gRPC needs it; any other `TE` goes.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        for name in named_by_connection(headers) {
-            headers.remove(name);
+    // One look at the names is cheaper than asking the map for each.
+    let mut found = [false; HOPS];
+    for name in headers.keys() {
+        if let Some(place) = hop_by_hop(name)
+            && let Some(found) = found.get_mut(place)
+        {
+            *found = true;
         }
     }
+    if found == [false; HOPS] {
+        return;
+    }
+    for name in named_by_connection(headers) {
+        headers.remove(name);
+    }
     let trailers = headers.get(header::TE).is_some_and(wants_trailers);
-    for name in &HOP_BY_HOP {
-        if headers.contains_key(name) {
+    for (name, found) in HOP_BY_HOP.iter().zip(found) {
+        if found {
             headers.remove(name);
         }
     }
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// The place in [`HOP_BY_HOP`].
+fn hop_by_hop(name: &HeaderName) -> Option<usize> {
+    Some(match *name {
+        header::CONNECTION => 0,
+        header::PROXY_AUTHORIZATION => 3,
+        header::PROXY_AUTHENTICATE => 4,
+        header::UPGRADE => 5,
+        header::TE => 6,
+        _ => match name.as_str() {
+            "keep-alive" => 1,
+            "proxy-connection" => 2,
+            _ => return None,
+        },
+    })
 }
 
 /// Fields that `Connection` must not take away: a client could disarm the gateway with them.
@@ -80,10 +108,16 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|line| line.split(','))
+        .filter(|token| !is_option(token.trim()))
         .filter_map(|token| token.trim().parse::<HeaderName>().ok())
         .filter(may_be_named)
         .take(32)
         .collect()
+}
+
+/// What `Connection` says without naming a field.
+fn is_option(token: &str) -> bool {
+    ["close", "keep-alive", "upgrade"].iter().any(|option| token.eq_ignore_ascii_case(option))
 }
 
 fn wants_trailers(value: &HeaderValue) -> bool {

@@ -1,8 +1,7 @@
 //! What the upstream is told about the client and the way the request came: `X-Forwarded-*`,
 //! `Forwarded` (RFC 7239), `Via` (RFC 9110 §7.6.3), the request id, the client's certificate.
 
-use std::fmt::Write;
-use std::net::IpAddr;
+use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::Version;
@@ -17,32 +16,37 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 const CERT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
 
-/// States the way the request came. What was received of a chain is from a trusted proxy (the
-/// rest has been stripped), so it is continued, and its protocol, host and port are kept.
-pub(crate) fn state_origin(exchange: &mut Exchange) {
-    let peer = exchange.connection.peer.ip().to_canonical();
+/// States the way the request came. A trusted proxy's chain is continued, and the protocol, host
+/// and port that it states are kept; of any other peer nothing of the kind is left by now.
+pub(crate) fn state_origin(exchange: &mut Exchange, trusted: bool) {
     let scheme = if exchange.secure { "https" } else { "http" };
-    let version = exchange.head.version;
     let host = exchange.head.headers.get(header::HOST).cloned();
+    let connection = Rc::clone(&exchange.connection);
+    let peer = connection.peer_text();
+    let forwarded = forwarded(peer, host.as_ref(), scheme);
+    let via = HeaderValue::from_static(via(exchange.head.version));
     let id = exchange.id.header();
-    let words = Words::new(peer, exchange.connection.local.port(), host.as_ref(), scheme);
 
     let headers = &mut exchange.head.headers;
-    append_to_list(headers, X_FORWARDED_FOR, words.peer);
-    append_to_list(headers, header::FORWARDED, words.forwarded);
-    if !headers.contains_key(&X_FORWARDED_PROTO) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-    }
-    if !headers.contains_key(&X_FORWARDED_PORT) {
-        headers.insert(X_FORWARDED_PORT, words.port);
-    }
-    if let Some(host) = host
-        && !headers.contains_key(&X_FORWARDED_HOST)
-    {
-        headers.insert(X_FORWARDED_HOST, host);
-    }
-    headers.append(header::VIA, HeaderValue::from_static(via(version)));
+    headers.append(header::VIA, via);
     headers.insert(X_REQUEST_ID, id);
+    if trusted {
+        append_to_list(headers, X_FORWARDED_FOR, peer.clone());
+        append_to_list(headers, header::FORWARDED, forwarded);
+        headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(scheme));
+        headers.entry(X_FORWARDED_PORT).or_insert_with(|| connection.port_text().clone());
+        if let Some(host) = host {
+            headers.entry(X_FORWARDED_HOST).or_insert(host);
+        }
+    } else {
+        headers.insert(X_FORWARDED_FOR, peer.clone());
+        headers.insert(header::FORWARDED, forwarded);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        headers.insert(X_FORWARDED_PORT, connection.port_text().clone());
+        if let Some(host) = host {
+            headers.insert(X_FORWARDED_HOST, host);
+        }
+    }
     state_certificate(exchange);
 }
 
@@ -59,36 +63,29 @@ fn state_certificate(exchange: &mut Exchange) {
     }
 }
 
-/// The values made for one request, cut from a single allocation.
-struct Words {
-    peer: HeaderValue,
-    forwarded: HeaderValue,
-    port: HeaderValue,
-}
-
-impl Words {
-    fn new(peer: IpAddr, port: u16, host: Option<&HeaderValue>, scheme: &str) -> Self {
-        let mut text = BytesMut::with_capacity(192);
-        // Writing to memory cannot fail.
-        let _ = write!(text, "{peer}");
-        let peer_end = text.len();
-        let _ = match peer {
-            IpAddr::V4(ip) => write!(text, "for={ip};"),
-            IpAddr::V6(ip) => write!(text, "for=\"[{ip}]\";"),
-        };
-        if let Some(host) = host.and_then(|host| host.to_str().ok()) {
-            let _ = write!(text, "host=\"{host}\";");
-        }
-        let _ = write!(text, "proto={scheme}");
-        let forwarded_end = text.len();
-        let _ = write!(text, "{port}");
-        let text = text.freeze();
-        Self {
-            peer: value(text.slice(..peer_end)),
-            forwarded: value(text.slice(peer_end..forwarded_end)),
-            port: value(text.slice(forwarded_end..)),
-        }
+/// One element of `Forwarded` (RFC 7239 §4). An IPv6 address is quoted, and so is a host, which
+/// may have a port.
+fn forwarded(peer: &HeaderValue, host: Option<&HeaderValue>, scheme: &str) -> HeaderValue {
+    let peer = peer.as_bytes();
+    let host = host.map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut text = Vec::with_capacity(peer.len() + host.len() + 40);
+    if peer.contains(&b':') {
+        text.extend_from_slice(b"for=\"[");
+        text.extend_from_slice(peer);
+        text.extend_from_slice(b"]\";");
+    } else {
+        text.extend_from_slice(b"for=");
+        text.extend_from_slice(peer);
+        text.push(b';');
     }
+    if !host.is_empty() && !host.contains(&b'"') && !host.contains(&b'\\') {
+        text.extend_from_slice(b"host=\"");
+        text.extend_from_slice(host);
+        text.extend_from_slice(b"\";");
+    }
+    text.extend_from_slice(b"proto=");
+    text.extend_from_slice(scheme.as_bytes());
+    value(text.into())
 }
 
 /// The text is made of checked parts; should one slip, an empty value is sent, never a broken one.

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use http::header::{self, HeaderValue};
-use http::{HeaderMap, uri::Authority};
+use http::HeaderMap;
+use http::header::{self, HeaderName, HeaderValue};
 use lockgate_core::{
     Captures, Exchange, Fault, Incoming, Origin, RequestId, UpstreamNotes, reasons,
 };
@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use crate::fields;
 use crate::snapshot::Snapshot;
 
-const X_REQUEST_ID: &str = "x-request-id";
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LOCKGATE_DEBUG: HeaderName = HeaderName::from_static("lockgate-debug");
 
 /// Makes the exchange of a request. It is complete even when the request is refused at once, so
 /// that the refusal is logged like any other answer.
@@ -22,7 +23,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
     let trusted = snapshot.trusts(peer);
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
-    let debug = head.headers.get("lockgate-debug").cloned();
+    let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
     let id = head.headers.get(X_REQUEST_ID).and_then(RequestId::keep);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
@@ -43,7 +44,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         body,
         client_ip,
         secure,
-        host: host.clone().unwrap_or_default(),
+        host: host.unwrap_or_default(),
         id: id.unwrap_or_else(RequestId::random),
         started: Instant::now(),
         route: None,
@@ -54,12 +55,13 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,
-        trace: snapshot.may_trace(debug.as_ref()).then(Vec::new),
+        trace: trace.then(Vec::new),
         connection,
     };
-    let fit = host
-        .ok_or_else(|| Fault::client(&reasons::BAD_HOST).detail("the request names no host"))
-        .and_then(|_| fits_certificate(&exchange));
+    let fit = match exchange.host.is_empty() {
+        true => Err(Fault::client(&reasons::BAD_HOST).detail("the request names no host")),
+        false => fits_certificate(&exchange),
+    };
     (exchange, fit)
 }
 
@@ -74,18 +76,15 @@ fn own_host(head: &mut http::request::Parts) -> Option<Box<str>> {
     Some(without_port(value)?.to_ascii_lowercase().into())
 }
 
+/// The codec has seen to it that the host is well formed; what it never lets pass is refused all
+/// the same.
 fn without_port(host: &str) -> Option<&str> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
-    if !host.is_empty() && host.bytes().all(plain) {
-        return Some(host);
-    }
-    // Anything beyond a plain name is left to the URI grammar.
-    let authority: &Authority = &host.parse().ok()?;
-    if authority.as_str().contains('@') {
-        return None;
-    }
-    let end = authority.host().len();
-    host.get(..end).filter(|name| !name.is_empty())
+    let name = if host.starts_with('[') {
+        host.get(..=host.find(']')?)?
+    } else {
+        host.split_once(':').map_or(host, |(name, _)| name)
+    };
+    (!name.is_empty() && !name.contains(['@', '/', '?', '#'])).then_some(name)
 }
 
 /// A TLS connection speaks for the names of its certificate alone (RFC 9110 §7.4).

@@ -1,6 +1,7 @@
 //! The whole journey of a request, top to bottom: received, routed, led through the route's
 //! policies to its target and back, sealed, and logged once its last byte is written.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use lockgate_core::{Connection, Fault, Finish, Incoming, Reply, Serve, Verdict};
@@ -28,7 +29,7 @@ impl Serve for Proxy {
         async move {
             let (mut journey, fit) = Journey::begin(worker, incoming);
             let answer = match fit {
-                Ok(()) => panics::caught(travel(&mut journey)).await,
+                Ok(()) => panics::caught(pin!(travel(&mut journey))).await,
                 Err(fault) => Err(fault),
             };
             let mut answer = answer.unwrap_or_else(|fault| journey.refuse(fault));
@@ -52,13 +53,13 @@ async fn travel(journey: &mut Journey) -> Result<Answer, Fault> {
         Way::Route(route) => route,
         Way::Answer(response) => return Ok(response.into()),
     };
-    (*series, *tags) = (Some(route.series.clone()), route.tags.clone());
+    (*series, *tags) = (Some(route.series.clone()), Some(route.tags.clone()));
 
     let mut entered = 0;
     let cap = snapshot.max_buffered_body();
     let down = pipeline::down(&route.entries, exchange, cap, &mut entered).await;
     let asked = match down {
-        Ok(Verdict::Pass) => target::ask(route, exchange, worker).await,
+        Ok(Verdict::Pass) => target::ask(route, snapshot, exchange, worker).await,
         Ok(Verdict::Answer(response)) => Ok(response.into()),
         Err(fault) => Err(fault),
     };

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use lockgate_config::model::{self, Document};
 use lockgate_core::Exchange;
@@ -63,12 +63,11 @@ impl Snapshot {
         contains(&self.document.trusted_proxies, ip)
     }
 
-    /// Whether a request with this debug header may see how it was decided.
-    pub(crate) fn may_trace(&self, debug: Option<&HeaderValue>) -> bool {
-        match (debug, &self.document.admin.token) {
-            (Some(given), Some(token)) => given.as_bytes().ct_eq(token.as_bytes()).into(),
-            _ => false,
-        }
+    /// Whether a request may see how it was decided: its debug header bears the admin's token.
+    pub(crate) fn may_trace(&self, headers: &HeaderMap, name: &HeaderName) -> bool {
+        let Some(token) = &self.document.admin.token else { return false };
+        let given = headers.get(name).map(HeaderValue::as_bytes);
+        given.is_some_and(|given| given.ct_eq(token.as_bytes()).into())
     }
 
     /// The https port to which the exchange's listener sends all of its clients, if it does.

@@ -10,7 +10,7 @@ use lockgate_core::{Body, Exchange, Fault, Handler, Origin, Step, Tunnel};
 use lockgate_upstream::{Plan, Upstream};
 use tokio::time::Instant;
 
-use crate::snapshot::Route;
+use crate::snapshot::{Route, Snapshot};
 use crate::worker::Worker;
 use crate::{fields, forward, reply, tunnel};
 
@@ -54,6 +54,7 @@ impl Answer {
 /// Whatever kept the target from answering.
 pub(crate) async fn ask(
     route: &Route,
+    snapshot: &Snapshot,
     exchange: &mut Exchange,
     worker: &Rc<Worker>,
 ) -> Result<Answer, Fault> {
@@ -70,7 +71,8 @@ pub(crate) async fn ask(
         Target::Split(choices) => choose(choices)?,
     };
     route.rewrite.apply(exchange)?;
-    forward::state_origin(exchange);
+    let trusted = snapshot.trusts(exchange.connection.peer.ip().to_canonical());
+    forward::state_origin(exchange, trusted);
     let plan = plan(route, upstream, exchange);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;

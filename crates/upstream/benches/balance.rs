@@ -38,6 +38,7 @@ fn exchange() -> Exchange {
             local: SocketAddr::from(([127, 0, 0, 1], 80)),
             tls: None,
             worker: 0,
+            texts: Default::default(),
         }),
         client_ip: IpAddr::from([192, 0, 2, 1]),
         secure: false,

@@ -123,13 +123,21 @@ fn announcement(out: &mut BytesMut, announce: Announce) {
     }
 }
 
+/// `name: value`, in one piece of room.
 fn field(out: &mut BytesMut, name: &HeaderName, value: &[u8]) {
     let name = name.as_str().as_bytes();
-    out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+    let begin = out.len();
+    out.resize(begin + name.len() + value.len() + 4, 0);
+    let Some(room) = out.get_mut(begin..) else { return };
+    let (name_room, room) = room.split_at_mut(name.len());
+    name_room.copy_from_slice(name);
+    if let [colon, space, rest @ ..] = room {
+        (*colon, *space) = (b':', b' ');
+        if let Some((value_room, [cr, lf])) = rest.split_at_mut_checked(value.len()) {
+            value_room.copy_from_slice(value);
+            (*cr, *lf) = (b'\r', b'\n');
+        }
+    }
 }
 
 fn number(out: &mut BytesMut, number: u64) {

@@ -23,6 +23,7 @@ fn connection() -> Rc<Connection> {
         local: "192.0.2.2:80".parse().unwrap(),
         tls: None,
         worker: 0,
+        texts: Default::default(),
     })
 }
 

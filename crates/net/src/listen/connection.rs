@@ -66,6 +66,7 @@ pub(super) async fn serve_connection<S: Serve>(mut arrival: Arrival, serve: S, d
                 local: arrival.local,
                 tls: Some(session),
                 worker: arrival.worker,
+                texts: Default::default(),
             });
             speak(h2, stream, Bytes::new(), connection, arrival.limits, serve, ticket).await;
         }
@@ -162,6 +163,7 @@ async fn plain<S: Serve>(h2: bool, arrival: Arrival, ahead: Vec<u8>, serve: S, t
         local: arrival.local,
         tls: None,
         worker: arrival.worker,
+        texts: Default::default(),
     });
     speak(h2, tcp, ahead.into(), connection, limits, serve, ticket).await;
     drop(place);

@@ -187,6 +187,7 @@ fn make(
         local: SocketAddr::from(([127, 0, 0, 1], 8080)),
         tls: None,
         worker: 0,
+        texts: Default::default(),
     };
     Exchange {
         head,

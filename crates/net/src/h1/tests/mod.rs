@@ -52,7 +52,14 @@ pub(super) fn limits() -> Http {
 pub(super) fn connection() -> Rc<Connection> {
     let address = "127.0.0.1:1".parse().unwrap();
     let listener = "web".into();
-    Rc::new(Connection { listener, peer: address, local: address, tls: None, worker: 0 })
+    Rc::new(Connection {
+        listener,
+        peer: address,
+        local: address,
+        tls: None,
+        worker: 0,
+        texts: Default::default(),
+    })
 }
 
 type Handler = dyn Fn(Incoming) -> LocalFuture<'static, Reply>;
