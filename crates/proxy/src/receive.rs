@@ -18,6 +18,7 @@ const X_REQUEST_ID: &str = "x-request-id";
 /// that the refusal is logged like any other answer.
 pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Result<(), Fault>) {
     let Incoming { mut head, body, connection, upgrade } = incoming;
+    let upgrade = upgrade && !offers_h2c(&head.headers);
     let peer = connection.peer.ip().to_canonical();
     let trusted = snapshot.trusts(peer);
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
@@ -61,6 +62,20 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         .ok_or_else(|| Fault::client(&reasons::BAD_HOST).detail("the request names no host"))
         .and_then(|_| fits_certificate(&exchange));
     (exchange, fit)
+}
+
+/// HTTP/2 by upgrade (RFC 7540 §3.2, dropped by RFC 9113) would open a connection behind the
+/// gateway's back, in which no request is checked. The offer is passed over, as any server may.
+fn offers_h2c(headers: &HeaderMap) -> bool {
+    let is_h2c = |protocol: &str| {
+        let name = protocol.trim().as_bytes();
+        name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"))
+    };
+    headers.contains_key(fields::HTTP2_SETTINGS)
+        || headers.get_all(header::UPGRADE).iter().any(|value| {
+            // What is no text is no protocol that could be told from it.
+            value.to_str().map_or(true, |line| line.split(',').any(is_h2c))
+        })
 }
 
 /// The host asked for, lower case and without a port. HTTP/2 states it in the authority; a `Host`

@@ -69,8 +69,9 @@ pub(crate) async fn ask(
         Target::Upstream(upstream) => upstream,
         Target::Split(choices) => choose(choices)?,
     };
-    route.rewrite.apply(exchange)?;
+    // Before the rewrite: what is told of the origin is the client's own host.
     forward::state_origin(exchange);
+    route.rewrite.apply(exchange)?;
     let plan = plan(route, upstream, exchange);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
