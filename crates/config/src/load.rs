@@ -27,11 +27,23 @@ pub struct Loaded {
 /// # Errors
 /// All problems at once; [`Report::is_unreadable`] when the file itself cannot be read.
 pub fn load(path: &Path, plugins: &[Plugin]) -> Result<Loaded, Report> {
+    load_with(path, plugins, &mut no_more)
+}
+
+/// What else is to be checked of a document, with the places that it was read from. It is asked
+/// about a document with errors too, of which it has what could be read.
+pub type More<'m> = &'m mut dyn FnMut(&Document, &Source) -> Vec<Problem>;
+
+/// [`load`] with more to check.
+///
+/// # Errors
+/// All problems at once, those of `more` among them.
+pub fn load_with(path: &Path, plugins: &[Plugin], more: More<'_>) -> Result<Loaded, Report> {
     let env = |name: &str| std::env::var(name).ok();
     let mut reader = Reader::new(&env);
     let root =
         reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
-    finish(reader, root, plugins)
+    finish(reader, root, plugins, more)
 }
 
 /// Loads a text as if it were the file `name`: what it includes is looked for beside that, and
@@ -55,7 +67,7 @@ pub fn load_str_with(
 ) -> Result<Loaded, Report> {
     let mut reader = Reader::new(env);
     let root = reader.begin(Path::new(name), text.to_owned());
-    finish(reader, root, plugins)
+    finish(reader, root, plugins, &mut no_more)
 }
 
 /// Loads a file, and if nothing is wrong decodes it anew with references as they are written,
@@ -65,31 +77,34 @@ pub(crate) fn load_shown(path: &Path, plugins: &[Plugin]) -> Result<Document, Re
     let mut reader = Reader::new(&env);
     let root =
         reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
-    let (document, ..) = read(reader, root, plugins, Reading::Shown)?;
-    Ok(document)
+    Ok(read(reader, root, plugins, Reading::Shown, &mut no_more)?.document)
 }
 
-fn finish(reader: Reader<'_>, root: NodeId, plugins: &[Plugin]) -> Result<Loaded, Report> {
-    let (document, source, warnings, mut files) = read(reader, root, plugins, Reading::Resolved)?;
-    files.extend(check::files(&document));
-    files.sort();
-    files.dedup();
-    Ok(Loaded { document, source, warnings, files })
+fn finish(
+    reader: Reader<'_>,
+    root: NodeId,
+    plugins: &[Plugin],
+    more: More<'_>,
+) -> Result<Loaded, Report> {
+    read(reader, root, plugins, Reading::Resolved, more)
 }
 
-type Read = (Document, Source, Vec<Problem>, Vec<PathBuf>);
+fn no_more(_: &Document, _: &Source) -> Vec<Problem> {
+    Vec::new()
+}
 
 fn read(
     mut reader: Reader<'_>,
     root: NodeId,
     plugins: &[Plugin],
     reading: Reading,
-) -> Result<Read, Report> {
+    more: More<'_>,
+) -> Result<Loaded, Report> {
     let mut fails = std::mem::take(&mut reader.fails);
     let broken = reader.broken;
-    let (mut source, unresolved, files) = reader.finish(root);
+    let (mut source, unresolved, mut files) = reader.finish(root);
     if broken {
-        return Err(Report::new(tell(&source, fails)));
+        return Err(Report::of(files, tell(&source, fails)));
     }
     let inherited = decode::inherit(&mut source);
     let handlers: Vec<&str> = check::handler_names(plugins);
@@ -101,14 +116,23 @@ fn read(
     };
     let mut document = decode(Reading::Resolved, &mut fails);
     fails.extend(check::check(&mut document, &source, plugins));
-    let problems = tell(&source, fails);
+    let mut problems = tell(&source, fails);
+    let found = more(&document, &source);
+    if !found.is_empty() {
+        problems.extend(found);
+        problems
+            .sort_by_key(|problem| (source.number(&problem.file), problem.line, problem.column));
+    }
+    files.extend(check::files(&document));
+    files.sort();
+    files.dedup();
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(Report::new(problems));
+        return Err(Report::of(files, problems));
     }
     if reading == Reading::Shown {
         document = decode(reading, &mut Vec::new());
     }
-    Ok((document, source, problems, files))
+    Ok(Loaded { document, source, warnings: problems, files })
 }
 
 /// Fails as problems, in the order of the files.

@@ -2,6 +2,7 @@
 //! the line it stands on, and what was expected. As plain text, in colours, or as JSON.
 
 use std::fmt::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -45,16 +46,21 @@ impl Problem {
 }
 
 /// All that was found in one reading.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Report {
     pub problems: Vec<Problem>,
     unreadable: bool,
+    files: Vec<PathBuf>,
 }
 
 impl Report {
     /// A report of these problems.
     pub fn new(problems: Vec<Problem>) -> Self {
-        Self { problems, unreadable: false }
+        Self::of(Vec::new(), problems)
+    }
+
+    pub(crate) fn of(files: Vec<PathBuf>, problems: Vec<Problem>) -> Self {
+        Self { problems, unreadable: false, files }
     }
 
     pub(crate) fn unreadable(file: &str, why: &str) -> Self {
@@ -68,7 +74,12 @@ impl Report {
             help: None,
             excerpt: None,
         };
-        Self { problems: vec![problem], unreadable: true }
+        Self { problems: vec![problem], unreadable: true, files: vec![file.into()] }
+    }
+
+    /// The files that were read until then, to be watched: a change of any may put it right.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Whether the file could not be read at all, as opposed to being wrong.
@@ -111,6 +122,13 @@ impl Report {
             "warnings": count(Severity::Warning),
             "problems": self.problems,
         })
+    }
+}
+
+/// Without the files: a reference may stand for a file's name.
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report").field("problems", &self.problems).finish_non_exhaustive()
     }
 }
 

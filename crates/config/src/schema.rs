@@ -19,59 +19,7 @@ const SWITCHED: &[&str] =
 pub fn schema(plugins: &[Plugin]) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut properties = Map::new();
-    let upstream = reference::<Upstream>(&mut generator);
-    for (name, text, schema) in [
-        (
-            "listeners",
-            "Where clients are listened for. One, `web: \":8080\"`, when left out.",
-            by_name(reference::<Listener>(&mut generator)),
-        ),
-        (
-            "admin",
-            "The admin listener: health, metrics, the admin API.",
-            reference::<Admin>(&mut generator),
-        ),
-        (
-            "workers",
-            "Worker threads: `cores`, or a number. A restart changes it.",
-            json!({ "anyOf": [{ "const": "cores" }, { "type": "integer", "minimum": 1 }] }),
-        ),
-        ("http", "Limits and timeouts towards clients.", reference::<Http>(&mut generator)),
-        (
-            "trusted_proxies",
-            "Networks whose forwarded-for chain and PROXY header are believed.",
-            json!({ "type": "array", "items": { "type": "string" } }),
-        ),
-        (
-            "identity",
-            "Name → how callers prove who they are.",
-            json!({ "type": "object", "additionalProperties": { "type": "object" } }),
-        ),
-        (
-            "consumers",
-            "Name → what is known of a caller.",
-            by_name(reference::<Consumer>(&mut generator)),
-        ),
-        (
-            "stores",
-            "Name → where counters and cached answers are kept.",
-            json!({ "type": "object" }),
-        ),
-        ("plans", "Name → limits and quotas that consumers share.", json!({ "type": "object" })),
-        (
-            "upstreams",
-            "Name → a service, its endpoints and how to treat them.",
-            by_name(upstream.clone()),
-        ),
-        ("telemetry", "Access log and metrics.", reference::<Telemetry>(&mut generator)),
-        ("alerts", "Webhooks for endpoints going down and coming back.", json!(true)),
-        (
-            "include",
-            "Other files, merged: names or globs, from this file's directory.",
-            json!({ "anyOf": [{ "type": "string" },
-                { "type": "array", "items": { "type": "string" } }] }),
-        ),
-    ] {
+    for (name, text, schema) in sections(&mut generator) {
         properties.insert(name.into(), described(schema, text));
     }
     let route = route(&mut generator, plugins);
@@ -93,6 +41,62 @@ pub fn schema(plugins: &[Plugin]) -> Value {
         "properties": properties,
         "$defs": definitions,
     })
+}
+
+/// The sections but `routes` and `defaults`, which speak of plugins: name, meaning, schema.
+fn sections(generator: &mut SchemaGenerator) -> [(&'static str, &'static str, Value); 13] {
+    [
+        (
+            "listeners",
+            "Where clients are listened for. One, `web: \":8080\"`, when left out.",
+            by_name(reference::<Listener>(generator)),
+        ),
+        (
+            "admin",
+            "The admin listener: health, metrics, the admin API.",
+            reference::<Admin>(generator),
+        ),
+        (
+            "workers",
+            "Worker threads: `cores`, or a number. A restart changes it.",
+            json!({ "anyOf": [{ "const": "cores" }, { "type": "integer", "minimum": 1 }] }),
+        ),
+        ("http", "Limits and timeouts towards clients.", reference::<Http>(generator)),
+        (
+            "trusted_proxies",
+            "Networks whose forwarded-for chain and PROXY header are believed.",
+            json!({ "type": "array", "items": { "type": "string" } }),
+        ),
+        (
+            "identity",
+            "Name → how callers prove who they are.",
+            json!({ "type": "object", "additionalProperties": { "type": "object" } }),
+        ),
+        (
+            "consumers",
+            "Name → what is known of a caller.",
+            by_name(reference::<Consumer>(generator)),
+        ),
+        (
+            "stores",
+            "Name → where counters and cached answers are kept.",
+            json!({ "type": "object" }),
+        ),
+        ("plans", "Name → limits and quotas that consumers share.", json!({ "type": "object" })),
+        (
+            "upstreams",
+            "Name → a service, its endpoints and how to treat them.",
+            by_name(reference::<Upstream>(generator)),
+        ),
+        ("telemetry", "Access log and metrics.", reference::<Telemetry>(generator)),
+        ("alerts", "Webhooks for endpoints going down and coming back.", json!(true)),
+        (
+            "include",
+            "Other files, merged: names or globs, from this file's directory.",
+            json!({ "anyOf": [{ "type": "string" },
+                { "type": "array", "items": { "type": "string" } }] }),
+        ),
+    ]
 }
 
 fn reference<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {

@@ -26,8 +26,9 @@ use crate::worker::{self, Command, WorkerThread};
 pub(crate) struct Start {
     /// The first configuration.
     pub(crate) checked: Checked,
-    /// The file to read again on a change; `None` when the configuration is not from a file.
-    pub(crate) path: Option<PathBuf>,
+    /// The file to read again on a change, and what watches it since before it was read; `None`
+    /// when the configuration is not from a file.
+    pub(crate) file: Option<(PathBuf, Watch)>,
     /// Run the demo's services too, on the ports after this one.
     pub(crate) demo: Option<u16>,
 }
@@ -64,8 +65,8 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         Some(port_base) => Some(demo::Services::start(port_base).await?),
         None => None,
     };
-    let files = start.checked.loaded.files.clone();
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
+    gateway.know_names().await;
     gateway
         .metrics
         .register(Arc::new(Collector { shared: Arc::clone(&gateway.shared), gate: gate.clone() }));
@@ -82,16 +83,21 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     if let Some(port_base) = start.demo {
         crate::cli::say(&demo::hints(port_base));
     }
-    let mut running = Running { gateway, listeners, workers, path: start.path, gate };
-    let mut watch = Watch::new();
-    if running.path.is_some() {
-        watch.follow(&files);
-    }
+    let (path, mut watch) = start.file.unzip();
+    let mut running = Running { gateway, listeners, workers, path, gate };
     let code = running.serve(&mut signals, &mut watch, ends).await;
     if let Some(admin) = admin {
         admin.abort();
     }
     Ok(code)
+}
+
+/// Waits for a change of the files that are watched, if any are.
+async fn changed(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// One worker for each core that this process may use.
@@ -120,7 +126,7 @@ impl Running {
     async fn serve(
         &mut self,
         signals: &mut Signals,
-        watch: &mut Watch,
+        watch: &mut Option<Watch>,
         mut ends: Receiver<usize>,
     ) -> ExitCode {
         loop {
@@ -134,7 +140,7 @@ impl Running {
                     }
                     Asked::Stop => break,
                 },
-                () = watch.changed() => self.reload(watch).await,
+                () = changed(watch) => self.reload(watch).await,
                 worker = ends.recv() => {
                     tracing::error!(?worker, "a worker ended unasked: a bug. The gateway ends");
                     return ExitCode::FAILURE;
@@ -146,12 +152,12 @@ impl Running {
 
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
-    async fn reload(&mut self, watch: &mut Watch) {
-        let Some(path) = &self.path else {
+    async fn reload(&mut self, watch: &mut Option<Watch>) {
+        let (Some(path), Some(watch)) = (&self.path, watch) else {
             return tracing::info!("nothing to reload: the configuration is not from a file");
         };
         let begun = Instant::now();
-        let checked = match gateway::load(path) {
+        let checked = match gateway::load_watched(path, watch) {
             Ok(checked) => checked,
             Err(report) => return self.refused(&report.render(false)),
         };
@@ -164,11 +170,11 @@ impl Running {
             Ok(prepared) => prepared,
             Err(error) => return self.refused(&format!("{error:#}")),
         };
-        match self.gateway.apply(checked) {
+        match self.gateway.apply(checked).await {
             Err(error) => self.refused(&format!("{error:#}")),
             Ok(applied) => {
                 self.listeners.commit(prepared, &self.workers).await;
-                watch.follow(&files);
+                watch.keep(&files);
                 let took_ms = begun.elapsed().as_secs_f64() * 1e3;
                 let changes = lockgate_config::diff(&applied.old, &applied.new);
                 let generation = applied.generation;

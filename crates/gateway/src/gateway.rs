@@ -3,19 +3,27 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use lockgate_config::model::{self, Document};
-use lockgate_config::{Loaded, Report, Severity, Source};
+use lockgate_config::{Loaded, Problem, Report, Severity, Source};
 use lockgate_core::Plugin;
 use lockgate_proxy::route::Router;
 use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
 use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::{Registry, Resolver, Spawn};
 
+use crate::watch::Watch;
+
 /// The plugins of this build.
 pub(crate) const PLUGINS: &[Plugin] = lockgate_plugins::ALL;
+
+/// How long the first requests wait for the names of endpoints to be resolved.
+const NAMES_AT_START: Duration = Duration::from_secs(2);
+/// How long a reload does; names that have been asked for before cost nothing.
+const NAMES_ON_RELOAD: Duration = Duration::from_millis(200);
 
 /// A configuration that has passed every check, with the router that checking it has built.
 pub(crate) struct Checked {
@@ -28,7 +36,27 @@ pub(crate) struct Checked {
 /// # Errors
 /// Everything that is wrong with it.
 pub(crate) fn load(path: &Path) -> Result<Checked, Report> {
-    check(lockgate_config::load(path, PLUGINS)?)
+    let mut router = None;
+    let mut route = |document: &Document, source: &Source| {
+        let built = lockgate_proxy::router(document).map(|built| router = Some(built));
+        built.err().map(|errors| problems(source, errors)).unwrap_or_default()
+    };
+    let loaded = lockgate_config::load_with(path, PLUGINS, &mut route)?;
+    match router {
+        Some(router) => Ok(Checked { loaded, router }),
+        None => check(loaded),
+    }
+}
+
+/// Reads and checks a file whose changes are noticed from before it is read.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn load_watched(path: &Path, watch: &mut Watch) -> Result<Checked, Report> {
+    watch.read(path, load, |read| match read {
+        Ok(checked) => &checked.loaded.files,
+        Err(report) => report.files(),
+    })
 }
 
 /// Reads and checks a text.
@@ -46,12 +74,14 @@ fn check(loaded: Loaded) -> Result<Checked, Report> {
     }
 }
 
-/// Errors of the snapshot's building, with their places in the file.
 fn report(source: &Source, errors: Vec<BuildError>) -> Report {
-    let keys = |path: &[String]| -> Vec<String> { path.to_vec() };
+    Report::new(problems(source, errors))
+}
+
+/// Errors of the router's or the snapshot's building, with their places in the file.
+fn problems(source: &Source, errors: Vec<BuildError>) -> Vec<Problem> {
     let problems = errors.into_iter().map(|error| {
-        let path = keys(&error.path);
-        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let path: Vec<&str> = error.path.iter().map(String::as_str).collect();
         let mut message = error.message;
         let other = error.other.unwrap_or_default();
         let other: Vec<&str> = other.iter().map(String::as_str).collect();
@@ -60,7 +90,7 @@ fn report(source: &Source, errors: Vec<BuildError>) -> Report {
         }
         source.problem(&path, Severity::Error, message)
     });
-    Report::new(problems.collect())
+    problems.collect()
 }
 
 /// What is shared by everything that keeps the process running.
@@ -107,6 +137,14 @@ impl Gateway {
         })
     }
 
+    /// Waits a moment until the names of endpoints have been asked for. To be called before the
+    /// first request, which would find none otherwise.
+    pub(crate) async fn know_names(&self) {
+        if !self.registry.ready(NAMES_AT_START).await {
+            tracing::warn!("some names of endpoints are not resolved yet: starting without them");
+        }
+    }
+
     /// The snapshot in force.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.shared.snapshot()
@@ -122,7 +160,7 @@ impl Gateway {
     ///
     /// # Errors
     /// What kept it from being built; the old one then stays.
-    pub(crate) fn apply(&self, checked: Checked) -> anyhow::Result<Applied> {
+    pub(crate) async fn apply(&self, checked: Checked) -> anyhow::Result<Applied> {
         let old = self.snapshot();
         let Checked { loaded, router } = checked;
         let document = Arc::new(loaded.document);
@@ -141,6 +179,7 @@ impl Gateway {
                 anyhow::bail!("{}", report(&loaded.source, errors));
             }
         };
+        self.registry.ready(NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
         self.shared.replace(next);
         self.source.store(Arc::new(loaded.source));

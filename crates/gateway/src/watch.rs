@@ -1,7 +1,11 @@
 //! Noticing that a configuration file has changed. The directories are watched, not the files:
-//! editors and configuration mounts replace files instead of writing into them.
+//! editors and configuration mounts replace files instead of writing into them. What is known of a
+//! file is always older than what was read of it, so a change in between is seen as one.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,8 +15,14 @@ use tokio::time::{Duration, timeout};
 
 /// An editor's save is several events; they are taken together when no more come for this long.
 const QUIET: Duration = Duration::from_millis(3);
+/// A file that was written longer ago than this bears another time when it is written again.
+const TICK: Duration = Duration::from_secs(1);
 /// But a file that never comes to rest is read all the same.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Of a longer file the rest is not looked at: no configuration has one.
+const MOST_BYTES: u64 = 16 << 20;
+/// How often a configuration is read again because it names files that were not known before.
+const READINGS: usize = 3;
 
 /// Watches the files that a configuration was read from.
 pub(crate) struct Watch {
@@ -22,8 +32,20 @@ pub(crate) struct Watch {
     seen: HashMap<PathBuf, Stamp>,
 }
 
-/// What tells one state of a file from the next.
-type Stamp = Option<(SystemTime, u64, PathBuf)>;
+/// What tells one state of a file from the next; `None` for one that is not there.
+type Stamp = Option<State>;
+
+#[derive(PartialEq, Eq)]
+struct State {
+    /// Where it really stands, when symbolic links lead there.
+    place: PathBuf,
+    inode: (u64, u64),
+    length: u64,
+    modified: Option<SystemTime>,
+    /// Of a file that was written a moment ago: clocks tick every few milliseconds, so the time
+    /// alone would not tell it from what is written next.
+    content: Option<u64>,
+}
 
 impl Watch {
     /// Watches nothing yet. A system that cannot watch is no error: SIGHUP still reloads.
@@ -31,7 +53,8 @@ impl Watch {
         // One place is enough: an event that finds it taken has been announced already.
         let (sender, events) = channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
+            // An error may be an overflow, that is, events that were lost.
+            if event.map_or(true, |event| !event.kind.is_access()) {
                 let _ = sender.try_send(());
             }
         });
@@ -43,10 +66,57 @@ impl Watch {
         Self { watcher, events, directories: BTreeSet::new(), seen: HashMap::new() }
     }
 
-    /// Watches these files from now on, and remembers how they stand.
-    pub(crate) fn follow(&mut self, files: &[PathBuf]) {
-        self.seen = files.iter().map(|file| (file.clone(), stamp(file))).collect();
-        let wanted: BTreeSet<PathBuf> = files.iter().flat_map(|file| directories(file)).collect();
+    /// Reads what begins with the file `path`, and follows every file that this turns out to
+    /// consist of (`files` tells them). A reading that names new files is repeated, so that each
+    /// has been followed since before it was read.
+    pub(crate) fn read<T>(
+        &mut self,
+        path: &Path,
+        load: impl Fn(&Path) -> T,
+        files: impl Fn(&T) -> &[PathBuf],
+    ) -> T {
+        self.follow(&[path.to_owned()]);
+        let mut read = self.read_once(path, &load);
+        for _ in 1..READINGS {
+            if !self.follow(files(&read)) {
+                return read;
+            }
+            read = self.read_once(path, &load);
+        }
+        // What is still new counts as changed, and is asked for again after this.
+        self.follow(files(&read));
+        read
+    }
+
+    fn read_once<T>(&mut self, path: &Path, load: impl Fn(&Path) -> T) -> T {
+        for (file, seen) in &mut self.seen {
+            *seen = stamp(file);
+        }
+        load(path)
+    }
+
+    /// Lets go of all files but these.
+    pub(crate) fn keep(&mut self, files: &[PathBuf]) {
+        self.seen.retain(|file, _| files.contains(file));
+        self.watch_directories();
+    }
+
+    /// Follows these files too. Whether any of them is new.
+    fn follow(&mut self, files: &[PathBuf]) -> bool {
+        let new: Vec<_> = files.iter().filter(|file| !self.seen.contains_key(*file)).collect();
+        if new.is_empty() {
+            return false;
+        }
+        for file in new {
+            self.seen.insert(file.clone(), None);
+        }
+        self.watch_directories();
+        true
+    }
+
+    fn watch_directories(&mut self) {
+        let wanted: BTreeSet<PathBuf> =
+            self.seen.keys().flat_map(|file| directories(file)).collect();
         if let Some(watcher) = &mut self.watcher {
             for gone in self.directories.difference(&wanted) {
                 let _ = watcher.unwatch(gone);
@@ -60,30 +130,84 @@ impl Watch {
         self.directories = wanted;
     }
 
-    /// Waits until one of the files is no longer what it was, and has come to rest.
+    /// Waits until one of the files is no longer what it was before it was read, and has come to
+    /// rest.
     pub(crate) async fn changed(&mut self) {
-        loop {
+        // It may have changed already, while it was read.
+        let mut changed = self.differs();
+        while !changed {
             if self.events.recv().await.is_none() {
                 std::future::pending::<()>().await;
             }
-            let rest =
-                async { while let Ok(Some(())) = timeout(QUIET, self.events.recv()).await {} };
-            let _ = timeout(PATIENCE, rest).await;
-            let changed = self.seen.iter().any(|(file, seen)| stamp(file) != *seen);
-            if changed {
-                for (file, seen) in &mut self.seen {
-                    *seen = stamp(file);
-                }
-                return;
-            }
+            self.rest().await;
+            changed = self.differs();
         }
+        self.rest().await;
+    }
+
+    async fn rest(&mut self) {
+        let quiet = async { while let Ok(Some(())) = timeout(QUIET, self.events.recv()).await {} };
+        let _ = timeout(PATIENCE, quiet).await;
+    }
+
+    fn differs(&mut self) -> bool {
+        let now = SystemTime::now();
+        self.seen.iter_mut().any(|(file, seen)| match (seen, metadata(file)) {
+            (Some(seen), Some(mut state)) => {
+                state.content = seen.content.map(|_| content(file));
+                let differs = state != *seen;
+                if !differs && !state.is_fresh(now) {
+                    seen.content = None;
+                }
+                differs
+            }
+            (seen, state) => seen.is_some() != state.is_some(),
+        })
     }
 }
 
+impl State {
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        let age = self.modified.map(|modified| now.duration_since(modified));
+        // A time to come is no older than now.
+        !matches!(age, Some(Ok(age)) if age > TICK)
+    }
+}
+
+/// How a file stands, with its content where that is needed to tell.
 fn stamp(file: &Path) -> Stamp {
+    let mut state = metadata(file)?;
+    if state.is_fresh(SystemTime::now()) {
+        state.content = Some(content(file));
+    }
+    Some(state)
+}
+
+fn metadata(file: &Path) -> Stamp {
     let place = file.canonicalize().ok()?;
     let meta = place.metadata().ok()?;
-    Some((meta.modified().ok()?, meta.len(), place))
+    Some(State {
+        inode: (meta.dev(), meta.ino()),
+        length: meta.len(),
+        modified: meta.modified().ok(),
+        content: None,
+        place,
+    })
+}
+
+/// A hash of what stands in a file; nothing is read of what is none, such as a pipe.
+fn content(file: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut piece = [0; 8192];
+    if file.is_file()
+        && let Ok(file) = std::fs::File::open(file)
+    {
+        let mut file = file.take(MOST_BYTES);
+        while let Ok(length @ 1..) = file.read(&mut piece) {
+            hasher.write(piece.get(..length).unwrap_or_default());
+        }
+    }
+    hasher.finish()
 }
 
 /// The directory that a file is named in, and the one that it really stands in, when a symbolic

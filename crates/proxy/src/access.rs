@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use http::uri::PathAndQuery;
 use http::{Response, Version, header};
 use lockgate_core::{
-    Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Origin, Outcome, Reason, Reply,
-    RequestId, reasons,
+    Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Kind, Origin, Outcome, Reason,
+    Reply, RequestId, reasons,
 };
 use lockgate_telemetry::{Entry, InFlight, RouteSeries, Sample};
 
@@ -107,11 +107,19 @@ impl Journey {
 fn cause(exchange: &Exchange, outcome: &Outcome) -> (Option<&'static Reason>, Option<Blame>) {
     match (&exchange.fault, outcome.broken) {
         (Some(fault), _) => (Some(fault.reason()), Some(fault.blame())),
-        (None, Some(reason)) if reason == &reasons::UPSTREAM_BROKE_OFF => {
-            (Some(reason), Some(Blame::Upstream))
-        }
-        (None, Some(reason)) => (Some(reason), Some(Blame::Client)),
+        (None, Some(reason)) => (Some(reason), Some(blame(reason))),
         (None, None) => (None, None),
+    }
+}
+
+/// Whose doing it was that an answer broke off after its head: its fault is gone by then, but the
+/// row of the error table tells them apart.
+fn blame(reason: &'static Reason) -> Blame {
+    match reason.kind {
+        Kind::BadGateway | Kind::GatewayTimeout => Blame::Upstream,
+        _ if reason == &reasons::UPSTREAM_TIMEOUTS => Blame::Upstream,
+        kind if kind.status().is_client_error() => Blame::Client,
+        _ => Blame::Gateway,
     }
 }
 

@@ -3,7 +3,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-const HOPS: usize = 7;
+/// Part of an upgrade to HTTP/2, which is passed over.
+pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+const HOPS: usize = 8;
 
 /// Taken from every message: they speak of one connection (RFC 9110 §7.6.1), not of the message.
 const HOP_BY_HOP: [HeaderName; HOPS] = [
@@ -14,6 +17,7 @@ const HOP_BY_HOP: [HeaderName; HOPS] = [
     header::PROXY_AUTHENTICATE,
     header::UPGRADE,
     header::TE,
+    HTTP2_SETTINGS,
 ];
 
 /// What the gateway states to upstreams about the client. A client's own word for it never
@@ -73,6 +77,14 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes what only this gateway says in answers, so that an upstream cannot speak for it.
+pub(crate) fn strip_own(headers: &mut HeaderMap) {
+    if headers.keys().any(|name| name.as_str().starts_with("lockgate-")) {
+        headers.remove("lockgate-reason");
+        headers.remove("lockgate-trace");
+    }
+}
+
 /// The place in [`HOP_BY_HOP`].
 fn hop_by_hop(name: &HeaderName) -> Option<usize> {
     Some(match *name {
@@ -84,6 +96,7 @@ fn hop_by_hop(name: &HeaderName) -> Option<usize> {
         _ => match name.as_str() {
             "keep-alive" => 1,
             "proxy-connection" => 2,
+            "http2-settings" => 7,
             _ => return None,
         },
     })
@@ -111,7 +124,6 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter(|token| !is_option(token.trim()))
         .filter_map(|token| token.trim().parse::<HeaderName>().ok())
         .filter(may_be_named)
-        .take(32)
         .collect()
 }
 
@@ -135,10 +147,24 @@ pub(crate) fn strip_stated(headers: &mut HeaderMap, trusted: bool) {
     }
 }
 
+/// `X-User-*`: an identity's fields, whichever a policy comes to state.
+fn is_family(name: &str) -> bool {
+    let begin = name.as_bytes().get(..7).unwrap_or_default();
+    matches!(begin, [b'x', b'-' | b'_', b'u', b's', b'e', b'r', b'-' | b'_'])
+}
+
+/// Framing and routing in a spelling that no codec reads and some upstreams do.
+fn folds_into_framing(name: &str) -> bool {
+    matches!(name, "content_length" | "transfer_encoding")
+}
+
 fn is_stated(name: &str, trusted: bool) -> bool {
     // Nearly every field ends here: none of the stated ones begins otherwise.
     if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'l')) {
-        return false;
+        return folds_into_framing(name);
+    }
+    if is_family(name) {
+        return true;
     }
     let folded = |stated: &&&str| {
         stated.len() == name.len()
@@ -161,7 +187,9 @@ mod tests {
     }
 
     fn names(map: &HeaderMap) -> Vec<&str> {
-        map.keys().map(HeaderName::as_str).collect()
+        let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
     }
 
     #[test]
@@ -190,7 +218,24 @@ mod tests {
             ("x-forwarded-for", "1.2.3.4"),
         ]);
         strip_hop_by_hop(&mut map);
-        assert_eq!(names(&map), ["authorization", "host", "cookie", "x-forwarded-for"]);
+        assert_eq!(names(&map), ["authorization", "cookie", "host", "x-forwarded-for"]);
+    }
+
+    #[test]
+    fn no_number_of_options_hides_a_field_that_is_named() {
+        let line: Vec<String> = (0..64).map(|n| format!("x-{n}")).collect();
+        let mut map = headers(&[("x-named", "1")]);
+        let line = format!("{}, x-named", line.join(", "));
+        map.insert("connection", line.parse().unwrap());
+        strip_hop_by_hop(&mut map);
+        assert!(map.is_empty());
+    }
+
+    #[test]
+    fn an_upstream_does_not_speak_for_the_gateway() {
+        let mut map = headers(&[("lockgate-reason", "no_route"), ("lockgate-fence", "7")]);
+        strip_own(&mut map);
+        assert_eq!(names(&map), ["lockgate-fence"]);
     }
 
     #[test]
@@ -208,14 +253,18 @@ mod tests {
             ("x-user_id", "root"),
             ("x_authenticated", "true"),
             ("forwarded", "for=6.6.6.6"),
+            ("x-user_email", "root@example.com"),
+            ("content_length", "7"),
+            ("transfer_encoding", "chunked"),
             ("x-requested-with", "stays"),
+            ("x-user", "stays"),
         ];
         let mut map = headers(&forged);
         strip_stated(&mut map, false);
-        assert_eq!(names(&map), ["x-requested-with"]);
+        assert_eq!(names(&map), ["x-requested-with", "x-user"]);
 
         let mut map = headers(&forged);
         strip_stated(&mut map, true);
-        assert_eq!(names(&map), ["x-forwarded-for", "forwarded", "x-requested-with"]);
+        assert_eq!(names(&map), ["forwarded", "x-forwarded-for", "x-requested-with"]);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
 use lockgate_core::{
     Captures, Exchange, Fault, Incoming, Origin, RequestId, UpstreamNotes, reasons,
 };
@@ -19,6 +19,7 @@ const LOCKGATE_DEBUG: HeaderName = HeaderName::from_static("lockgate-debug");
 /// that the refusal is logged like any other answer.
 pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Result<(), Fault>) {
     let Incoming { mut head, body, connection, upgrade } = incoming;
+    let upgrade = upgrade && !offers_h2c(&head.headers);
     let peer = connection.peer.ip().to_canonical();
     let trusted = snapshot.trusts(peer);
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
@@ -28,6 +29,8 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
     fields::strip_stated(&mut head.headers, trusted);
+    // The codec has answered it.
+    head.headers.remove(header::EXPECT);
     fields::strip_hop_by_hop(&mut head.headers);
     if let Some(protocol) = upgrade_to {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -58,11 +61,34 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         trace: trace.then(Vec::new),
         connection,
     };
-    let fit = match exchange.host.is_empty() {
-        true => Err(Fault::client(&reasons::BAD_HOST).detail("the request names no host")),
-        false => fits_certificate(&exchange),
-    };
+    let fit = fit(&exchange);
     (exchange, fit)
+}
+
+/// HTTP/2 by upgrade (RFC 7540 §3.2, dropped by RFC 9113) would open a connection behind the
+/// gateway's back, in which no request is checked. The offer is passed over, as any server may.
+fn offers_h2c(headers: &HeaderMap) -> bool {
+    let is_h2c = |protocol: &str| {
+        let name = protocol.trim().as_bytes();
+        name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"))
+    };
+    headers.contains_key(fields::HTTP2_SETTINGS)
+        || headers.get_all(header::UPGRADE).iter().any(|value| {
+            // What is no text is no protocol that could be told from it.
+            value.to_str().map_or(true, |line| line.split(',').any(is_h2c))
+        })
+}
+
+/// Whether the request may go on at all.
+fn fit(exchange: &Exchange) -> Result<(), Fault> {
+    if exchange.host.is_empty() {
+        return Err(Fault::client(&reasons::BAD_HOST).detail("the request names no host"));
+    }
+    if exchange.head.method == Method::TRACE {
+        // It would echo what the client must not see: credentials that proxies add.
+        return Err(Fault::client(&reasons::NOT_IMPLEMENTED).detail("TRACE is not served"));
+    }
+    fits_certificate(exchange)
 }
 
 /// The host asked for, lower case and without a port. HTTP/2 states it in the authority; a `Host`
@@ -116,26 +142,39 @@ fn claimed_ip(headers: &HeaderMap, peer: IpAddr, snapshot: &Snapshot) -> IpAddr 
     client
 }
 
+/// Most hops that are looked at, from the trusted end: what is further away is the client's word.
+const MOST_HOPS: usize = 64;
+
 /// The forwarded-for chain, in the order of the hops; `None` where an entry is no address.
 fn chain(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let lines = |name: &str| -> Vec<&str> {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
-    };
-    let forwarded_for = lines("x-forwarded-for");
-    if !forwarded_for.is_empty() {
-        let hops = forwarded_for.into_iter().flat_map(|line| line.split(','));
-        return hops.take(64).map(|hop| address(hop.trim())).collect();
-    }
-    let elements = lines("forwarded");
-    let hops = elements.into_iter().flat_map(|line| line.split(','));
-    hops.take(64)
-        .map(|element| {
+    let mut hops = match headers.contains_key("x-forwarded-for") {
+        true => entries(headers, "x-forwarded-for", |hop| address(hop.trim())),
+        false => entries(headers, "forwarded", |element| {
             element.split(';').find_map(|pair| {
                 let (key, value) = pair.trim().split_once('=')?;
                 key.eq_ignore_ascii_case("for").then(|| address(value.trim_matches('"')))?
             })
-        })
-        .collect()
+        }),
+    };
+    hops.split_off(hops.len().saturating_sub(MOST_HOPS))
+}
+
+/// The entries of a list that may be spread over several lines.
+fn entries(
+    headers: &HeaderMap,
+    name: &str,
+    read: impl Fn(&str) -> Option<IpAddr>,
+) -> Vec<Option<IpAddr>> {
+    let mut all = Vec::new();
+    for line in headers.get_all(name) {
+        // A line that is no text is a hop that is no address: the walk ends there.
+        let Ok(line) = line.to_str() else {
+            all.push(None);
+            continue;
+        };
+        all.extend(line.split(',').map(&read));
+    }
+    all
 }
 
 /// `1.2.3.4`, `1.2.3.4:5`, `2001:db8::1`, `[2001:db8::1]:5`.
@@ -148,4 +187,35 @@ fn address(text: &str) -> Option<IpAddr> {
     }
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
     inner.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hops(lines: &[&str]) -> Vec<Option<IpAddr>> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-forwarded-for", line.parse().unwrap());
+        }
+        chain(&headers)
+    }
+
+    #[test]
+    fn the_trusted_end_of_a_long_chain_is_what_counts() {
+        let forged = vec!["6.6.6.6"; 70].join(", ");
+        let hops = hops(&[&forged, "9.9.9.9"]);
+        assert_eq!(hops.len(), MOST_HOPS);
+        assert_eq!(hops.last(), Some(&"9.9.9.9".parse().ok()));
+    }
+
+    #[test]
+    fn each_form_of_an_address_is_read() {
+        let hops =
+            hops(&["1.2.3.4, 1.2.3.4:5,2001:db8::1", "[2001:db8::1]:5, [::ffff:1.2.3.4], x"]);
+        let texts: Vec<String> =
+            hops.iter().map(|hop| hop.map_or("-".to_owned(), |ip| ip.to_string())).collect();
+        let both = ["1.2.3.4", "1.2.3.4", "2001:db8::1", "2001:db8::1", "1.2.3.4", "-"];
+        assert_eq!(texts, both);
+    }
 }

@@ -19,7 +19,9 @@ pub(crate) fn refuse(fault: &Fault, exchange: &Exchange) -> Response<Body> {
 
 /// Renders a fault for a request that has no exchange, as it could not be read.
 pub(crate) fn refuse_unread(fault: &Fault, id: &RequestId) -> Response<Body> {
-    plain(fault, id, false)
+    let mut response = plain(fault, id, false);
+    response.headers_mut().insert(X_REQUEST_ID, id.header());
+    response
 }
 
 fn plain(fault: &Fault, id: &RequestId, html: bool) -> Response<Body> {

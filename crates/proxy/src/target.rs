@@ -70,9 +70,10 @@ pub(crate) async fn ask(
         Target::Upstream(upstream) => upstream,
         Target::Split(choices) => choose(choices)?,
     };
-    route.rewrite.apply(exchange)?;
+    // Before the rewrite: what is told of the origin is the client's own host.
     let trusted = snapshot.trusts(exchange.connection.peer.ip().to_canonical());
     forward::state_origin(exchange, trusted);
+    route.rewrite.apply(exchange)?;
     let plan = plan(route, upstream, exchange);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
@@ -80,6 +81,7 @@ pub(crate) async fn ask(
     let switching = answer.upgraded.is_some();
     let protocol = switching.then(|| response.headers().get(header::UPGRADE).cloned());
     fields::strip_hop_by_hop(response.headers_mut());
+    fields::strip_own(response.headers_mut());
     if let Some(protocol) = protocol.flatten() {
         let upgrade = HeaderValue::from_static("upgrade");
         response.headers_mut().insert(header::CONNECTION, upgrade);

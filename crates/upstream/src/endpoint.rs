@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::latency::PeakEwma;
 use crate::outlier::Passive;
+use crate::queue::Queue;
 
 /// An endpoint's share when it is fully warm.
 pub(crate) const FULL_SHARE: u64 = 1024;
@@ -136,6 +137,7 @@ pub struct Endpoint {
     proven: AtomicBool,
     in_flight: AtomicU32,
     connections: AtomicU32,
+    queue: Queue,
     /// Milliseconds of this endpoint's clock; 0: not ejected.
     ejected_until: AtomicU64,
     /// When it came (back) into use; 0: warm from the start.
@@ -165,6 +167,7 @@ impl Endpoint {
             proven: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             connections: AtomicU32::new(0),
+            queue: Queue::default(),
             ejected_until: AtomicU64::new(0),
             fresh_since: AtomicU64::new(0),
             latency: PeakEwma::default(),
@@ -225,6 +228,11 @@ impl Endpoint {
     /// Open connections, all workers together: the pools count here.
     pub fn connections(&self) -> &AtomicU32 {
         &self.connections
+    }
+
+    /// Those who wait for a connection to it.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Whether it has left its upstream's set: pools close what they keep for it.

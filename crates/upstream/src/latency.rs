@@ -47,7 +47,8 @@ fn pack(micros: f32, now_ms: u64) -> u64 {
 /// The value, and the share of it that is left at `now_ms`.
 fn unpack(word: u64, now_ms: u64) -> (f32, f32) {
     let micros = f32::from_bits((word >> 32) as u32);
-    let age = (now_ms as u32).wrapping_sub(word as u32);
+    // Samples of several workers may come out of order: an older one has no age, not a huge one.
+    let age = ((now_ms as u32).wrapping_sub(word as u32) as i32).max(0);
     (micros, (-(age as f32) / DECAY_MS).exp())
 }
 
@@ -71,6 +72,14 @@ mod tests {
         assert!(ms(ewma.read(1_002)) > 390.0, "one fast answer does not undo a peak");
         let later = ms(ewma.read(11_002));
         assert!((140.0..155.0).contains(&later), "a tenth second later 1/e is left: {later}");
+    }
+
+    #[test]
+    fn a_sample_that_comes_late_does_not_wipe_out_the_others() {
+        let ewma = PeakEwma::default();
+        ewma.observe(Duration::from_millis(400), 1_001);
+        ewma.observe(Duration::from_millis(10), 1_000);
+        assert!(ms(ewma.read(999)) > 390.0);
     }
 
     #[test]

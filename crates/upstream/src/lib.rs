@@ -14,6 +14,7 @@ mod health;
 mod latency;
 mod outlier;
 mod picked;
+mod queue;
 mod registry;
 mod set;
 mod sticky;

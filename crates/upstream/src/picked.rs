@@ -118,6 +118,14 @@ impl Picked {
 impl Drop for Picked {
     fn drop(&mut self) {
         self.endpoint.release();
+        let pool = &self.upstream.settings().pool;
+        if pool.max_requests > 0 {
+            self.upstream.queue().wake();
+        }
+        // A stream has ended, so its connection may take another.
+        if pool.max_connections > 0 && self.upstream.settings().http2 {
+            self.endpoint.queue().wake();
+        }
         if self.keyed {
             self.upstream.position().keyed.fetch_sub(1, Relaxed);
         }

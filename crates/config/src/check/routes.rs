@@ -110,6 +110,7 @@ impl<'s> Checker<'_, 's> {
         }
         self.rewrite(route);
         self.when(route);
+        self.methods(route);
         if let Some(message) = route.retry.as_ref().and_then(upstreams::retry) {
             let at = [self.path, &["retry"]].concat();
             self.findings.error(&at, message);
@@ -195,6 +196,22 @@ impl<'s> Checker<'_, 's> {
         names.into_iter().find(|written| written.eq_ignore_ascii_case(name)).unwrap_or(name)
     }
 
+    /// A condition on the method must leave something of what the pattern takes.
+    fn methods(&mut self, route: &Route) {
+        let Some(own) = method(self.pattern) else { return };
+        let wanted = &route.when.method;
+        // A pattern for GET takes HEAD too.
+        let fits = |word: &String| word == own || (own == "GET" && word == "HEAD");
+        if wanted.is_empty() || wanted.iter().any(fits) {
+            return;
+        }
+        let message = format!("this route can never match: its pattern takes `{own}` alone");
+        let pattern = self.findings.source.key(&["routes", self.pattern]);
+        let place = self.findings.source.place(pattern);
+        let at = [self.path, &["when", "method"]].concat();
+        self.findings.error(&at, message).help = Some(format!("the pattern is at {place}"));
+    }
+
     fn when(&mut self, route: &Route) {
         let when = &route.when;
         for (kind, map) in
@@ -222,6 +239,12 @@ impl<'s> Checker<'_, 's> {
             }
         }
     }
+}
+
+/// The method that a pattern begins with.
+fn method(pattern: &str) -> Option<&str> {
+    let (method, _) = pattern.split_once([' ', '\t'])?;
+    (!method.contains('/')).then_some(method)
 }
 
 /// The names of a pattern's captures: `{id}`, `{rest...}`.

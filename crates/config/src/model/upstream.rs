@@ -34,7 +34,10 @@ pub struct Upstream {
     pub pool: Pool,
     /// How long a fresh endpoint's share grows to its weight; zero: at once.
     pub slow_start: Time,
-    /// When fewer than this share of endpoints are healthy, health is ignored (50%; 0%: never).
+    /// When fewer than this share of the endpoints of one priority are usable, yet at least one
+    /// is, those that are ejected or fail their checks share the load (50%). When none of any
+    /// priority is, the ejected ones are used, and those that have never passed a check. What
+    /// cannot be connected to is not, nor what an operator took out. 0%: health always holds.
     pub panic_threshold: Percent,
     /// Send the endpoint's own name as Host instead of the client's (`host: endpoint`).
     pub host: HostHeader,
@@ -181,7 +184,8 @@ pub struct Retry {
     #[serde(deserialize_with = "forms::retry_on")]
     #[schemars(with = "Vec<String>")]
     pub on: Vec<RetryOn>,
-    /// Retries as a share of requests, over ten seconds (20%).
+    /// Retries as a share of requests, over ten seconds (20%); ten are always allowed, so that
+    /// a quiet service rides out one dead endpoint. 0%: none.
     pub budget: Percent,
     /// The first pause (25ms), doubled each time, with full jitter.
     pub backoff: Time,
@@ -248,7 +252,8 @@ pub struct Pool {
     pub max_connections: usize,
     /// Requests in flight to one endpoint, all workers together; 0: no limit (0).
     pub max_requests: usize,
-    /// Requests that may wait for a free connection or place (1024), at most `timeout.connect`.
+    /// Requests that may wait for a free connection to one endpoint, or for a place with any of
+    /// them, all workers together (1024); they wait for `timeout.connect` at most.
     pub max_pending: usize,
     /// Largest head accepted from an endpoint (64KiB).
     pub max_header_size: Size,

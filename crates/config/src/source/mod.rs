@@ -117,6 +117,11 @@ impl Source {
         self.files.first().map_or("", |file| &file.name)
     }
 
+    /// A file's place in the order of reading.
+    pub(crate) fn number(&self, file: &str) -> Option<usize> {
+        self.files.iter().position(|own| &*own.name == file)
+    }
+
     pub(crate) fn nearest(&self, path: &[&str]) -> At {
         let mut path = path;
         loop {

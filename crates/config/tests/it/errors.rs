@@ -362,6 +362,21 @@ fn routes_that_can_never_match() {
 }
 
 #[test]
+fn methods_that_the_pattern_excludes() {
+    let text = |pattern: &str, methods: &str| {
+        let when = format!("when: {{ method: {methods} }}");
+        format!("routes:\n  {pattern}:\n    - {{ {when}, to: http://a:1 }}\n")
+    };
+    one(
+        &text("POST /x", "[GET, PUT]"),
+        "3:17 this route can never match: its pattern takes `POST` alone [the pattern is at tests/data/lockgate.yaml:2:3]",
+    );
+    for (pattern, methods) in [("POST /x", "[GET, POST]"), ("GET /x", "HEAD"), ("/x", "PUT")] {
+        assert!(errors(&text(pattern, methods)).is_empty(), "{pattern} {methods}");
+    }
+}
+
+#[test]
 fn a_broken_route_of_a_list_does_not_blame_its_neighbours() {
     let text = "routes:\n  /x:\n    - { when: { method: GET } }\n    - { to: nowhere }\n";
     assert_eq!(

@@ -46,8 +46,8 @@ impl Check {
         };
         if self.json {
             let mut report = Report::new(loaded.warnings).to_json();
-            if let Some(changes) = changes {
-                report["changes"] = serde_json::to_value(changes)?;
+            if let (Some(changes), Some(report)) = (changes, report.as_object_mut()) {
+                report.insert("changes".into(), serde_json::to_value(changes)?);
             }
             say(&report.to_string());
             return Ok(ExitCode::SUCCESS);

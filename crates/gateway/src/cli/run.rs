@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{ConfigFile, output};
 use crate::control::Start;
+use crate::watch::Watch;
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -22,10 +23,12 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
         let path = self.config.config;
-        let checked = match output::load(&path) {
+        let mut watch = Watch::new();
+        let checked = match crate::gateway::load_watched(&path, &mut watch) {
             Ok(checked) => checked,
-            Err(code) => return Ok(code),
+            Err(report) => return Ok(output::refuse(&report)),
         };
-        crate::control::run(Start { checked, path: Some(path), demo: None })
+        output::warn(&checked.loaded);
+        crate::control::run(Start { checked, file: Some((path, watch)), demo: None })
     }
 }

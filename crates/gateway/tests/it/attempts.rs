@@ -287,6 +287,66 @@ async fn who_waits_for_a_place_gets_it() {
 }
 
 #[tokio::test]
+async fn all_who_wait_are_served_on_every_worker() {
+    for (kind, limit) in
+        [("h1", "max_requests: 2"), ("h1", "max_connections: 2"), ("h2", "max_connections: 1")]
+    {
+        let echo = if kind == "h2" { Echo::h2c("a").await } else { Echo::start("a").await };
+        let settings = format!(
+            "http2: {}\nretry: {{ attempts: 0 }}\npool: {{ {limit} }}\ntimeout: {{ connect: 10s }}",
+            kind == "h2"
+        );
+        let gateway = start(&format!("workers: 3\n{}", pool(&[echo.address()], &settings))).await;
+        let began = Instant::now();
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..24 {
+            let mut wire = gateway.wire().await;
+            clients.spawn(async move {
+                for _ in 0..20 {
+                    let answer = wire.ask(request("GET", "/delay/1", &[], "")).await;
+                    assert_eq!((answer.status, answer.reason()), (200, None), "{limit}");
+                }
+            });
+        }
+        while let Some(client) = clients.join_next().await {
+            client.unwrap();
+        }
+        assert_eq!(echo.hits(), 480, "{limit}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{limit}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn who_waits_too_long_is_told_so() {
+    let echo = Echo::start("a").await;
+    let settings = "retry: { attempts: 0 }\npool: { max_requests: 1, max_pending: 1 }\n\
+                    timeout: { connect: 200ms }";
+    let gateway = start(&pool(&[echo.address()], settings)).await;
+    let mut held = gateway.wire().await;
+    held.send(request("GET", "/wait", &[], "")).await;
+    until("the held request", async || echo.hits() == 1).await;
+    let began = Instant::now();
+    let answer = gateway.get("/").await;
+    assert_eq!((answer.status, answer.reason()), (503, Some("endpoints_busy")));
+    assert!(began.elapsed() >= Duration::from_millis(190), "{:?}", began.elapsed());
+    // One that goes away while it waits leaves its place in the queue.
+    for _ in 0..3 {
+        let mut gone = gateway.wire().await;
+        gone.send(request("GET", "/", &[], "")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(gone);
+        gateway.logged(|line| line["reason"] == "client_closed").await;
+    }
+    let mut waiting = gateway.wire().await;
+    waiting.send(request("GET", "/next", &[], "")).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    echo.open(1);
+    assert_eq!(held.answer().await.status, 200);
+    assert_eq!(waiting.answer().await.status, 200);
+    assert_eq!(echo.hits(), 2);
+}
+
+#[tokio::test]
 async fn connections_are_not_kept_beyond_their_time() {
     let echo = Echo::start("a").await;
     let gateway = start(&pool(&[echo.address()], "pool: { idle_timeout: 100ms }")).await;

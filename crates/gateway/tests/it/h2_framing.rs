@@ -88,6 +88,8 @@ async fn heads_that_are_none_do_not_pass() {
         but(":path", Some("/a\r\nx: y")),
         but(":path", Some("/a HTTP/1.1\r\nHost: evil.test\r\n\r\n")),
         but(":path", Some("/a\0")),
+        but(":path", Some("/\u{e4}")),
+        but(":path", Some("/a?\u{e4}")),
         but(":path", Some("*")),
         but(":method", None),
         but(":method", Some("")),
@@ -110,6 +112,18 @@ async fn heads_that_are_none_do_not_pass() {
         assert!(is_refusal(verdict), "{fields:?}: {verdict:?}");
     }
     assert_eq!(raw.all(), "", "nothing goes upstream");
+}
+
+#[tokio::test]
+async fn a_fragment_goes_no_further() {
+    let raw = Raw::start(vec![Step::Request, Step::ok("fine")]).await;
+    let gateway = start_to(raw.address()).await;
+    let mut frames = Frames::connect(gateway.web()).await;
+    frames.headers(1, &but(":path", Some("/a?b#/../admin")), true).await;
+    if let Verdict::Answered(Some(200)) = frames.verdict(1).await {
+        assert!(raw.all().starts_with("GET /a?b HTTP/1.1\r\n"), "{}", raw.all());
+    }
+    assert!(!raw.all().contains("admin"), "{}", raw.all());
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //! into the upgrade that HTTP/1.1 would have asked for.
 //!
 //! `h2` has already refused pseudo-headers out of place, upper case names, control characters and
-//! connection-specific headers; here goes what it lets through.
+//! connection-specific headers; here goes what it lets through. It has also cut a fragment off the
+//! path before anyone could see it: what is routed and sent on is the path without.
 
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -40,6 +41,12 @@ pub(super) fn uniform(head: &mut Parts, limits: &Http, secure: bool) -> Result<W
     let whole_server = path == "*" && head.method == Method::OPTIONS;
     if !path.starts_with('/') && !whole_server {
         return Err(Fault::client(&reasons::BAD_TARGET).detail("the path does not begin with /"));
+    }
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    if !target.bytes().all(|byte| matches!(byte, 0x21..=0x7e)) {
+        return Err(
+            Fault::client(&reasons::BAD_TARGET).detail("a control or non-ASCII byte in the target")
+        );
     }
     if head.headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
         return Err(Fault::client(&reasons::BAD_REQUEST_FRAMING)

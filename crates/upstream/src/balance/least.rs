@@ -28,7 +28,7 @@ pub(super) fn choose(ask: &Ask<'_>, sequence: &Sequence) -> Option<usize> {
         return Some(best.place);
     }
     for _ in 0..TIE_TURNS {
-        let Some(place) = sequence.at(ask.position.turn()) else { break };
+        let Some(place) = sequence.at(ask.turn()) else { break };
         if ask.fits(place) && !best.less(&Load::of(ask, place)) {
             return Some(place);
         }

@@ -100,6 +100,12 @@ impl Ask<'_> {
         }
     }
 
+    /// Whose turn it is. A retry draws at random: if it used up the next one's turn, a dead
+    /// endpoint of two would be the first choice of every request.
+    fn turn(&self) -> u64 {
+        if self.tried.is_empty() { self.position.turn() } else { fastrand::u64(..) }
+    }
+
     /// Whether the member at this place may take the request.
     fn fits(&self, place: usize) -> bool {
         let Some(endpoint) = self.level.members.get(place) else { return false };

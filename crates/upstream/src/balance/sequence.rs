@@ -79,7 +79,7 @@ impl Sequence {
 
     pub(super) fn choose(&self, ask: &Ask<'_>) -> Option<usize> {
         for _ in 0..self.round().clamp(8, MOST_TURNS) {
-            let place = self.at(ask.position.turn())?;
+            let place = self.at(ask.turn())?;
             if ask.takes(place) {
                 return Some(place);
             }

@@ -391,6 +391,31 @@ fn tried_endpoints_are_avoided_while_any_other_is_usable() {
 }
 
 #[test]
+fn a_retry_does_not_use_up_the_turn_of_the_next_request() {
+    for plan in [Balance::RoundRobin, Balance::LeastConnections] {
+        for count in [2, 3, 5] {
+            let upstream = idle(&many(count, plan.clone()));
+            let exchange = exchange(&[]);
+            let (mut first, mut second) = (BTreeMap::<u16, u16>::new(), BTreeMap::new());
+            for _ in 0..1_200 {
+                let picked = upstream.pick(&exchange, &[]).unwrap();
+                let endpoint = Arc::clone(picked.endpoint());
+                drop(picked);
+                *first.entry(endpoint.address().port()).or_default() += 1;
+                if endpoint.address().port() == 1 {
+                    let again = upstream.pick(&exchange, &[endpoint]).unwrap();
+                    *second.entry(again.endpoint().address().port()).or_default() += 1;
+                }
+            }
+            assert!(first.values().all(|n| *n == 1_200 / count), "{plan:?}: {first:?}");
+            let mean = 1_200 / count / (count - 1);
+            let fair = second.values().all(|n: &u16| n.abs_diff(mean) < mean / 2);
+            assert!(fair && second.len() as u16 == count - 1, "{plan:?}: {second:?}");
+        }
+    }
+}
+
+#[test]
 fn the_next_level_serves_only_when_the_first_is_out() {
     for plan in all_plans() {
         let mut four = many(4, plan.clone());

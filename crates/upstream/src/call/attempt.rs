@@ -16,6 +16,7 @@ use lockgate_config::model::{HostHeader, Retry, RetryOn};
 use lockgate_core::{Body, Exchange, Fault, Resend, reasons};
 use lockgate_net::ClientAnswer;
 use lockgate_net::h1::{ClientLimits, Reuse};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::cargo::Cargo;
@@ -54,6 +55,9 @@ impl Caller {
             let last = exchange.upstream.attempts >= plan.retry.attempts;
             let picked = match pick(upstream, exchange, &tried) {
                 Ok(picked) => picked,
+                Err(fault) if before.is_none() && is_busy(&fault) => {
+                    Box::pin(queue(upstream, exchange, fault)).await?
+                }
                 // What the last attempt brought says more than that there is no other.
                 Err(fault) => return before.unwrap_or(Err(fault)),
             };
@@ -256,6 +260,35 @@ fn pick(
         picked.hold(permit);
     }
     Ok(picked)
+}
+
+/// Waits for a place with an endpoint: no longer than `timeout.connect`, and not when too many
+/// wait already.
+async fn queue(
+    upstream: &Arc<Upstream>,
+    exchange: &Exchange,
+    busy: Fault,
+) -> Result<Picked, Fault> {
+    let settings = upstream.settings();
+    let Some(waiting) = upstream.queue().join(settings.pool.max_pending) else {
+        return Err(busy);
+    };
+    let end = Instant::now() + settings.timeout.connect.0;
+    let look = || match pick(upstream, exchange, &[]) {
+        Err(fault) if is_busy(&fault) => None,
+        picked => Some(picked),
+    };
+    let nothing_else = Notify::const_new();
+    let looking = waiting.until(&nothing_else, look);
+    match timeout_at(exchange.deadline.map_or(end, |own| own.min(end)), looking).await {
+        Ok(picked) => picked,
+        Err(_) if exchange.deadline.is_some_and(|own| own <= end) => Err(late(exchange)),
+        Err(_) => Err(busy),
+    }
+}
+
+fn is_busy(fault: &Fault) -> bool {
+    fault.reason() == &reasons::ENDPOINTS_BUSY
 }
 
 /// The answer, with the endpoint's place held until its body ends, and its sticky cookie set.

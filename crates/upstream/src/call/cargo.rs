@@ -142,7 +142,7 @@ impl HttpBody for Replay {
 
     fn size_hint(&self) -> SizeHint {
         let tape = self.tape.borrow();
-        if self.pieces.len() == tape.pieces.len() { tape.length.clone() } else { SizeHint::new() }
+        if self.pieces.len() == tape.pieces.len() { tape.length } else { SizeHint::new() }
     }
 }
 

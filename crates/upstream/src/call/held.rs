@@ -18,15 +18,16 @@ pub(super) struct Counted(Arc<Endpoint>);
 impl Counted {
     /// Takes a place; `None` when there are `most` already (0: no limit).
     pub(super) fn claim(endpoint: &Arc<Endpoint>, most: usize) -> Option<Self> {
-        let open = endpoint.connections().fetch_add(1, Relaxed) as usize;
-        let counted = Self(Arc::clone(endpoint));
-        (most == 0 || open < most).then_some(counted)
+        let more = |open: u32| (most == 0 || (open as usize) < most).then_some(open + 1);
+        endpoint.connections().fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Self(Arc::clone(endpoint)))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.connections().fetch_sub(1, Relaxed);
+        self.0.queue().wake();
     }
 }
 
@@ -48,6 +49,12 @@ pub(super) struct Line {
 impl Call {
     pub(super) fn done(&self, ending: Ending) {
         self.picked.borrow_mut().done(ending);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.pool.give_way();
     }
 }
 

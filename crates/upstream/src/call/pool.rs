@@ -10,15 +10,16 @@ use lockgate_config::model;
 use lockgate_core::{Fault, Resend, reasons};
 use lockgate_net::h1::ClientConnection;
 use lockgate_net::h2::Handle;
-use tokio::time::{Duration, Instant, sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Duration, Instant, timeout};
 
 use super::connect::{Connected, Connector};
 use super::held::{Counted, Line};
 use crate::endpoint::Endpoint;
 use crate::upstream::Upstream;
 
-/// How often a request that waits for a place looks for one that another worker has freed.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long one worker may keep a multiplexed connection to itself while others wait for one.
+const TURN: Duration = Duration::from_millis(100);
 
 /// A connection that waits for its next request.
 pub(super) struct Idle {
@@ -53,7 +54,9 @@ pub(super) struct Pool {
     endpoint: Arc<Endpoint>,
     idle: RefCell<VecDeque<Idle>>,
     shared: RefCell<Vec<Shared>>,
+    /// Requests of this worker that wait for a connection, and what wakes them when one is here.
     waiting: Cell<usize>,
+    returned: Notify,
     connector: Connector,
 }
 
@@ -66,6 +69,7 @@ impl Pool {
             idle: RefCell::default(),
             shared: RefCell::default(),
             waiting: Cell::new(0),
+            returned: Notify::new(),
         }
     }
 
@@ -99,6 +103,7 @@ impl Pool {
             Connected::Http2(handle) => {
                 let shared = Shared { handle, line: Rc::new(line) };
                 self.shared.borrow_mut().push(shared.clone());
+                self.returned.notify_waiters();
                 Way::Http2(shared)
             }
         };
@@ -123,7 +128,9 @@ impl Pool {
         if self.connector.multiplexes(upgrade) {
             let mut shared = self.shared.borrow_mut();
             let limit = self.upstream.settings().pool.max_age.0;
-            // What is too old ends when its last request does.
+            // What is too old ends when its last request does; sooner when another worker waits
+            // for a connection and there can be no more.
+            let limit = if self.is_wanted_elsewhere() { limit.min(TURN) } else { limit };
             shared.retain(|s| !s.handle.is_closed() && s.line.born.elapsed() < limit);
             if let Some(free) = shared.iter().find(|shared| shared.handle.is_ready()) {
                 return Some(Way::Http2(free.clone()));
@@ -156,45 +163,62 @@ impl Pool {
                 .resend(Resend::Safe)
                 .detail(format!("{} has {most} connections, all in use", self.endpoint.label()))
         };
-        let _waiting = Waiting::join(&self.waiting, self.upstream.settings().pool.max_pending)
-            .ok_or_else(busy)?;
-        let looking = async {
-            loop {
-                sleep(LOOK_AGAIN).await;
-                if let Some(way) = self.at_hand(upgrade) {
-                    return Err(way);
-                }
-                if let Some(counted) = Counted::claim(&self.endpoint, most) {
-                    return Ok(counted);
-                }
-            }
+        let settings = self.upstream.settings();
+        let waiting = self.endpoint.queue().join(settings.pool.max_pending).ok_or_else(busy)?;
+        let _here = Here::join(&self.waiting);
+        let look = || match self.at_hand(upgrade) {
+            Some(way) => Some(Err(way)),
+            None => Counted::claim(&self.endpoint, most).map(Ok),
         };
-        let within = self.upstream.settings().timeout.connect.0;
-        timeout(within, looking).await.map_err(|_| busy())
+        let looking = waiting.until(&self.returned, look);
+        timeout(settings.timeout.connect.0, looking).await.map_err(|_| busy())
     }
 
-    /// Keeps a connection for the next request, unless there are enough, it is too old, or the
-    /// endpoint has reached its limit: another worker may be waiting for the place.
+    /// Keeps a connection for the next request, unless there are enough, it is too old, or its
+    /// place is for another worker.
     pub(super) fn put_back(&self, idle: Idle) {
         let settings = &self.upstream.settings().pool;
-        let most = settings.max_connections;
-        let scarce = most > 0
-            && self.endpoint.connections().load(std::sync::atomic::Ordering::Relaxed) as usize
-                >= most
-            && self.waiting.get() == 0;
         let mut kept = self.idle.borrow_mut();
-        let age = idle.since.saturating_duration_since(idle.line.born);
-        let old = age >= settings.max_age.0;
-        if scarce || old || self.endpoint.gone() || kept.len() >= settings.max_idle {
+        let old = idle.line.born.elapsed() >= settings.max_age.0;
+        if old || self.endpoint.gone() || kept.len() >= settings.max_idle || self.is_scarce() {
             return;
         }
         kept.push_back(idle);
+        self.returned.notify_one();
+    }
+
+    fn is_wanted_elsewhere(&self) -> bool {
+        let limited = self.upstream.settings().pool.max_connections > 0;
+        limited && self.endpoint.queue().waiting() > self.waiting.get()
+    }
+
+    /// Whether a connection is rather closed than kept, as the endpoint has reached its limit:
+    /// another worker may wait for the place, or come to. Of those that do wait, each is as
+    /// likely to get it, wherever it is.
+    fn is_scarce(&self) -> bool {
+        let most = self.upstream.settings().pool.max_connections;
+        let open = || self.endpoint.connections().load(std::sync::atomic::Ordering::Relaxed);
+        if most == 0 || (open() as usize) < most {
+            return false;
+        }
+        let here = self.waiting.get();
+        let all = self.endpoint.queue().waiting().max(here);
+        here == 0 || fastrand::usize(..all) >= here
+    }
+
+    /// Lets go of a shared connection that nobody here uses when another worker waits for one.
+    pub(super) fn give_way(&self) {
+        if self.is_wanted_elsewhere() {
+            self.shared.borrow_mut().retain(|shared| shared.handle.in_flight() > 0);
+        }
     }
 
     /// Closes what has been idle for too long; false when the whole pool may go.
     pub(super) fn sweep(&self, now: Instant) -> bool {
+        self.give_way();
         let mut idle = self.idle.borrow_mut();
-        if self.endpoint.gone() {
+        let wanted = self.is_wanted_elsewhere() && self.waiting.get() == 0;
+        if wanted || self.endpoint.gone() {
             idle.clear();
         }
         while idle.front().is_some_and(|i| !self.is_fresh(i.since, i.line.born, now)) {
@@ -211,20 +235,17 @@ impl Pool {
     }
 }
 
-/// A place in the queue for connections.
-struct Waiting<'p>(&'p Cell<usize>);
+/// Counts a request of this worker that waits.
+struct Here<'p>(&'p Cell<usize>);
 
-impl<'p> Waiting<'p> {
-    fn join(waiting: &'p Cell<usize>, most: usize) -> Option<Self> {
-        if waiting.get() >= most {
-            return None;
-        }
+impl<'p> Here<'p> {
+    fn join(waiting: &'p Cell<usize>) -> Self {
         waiting.set(waiting.get() + 1);
-        Some(Self(waiting))
+        Self(waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Here<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

@@ -21,6 +21,7 @@ use crate::discover::{self, Host, Place, Resolver};
 use crate::endpoint::{Endpoint, Override};
 use crate::health::{self, Prober};
 use crate::picked::Picked;
+use crate::queue::Queue;
 use crate::set::EndpointSet;
 use crate::sticky::StickyCookie;
 use crate::task::Spawn;
@@ -36,6 +37,7 @@ pub struct Upstream {
     hosts: Box<[Host]>,
     set: ArcSwap<EndpointSet>,
     position: Arc<Position>,
+    queue: Arc<Queue>,
     breaker: Option<Arc<Breaker>>,
     budget: Arc<Budget>,
     sticky: Option<StickyCookie>,
@@ -96,6 +98,7 @@ impl Upstream {
             hosts: hosts(&name, settings),
             set: ArcSwap::from_pointee(EndpointSet::new(0, Vec::new(), settings, None)),
             position,
+            queue: before.map(|before| Arc::clone(&before.queue)).unwrap_or_default(),
             breaker,
             budget: budget.unwrap_or_else(|| Arc::new(Budget::new(settings.retry.budget.0))),
             sticky,
@@ -153,6 +156,11 @@ impl Upstream {
 
     pub(crate) fn position(&self) -> &Position {
         &self.position
+    }
+
+    /// Those who wait for a place with any endpoint.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     /// Chooses an endpoint for a request and counts it as in flight there. Endpoints that were
