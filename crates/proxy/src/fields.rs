@@ -265,6 +265,6 @@ mod tests {
 
         let mut map = headers(&forged);
         strip_stated(&mut map, true);
-        assert_eq!(names(&map), ["forwarded", "x-forwarded-for", "x-requested-with"]);
+        assert_eq!(names(&map), ["forwarded", "x-forwarded-for", "x-requested-with", "x-user"]);
     }
 }
