@@ -41,9 +41,10 @@ struct State {
     place: PathBuf,
     inode: (u64, u64),
     length: u64,
-    modified: Option<SystemTime>,
-    /// Of a file that was written a moment ago: clocks tick every few milliseconds, so the time
-    /// alone would not tell it from what is written next.
+    /// When it was last changed, by a clock that no program can set back.
+    changed: SystemTime,
+    /// Of a file that was changed a moment ago: the clock ticks every few milliseconds, so the
+    /// time alone would not tell it from what is written next.
     content: Option<u64>,
 }
 
@@ -134,15 +135,18 @@ impl Watch {
     /// rest.
     pub(crate) async fn changed(&mut self) {
         // It may have changed already, while it was read.
-        let mut changed = self.differs();
-        while !changed {
+        if self.differs() {
+            return self.rest().await;
+        }
+        loop {
             if self.events.recv().await.is_none() {
                 std::future::pending::<()>().await;
             }
             self.rest().await;
-            changed = self.differs();
+            if self.differs() {
+                return;
+            }
         }
-        self.rest().await;
     }
 
     async fn rest(&mut self) {
@@ -168,9 +172,8 @@ impl Watch {
 
 impl State {
     fn is_fresh(&self, now: SystemTime) -> bool {
-        let age = self.modified.map(|modified| now.duration_since(modified));
         // A time to come is no older than now.
-        !matches!(age, Some(Ok(age)) if age > TICK)
+        !now.duration_since(self.changed).is_ok_and(|age| age > TICK)
     }
 }
 
@@ -186,10 +189,12 @@ fn stamp(file: &Path) -> Stamp {
 fn metadata(file: &Path) -> Stamp {
     let place = file.canonicalize().ok()?;
     let meta = place.metadata().ok()?;
+    let seconds = Duration::from_secs(u64::try_from(meta.ctime()).unwrap_or(0));
+    let nanos = Duration::from_nanos(u64::try_from(meta.ctime_nsec()).unwrap_or(0));
     Some(State {
         inode: (meta.dev(), meta.ino()),
         length: meta.len(),
-        modified: meta.modified().ok(),
+        changed: SystemTime::UNIX_EPOCH + seconds + nanos,
         content: None,
         place,
     })

@@ -125,7 +125,8 @@ impl EndpointSet {
     pub(crate) fn why_none(&self, now: Instant) -> (String, bool) {
         let (mut story, mut busy) = (String::new(), false);
         for (place, endpoint) in self.endpoints.iter().enumerate() {
-            let Err(out) = endpoint.usable(now) else { continue };
+            // One that may be used after all has had its last place freed just now.
+            let out = endpoint.usable(now).err().unwrap_or(Out::AtLimit);
             busy |= out == Out::AtLimit;
             if place == MOST_NAMED {
                 story.push_str("; …");

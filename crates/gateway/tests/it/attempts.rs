@@ -365,7 +365,7 @@ async fn names_are_resolved() {
     let port = echo.address().port();
     let config = format!("routes:\n  /*: {{ to: \"http://localhost:{port}\" }}\n");
     let gateway = start(&config).await;
-    until("the name to be resolved", async || gateway.get("/").await.status == 200).await;
+    assert_eq!(gateway.get("/").await.status, 200, "from the first request on");
     let config = "routes:\n  /*: { to: \"http://nowhere.invalid:80\" }\n";
     let gateway = start(config).await;
     let answer = gateway.get("/").await;

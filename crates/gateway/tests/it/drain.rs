@@ -102,6 +102,25 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
+async fn a_hangup_while_draining_ends_nothing() {
+    let echo = Echo::start("a").await;
+    let mut gateway = start_to(echo.address()).await;
+    let mut slow = gateway.wire().await;
+    slow.send(request("GET", "/wait", &[], "")).await;
+    until("the request", async || echo.hits() == 1).await;
+    gateway.signal("TERM");
+    let web = gateway.web();
+    until("the listener to close", async || Wire::try_connect(web).await.is_err()).await;
+    gateway.signal("HUP");
+    // Long enough for a process that ends at once to be gone.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(gateway.runs(), "{}", gateway.said());
+    echo.open(1);
+    assert_eq!(slow.answer().await.status, 200);
+    assert_eq!(gateway.ended().await, 0, "{}", gateway.said());
+}
+
+#[tokio::test]
 async fn an_interrupt_does_the_same() {
     let mut gateway = start("routes:\n  /*: { to: { respond: {} } }\n").await;
     assert_eq!(gateway.get("/").await.status, 200);

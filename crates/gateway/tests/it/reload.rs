@@ -1,6 +1,8 @@
 //! Reloading: a changed file is live at once, a bad one changes nothing, and what has not changed
 //! does not notice.
 
+use std::io::Write;
+
 use lockgate_testkit::{Echo, Gateway, H2, Pieces, Socket, Wire, request, until};
 
 use crate::support::{pool, start, to, upstream};
@@ -91,6 +93,46 @@ async fn an_included_file_is_watched_too() {
     says(&gateway, "one").await;
     gateway.dir().write("more.yaml", saying("two"));
     says(&gateway, "two").await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_a_new_file_may_be_put_right_there() {
+    let gateway = start(&saying("one")).await;
+    gateway.dir().write("more.yaml", "routes: { /x: { to: nobody } }\n");
+    gateway.rewrite("include: [more.yaml]\n");
+    until("the refusal", async || gateway.said().contains("nobody")).await;
+    assert_eq!(gateway.get("/").await.text(), "one");
+    gateway.dir().write("more.yaml", saying("two"));
+    says(&gateway, "two").await;
+}
+
+#[tokio::test]
+async fn the_same_length_at_the_same_time_is_a_change_too() {
+    let gateway = start(&saying("0000")).await;
+    let path = gateway.dir().path().join("lockgate.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let when = std::fs::metadata(&path).unwrap().modified().unwrap();
+    for n in 1..10 {
+        let word = format!("{n:04}");
+        let mut file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all(text.replace("0000", &word).as_bytes()).unwrap();
+        file.set_modified(when).unwrap();
+        says(&gateway, &word).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_name_is_known_when_it_goes_live() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&saying("one")).await;
+    let port = echo.address().port();
+    gateway.rewrite(&format!("routes:\n  /*: {{ to: \"http://localhost:{port}\" }}\n"));
+    until("the new route", async || {
+        let answer = gateway.get("/").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text() != "one"
+    })
+    .await;
 }
 
 #[tokio::test]
