@@ -23,5 +23,6 @@ pub use decode::decode_chunked;
 pub use head::{
     Framing, HeadLimits, RequestHead, ResponseHead, Wrong, parse_request, parse_response,
 };
+pub(crate) use head::{is_forbidden_trailer, is_host};
 pub use server::{CLIENT_TOO_SLOW, serve};
 pub use transport::Transport;

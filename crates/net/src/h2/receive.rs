@@ -6,9 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use lockgate_core::Fault;
+
+use crate::h1::is_forbidden_trailer;
 
 /// The receiving half of a stream, and how much is still to come if that was said.
 pub(super) struct Receiving {
@@ -40,8 +42,9 @@ impl Receiving {
                 None => self.trailers = true,
             }
         }
-        let trailers = ready!(self.recv.poll_trailers(cx)).transpose();
-        Poll::Ready(trailers.map(|trailers| trailers.map(Frame::trailers)))
+        let trailers = ready!(self.recv.poll_trailers(cx))?;
+        let trailers = trailers.map(allowed).filter(|trailers| !trailers.is_empty());
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
@@ -55,6 +58,17 @@ impl Receiving {
             None => SizeHint::default(),
         }
     }
+}
+
+/// Trailers without those that must not come after a body: the other side may speak HTTP/1.1, whose
+/// codec filters only what it reads.
+fn allowed(mut trailers: HeaderMap) -> HeaderMap {
+    let forbidden = |name: &&HeaderName| is_forbidden_trailer(name.as_str());
+    let gone: Vec<HeaderName> = trailers.keys().filter(forbidden).cloned().collect();
+    for name in gone {
+        trailers.remove(name);
+    }
+    trailers
 }
 
 /// Takes the content's length out of a head. `h2` has held it against the data frames, and it is

@@ -12,6 +12,8 @@ use http::uri::{Authority, Scheme, Uri};
 use lockgate_config::model::Http;
 use lockgate_core::{Fault, reasons};
 
+use crate::h1::is_host;
+
 /// What a head asks for besides an answer.
 #[derive(Default)]
 pub(super) struct Wishes {
@@ -111,8 +113,9 @@ fn one_host(head: &mut Parts, secure: bool) -> Result<(), Fault> {
         }
         (None, None) => return Err(bad("neither :authority nor Host")),
     };
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err(bad("the authority bears a user's name, or no host"));
+    // What HTTP/1.1 would refuse must not reach an upstream that speaks it.
+    if !is_host(authority.as_str().as_bytes()) {
+        return Err(bad("the authority is not a host, or bears more than that and a port"));
     }
     head.headers.remove(header::HOST);
     if head.uri.authority().is_none() {

@@ -108,6 +108,27 @@ fn trailers_pass_in_both_directions() {
     });
 }
 
+#[test]
+fn trailers_that_may_not_follow_a_body_do_not_pass() {
+    on_worker(async {
+        let Server { io, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let mut trailers = HeaderMap::new();
+        for name in ["authorization", "content-length", "host", "x-forwarded-for", "set-cookie"] {
+            trailers.append(name, "1".parse().unwrap());
+            trailers.append(name, "2".parse().unwrap());
+        }
+        let upload = frames(1, 10, Some(End::Trailers(trailers.clone())));
+        let mut answer = ask(&handle, "/echo", upload).await.unwrap().response;
+        assert!(last_trailers(answer.body_mut()).await.is_none(), "nothing is left to be said");
+        trailers.append("x-sum", "7".parse().unwrap());
+        let upload = frames(1, 10, Some(End::Trailers(trailers)));
+        let mut answer = ask(&handle, "/echo", upload).await.unwrap().response;
+        let passed = last_trailers(answer.body_mut()).await.unwrap();
+        assert_eq!(passed.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["x-sum"]);
+    });
+}
+
 async fn last_trailers(body: &mut Body) -> Option<HeaderMap> {
     let mut last = None;
     while let Some(frame) = body.frame().await {
@@ -418,6 +439,9 @@ fn what_http2_itself_does_not_refuse_is_refused_here() {
             (base().header("host", "other.example"), 400, "bad_host"),
             (base().header("host", "example.com").header("host", "example.com"), 400, "bad_host"),
             (Request::builder().uri("http://user@example.com/"), 400, "bad_host"),
+            (Request::builder().uri("http://a!b/"), 400, "bad_host"),
+            (Request::builder().uri("http://example.com:/"), 400, "bad_host"),
+            (Request::builder().uri("http://a,b/"), 400, "bad_host"),
             (base().header("x-a", " blank"), 400, "bad_request_framing"),
             (base().header("expect", "200-maybe"), 417, "expectation_failed"),
             (Request::connect("example.com:443"), 501, "not_implemented"),

@@ -158,8 +158,7 @@ pub(crate) fn fields(
 }
 
 /// The trailer fields in `block` (which ends in its empty line), without those that must not come
-/// after a body: framing, routing, credentials, and what would change how the body is understood
-/// (RFC 9110 §6.5.1).
+/// after a body.
 pub(crate) fn trailers(block: &Bytes) -> Result<HeaderMap, Wrong> {
     let mut kept = HeaderMap::new();
     let mut at = 0;
@@ -206,7 +205,9 @@ fn field(head: &Bytes, at: usize, line: &[u8]) -> Result<(HeaderName, HeaderValu
     Ok((name, value))
 }
 
-fn is_forbidden_trailer(name: &str) -> bool {
+/// Whether a field must not come after a body: framing, routing, credentials, and what would change
+/// how the body is understood (RFC 9110 §6.5.1).
+pub(crate) fn is_forbidden_trailer(name: &str) -> bool {
     const FAMILIES: [&str; 9] = [
         "access-control-",
         "content-",

@@ -15,8 +15,10 @@ pub use request::{RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response};
 pub use wrong::Wrong;
 
+pub(crate) use fields::is_forbidden_trailer;
 pub(super) use fields::trailers;
 pub(super) use finder::Finder;
+pub(crate) use host::is_host;
 pub(super) use request::read_request;
 pub(super) use response::read_response;
 
