@@ -103,7 +103,11 @@ impl Call {
         loop {
             match self.head() {
                 Ok(None) => {}
-                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(Some(head)) => {
+                    // The body's first wait is one of its own.
+                    self.since = None;
+                    return Poll::Ready(Ok(head));
+                }
                 Err(wrong) => return Poll::Ready(Err(wrong.by_upstream())),
             }
             match self.input.poll_fill(&mut self.io, cx) {

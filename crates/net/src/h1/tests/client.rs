@@ -188,6 +188,27 @@ async fn answers_that_are_no_http_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_bodys_first_wait_does_not_count_the_heads() {
+    let second = Duration::from_secs(1);
+    let (connection, mut upstream) = connect();
+    let script = async {
+        sleep(9 * second).await;
+        upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n").await.unwrap();
+        sleep(9 * second).await;
+        upstream.write_all(b"abc").await.unwrap();
+        upstream
+    };
+    let limits =
+        ClientLimits { headers: 10 * second, idle: 10 * second, ..ClientLimits::default() };
+    let head = head("GET", "/");
+    let call = async {
+        body(connection.send(&head, Body::Empty, limits, Rc::new(Shelf::default())).await).await
+    };
+    let (answer, _upstream) = tokio::join!(call, script);
+    assert_eq!(answer.unwrap(), "abc");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_before_the_head_says_whether_to_send_again() {
     // After the whole request went out, it may have been acted on.
     for answer in ["", "HTTP/1.1 200 OK\r\nContent-Le"] {
