@@ -37,9 +37,26 @@ pub(super) struct Arrival {
     pub(super) place: Place,
 }
 
+impl Arrival {
+    /// Whether the peer is a trusted proxy: its connections carry many clients, and are nobody's
+    /// before a PROXY header names one.
+    fn speaks_for_others(&self) -> bool {
+        self.settings.trusts(self.peer.ip())
+    }
+
+    /// Counts the connection for its peer's address; whether that may have one more.
+    fn claim(&mut self) -> bool {
+        self.place.claim(self.peer.ip(), self.limits.max_connections_per_ip)
+    }
+}
+
 /// Serves a connection to its end.
 pub(super) async fn serve_connection<S: Serve>(mut arrival: Arrival, serve: S, drain: Drain) {
     let ticket = std::future::poll_fn(|cx| Poll::Ready(drain.register(cx.waker()))).await;
+    // Counted before it says anything: silence must not be a way around the limit.
+    if !arrival.speaks_for_others() && !arrival.claim() {
+        return;
+    }
     let Some(first) = first_byte(&arrival, &ticket).await else { return };
     let deadline = Instant::now() + arrival.limits.header_timeout.0;
     let Ok(Some(mut ahead)) = timeout_at(deadline, identify(&mut arrival)).await else { return };
@@ -100,13 +117,12 @@ async fn first_byte(arrival: &Arrival, ticket: &Ticket) -> Option<u8> {
     }
 }
 
-/// Finds out whose connection it is, and whether its address may have one more. Returns what was
-/// read and belongs to the next protocol; `None` refuses.
+/// Finds out whose connection it is, and whether the address that a trusted proxy names may have
+/// one more. Returns what was read and belongs to the next protocol; `None` refuses.
 async fn identify(arrival: &mut Arrival) -> Option<Vec<u8>> {
     let settings = arrival.settings.clone();
-    let trusted = settings.trusts(arrival.peer.ip());
+    let trusted = arrival.speaks_for_others();
     let mut ahead = Vec::new();
-    let mut proxied = false;
     match settings.proxy_protocol {
         ProxyProtocol::Off => {}
         ProxyProtocol::Accept if !trusted => {}
@@ -118,7 +134,9 @@ async fn identify(arrival: &mut Arrival) -> Option<Vec<u8>> {
                 Ok(Header::Proxied(client, server)) => {
                     arrival.peer = canonical(client);
                     arrival.local = canonical(server);
-                    proxied = true;
+                    if !arrival.claim() {
+                        return None;
+                    }
                 }
                 Ok(Header::Own) => {}
                 Ok(Header::Missing(_)) if settings.proxy_protocol == ProxyProtocol::Require => {
@@ -128,11 +146,6 @@ async fn identify(arrival: &mut Arrival) -> Option<Vec<u8>> {
                 Err(error) => return refuse_header(arrival, &error.to_string()),
             }
         }
-    }
-    // A trusted proxy's own connections carry many clients and are not one client's.
-    let most = arrival.limits.max_connections_per_ip;
-    if (proxied || !trusted) && !arrival.place.claim(arrival.peer.ip(), most) {
-        return None;
     }
     Some(ahead)
 }

@@ -328,6 +328,30 @@ fn connections_are_limited_in_all_and_from_one_address() {
 }
 
 #[test]
+fn a_connection_that_says_nothing_counts_for_its_address() {
+    on_worker(async {
+        let mut each = settings(ProxyProtocol::Off, "");
+        each.http.max_connections_per_ip = 2;
+        let running = run(each);
+        let mut silent = Vec::new();
+        for _ in 0..2 {
+            silent.push(TcpStream::connect(running.address).await.unwrap());
+        }
+        while running.drain.open() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let mut third = TcpStream::connect(running.address).await.unwrap();
+        assert_eq!(third.read(&mut [0; 1]).await.unwrap_or(0), 0, "it is closed at once");
+        assert_eq!(running.gate.counters().refused_per_ip.load(Relaxed), 1);
+        silent.pop();
+        while running.gate.counters().open.load(Relaxed) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert!(whoami(running.address, b"").await.is_some());
+    });
+}
+
+#[test]
 fn behind_a_proxy_it_is_the_clients_address_that_is_limited() {
     on_worker(async {
         let mut each = settings(ProxyProtocol::Require, LOOPBACK);
