@@ -133,9 +133,7 @@ impl Running {
             tokio::select! {
                 asked = signals.next() => match asked {
                     Asked::Reload => {
-                        if let Some(log) = &self.gateway.snapshot().log {
-                            log.reopen();
-                        }
+                        self.reopen_log();
                         self.reload(watch).await;
                     }
                     Asked::Stop => break,
@@ -175,7 +173,7 @@ impl Running {
             Ok(applied) => {
                 self.listeners.commit(prepared, &self.workers).await;
                 watch.keep(&files);
-                let took_ms = begun.elapsed().as_secs_f64() * 1e3;
+                let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
                 let changes = lockgate_config::diff(&applied.old, &applied.new);
                 let generation = applied.generation;
                 tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
@@ -186,12 +184,19 @@ impl Running {
         }
     }
 
+    fn reopen_log(&self) {
+        if let Some(log) = &self.gateway.snapshot().log {
+            log.reopen();
+        }
+    }
+
     fn refused(&self, why: &str) {
         self.gateway.metrics.reload_refused();
         tracing::error!("the new configuration is refused, the old one stays:\n{why}");
     }
 
-    /// Lets what is under way end: until all workers have, the deadline, or a second signal.
+    /// Lets what is under way end: until all workers have, the deadline, or
+    /// a second order to stop.
     async fn drain(&mut self, signals: &mut Signals, mut ends: Receiver<usize>) -> ExitCode {
         let limit = self.gateway.snapshot().document.http.drain_timeout.0;
         let deadline = Instant::now() + limit;
@@ -203,7 +208,11 @@ impl Running {
                 tokio::select! {
                     _ = ends.recv() => left -= 1,
                     _ = progress.tick() => self.report_drain(deadline),
-                    _ = signals.next() => {
+                    asked = signals.next() => {
+                        if asked == Asked::Reload {
+                            self.reopen_log();
+                            continue;
+                        }
                         tracing::warn!("told a second time: ending at once");
                         return false;
                     }

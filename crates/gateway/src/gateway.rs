@@ -117,15 +117,13 @@ impl Gateway {
         let settings = loaded.document.telemetry.access_log.clone();
         let log = open_log(settings.as_ref())?;
         let document = Arc::new(loaded.document);
-        let builder = Builder {
-            plugins: PLUGINS,
-            upstreams: registry.apply(&document.upstreams),
-            metrics: &metrics,
-            log,
-        };
+        let upstreams = registry.prepare(&document.upstreams);
+        let builder =
+            Builder { plugins: PLUGINS, upstreams: upstreams.upstreams(), metrics: &metrics, log };
         let first = builder
             .build(1, Arc::clone(&document), router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+        registry.commit(upstreams);
         metrics.reloaded(1);
         Ok(Self {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
@@ -165,23 +163,24 @@ impl Gateway {
         let Checked { loaded, router } = checked;
         let document = Arc::new(loaded.document);
         let log = self.next_log(&old, &document)?;
+        let mut upstreams = self.registry.prepare(&document.upstreams);
         let builder = Builder {
             plugins: PLUGINS,
-            upstreams: self.registry.apply(&document.upstreams),
+            upstreams: upstreams.upstreams(),
             metrics: &self.metrics,
             log,
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
-        let next = match builder.build(generation, Arc::clone(&document), router) {
-            Ok(next) => next,
-            Err(errors) => {
-                self.registry.apply(&old.document.upstreams);
-                anyhow::bail!("{}", report(&loaded.source, errors));
-            }
-        };
-        self.registry.ready(NAMES_ON_RELOAD).await;
+        let next = builder
+            .build(generation, Arc::clone(&document), router)
+            .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+        // Nothing can fail from here on; until here nothing that runs has noticed.
+        self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
         self.shared.replace(next);
+        self.registry.commit(upstreams);
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) =
+            document.telemetry.access_log.clone();
         self.source.store(Arc::new(loaded.source));
         self.metrics.reloaded(generation);
         Ok(Applied { generation, old: Arc::clone(&old.document), new: document })
@@ -192,13 +191,11 @@ impl Gateway {
         old: &Snapshot,
         document: &Document,
     ) -> anyhow::Result<Option<Arc<AccessLog>>> {
-        let mut settings = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         if *settings == document.telemetry.access_log {
             return Ok(old.log.clone());
         }
-        let log = open_log(document.telemetry.access_log.as_ref())?;
-        settings.clone_from(&document.telemetry.access_log);
-        Ok(log)
+        open_log(document.telemetry.access_log.as_ref())
     }
 }
 

@@ -32,7 +32,7 @@ pub use discover::Resolver;
 pub use endpoint::{Endpoint, Health, Out, Override};
 pub use health::ProbeFailure;
 pub use picked::{Ending, Failure, Picked};
-pub use registry::{Registry, Upstreams};
+pub use registry::{Prepared, Registry, Upstreams};
 pub use set::EndpointSet;
 pub use task::Spawn;
 pub use upstream::Upstream;

@@ -23,38 +23,82 @@ pub struct Registry {
     resolver: Resolver,
 }
 
+/// The upstreams of a configuration that is not yet in force.
+pub struct Prepared {
+    upstreams: Arc<Upstreams>,
+    /// Those that have not begun, with those of the same names before them.
+    fresh: Vec<(Arc<Upstream>, Option<Arc<Upstream>>)>,
+}
+
+impl Prepared {
+    /// By name.
+    pub fn upstreams(&self) -> Arc<Upstreams> {
+        Arc::clone(&self.upstreams)
+    }
+}
+
 impl Registry {
     /// An empty one. `spawn` must not put work on a worker.
     pub fn new(spawn: Spawn, resolver: Resolver) -> Self {
         Self { current: Mutex::default(), spawn, resolver }
     }
 
-    /// Takes over the upstreams of a configuration that is known to be good.
-    pub fn apply(&self, sections: &IndexMap<String, model::Upstream>) -> Arc<Upstreams> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The upstreams of a configuration, beside those in force and without touching them: what has
+    /// not changed is taken over, what is new has not begun. Dropped, it leaves no trace.
+    pub fn prepare(&self, sections: &IndexMap<String, model::Upstream>) -> Prepared {
+        let current = self.upstreams();
         let mut next = Upstreams::with_capacity(sections.len());
+        let mut fresh = Vec::new();
         for (name, settings) in sections {
             let before = current.get(name);
             let upstream = match before {
                 Some(same) if same.settings() == settings => Arc::clone(same),
                 _ => {
-                    let before = before.map(|before| &**before);
-                    Upstream::start(name, settings, before, &self.spawn, &self.resolver)
+                    let new = Upstream::new(name, settings, before.map(|b| &**b), &self.spawn);
+                    let new = Arc::new(new);
+                    fresh.push((Arc::clone(&new), before.map(Arc::clone)));
+                    new
                 }
             };
             next.insert(name.clone(), upstream);
         }
+        Prepared { upstreams: Arc::new(next), fresh }
+    }
+
+    /// Begins the work of what is new, as nothing can fail any more: endpoints are adopted, names
+    /// asked for. Waits for the names, but no longer than `wait`.
+    pub async fn begin(&self, prepared: &mut Prepared, wait: Duration) {
+        self.start(prepared);
+        ready(&prepared.upstreams, wait).await;
+    }
+
+    /// Ends the work of what is gone, after the last request has begun with it.
+    pub fn commit(&self, mut prepared: Prepared) {
+        self.start(&mut prepared);
+        let next = prepared.upstreams;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, before) in &**current {
             let after = next.get(name);
             if !after.is_some_and(|after| Arc::ptr_eq(after, before)) {
                 before.retire(after.map(|after| &**after));
             }
         }
-        *current = Arc::new(next);
-        Arc::clone(&current)
+        *current = next;
     }
 
-    /// The upstreams as of the last [`Registry::apply`].
+    /// Takes over the upstreams of a configuration that is known to be good.
+    pub fn apply(&self, sections: &IndexMap<String, model::Upstream>) -> Arc<Upstreams> {
+        self.commit(self.prepare(sections));
+        self.upstreams()
+    }
+
+    fn start(&self, prepared: &mut Prepared) {
+        for (upstream, before) in prepared.fresh.drain(..) {
+            upstream.begin(before.as_deref(), &self.resolver);
+        }
+    }
+
+    /// The upstreams as of the last [`Registry::commit`].
     pub fn upstreams(&self) -> Arc<Upstreams> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -62,14 +106,17 @@ impl Registry {
     /// Waits until DNS has been asked once for every name, but no longer than `wait`. Called
     /// before the first requests, and before a reload goes live. False: some are still unknown.
     pub async fn ready(&self, wait: Duration) -> bool {
-        let upstreams = self.upstreams();
-        let all = async {
-            for upstream in upstreams.values() {
-                upstream.ready().await;
-            }
-        };
-        timeout(wait, all).await.is_ok()
+        ready(&self.upstreams(), wait).await
     }
+}
+
+async fn ready(upstreams: &Upstreams, wait: Duration) -> bool {
+    let all = async {
+        for upstream in upstreams.values() {
+            upstream.ready().await;
+        }
+    };
+    timeout(wait, all).await.is_ok()
 }
 
 #[cfg(test)]

@@ -149,3 +149,36 @@ async fn background_work_follows_the_configuration() {
     settle().await;
     assert_eq!(running.load(SeqCst), 0);
 }
+
+#[tokio::test]
+async fn what_is_prepared_and_dropped_leaves_no_trace() {
+    let (spawn, running) = counting();
+    let nowhere = Resolver::server(SocketAddr::from(([127, 0, 0, 1], 1)));
+    let registry = Registry::new(spawn, nowhere);
+    let mut settings = many(3, Balance::RoundRobin);
+    settings.health = Some(Health::default());
+    let first = registry.apply(&sections(&[("orders", &settings), ("users", &settings)]));
+    settle().await;
+    let kept = endpoint(&first["orders"], 0);
+    kept.set_health(crate::Health::Unhealthy);
+
+    let mut other = settings.clone();
+    other.health = None;
+    other.endpoints["10.0.0.1:1"].weight = 9;
+    other.endpoints.shift_remove("10.0.0.1:2");
+    let prepared = registry.prepare(&sections(&[("orders", &other), ("new", &settings)]));
+    assert!(!Arc::ptr_eq(&prepared.upstreams()["orders"], &first["orders"]));
+    drop(prepared);
+    settle().await;
+    assert!(Arc::ptr_eq(&registry.upstreams(), &first));
+    assert_eq!(running.load(SeqCst), 6, "the monitors of both go on, and no others");
+    assert_eq!((kept.weight(), kept.health()), (1, crate::Health::Unhealthy));
+    assert!((0..3).all(|place| !endpoint(&first["orders"], place).gone()));
+
+    let mut prepared = registry.prepare(&sections(&[("orders", &other)]));
+    registry.begin(&mut prepared, Duration::ZERO).await;
+    assert_eq!(running.load(SeqCst), 6, "the old one works until the new one is in force");
+    registry.commit(prepared);
+    settle().await;
+    assert_eq!((running.load(SeqCst), kept.weight()), (0, 9));
+}

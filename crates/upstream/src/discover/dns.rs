@@ -121,8 +121,11 @@ pub(crate) async fn watch(upstream: Weak<Upstream>, at: usize, name: Box<str>, r
                 answer.fresh_for
             }
             Err(error) => {
-                let upstream = upstream.name();
-                tracing::warn!(%upstream, %name, error, "name not resolved: its last answer stays");
+                if upstream.knows(at) {
+                    tracing::warn!(upstream = %upstream.name(), %name, error, "name not resolved: its last answer stays");
+                } else {
+                    tracing::warn!(upstream = %upstream.name(), %name, error, "name not resolved: no address is known");
+                }
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 pause / 2
             }

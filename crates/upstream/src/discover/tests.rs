@@ -148,6 +148,7 @@ async fn the_last_good_answer_outlives_failures() {
     assert_eq!(addresses(&upstream), ["10.1.1.1:8080"]);
     server.say(Say::Addresses(vec![TWO], 1));
     changed(&upstream, &["10.1.1.2:8080"]).await;
+    assert!(upstream.knows(0));
 }
 
 #[tokio::test]
@@ -184,6 +185,7 @@ async fn a_failed_first_answer_ends_the_wait() {
     let upstream = upstream(&named(), &server);
     timeout(Duration::from_secs(30), upstream.ready()).await.unwrap();
     assert!(addresses(&upstream).is_empty());
+    assert!(!upstream.knows(0), "there is no last answer to stay");
 }
 
 #[tokio::test]

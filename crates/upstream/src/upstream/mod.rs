@@ -52,8 +52,21 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Makes an upstream and starts its background work. What `before` knows of the same
-    /// addresses is kept.
+    /// Starts the background work, and adopts the endpoints that `before` has too.
+    pub(crate) fn begin(self: &Arc<Self>, before: Option<&Self>, resolver: &Resolver) {
+        let mut state = self.state();
+        self.rebuild(&mut state, before.map_or(&[], |b| &b.hosts), before);
+        for (at, host) in self.hosts.iter().enumerate() {
+            if let Place::Name(name, _) = &host.place {
+                let (weak, resolver) = (Arc::downgrade(self), resolver.clone());
+                let watch = discover::watch(weak, at, (&**name).into(), resolver);
+                state.watches.push(self.spawn.leashed(watch));
+            }
+        }
+    }
+
+    /// Makes an upstream and starts its background work.
+    #[cfg(test)]
     pub(crate) fn start(
         name: &str,
         settings: &model::Upstream,
@@ -62,20 +75,17 @@ impl Upstream {
         resolver: &Resolver,
     ) -> Arc<Self> {
         let upstream = Arc::new(Self::new(name, settings, before, spawn));
-        let mut state = upstream.state();
-        upstream.rebuild(&mut state, before.map_or(&[], |b| &b.hosts), before);
-        for (at, host) in upstream.hosts.iter().enumerate() {
-            if let Place::Name(name, _) = &host.place {
-                let (weak, resolver) = (Arc::downgrade(&upstream), resolver.clone());
-                let watch = discover::watch(weak, at, (&**name).into(), resolver);
-                state.watches.push(spawn.leashed(watch));
-            }
-        }
-        drop(state);
+        upstream.begin(before, resolver);
         upstream
     }
 
-    fn new(name: &str, settings: &model::Upstream, before: Option<&Self>, spawn: &Spawn) -> Self {
+    /// Makes an upstream that does nothing yet. What `before` counts is gone on with.
+    pub(crate) fn new(
+        name: &str,
+        settings: &model::Upstream,
+        before: Option<&Self>,
+        spawn: &Spawn,
+    ) -> Self {
         let name: Arc<str> = name.into();
         let tls = settings.tls.as_ref().map(|tls| {
             let loaded = ClientTls::load(tls, settings.http2);

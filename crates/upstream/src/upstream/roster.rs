@@ -58,6 +58,11 @@ impl Upstream {
         }
     }
 
+    /// Whether an address of the host at this place is known.
+    pub(crate) fn knows(&self, at: usize) -> bool {
+        self.state().addresses.get(at).is_some_and(Option::is_some)
+    }
+
     /// Stops all background work. Endpoints that `after` does not have are told that they are
     /// gone, so that pools let go of them.
     pub(crate) fn retire(&self, after: Option<&Self>) {
