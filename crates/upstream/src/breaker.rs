@@ -95,7 +95,7 @@ impl Breaker {
         match phase(state) {
             Phase::Closed => Ok(self.permit(state >> 2, false)),
             Phase::Open if now < trials.open_until => {
-                Err(refusal(trials.open_until.saturating_duration_since(now)))
+                Err(self.refusal(trials.open_until.saturating_duration_since(now)))
             }
             Phase::Open => {
                 let epoch = self.turn(Phase::HalfOpen);
@@ -107,7 +107,10 @@ impl Breaker {
                 trials.running += 1;
                 Ok(self.permit(state >> 2, true))
             }
-            Phase::HalfOpen => Err(refusal(Duration::from_secs(1))),
+            Phase::HalfOpen => {
+                let detail = format!("upstream `{}`: trials are under way", self.upstream);
+                Err(refusal(Duration::from_secs(1)).detail(detail))
+            }
         }
     }
 
@@ -157,6 +160,21 @@ impl Breaker {
             self.turn(Phase::Closed);
             tracing::info!(upstream = %self.upstream, "breaker closed");
         }
+    }
+
+    fn refusal(&self, wait: Duration) -> Fault {
+        let sums = self.window.sums();
+        let slow = match sums.slow {
+            0 => String::new(),
+            slow => format!(", {slow} were slow"),
+        };
+        refusal(wait).detail(format!(
+            "upstream `{}`: {} of the last {} calls failed{slow}; it is tried again in {:.1}s",
+            self.upstream,
+            sums.failed,
+            sums.filled,
+            wait.as_secs_f64()
+        ))
     }
 
     fn open(&self, trials: &mut Trials) {

@@ -58,6 +58,9 @@ async fn open_it_refuses_and_says_how_long() {
     advance(Duration::from_secs(4)).await;
     let fault = breaker.admit().unwrap_err();
     assert_eq!(fault.reason().code, "breaker_open");
+    let told = fault.to_string();
+    assert!(told.contains("`orders`: 10 of the last 10 calls failed"), "{told}");
+    assert!(told.contains("tried again in 6.0s"), "{told}");
     assert_eq!(fault.wait(), Some(Duration::from_secs(6)));
     advance(Duration::from_secs(6)).await;
     breaker.admit().unwrap();
