@@ -107,7 +107,7 @@ impl Kind {
             Self::ClientClosed => (499, 1, true, "The client went away."),
             Self::Internal => (500, 13, false, "The gateway failed to handle this request."),
             Self::NotImplemented => (501, 12, true, "The gateway does not implement this."),
-            Self::BadGateway => (502, 14, false, "The service gave an answer that cannot be used."),
+            Self::BadGateway => (502, 14, false, "The service could not be reached, or its answer could not be used."),
             Self::Unavailable => (503, 14, false, "The service is not available now."),
             Self::GatewayTimeout => (504, 4, false, "The service did not answer in time."),
             Self::VersionNotSupported => (505, 12, true, "This HTTP version is not spoken here."),
