@@ -59,6 +59,13 @@ impl Report {
         Self::of(Vec::new(), problems)
     }
 
+    /// Adds the files that were read, to be watched.
+    #[must_use]
+    pub fn with_files(mut self, files: Vec<PathBuf>) -> Self {
+        self.files = files;
+        self
+    }
+
     pub(crate) fn of(files: Vec<PathBuf>, problems: Vec<Problem>) -> Self {
         Self { problems, unreadable: false, files }
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use lockgate_config::model::{self, Document};
+use lockgate_config::model::{self, Document, UpstreamTls};
 use lockgate_config::{Loaded, Problem, Report, Severity, Source};
 use lockgate_core::Plugin;
+use lockgate_net::tls::{ClientTls, ServerTls};
 use lockgate_proxy::route::Router;
 use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
 use lockgate_telemetry::{AccessLog, Metrics};
@@ -42,10 +43,7 @@ pub(crate) fn load(path: &Path) -> Result<Checked, Report> {
         built.err().map(|errors| problems(source, errors)).unwrap_or_default()
     };
     let loaded = lockgate_config::load_with(path, PLUGINS, &mut route)?;
-    match router {
-        Some(router) => Ok(Checked { loaded, router }),
-        None => check(loaded),
-    }
+    check(loaded, router)
 }
 
 /// Reads and checks a file whose changes are noticed from before it is read.
@@ -64,14 +62,45 @@ pub(crate) fn load_watched(path: &Path, watch: &mut Watch) -> Result<Checked, Re
 /// # Errors
 /// Everything that is wrong with it.
 pub(crate) fn load_str(name: &str, text: &str) -> Result<Checked, Report> {
-    check(lockgate_config::load_str(name, text, PLUGINS)?)
+    check(lockgate_config::load_str(name, text, PLUGINS)?, None)
 }
 
-fn check(loaded: Loaded) -> Result<Checked, Report> {
-    match lockgate_proxy::router(&loaded.document) {
-        Ok(router) => Ok(Checked { loaded, router }),
-        Err(errors) => Err(report(&loaded.source, errors)),
+/// The last look: whatever would be refused when the snapshot is built. `router`: as built already.
+fn check(loaded: Loaded, router: Option<Router>) -> Result<Checked, Report> {
+    let router = match router {
+        Some(router) => Ok(router),
+        None => lockgate_proxy::router(&loaded.document),
+    };
+    let mut found = match &router {
+        Ok(_) => problems(&loaded.source, lockgate_proxy::refusals(&loaded.document)),
+        Err(errors) => problems(&loaded.source, errors.clone()),
+    };
+    found.extend(unusable_files(&loaded.document, &loaded.source));
+    match router {
+        Ok(router) if found.is_empty() => Ok(Checked { loaded, router }),
+        _ => Err(Report::new(found).with_files(loaded.files)),
     }
+}
+
+/// Certificates, keys and authorities that are there but cannot be used.
+fn unusable_files(document: &Document, source: &Source) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (name, listener) in &document.listeners {
+        let loaded = listener.tls.as_ref().map(ServerTls::load);
+        if let Some(Err(error)) = loaded {
+            let path = ["listeners", name, "tls"];
+            found.push(source.problem(&path, Severity::Error, error.to_string()));
+        }
+    }
+    for (name, upstream) in &document.upstreams {
+        let named = |tls: &&UpstreamTls| tls.ca.is_some() || tls.cert.is_some();
+        let loaded = upstream.tls.as_ref().filter(named);
+        if let Some(Err(error)) = loaded.map(|tls| ClientTls::load(tls, upstream.http2)) {
+            let path = ["upstreams", name, "tls"];
+            found.push(source.problem(&path, Severity::Error, error.to_string()));
+        }
+    }
+    found
 }
 
 fn report(source: &Source, errors: Vec<BuildError>) -> Report {

@@ -190,6 +190,28 @@ impl Builder<'_> {
     }
 }
 
+/// What building the snapshot will refuse in the routes of a document whose plugins have been
+/// checked: conditions and rewrites.
+pub fn refusals(document: &Document) -> Vec<BuildError> {
+    let mut errors = Vec::new();
+    for (pattern, set) in &document.routes {
+        for (number, route) in set.routes.iter().enumerate() {
+            let number = number.to_string();
+            let at: &[&str] = match set.routes.len() {
+                1 => &["routes", pattern],
+                _ => &["routes", pattern, &number],
+            };
+            if let Err(error) = Condition::new(&route.when) {
+                errors.push(BuildError::new(&[at, &["when"]].concat(), error));
+            }
+            if let Err((key, message)) = Rewrite::new(&route.rewrite) {
+                errors.push(BuildError::new(&[at, &["rewrite", key]].concat(), message));
+            }
+        }
+    }
+    errors
+}
+
 /// The router of a document.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ mod target;
 mod tunnel;
 mod worker;
 
-pub use build::{BuildError, Builder, router};
+pub use build::{BuildError, Builder, refusals, router};
 pub use explain::{Asked, Explanation};
 pub use serve::Proxy;
 pub use snapshot::Snapshot;

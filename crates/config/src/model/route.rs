@@ -2,11 +2,17 @@
 
 use indexmap::IndexMap;
 use lockgate_core::Time;
+use regex::bytes::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Retry, Settings};
 use crate::decode::forms;
+
+/// Bytes that one compiled expression may take, and its cache again.
+const REGEX_SIZE: usize = 256 << 10;
+/// How deep groups may stand in groups.
+const REGEX_DEPTH: u32 = 32;
 
 /// The routes under one pattern: the first whose `when` holds wins.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -78,6 +84,34 @@ pub enum Match {
     Exact(String),
     Prefix(String),
     Regex(String),
+}
+
+impl Match {
+    /// Compiles an expression that must match a value as a whole. The one place that says how
+    /// large it may be.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a line.
+    pub fn compile(text: &str) -> Result<Regex, String> {
+        let build = |text: &str| {
+            RegexBuilder::new(text)
+                .unicode(false)
+                .size_limit(REGEX_SIZE)
+                .dfa_size_limit(REGEX_SIZE)
+                .nest_limit(REGEX_DEPTH)
+                .build()
+        };
+        // First as written, so that an unbalanced group is not balanced by the one around it.
+        let whole = build(text).and_then(|_| build(&format!(r"\A(?:{text})\z")));
+        whole.map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => "it is too large".to_owned(),
+            // The last line says what is wrong; those before draw the pattern.
+            other => {
+                let text = other.to_string();
+                text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+            }
+        })
+    }
 }
 
 /// Where a route's requests go.

@@ -55,6 +55,38 @@ async fn all_errors_are_told_at_once_with_their_places() {
 }
 
 #[tokio::test]
+async fn what_cannot_run_does_not_check_out() {
+    let route =
+        |when: &str| format!("routes:\n  /a: {{ to: \"http://127.0.0.1:1\", when: {when} }}\n");
+    for (config, place) in [
+        (route("{ method: FOO }"), "lockgate.yaml:2:"),
+        (route("{ header: { X-A: { regex: \"(a{1000}){1000}\" } } }"), "lockgate.yaml:2:"),
+        (route("{ query: { a: { regex: \"(\\\\w{60}){60}\" } } }"), "lockgate.yaml:2:"),
+        (
+            "listeners:\n  web: { address: \":8443\", tls: { cert: no.pem, key: no.pem } }\nroutes:\n  \
+             /a: { to: { respond: {} } }\n"
+                .to_owned(),
+            "lockgate.yaml:2:",
+        ),
+        (
+            "upstreams:\n  u: { endpoints: [\"127.0.0.1:1\"], tls: { ca: no.pem } }\nroutes:\n  \
+             /a: { to: u }\n"
+                .to_owned(),
+            "lockgate.yaml:2:",
+        ),
+    ] {
+        let dir = Dir::new();
+        dir.write("no.pem", "this is no certificate");
+        dir.write("lockgate.yaml", &config);
+        for arguments in [vec!["check", "lockgate.yaml"], vec!["run", "-c", "lockgate.yaml"]] {
+            let ran = cli(BINARY, dir.path(), &arguments).await;
+            assert_eq!(ran.code, 1, "{config}{ran:?}");
+            assert!(ran.stderr.contains(place), "{config}{ran:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_another_exit_code() {
     let ran = cli_on(GOOD, &["check", "missing.yaml"]).await;
     assert_eq!(ran.code, 2, "{ran:?}");

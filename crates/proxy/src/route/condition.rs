@@ -7,15 +7,10 @@ use std::fmt;
 use http::request::Parts;
 use http::{HeaderName, Method, header};
 use lockgate_config::model::{self, Match};
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 use super::escape::hex_pair;
 use super::method::MethodId;
-
-/// Bytes that one compiled expression may take, and its cache again.
-const REGEX_SIZE: usize = 256 << 10;
-/// How deep groups may stand in groups.
-const REGEX_DEPTH: u32 = 32;
 
 /// A compiled condition: all of its parts must hold.
 #[derive(Debug, Default)]
@@ -130,7 +125,7 @@ impl Part {
                 (Wanted::Prefix(text.as_bytes().into()), complaint)
             }
             Match::Regex(text) => {
-                let regex = compile(text)
+                let regex = Match::compile(text)
                     .map_err(|what| format!("the {kind} {name}'s regex cannot be used: {what}"))?;
                 (Wanted::Regex(regex), format!("does not match `{text}`"))
             }
@@ -162,21 +157,6 @@ impl Part {
             (Wanted::Regex(regex), Some(value)) => regex.is_match(value),
         }
     }
-}
-
-/// Compiles an expression that must match a value as a whole.
-fn compile(text: &str) -> Result<Regex, String> {
-    let build = |text: &str| {
-        RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(REGEX_SIZE)
-            .dfa_size_limit(REGEX_SIZE)
-            .nest_limit(REGEX_DEPTH)
-            .build()
-    };
-    // First as written, so that an error shows the user's own text, and so that an unbalanced
-    // group is not balanced by the one put around it.
-    build(text).and_then(|_| build(&format!(r"\A(?:{text})\z"))).map_err(|error| error.to_string())
 }
 
 /// The first value of a query parameter, decoded; its name is compared decoded too.
