@@ -9,18 +9,20 @@ use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::FRAME;
+use super::queue::Turn;
 
 /// Both halves of a stream. Dropping it before its end resets the stream.
 pub(super) struct StreamDuplex {
     send: SendStream<Bytes>,
     recv: RecvStream,
+    turn: Turn,
     ahead: Bytes,
     ended: bool,
 }
 
 impl StreamDuplex {
-    pub(super) fn new(send: SendStream<Bytes>, recv: RecvStream) -> Self {
-        Self { send, recv, ahead: Bytes::new(), ended: false }
+    pub(super) fn new(send: SendStream<Bytes>, recv: RecvStream, turn: Turn) -> Self {
+        Self { send, recv, turn, ahead: Bytes::new(), ended: false }
     }
 }
 
@@ -54,6 +56,7 @@ impl AsyncWrite for StreamDuplex {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        ready!(self.turn.poll_room(cx));
         self.send.reserve_capacity(buf.len().min(FRAME));
         let mut room = self.send.capacity();
         while room == 0 {
@@ -67,6 +70,7 @@ impl AsyncWrite for StreamDuplex {
         }
         let some = buf.get(..room.min(buf.len())).unwrap_or_default();
         self.send.send_data(Bytes::copy_from_slice(some), false).map_err(broken)?;
+        self.turn.put(some.len());
         Poll::Ready(Ok(some.len()))
     }
 

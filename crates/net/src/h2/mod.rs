@@ -7,6 +7,7 @@
 
 mod client;
 mod duplex;
+mod queue;
 mod receive;
 mod request;
 mod send;
@@ -24,4 +25,4 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The frame size that both sides accept: the protocol's own default.
 const FRAME: usize = 16 * 1024;
 /// Bytes of one stream that may wait in `h2` for the socket.
-const SEND_BUFFER: usize = 128 * 1024;
+const SEND_BUFFER: usize = FRAME;

@@ -11,6 +11,7 @@ use h2::SendStream;
 use http_body::Body as HttpBody;
 use lockgate_core::{Body, Fault};
 
+use super::queue::Turn;
 use crate::pace::Pace;
 
 /// Why a body was not sent to its end.
@@ -29,6 +30,7 @@ pub(super) struct Pump {
     body: Body,
     piece: Bytes,
     pace: Option<Pace>,
+    turn: Option<Turn>,
     /// Whether the body has been asked for anything yet.
     touched: bool,
     ended: bool,
@@ -38,7 +40,13 @@ pub(super) struct Pump {
 impl Pump {
     /// `pace`: how patient to be with the peer; `None` leaves that to the caller.
     pub(super) fn new(stream: SendStream<Bytes>, body: Body, pace: Option<Pace>) -> Self {
-        Self { stream, body, piece: Bytes::new(), pace, touched: false, ended: false, sent: 0 }
+        let piece = Bytes::new();
+        Self { stream, body, piece, pace, turn: None, touched: false, ended: false, sent: 0 }
+    }
+
+    /// Sends only while the connection's queue has room.
+    pub(super) fn queued(self, turn: Turn) -> Self {
+        Self { turn: Some(turn), ..self }
     }
 
     /// Bytes handed to the connection so far.
@@ -49,6 +57,16 @@ impl Pump {
     /// The body back, when nothing was taken from it.
     pub(super) fn untouched(self) -> Option<Body> {
         (!self.touched).then_some(self.body)
+    }
+
+    /// Whether it is the body that is waited for.
+    pub(super) fn is_starved(&self) -> bool {
+        self.touched && self.piece.is_empty() && !self.ended
+    }
+
+    /// Leaves patience with the peer to the caller from now on.
+    pub(super) fn be_patient(&mut self) {
+        self.pace = None;
     }
 
     /// Resets the stream.
@@ -73,6 +91,9 @@ impl Pump {
         if !self.touched {
             ready!(self.poll_room(cx, 1))?;
             self.touched = true;
+        } else {
+            ready!(self.poll_turn(cx))?;
+            self.waited();
         }
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => frame,
@@ -104,6 +125,9 @@ impl Pump {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
         let room = ready!(self.poll_room(cx, self.piece.len()))?;
         let part = self.piece.split_to(room.min(self.piece.len()));
+        if let Some(turn) = &self.turn {
+            turn.put(part.len());
+        }
         self.sent += part.len() as u64;
         if let Some(pace) = &mut self.pace {
             pace.moved(part.len());
@@ -121,20 +145,43 @@ impl Pump {
 
     /// Waits for room; never less than one byte.
     fn poll_room(&mut self, cx: &mut Context<'_>, wish: usize) -> Poll<Result<usize, Stop>> {
+        ready!(self.poll_turn(cx))?;
         self.stream.reserve_capacity(wish);
         loop {
             let room = self.stream.capacity();
             if room > 0 {
+                self.waited();
                 return Poll::Ready(Ok(room));
             }
             match self.stream.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(_))) => {}
                 Poll::Ready(_) => return Poll::Ready(Err(Stop::Peer)),
-                Poll::Pending => {
-                    let Some(pace) = &mut self.pace else { return Poll::Pending };
-                    return pace.poll_spent(cx).map(|()| Err(Stop::Slow));
-                }
+                Poll::Pending => return self.poll_slow(cx),
             }
         }
+    }
+
+    /// Waits until the connection may have more to send.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        let Some(turn) = &mut self.turn else { return Poll::Ready(Ok(())) };
+        if turn.poll_room(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.stream.poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(Stop::Peer));
+        }
+        self.poll_slow(cx)
+    }
+
+    /// A wait for the peer is over: what comes next may be a wait for the body.
+    fn waited(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.moved(0);
+        }
+    }
+
+    fn poll_slow<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Stop>> {
+        let Some(pace) = &mut self.pace else { return Poll::Pending };
+        pace.poll_spent(cx).map(|()| Err(Stop::Slow))
     }
 }

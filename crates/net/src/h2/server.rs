@@ -17,6 +17,7 @@ use lockgate_core::{Connection, Serve, Size};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
+use super::queue::{Counted, Queue};
 use super::{FRAME, SEND_BUFFER, stream};
 use crate::Ticket;
 use crate::rewind::Rewind;
@@ -33,7 +34,9 @@ pub async fn serve<IO, S>(
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Serve,
 {
-    let handshake = builder(&limits).handshake::<_, Bytes>(Rewind::new(read_ahead, io));
+    let queue = Rc::new(Queue::default());
+    let io = Counted { io: Rewind::new(read_ahead, io), queue: Rc::clone(&queue) };
+    let handshake = builder(&limits).handshake::<_, Bytes>(io);
     let h2 = match timeout(limits.header_timeout.0, handshake).await {
         Ok(Ok(h2)) => h2,
         Ok(Err(error)) => return tracing::debug!(peer = %connection.peer, %error, "no HTTP/2"),
@@ -43,6 +46,7 @@ pub async fn serve<IO, S>(
     let shared = Rc::new(Shared {
         connection,
         serve,
+        queue,
         active: Cell::new(0),
         idle_since: Cell::new(now),
         limits,
@@ -79,6 +83,7 @@ pub(super) struct Shared<S> {
     pub(super) connection: Rc<Connection>,
     pub(super) limits: Rc<Http>,
     pub(super) serve: S,
+    pub(super) queue: Rc<Queue>,
     active: Cell<usize>,
     idle_since: Cell<Instant>,
 }
@@ -114,7 +119,7 @@ impl<S> Drop for Open<S> {
 const SHORTEST: Duration = Duration::from_secs(1);
 
 struct Driver<IO, S> {
-    h2: h2::server::Connection<Rewind<IO>, Bytes>,
+    h2: h2::server::Connection<Counted<Rewind<IO>>, Bytes>,
     ticket: Ticket,
     timer: Pin<Box<Sleep>>,
     /// When the client was told to go.
@@ -148,7 +153,7 @@ where
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => {}
+                Poll::Pending => self.shared.queue.settle(),
             }
             match self.poll_idle(cx) {
                 Poll::Pending => return Poll::Pending,

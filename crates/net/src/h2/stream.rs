@@ -20,6 +20,7 @@ use lockgate_core::{
 use tokio::time::Instant;
 
 use super::duplex::StreamDuplex;
+use super::queue::Turn;
 use super::receive::{Receiving, Watch, Watched, take_length};
 use super::request::{self, Wishes};
 use super::send::{Pump, Stop};
@@ -112,7 +113,9 @@ async fn deliver<S: Serve>(
             return ending.over(Some(&reasons::INTERNAL));
         };
         head.status = StatusCode::OK;
-        return run_tunnel(Response::from_parts(head, ()), respond, recv, tunnel, ending).await;
+        let turn = Turn::new(&shared.queue);
+        let far_side = (recv, turn);
+        return run_tunnel(Response::from_parts(head, ()), respond, far_side, tunnel, ending).await;
     }
     let bodiless = bodiless
         || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -127,13 +130,16 @@ async fn deliver<S: Serve>(
     if !ends {
         match body {
             // Small enough to lie in the connection's buffer; no need to wait for room.
-            Body::Full(bytes) if bytes.len() <= super::FRAME => {
+            Body::Full(bytes) if bytes.len() <= super::FRAME && shared.queue.has_room() => {
+                shared.queue.put(bytes.len());
                 ending.sent = bytes.len() as u64;
                 let sent = stream.send_data(bytes, true);
                 broken = sent.err().map(|_| &reasons::CLIENT_CLOSED);
             }
             body => {
-                let mut pump = Pump::new(stream, body, Some(Pace::writing(&shared.limits)));
+                let pace = Pace::writing(&shared.limits);
+                let pump = Pump::new(stream, body, Some(pace));
+                let mut pump = pump.queued(Turn::new(&shared.queue));
                 broken = pump_out(&mut pump).await;
                 ending.sent = pump.sent();
             }
@@ -164,7 +170,7 @@ async fn pump_out(pump: &mut Pump) -> Option<&'static Reason> {
 async fn run_tunnel(
     mut head: Response<()>,
     mut respond: SendResponse<Bytes>,
-    recv: RecvStream,
+    (recv, turn): (RecvStream, Turn),
     tunnel: Tunnel,
     ending: Ending,
 ) {
@@ -175,7 +181,7 @@ async fn run_tunnel(
     let Ok(send) = respond.send_response(head, false) else {
         return ending.over(Some(&reasons::CLIENT_CLOSED));
     };
-    let outcome = tunnel(Box::new(StreamDuplex::new(send, recv))).await;
+    let outcome = tunnel(Box::new(StreamDuplex::new(send, recv, turn))).await;
     if let Some(finish) = ending.finish {
         finish.finish(outcome);
     }
