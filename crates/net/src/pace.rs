@@ -36,6 +36,11 @@ impl Pace {
         Self::new(limits.write_timeout.0, limits.min_rate.0, limits.min_rate_grace.0)
     }
 
+    /// For a peer whose silences alone are bounded (zero: no limit), not its speed.
+    pub(crate) fn silence(longest: Duration) -> Self {
+        Self::new(longest, 0, Duration::ZERO)
+    }
+
     /// At most `longest` for one wait (zero: no limit), and `min_rate` bytes a second (0: no
     /// limit) beyond a `grace` of waiting.
     fn new(longest: Duration, min_rate: u64, grace: Duration) -> Self {

@@ -7,7 +7,8 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
@@ -23,6 +24,7 @@ use super::receive::{Receiving, Watch, Watched, take_length};
 use super::send::{Pump, Stop};
 use super::{FRAME, SEND_BUFFER, stream};
 use crate::ClientAnswer;
+use crate::pace::Pace;
 
 /// How to speak to an upstream.
 #[derive(Debug, Clone)]
@@ -35,6 +37,12 @@ pub struct Settings {
     pub stream_window: u32,
     /// Bytes in flight on the connection.
     pub connection_window: u32,
+    /// From the request's last byte being handed over to the answer's head; zero: no limit. Runs
+    /// out as `upstream_all_timed_out`.
+    pub headers: Duration,
+    /// The longest silence inside an answer's body, or while the upstream takes no more of the
+    /// request; zero: no limit.
+    pub idle: Duration,
 }
 
 impl Default for Settings {
@@ -44,6 +52,8 @@ impl Default for Settings {
             max_header_size: 64 * 1024,
             stream_window: 256 * 1024,
             connection_window: 1024 * 1024,
+            headers: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
         }
     }
 }
@@ -78,7 +88,8 @@ where
         }
         driven.closed.set(true);
     });
-    Ok(Handle { send, state, secure: settings.secure })
+    let Settings { secure, headers, idle, .. } = *settings;
+    Ok(Handle { send, state, secure, headers, idle })
 }
 
 /// A way to send requests on one connection. Clones share it.
@@ -87,11 +98,14 @@ pub struct Handle {
     send: SendRequest<Bytes>,
     state: Rc<State>,
     secure: bool,
+    headers: Duration,
+    idle: Duration,
 }
 
 #[derive(Default)]
 struct State {
     in_flight: Cell<usize>,
+    /// No more requests: the connection is gone, or it kept silent when an answer was due.
     closed: Cell<bool>,
 }
 
@@ -112,7 +126,8 @@ impl Drop for InFlight {
 }
 
 impl Handle {
-    /// Whether no more requests can be sent: the connection is gone, or was told to go away.
+    /// Whether no more requests can be sent: the connection is gone, was told to go away, or may
+    /// be dead.
     pub fn is_closed(&self) -> bool {
         self.state.closed.get() || self.probe().is_err()
     }
@@ -175,13 +190,22 @@ impl Handle {
                 return Err((fault.detail("the request cannot be said in HTTP/2"), Some(body)));
             }
         };
-        let mut upload = Upload::new(stream, body);
-        match wait(answer, &mut upload).await {
+        let mut upload = Upload::new(stream, body, Pace::silence(self.idle));
+        match wait(answer, &mut upload, Pace::silence(self.headers)).await {
             Ok(response) => {
-                let response = received(response, bodiless, upload.rest(), in_flight);
+                let silence = Pace::silence(self.idle);
+                let watch = FromUpstream { rest: upload.rest(), silence, in_flight };
+                let response = received(response, bodiless, watch);
                 Ok(ClientAnswer { response, upgraded: None })
             }
-            Err(fault) => Err((fault, upload.give_back())),
+            Err(fault) => {
+                if fault.reason() == &reasons::UPSTREAM_TIMEOUTS {
+                    // Nothing tells a slow endpoint from a connection that died unheard, so no
+                    // other request is to find out; those under way go on.
+                    self.state.closed.set(true);
+                }
+                Err((fault, upload.give_back()))
+            }
         }
     }
 }
@@ -190,16 +214,30 @@ fn gone(why: &'static str) -> Fault {
     Fault::upstream(&reasons::UPSTREAM_CLOSED).resend(Resend::Safe).detail(why)
 }
 
-/// Waits for the answer's head while the body goes out.
+/// Waits for the answer's head while the body goes out; `late` counts from the end of that.
 async fn wait(
     mut answer: ResponseFuture,
     upload: &mut Upload,
+    mut late: Pace,
 ) -> Result<Response<h2::RecvStream>, Fault> {
     poll_fn(|cx| {
-        if let Err(fault) = upload.poll(cx) {
-            return Poll::Ready(Err(fault));
+        let sending = match upload.poll(cx) {
+            Ok(sending) => sending,
+            Err(fault) => return Poll::Ready(Err(fault)),
+        };
+        if let Poll::Ready(answered) = Pin::new(&mut answer).poll(cx) {
+            return Poll::Ready(answered.map_err(before_head));
         }
-        Pin::new(&mut answer).poll(cx).map_err(before_head)
+        let why = match sending {
+            Sending::Going => return Poll::Pending,
+            Sending::Stuck => "the endpoint takes no more of the request",
+            Sending::Over => {
+                ready!(late.poll_spent(cx));
+                "no head within timeout.headers"
+            }
+        };
+        let fault = Fault::upstream(&reasons::UPSTREAM_TIMEOUTS).resend(Resend::IfIdempotent);
+        Poll::Ready(Err(fault.detail(why)))
     })
     .await
 }
@@ -212,8 +250,18 @@ enum Upload {
     Gone,
 }
 
+/// How the sending of the request goes.
+enum Sending {
+    /// There is more of it, or will be.
+    Going,
+    /// The upstream has taken nothing for too long.
+    Stuck,
+    /// There is no more, or the upstream wants no more.
+    Over,
+}
+
 impl Upload {
-    fn new(mut stream: SendStream<Bytes>, body: Body) -> Self {
+    fn new(mut stream: SendStream<Bytes>, body: Body, patience: Pace) -> Self {
         match body {
             Body::Full(bytes) if !bytes.is_empty() => {
                 // A failure shows in the answer.
@@ -221,32 +269,35 @@ impl Upload {
                 Self::Kept(Body::Full(bytes))
             }
             body if body.is_empty() => Self::Kept(body),
-            body => Self::Going(Pump::new(stream, body, None)),
+            body => Self::Going(Pump::new(stream, body, Some(patience))),
         }
     }
 
     /// Moves the body on. Only the body's own fault is one: a peer that stops taking it has an
     /// answer, or an error, on the other half of the stream.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let Self::Going(pump) = self else { return Ok(()) };
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<Sending, Fault> {
+        let Self::Going(pump) = self else { return Ok(Sending::Over) };
         match pump.poll(cx) {
-            Poll::Pending => Ok(()),
+            Poll::Pending => Ok(Sending::Going),
             Poll::Ready(Err(Stop::Body(fault))) => {
                 pump.reset(Code::CANCEL);
                 *self = Self::Gone;
                 Err(fault)
             }
+            Poll::Ready(Err(Stop::Slow)) => Ok(Sending::Stuck),
             // Kept as it is: its body may be untouched yet, and a second poll would be wrong.
-            Poll::Ready(Err(Stop::Peer | Stop::Slow)) => {
-                let Self::Going(pump) = std::mem::replace(self, Self::Gone) else { return Ok(()) };
+            Poll::Ready(Err(Stop::Peer)) => {
+                let Self::Going(pump) = std::mem::replace(self, Self::Gone) else {
+                    return Ok(Sending::Over);
+                };
                 if let Some(body) = pump.untouched() {
                     *self = Self::Kept(body);
                 }
-                Ok(())
+                Ok(Sending::Over)
             }
             Poll::Ready(Ok(())) => {
                 *self = Self::Gone;
-                Ok(())
+                Ok(Sending::Over)
             }
         }
     }
@@ -254,13 +305,23 @@ impl Upload {
     /// Lets what is still to be sent go on by itself, as long as the answer is wanted.
     fn rest(self) -> Option<Rest> {
         let Self::Going(mut pump) = self else { return None };
+        // From here on it is the answer's silence that counts.
+        pump.be_patient();
+        let starved = Rc::new(Cell::new(false));
+        let told = Rc::clone(&starved);
         let task = tokio::task::spawn_local(async move {
-            if let Err(Stop::Body(fault)) = poll_fn(|cx| pump.poll(cx)).await {
+            if let Err(Stop::Body(fault)) = poll_fn(|cx| {
+                let polled = pump.poll(cx);
+                told.set(polled.is_pending() && pump.is_starved());
+                polled
+            })
+            .await
+            {
                 tracing::debug!(%fault, "a request's body broke off after its answer began");
                 pump.reset(Code::CANCEL);
             }
         });
-        Some(Rest(task.abort_handle()))
+        Some(Rest { task: task.abort_handle(), starved })
     }
 
     fn give_back(self) -> Option<Body> {
@@ -273,11 +334,15 @@ impl Upload {
 }
 
 /// The rest of an upload; dropped, it stops.
-struct Rest(AbortHandle);
+struct Rest {
+    task: AbortHandle,
+    /// The request's body has no more for now, so that the upstream may be waiting for us.
+    starved: Rc<Cell<bool>>,
+}
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -316,8 +381,7 @@ fn outgoing(mut head: Parts, body: &Body, secure: bool) -> Result<Parts, Fault> 
 fn received(
     response: Response<h2::RecvStream>,
     bodiless: bool,
-    rest: Option<Rest>,
-    in_flight: InFlight,
+    watch: FromUpstream,
 ) -> Response<Body> {
     let (mut head, recv) = response.into_parts();
     let bodiless = bodiless || head.status == StatusCode::NOT_MODIFIED;
@@ -326,19 +390,35 @@ fn received(
     let body = if recv.is_end_stream() {
         Body::Empty
     } else {
-        let watch = FromUpstream { _rest: rest, _in_flight: in_flight };
         Body::stream(Watched { receiving: Receiving::new(recv, length), watch })
     };
     Response::from_parts(head, body)
 }
 
-/// Keeps the stream counted, and its upload going, while the answer's body is read.
+/// Keeps the stream counted, its upload going and its silence bounded, while the answer's body is
+/// read.
 struct FromUpstream {
-    _rest: Option<Rest>,
-    _in_flight: InFlight,
+    rest: Option<Rest>,
+    silence: Pace,
+    in_flight: InFlight,
 }
 
 impl Watch for FromUpstream {
+    fn came(&mut self, bytes: usize) {
+        self.silence.moved(bytes);
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        ready!(self.silence.poll_spent(cx));
+        while self.rest.as_ref().is_some_and(|rest| rest.starved.get()) {
+            self.silence.moved(0);
+            ready!(self.silence.poll_spent(cx));
+        }
+        self.in_flight.0.closed.set(true);
+        let fault = Fault::upstream(&reasons::UPSTREAM_BROKE_OFF);
+        Poll::Ready(fault.detail("silent for timeout.idle"))
+    }
+
     fn broke(&self, error: h2::Error) -> Fault {
         let fault = Fault::upstream(&reasons::UPSTREAM_BROKE_OFF);
         fault.detail("the stream ended before the body was whole").source(error)

@@ -237,7 +237,8 @@ fn a_drain_lets_requests_end_and_takes_no_new_ones() {
 fn an_idle_connection_is_told_to_go_and_a_busy_one_is_not() {
     on_paused_worker(async {
         let Server { io, task, .. } = server(limits()).await;
-        let handle = connect(io, &Settings::default()).await.unwrap();
+        let patient = Settings { headers: Duration::ZERO, ..Settings::default() };
+        let handle = connect(io, &patient).await.unwrap();
         let start = Instant::now();
         let long = ask(&handle, "/hang", Body::Empty);
         assert!(tokio::time::timeout(Duration::from_secs(200), long).await.is_err());
@@ -262,6 +263,81 @@ fn a_client_that_does_not_read_is_cut() {
         let took = start.elapsed().as_secs();
         assert!((29..=32).contains(&took), "after {took} s and not `write_timeout`");
         assert_eq!(service.0.borrow().finished[0].broken.unwrap().code, "client_too_slow");
+    });
+}
+
+/// A body that counts what was taken of it.
+struct Taken(Rc<std::cell::Cell<usize>>);
+
+impl http_body::Body for Taken {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Fault>>> {
+        self.0.set(self.0.get() + 8 * 1024);
+        let piece = Bytes::from_static(&[b'x'; 8 * 1024]);
+        std::task::Poll::Ready(Some(Ok(http_body::Frame::data(piece))))
+    }
+}
+
+/// Answers without end.
+#[derive(Clone)]
+struct Generous {
+    taken: Rc<std::cell::Cell<usize>>,
+}
+
+impl lockgate_core::Serve for Generous {
+    fn serve(
+        &self,
+        _: lockgate_core::Incoming,
+    ) -> impl Future<Output = lockgate_core::Reply> + 'static {
+        let me = self.clone();
+        async move { http::Response::new(Body::stream(Taken(me.taken))).into() }
+    }
+
+    fn refuse(&self, _: Fault, _: &Rc<Connection>) -> lockgate_core::Reply {
+        http::Response::new(Body::Empty).into()
+    }
+}
+
+#[test]
+fn many_streams_that_nobody_reads_hold_little_together() {
+    on_paused_worker(async {
+        let (mut io, far) = duplex(4096);
+        let taken = Rc::new(std::cell::Cell::new(0));
+        let serving = Generous { taken: taken.clone() };
+        let drain = Drain::default();
+        let ticket =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(drain.register(cx.waker()))).await;
+        let task = tokio::task::spawn_local(async move {
+            serve(far, Bytes::new(), connection(), Rc::new(limits()), serving, ticket).await;
+        });
+        // Windows as large as they get, a hundred streams, and then nothing is read.
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+        bytes.extend(frame(8, 0, 0, &0x7fff_0000_u32.to_be_bytes()));
+        for stream in (1..200).step_by(2) {
+            bytes.extend(frame(1, 5, stream, &get_block()));
+        }
+        io.write_all(&bytes).await.unwrap();
+        settle().await;
+        let held = taken.get();
+        assert!(held > 100 * 1024, "{held}: nothing was served");
+        assert!(held < 2 * queue::MOST, "{held} bytes wait for a client that reads nothing");
+        // Who reads again is served again.
+        let mut some = vec![0; 1 << 20];
+        io.read_exact(&mut some).await.unwrap();
+        settle().await;
+        assert!(taken.get() > held + (1 << 19));
+        // Meanwhile each stream may have a piece in its hand, but no more.
+        sleep(Duration::from_secs(40)).await;
+        let after = taken.get() - held;
+        assert!(after < (1 << 20) + 100 * 16 * 1024, "{after}");
+        drop(io);
+        task.await.unwrap();
     });
 }
 
@@ -577,5 +653,101 @@ fn a_switch_of_protocols_is_not_sent_over_http2() {
         head.headers.insert("upgrade", "websocket".parse().unwrap());
         let (fault, _) = handle.send(head, Body::Empty).await.err().expect("not sent");
         assert_eq!(fault.reason().code, "not_implemented");
+    });
+}
+
+/// A body that comes from a channel.
+struct Fed(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Fed {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Fault>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(http_body::Frame::data(piece))))
+    }
+}
+
+fn fed() -> (tokio::sync::mpsc::Sender<Bytes>, Body) {
+    let (feed, pieces) = tokio::sync::mpsc::channel(1);
+    (feed, Body::stream(Fed(pieces)))
+}
+
+#[test]
+fn the_heads_time_runs_from_the_uploads_end_and_its_end_condemns_the_connection() {
+    on_paused_worker(async {
+        let Server { io, .. } = server(limits()).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let (feed, body) = fed();
+        tokio::task::spawn_local(async move {
+            for _ in 0..6 {
+                sleep(Duration::from_secs(5)).await;
+                feed.send(Bytes::from_static(&[b'x'; 2000])).await.unwrap();
+            }
+        });
+        let start = Instant::now();
+        assert_eq!(ask(&handle, "/read", body).await.unwrap().response.status(), 200);
+        assert_eq!(start.elapsed().as_secs(), 30);
+        let other = ask(&handle, "/mega", Body::Empty).await.unwrap();
+        let start = Instant::now();
+        let fault = ask(&handle, "/hang", Body::from("all")).await.err().expect("no head");
+        assert_eq!(start.elapsed().as_secs(), 10);
+        assert_eq!(fault.reason().code, "upstream_all_timed_out");
+        assert_eq!(fault.may_resend(), Resend::IfIdempotent);
+        assert!(handle.is_closed() && !handle.is_ready(), "it may be dead");
+        let fault = ask(&handle, "/", Body::Empty).await.err().expect("not given out");
+        assert_eq!(fault.may_resend(), Resend::Safe);
+        // What was under way goes on.
+        assert_eq!(other.response.into_body().collect(1 << 21).await.unwrap().len(), 1 << 20);
+    });
+}
+
+#[test]
+fn a_silent_upstream_is_cut_within_a_body_and_within_an_upload() {
+    on_paused_worker(async {
+        let (handle, _task) = upstream_that(|mut respond| {
+            let body = respond.send_response(http::Response::new(()), false).unwrap();
+            // Never ended, and never reset.
+            std::mem::forget(body);
+        })
+        .await;
+        let answer = ask(&handle, "/", Body::Empty).await.unwrap().response;
+        let start = Instant::now();
+        let fault = answer.into_body().collect(10).await.unwrap_err();
+        assert_eq!(fault.reason().code, "upstream_broke_off");
+        assert_eq!(start.elapsed().as_secs(), 60);
+        assert!(handle.is_closed());
+
+        // One that keeps the answer open, and reads no more than its windows hold.
+        let (handle, _task) = upstream_that(std::mem::forget).await;
+        let start = Instant::now();
+        let upload = frames(u64::MAX, 1000, None);
+        let fault = ask(&handle, "/", upload).await.err().expect("it is stuck");
+        assert_eq!(fault.reason().code, "upstream_all_timed_out");
+        assert_eq!(start.elapsed().as_secs(), 60);
+    });
+}
+
+#[test]
+fn a_silence_that_is_the_clients_own_is_borne() {
+    on_paused_worker(async {
+        let mut patient = limits();
+        patient.min_rate.0 = 0;
+        patient.body_timeout.0 = Duration::ZERO;
+        let Server { io, .. } = server(patient).await;
+        let handle = connect(io, &Settings::default()).await.unwrap();
+        let (feed, body) = fed();
+        feed.send(Bytes::from_static(b"one")).await.unwrap();
+        let mut body = ask(&handle, "/echo", body).await.unwrap().response.into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
+        let wait = tokio::time::timeout(Duration::from_secs(500), body.frame());
+        assert!(wait.await.is_err(), "the upstream waits for us");
+        feed.send(Bytes::from_static(b"two")).await.unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "two");
+        drop(feed);
+        assert!(body.collect(10).await.unwrap().is_empty());
     });
 }

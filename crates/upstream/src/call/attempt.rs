@@ -214,17 +214,7 @@ async fn send(
                 let reuse = Rc::clone(call) as Rc<dyn Reuse>;
                 (connection.send(&exchange.head, body, limits, reuse).await, used)
             }
-            Way::Http2(shared) => {
-                let sending = shared.handle.send(exchange.head.clone(), body);
-                let sent = match limits.headers.is_zero() {
-                    true => sending.await,
-                    false => match timeout_at(Instant::now() + limits.headers, sending).await {
-                        Ok(sent) => sent,
-                        Err(_) => Err((silent(), None)),
-                    },
-                };
-                (sent, true)
-            }
+            Way::Http2(shared) => (shared.handle.send(exchange.head.clone(), body).await, true),
         };
         let (fault, body) = match sent {
             Ok(answer) => return accept(answer, exchange),
@@ -401,12 +391,6 @@ fn pause(retry: &Retry, resend: Resend, retries: usize) -> Duration {
 fn late(exchange: &Exchange) -> Fault {
     let waited = exchange.started.elapsed().as_millis();
     Fault::upstream(&reasons::UPSTREAM_TIMEOUT).detail(format!("no answer after {waited} ms"))
-}
-
-fn silent() -> Fault {
-    Fault::upstream(&reasons::UPSTREAM_TIMEOUTS)
-        .resend(Resend::IfIdempotent)
-        .detail("the endpoint took the request and sent no head in time")
 }
 
 fn told(endpoint: &Endpoint, outcome: &Result<Answer, Fault>) -> String {

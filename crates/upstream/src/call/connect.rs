@@ -33,6 +33,8 @@ impl Connector {
         let h2 = h2::Settings {
             secure: settings.tls.is_some(),
             max_header_size: u32::try_from(max_header_size).unwrap_or(u32::MAX),
+            headers: settings.timeout.headers.0,
+            idle: settings.timeout.idle.0,
             ..h2::Settings::default()
         };
         Self { upstream, tls_http1: OnceCell::new(), h2 }
