@@ -32,16 +32,18 @@ use sink::Sink;
 
 pub use entry::{Entry, FIELDS, Field, access_log_reference};
 
-/// A buffer of this size is handed over; less waits for [`WorkerLog::flush`].
-const HAND_OVER: usize = 8 * 1024;
+/// A buffer of this size is handed over; less waits for [`WorkerLog::flush`]. Each hand-over wakes
+/// the writer and is one write: at full load that cost more than the lines themselves when it was
+/// an eighth of this.
+const HAND_OVER: usize = 64 * 1024;
 
-/// Buffers on their way to the writer, of about 8 KiB each. Some hundred milliseconds of full
+/// Buffers on their way to the writer, of about 64 KiB each at full load. Some hundred milliseconds of full
 /// load can wait here for a slow disk.
-const QUEUE: usize = 512;
+const QUEUE: usize = 64;
 
 /// Empty buffers kept for reuse, and the largest that is kept.
-const SPARE: usize = 64;
-const MAX_SPARE: usize = 64 * 1024;
+const SPARE: usize = 8;
+const MAX_SPARE: usize = 256 * 1024;
 
 /// The access log of the process.
 pub struct AccessLog {
@@ -125,7 +127,7 @@ impl AccessLog {
 
     /// The log of one worker. Each worker has its own, and writes it from its own thread.
     pub fn worker(self: &Arc<Self>, worker: usize) -> WorkerLog {
-        let page = Page { bytes: Vec::with_capacity(2 * HAND_OVER), lines: 0, clock: Clock::new() };
+        let page = Page { bytes: Vec::with_capacity(HAND_OVER + HAND_OVER / 4), lines: 0, clock: Clock::new() };
         WorkerLog { log: Arc::clone(self), worker, page: RefCell::new(page) }
     }
 
@@ -186,7 +188,7 @@ impl Shared {
     fn spare(&self) -> Vec<u8> {
         // A worker does not wait for a buffer either: a fresh one costs little.
         let spare = self.spare.try_lock().ok().and_then(|mut spare| spare.pop());
-        spare.unwrap_or_else(|| Vec::with_capacity(2 * HAND_OVER))
+        spare.unwrap_or_else(|| Vec::with_capacity(HAND_OVER + HAND_OVER / 4))
     }
 
     fn recycle(&self, mut bytes: Vec<u8>) {
