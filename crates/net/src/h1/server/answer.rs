@@ -43,7 +43,7 @@ pub(super) async fn answer<IO>(
     asked: Asked,
 ) -> Answered
 where
-    IO: AsyncRead + AsyncWrite + Unpin,
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (head, body) = response.into_parts();
     let (announce, framing) = framing(&head, &body, asked);
@@ -86,6 +86,9 @@ where
         }
     })
     .await;
+    if broken.is_some() && framing == Framing::Close {
+        link.borrow().drop_with_reset();
+    }
     let outcome = Outcome {
         received: link.borrow().upload.received,
         sent: outgoing.sent.saturating_sub(out.len() as u64),

@@ -1,6 +1,7 @@
 //! The client's byte stream and all that is known of it between polls: shared by the connection's
 //! task and by the request body that is read through it.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -10,7 +11,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use lockgate_config::model::Http;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant};
 
 use super::upload::Upload;
@@ -18,6 +21,7 @@ use crate::h1::alarm::{Alarm, Patience, or_forever};
 use crate::h1::head::{Finder, HeadLimits, RequestHead, Wrong, read_request};
 use crate::h1::input::Input;
 use crate::h1::outbox::Outbox;
+use crate::tls::ServerStream;
 
 /// How long a connection that is over is still read, so that the client gets to read the answer
 /// before a reset could take it away.
@@ -229,6 +233,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
     pub(super) fn poll_some(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<usize> {
         let Some(io) = &mut self.io else { return Poll::Ready(0) };
         Pin::new(io).poll_write(cx, bytes).map(|written| written.unwrap_or(0))
+    }
+}
+
+impl<IO: 'static> Link<IO> {
+    /// Makes the coming drop a reset, where there is TCP below: an answer that ends with its
+    /// connection would look whole if that ended in peace.
+    pub(super) fn drop_with_reset(&self) {
+        let Some(io) = &self.io else { return };
+        let io: &dyn Any = io;
+        let below = || io.downcast_ref().map(|tls: &ServerStream<TcpStream>| tls.get_ref().0);
+        if let Some(tcp) = io.downcast_ref::<TcpStream>().or_else(below) {
+            // What cannot be set leaves the client as it was before.
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 

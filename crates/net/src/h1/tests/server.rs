@@ -151,6 +151,42 @@ async fn http_1_0_closes_unless_it_asks_not_to() {
     assert!(answer.ends_with("GET /|"), "{answer}");
 }
 
+#[tokio::test]
+async fn an_answer_that_breaks_off_with_its_connection_resets_it() {
+    for whole in [true, false] {
+        let (app, mut feeds) = feeding();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let test = async {
+            let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+            let feed = feeds.recv().await.unwrap();
+            feed.send(data("abc")).await.unwrap();
+            until(&mut client, "abc").await;
+            if !whole {
+                let _ = feed.send(Err(Fault::upstream(&reasons::UPSTREAM_BROKE_OFF))).await;
+            }
+            drop(feed);
+            client.read(&mut [0; 10]).await
+        };
+        let server = async {
+            let (io, _) = listener.accept().await.unwrap();
+            let waker = std::future::poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            let ticket = Drain::default().register(&waker);
+            let limits = Rc::new(limits());
+            crate::h1::serve(io, Bytes::new(), super::connection(), limits, app, ticket).await;
+        };
+        let (end, ()) = tokio::join!(test, server);
+        match whole {
+            true => assert_eq!(end.unwrap(), 0),
+            false => {
+                let error = end.expect_err("the end of half an answer looks like a whole one's");
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_streamed_answer_goes_out_chunk_by_chunk_with_its_trailers() {
     let (app, mut feeds) = feeding();
