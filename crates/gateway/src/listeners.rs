@@ -1,14 +1,13 @@
 //! The listeners of the configuration in force. A change is prepared first (sockets bound,
 //! certificates read), so that what cannot be done keeps the old configuration whole.
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use lockgate_config::model::{Document, Listener, Protocol};
 use lockgate_net::listen::{Gate, ListenerState, Settings, bind};
-use lockgate_net::tls::ServerTls;
+use lockgate_net::tls::{Renewal, ServerTls};
 
 use crate::worker::{Command, WorkerThread};
 
@@ -16,7 +15,7 @@ use crate::worker::{Command, WorkerThread};
 pub(crate) struct Listeners {
     gate: Arc<Gate>,
     workers: usize,
-    open: BTreeMap<String, Open>,
+    open: Vec<Open>,
 }
 
 struct Open {
@@ -25,93 +24,100 @@ struct Open {
 }
 
 /// A change that can no longer fail.
+#[derive(Default)]
 pub(crate) struct Prepared {
-    fresh: Vec<(String, SocketAddr, Vec<TcpListener>, Settings)>,
-    kept: Vec<(String, Settings)>,
-    gone: Vec<String>,
+    fresh: Vec<(SocketAddr, Vec<TcpListener>, Settings)>,
+    kept: Vec<(Arc<ListenerState>, Settings)>,
+    renewals: Vec<(Arc<ServerTls>, Renewal)>,
 }
 
 impl Listeners {
     /// No listener yet.
     pub(crate) fn new(gate: Arc<Gate>, workers: usize) -> Self {
-        Self { gate, workers, open: BTreeMap::new() }
+        Self { gate, workers, open: Vec::new() }
     }
 
-    /// Binds and reads what a document asks for beyond what is open.
+    /// Binds and reads what a document asks for beyond what is open. A listener is known by its
+    /// address, so that another name makes no other of it.
     ///
     /// # Errors
     /// Which listener cannot be had, and why.
     pub(crate) fn prepare(&self, document: &Document) -> anyhow::Result<Prepared> {
-        let mut prepared = Prepared { fresh: Vec::new(), kept: Vec::new(), gone: Vec::new() };
+        let mut prepared = Prepared::default();
         for (name, listener) in &document.listeners {
             if listener.protocol != Protocol::Http {
                 bail!("listener `{name}`: this version serves `protocol: http` only");
             }
-            let open = self.open.get(name).filter(|open| open.address == listener.address);
-            let tls = self
-                .tls(open, listener)
+            let open = self.open.iter().find(|open| {
+                // Those on a free port of the system's choice are told apart by name.
+                open.address == listener.address
+                    && (open.address.port() != 0 || *open.state.settings().name == **name)
+            });
+            let tls = tls(open, listener, &mut prepared.renewals)
                 .with_context(|| format!("listener `{name}`: its TLS cannot be used"))?;
-            let settings = Settings::new(listener, &document.http, &document.trusted_proxies, tls);
-            if open.is_some() {
-                prepared.kept.push((name.clone(), settings));
+            let (http, trusted) = (&document.http, &document.trusted_proxies);
+            let settings = Settings::new(name, listener, http, trusted, tls);
+            if let Some(open) = open {
+                prepared.kept.push((Arc::clone(&open.state), settings));
                 continue;
             }
+            let port = listener.address.port();
+            let held = self.open.iter().any(|open| open.address.port() == port);
             let sockets =
-                bind(listener, self.workers).with_context(|| format!("listener `{name}`"))?;
-            prepared.fresh.push((name.clone(), listener.address, sockets, settings));
-        }
-        for (name, open) in &self.open {
-            let wanted = document.listeners.get(name);
-            if wanted.is_none_or(|listener| listener.address != open.address) {
-                prepared.gone.push(name.clone());
-            }
+                bind(listener, self.workers, held).with_context(|| format!("listener `{name}`"))?;
+            prepared.fresh.push((listener.address, sockets, settings));
         }
         Ok(prepared)
     }
 
-    /// A listener whose TLS settings stay keeps its session tickets and reads its files anew.
-    fn tls(
-        &self,
-        open: Option<&Open>,
-        listener: &Listener,
-    ) -> anyhow::Result<Option<Arc<ServerTls>>> {
-        let Some(wanted) = &listener.tls else { return Ok(None) };
-        if let Some(tls) = open.and_then(|open| open.state.settings().tls.clone())
-            && tls.settings() == wanted
-        {
-            tls.reload()?;
-            return Ok(Some(tls));
-        }
-        let tls = ServerTls::load(wanted)?;
-        for warning in tls.warnings() {
-            tracing::warn!("{warning}");
-        }
-        Ok(Some(Arc::new(tls)))
-    }
-
     /// Carries out a prepared change.
     pub(crate) async fn commit(&mut self, prepared: Prepared, workers: &[WorkerThread]) {
-        for name in prepared.gone {
-            self.open.remove(&name);
-            tell(workers, || Command::Close(name.as_str().into())).await;
-            tracing::info!(listener = name, "closed");
+        let Prepared { fresh, kept, renewals } = prepared;
+        let stays = |open: &Open| kept.iter().any(|(state, _)| Arc::ptr_eq(state, &open.state));
+        let (stay, gone) = std::mem::take(&mut self.open).into_iter().partition(stays);
+        self.open = stay;
+        let gone: Vec<Open> = gone;
+        for Open { address, state } in gone {
+            tell(workers, || Command::Close(Arc::clone(&state))).await;
+            tracing::info!(listener = %state.settings().name, %address, "closed");
         }
-        for (name, settings) in prepared.kept {
-            if let Some(open) = self.open.get(&name) {
-                open.state.replace(settings);
-            }
+        for (tls, renewal) in renewals {
+            tls.renew(renewal);
         }
-        for (name, address, sockets, settings) in prepared.fresh {
-            let secure = settings.tls.is_some();
-            let state = ListenerState::new(name.as_str(), settings, Arc::clone(&self.gate));
+        for (state, settings) in kept {
+            state.replace(settings);
+        }
+        for (address, sockets, settings) in fresh {
+            let (name, secure) = (Arc::clone(&settings.name), settings.tls.is_some());
+            let state = ListenerState::new(settings, Arc::clone(&self.gate));
             for (worker, socket) in workers.iter().zip(sockets) {
                 let command = Command::Open(socket, Arc::clone(&state));
                 let _ = worker.commands.send(command).await;
             }
-            tracing::info!(listener = name, %address, tls = secure, "listening");
-            self.open.insert(name, Open { address, state });
+            tracing::info!(listener = %name, %address, tls = secure, "listening");
+            self.open.push(Open { address, state });
         }
     }
+}
+
+/// A listener whose TLS settings stay keeps its session tickets and reads its files anew.
+fn tls(
+    open: Option<&Open>,
+    listener: &Listener,
+    renewals: &mut Vec<(Arc<ServerTls>, Renewal)>,
+) -> anyhow::Result<Option<Arc<ServerTls>>> {
+    let Some(wanted) = &listener.tls else { return Ok(None) };
+    if let Some(tls) = open.and_then(|open| open.state.settings().tls.clone())
+        && tls.settings() == wanted
+    {
+        renewals.push((Arc::clone(&tls), tls.read_again()?));
+        return Ok(Some(tls));
+    }
+    let tls = ServerTls::load(wanted)?;
+    for warning in tls.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(Some(Arc::new(tls)))
 }
 
 /// Tells every worker the same. One that has ended has nothing left to be told.

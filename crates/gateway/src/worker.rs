@@ -1,6 +1,5 @@
 //! The worker threads: each a runtime of its own, its own sockets, its own connections.
 
-use std::collections::HashMap;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +24,7 @@ pub(crate) enum Command {
     /// Accept on this socket.
     Open(TcpListener, Arc<ListenerState>),
     /// Stop accepting on this listener. Its open connections go on.
-    Close(Arc<str>),
+    Close(Arc<ListenerState>),
     /// Stop accepting, end connections as they become idle, and return when none is left.
     Drain,
 }
@@ -76,7 +75,7 @@ async fn work(index: usize, shared: Arc<Shared>, mut inbox: Receiver<Command>) {
     let worker = Rc::new(Worker::new(index, shared, Caller::new()));
     let proxy = Proxy::new(Rc::clone(&worker));
     let drain = Drain::default();
-    let mut open: HashMap<Arc<str>, AbortHandle> = HashMap::new();
+    let mut open: Vec<(Arc<ListenerState>, AbortHandle)> = Vec::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -84,25 +83,27 @@ async fn work(index: usize, shared: Arc<Shared>, mut inbox: Receiver<Command>) {
             _ = tick.tick() => worker.tick(drain.open()),
             command = inbox.recv() => match command {
                 Some(Command::Open(socket, state)) => {
-                    let name = Arc::clone(state.name());
+                    let listener = Arc::clone(&state);
                     let accepting = accept(socket, state, index, proxy.clone(), drain.clone());
                     let task = tokio::task::spawn_local(async move {
                         if let Err(error) = accepting.await {
                             tracing::error!(%error, "a listener's socket cannot be used");
                         }
                     });
-                    open.insert(name, task.abort_handle());
+                    open.push((listener, task.abort_handle()));
                 }
-                Some(Command::Close(name)) => {
-                    if let Some(task) = open.remove(&name) {
+                Some(Command::Close(state)) => open.retain(|(listener, task)| {
+                    let stays = !Arc::ptr_eq(listener, &state);
+                    if !stays {
                         task.abort();
                     }
-                }
+                    stays
+                }),
                 Some(Command::Drain) | None => break,
             },
         }
     }
-    for task in open.into_values() {
+    for (_, task) in open {
         task.abort();
     }
     drain.start();

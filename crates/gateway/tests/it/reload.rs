@@ -252,6 +252,28 @@ async fn listeners_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_listener_gets_another_name_or_address_on_its_own_port() {
+    let gateway = start(&saying("one")).await;
+    for (listeners, word) in [
+        ("{ other: \"127.0.0.1:$WEB\" }", "two"),
+        ("{ other: \"0.0.0.0:$WEB\" }", "three"),
+        ("{ web: \"127.0.0.1:$WEB\" }", "four"),
+    ] {
+        gateway.rewrite(&format!("listeners: {listeners}\n{}", saying(word)));
+        // A connection that waits while its address closes may be lost; no other is.
+        until("the new configuration", async || {
+            let Ok(mut wire) = Wire::try_connect(gateway.web()).await else { return false };
+            let ask = request("GET", "/", &[], "");
+            wire.try_send(ask.as_bytes(), std::time::Duration::from_secs(1)).await
+                && wire.answer_to("GET").await.is_ok_and(|answer| answer.text() == word)
+        })
+        .await;
+    }
+    let metrics = gateway.metrics().await;
+    assert_eq!(metrics.sum("lockgate_config_reloads_total", &[("result", "refused")]), 0.0);
+}
+
+#[tokio::test]
 async fn limits_of_the_new_file_hold_for_new_requests() {
     let gateway = start(&saying("one")).await;
     let long = format!("/{}", "x".repeat(3000));

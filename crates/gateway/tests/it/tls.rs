@@ -259,3 +259,32 @@ async fn what_is_no_handshake_hurts_nobody() {
     assert_eq!(get(&mut wire, "one.test", "/").await.status, 200);
     assert_eq!(echo.hits(), 1);
 }
+
+#[tokio::test]
+async fn a_refused_reload_renews_no_certificate() {
+    let echo = Echo::start("a").await;
+    let ours = Authority::new("ours");
+    let (old, new) = (ours.server(&["one.test"]), ours.server(&["one.test"]));
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let good = listener(&["one"], "") + &to(echo.address());
+    let gateway = with_leaf(launch(), "one", &old).start(&good).await;
+    let refused = async || {
+        gateway.metrics().await.sum("lockgate_config_reloads_total", &[("result", "refused")])
+    };
+    // Its last listener, by name, cannot be had: the port is another's.
+    let bad = listener(&["one"], &format!("  xtra: \"127.0.0.1:{port}\"\n"));
+    gateway.rewrite(&(bad + &to(echo.address())));
+    until("the refusal", async || refused().await > 0.0).await;
+    gateway.dir().write("one.pem", &new.cert);
+    gateway.dir().write("one.key", &new.key);
+    let before = refused().await;
+    gateway.signal("HUP");
+    until("another refusal", async || refused().await > before).await;
+    assert_eq!(connect(&gateway, &ours, "one.test").await.certificates[0], old.der());
+    gateway.rewrite(&good);
+    until("the new certificate", async || {
+        connect(&gateway, &ours, "one.test").await.certificates[0] == new.der()
+    })
+    .await;
+}

@@ -38,7 +38,7 @@ pub async fn accept<S: Serve>(
             Err(error) if is_the_clients(&error) => continue,
             Err(error) => {
                 if !short {
-                    tracing::warn!(listener = %listener.name, %error, "cannot accept connections");
+                    tracing::warn!(listener = %current.settings.name, %error, "cannot accept connections");
                 }
                 short = true;
                 tokio::time::sleep(PAUSE).await;
@@ -55,7 +55,7 @@ pub async fn accept<S: Serve>(
             tcp,
             peer: canonical(peer),
             local,
-            listener: listener.name.clone(),
+            listener: current.settings.name.clone(),
             worker,
             settings: current.settings.clone(),
             limits: current.limits.clone(),

@@ -26,6 +26,8 @@ use crate::tls::ServerTls;
 
 /// What a reload may change of a listener. Open connections keep what they began with.
 pub struct Settings {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
     /// Limits and timeouts.
     pub http: Http,
     /// Whose PROXY headers are believed.
@@ -39,12 +41,14 @@ pub struct Settings {
 impl Settings {
     /// The settings of one listener of a document.
     pub fn new(
+        name: &str,
         listener: &Listener,
         http: &Http,
         trusted_proxies: &[IpNet],
         tls: Option<Arc<ServerTls>>,
     ) -> Self {
         Self {
+            name: name.into(),
             http: http.clone(),
             trusted_proxies: trusted_proxies.to_vec(),
             proxy_protocol: listener.proxy_protocol,
@@ -59,20 +63,14 @@ impl Settings {
 
 /// A listener, shared by all workers.
 pub struct ListenerState {
-    name: Arc<str>,
     settings: ArcSwap<Settings>,
     gate: Arc<Gate>,
 }
 
 impl ListenerState {
-    /// A listener called `name`. All listeners of a process share one gate.
-    pub fn new(name: impl Into<Arc<str>>, settings: Settings, gate: Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), settings: ArcSwap::from_pointee(settings), gate })
-    }
-
-    /// Its name in the configuration.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
+    /// A listener. All listeners of a process share one gate.
+    pub fn new(settings: Settings, gate: Arc<Gate>) -> Arc<Self> {
+        Arc::new(Self { settings: ArcSwap::from_pointee(settings), gate })
     }
 
     /// Changes what new connections get.

@@ -9,13 +9,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Connections that the kernel keeps for a worker that is busy.
 const BACKLOG: i32 = 4096;
 
-/// Opens one socket for each worker. Port 0 takes the same free port for all of them.
+/// Opens one socket for each worker. Port 0 takes the same free port for all of them. `held` is
+/// whether this process listens on the port already, at whichever address.
 ///
 /// # Errors
 /// Says which address could not be had, and why.
-pub fn bind(listener: &Listener, workers: usize) -> io::Result<Vec<TcpListener>> {
+pub fn bind(listener: &Listener, workers: usize, held: bool) -> io::Result<Vec<TcpListener>> {
     let mut address = listener.address;
-    if address.port() != 0 {
+    if address.port() != 0 && !held {
         // The workers share their port, and would share it with another gateway that was left
         // running: every second request would go astray. So the port must be free at first.
         match open(address, false) {

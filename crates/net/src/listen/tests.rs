@@ -43,7 +43,7 @@ struct Running {
 fn settings(proxy_protocol: ProxyProtocol, trusted: &str) -> Settings {
     let trusted_proxies: Vec<IpNet> =
         trusted.split_whitespace().map(|n| n.parse().unwrap()).collect();
-    Settings { http: limits(), trusted_proxies, proxy_protocol, tls: None }
+    Settings { name: "web".into(), http: limits(), trusted_proxies, proxy_protocol, tls: None }
 }
 
 fn run(settings: Settings) -> Running {
@@ -51,10 +51,10 @@ fn run(settings: Settings) -> Running {
 }
 
 fn run_on(address: &str, settings: Settings) -> Running {
-    let socket = bind(&listener(address), 1).unwrap().pop().unwrap();
+    let socket = bind(&listener(address), 1, false).unwrap().pop().unwrap();
     let address = socket.local_addr().unwrap();
     let gate = Gate::new();
-    let state = ListenerState::new("web", settings, gate.clone());
+    let state = ListenerState::new(settings, gate.clone());
     let (service, drain) = (Service::default(), Drain::default());
     let accepting = accept(socket, state.clone(), 3, service.clone(), drain.clone());
     let task = tokio::task::spawn_local(async move { accepting.await.unwrap() });
@@ -80,21 +80,23 @@ async fn ask(
 
 #[test]
 fn every_worker_has_a_socket_on_the_same_port() {
-    let sockets = bind(&listener("127.0.0.1:0"), 4).unwrap();
+    let sockets = bind(&listener("127.0.0.1:0"), 4, false).unwrap();
     assert_eq!(sockets.len(), 4);
     let port = sockets[0].local_addr().unwrap().port();
     assert!(sockets.iter().all(|socket| socket.local_addr().unwrap().port() == port));
     // Even to one that would share it, as a second gateway does.
-    let error = bind(&listener(&format!("127.0.0.1:{port}")), 1).unwrap_err();
+    let error = bind(&listener(&format!("127.0.0.1:{port}")), 1, false).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&format!("127.0.0.1:{port}")) && text.contains("in use"), "{text}");
+    // But what is held here already is no stranger's.
+    drop(bind(&listener(&format!("0.0.0.0:{port}")), 1, true).unwrap());
     drop(sockets);
-    bind(&listener(&format!("127.0.0.1:{port}")), 2).unwrap();
+    bind(&listener(&format!("127.0.0.1:{port}")), 2, false).unwrap();
 }
 
 #[test]
 fn an_address_of_another_machine_is_said_to_be_one() {
-    let error = bind(&listener("192.0.2.1:0"), 1).unwrap_err().to_string();
+    let error = bind(&listener("192.0.2.1:0"), 1, false).unwrap_err().to_string();
     assert!(error.contains("192.0.2.1") && error.contains("no such address"), "{error}");
 }
 

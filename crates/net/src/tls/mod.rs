@@ -15,7 +15,7 @@ pub(crate) mod tests;
 pub use client::{ClientStream, ClientTls};
 pub use error::TlsError;
 pub(crate) use server::chose_h2;
-pub use server::{ServerStream, ServerTls};
+pub use server::{Renewal, ServerStream, ServerTls};
 
 use std::sync::{Arc, LazyLock};
 

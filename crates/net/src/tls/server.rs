@@ -31,6 +31,12 @@ pub struct ServerTls {
     resumption: ArcSwap<Resumption>,
 }
 
+/// What the files of a [`ServerTls`] hold now, read and checked.
+pub struct Renewal {
+    sites: Arc<Sites>,
+    resumption: Arc<Resumption>,
+}
+
 impl ServerTls {
     /// Reads certificates, keys and authorities.
     ///
@@ -46,19 +52,23 @@ impl ServerTls {
         })
     }
 
-    /// Reads the files again; handshakes from now on see what they hold. Open connections stay.
+    /// Reads the files again, for [`ServerTls::renew`].
     ///
     /// # Errors
-    /// What is wrong; then the old certificates go on being served.
-    pub fn reload(&self) -> Result<(), TlsError> {
+    /// What is wrong.
+    pub fn read_again(&self) -> Result<Renewal, TlsError> {
         let resumption = match self.settings.client_auth {
             ClientAuth::Off => self.resumption.load_full(),
             ClientAuth::Request | ClientAuth::Require => Arc::new(fresh_resumption()?),
         };
         let sites = Sites::load(&self.settings, &resumption)?;
-        self.resumption.store(resumption);
-        self.sites.store(Arc::new(sites));
-        Ok(())
+        Ok(Renewal { sites: Arc::new(sites), resumption })
+    }
+
+    /// Handshakes from now on see what was read. Open connections stay.
+    pub fn renew(&self, renewal: Renewal) {
+        self.resumption.store(renewal.resumption);
+        self.sites.store(renewal.sites);
     }
 
     /// What it was loaded from.

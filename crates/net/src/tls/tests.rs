@@ -115,12 +115,15 @@ fn a_reload_changes_new_handshakes_and_leaves_open_connections() {
         let (mut client, mut stream, _) = meet(&server, &config, "a.example").await.unwrap();
 
         ca.pair(&files, "site", &["a.example", "b.example"]);
-        server.reload().unwrap();
+        let renewal = server.read_again().unwrap();
+        let (_, _, tls) = meet(&server, &config, "a.example").await.unwrap();
+        assert_eq!(tls.names.len(), 1, "what was read is not served yet");
+        server.renew(renewal);
         let (_, _, tls) = meet(&server, &config, "b.example").await.unwrap();
         assert_eq!(tls.names.len(), 2);
 
         std::fs::write(&pair.cert, "nonsense").unwrap();
-        assert!(server.reload().is_err());
+        assert!(server.read_again().is_err());
         let (_, _, tls) = meet(&server, &config, "b.example").await.unwrap();
         assert_eq!(tls.names.len(), 2, "what was good goes on being served");
 
@@ -182,7 +185,7 @@ fn sessions_are_resumed_by_the_listener_that_gave_them() {
             assert_ne!(kind(&first), HandshakeKind::Resumed);
             let (second, _, tls) = meet(&server, &config, "a.example").await.unwrap();
             assert_eq!(kind(&second), HandshakeKind::Resumed, "{}", tls.version);
-            server.reload().unwrap();
+            server.renew(server.read_again().unwrap());
             let (third, ..) = meet(&server, &config, "a.example").await.unwrap();
             assert_eq!(kind(&third), HandshakeKind::Resumed, "a reload keeps the tickets");
         }
@@ -201,7 +204,7 @@ fn sessions_are_resumed_by_the_listener_that_gave_them() {
             let (again, _, tls) = meet(&strict, &config, "a.example").await.unwrap();
             assert_eq!(kind(&again), HandshakeKind::Resumed);
             assert!(tls.client.is_some(), "a resumed session remembers its client");
-            strict.reload().unwrap();
+            strict.renew(strict.read_again().unwrap());
             let (after, ..) = meet(&strict, &config, "a.example").await.unwrap();
             assert_ne!(kind(&after), HandshakeKind::Resumed, "the authorities may have changed");
         }
