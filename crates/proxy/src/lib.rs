@@ -26,3 +26,14 @@ pub use explain::{Asked, Explanation};
 pub use serve::Proxy;
 pub use snapshot::Snapshot;
 pub use worker::{Shared, Worker};
+
+/// What only fuzz targets need: one step of the line, without a socket.
+#[doc(hidden)]
+pub mod fuzz {
+    /// A request's headers as they leave [`receive`](crate), before anything is stated.
+    pub fn rewrite_headers(mut headers: http::HeaderMap, trusted: bool) -> http::HeaderMap {
+        crate::fields::strip_stated(&mut headers, trusted);
+        crate::fields::strip_hop_by_hop(&mut headers);
+        headers
+    }
+}
