@@ -15,7 +15,7 @@ mod source;
 
 pub use diff::{Change, ChangeKind, diff};
 pub use format::{Refusal, format, long};
-pub use load::{Loaded, More, load, load_str, load_str_with, load_with};
+pub use load::{Loaded, More, load, load_shown, load_str, load_str_with, load_with};
 pub use report::{Problem, Report, Severity};
 pub use schema::schema;
 pub use source::{Lookup, Place, Source};

@@ -72,7 +72,10 @@ pub fn load_str_with(
 
 /// Loads a file, and if nothing is wrong decodes it anew with references as they are written,
 /// wherever the field takes that.
-pub(crate) fn load_shown(path: &Path, plugins: &[Plugin]) -> Result<Document, Report> {
+///
+/// # Errors
+/// As of [`load`].
+pub fn load_shown(path: &Path, plugins: &[Plugin]) -> Result<Document, Report> {
     let env = |name: &str| std::env::var(name).ok();
     let mut reader = Reader::new(&env);
     let root =

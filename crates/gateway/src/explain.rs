@@ -12,5 +12,10 @@ pub(crate) fn explain(
 ) -> Explanation {
     let locate =
         |path: &[&str]| source.locate(path).map(|place| format!("{}:{}", place.file, place.line));
-    snapshot.explain(asked, &locate, live)
+    let mut told = snapshot.explain(asked, &locate, live);
+    let hide = |text: &mut String| *text = source.without_secrets(std::mem::take(text));
+    told.candidates.iter_mut().for_each(|one| hide(&mut one.verdict));
+    told.policies.iter_mut().for_each(|one| hide(&mut one.values));
+    told.rewrite.iter_mut().chain(&mut told.target).chain(&mut told.answer).for_each(hide);
+    told
 }

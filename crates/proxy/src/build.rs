@@ -114,7 +114,12 @@ impl Builder<'_> {
             model::Target::Upstream(name) => Some(name.as_str()),
             _ => None,
         };
+        let handler = match &route.to {
+            model::Target::Handler { config, .. } => written(config),
+            _ => None,
+        };
         Ok(Route {
+            written: handler,
             pattern: Arc::clone(pattern),
             when: Condition::new(&route.when)
                 .map_err(|error| BuildError::new(&["routes", pattern, "when"], error))?,
@@ -148,6 +153,7 @@ impl Builder<'_> {
             body: plugin.body(),
             policy: plugin.build(&policy.config, &mut build).map_err(error)?,
             series: self.metrics.policy(plugin.name(), pattern),
+            written: written(&policy.config),
             origin: policy.path.clone(),
         })
     }
@@ -188,6 +194,11 @@ impl Builder<'_> {
             }
         }
     }
+}
+
+/// Settings as written, when they have references: then nothing else of them may be shown.
+fn written(config: &model::Settings) -> Option<String> {
+    config.has_references().then(|| config.written().to_string())
 }
 
 /// What building the snapshot will refuse in the routes of a document whose plugins have been

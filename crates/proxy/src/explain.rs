@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::route::{Candidate, Verdict, normalise};
 use crate::snapshot::{Route, Snapshot};
 use crate::target::Target;
-use lockgate_upstream::Upstream;
+use lockgate_upstream::{Phase, Upstream};
 
 /// The request that is asked about.
 #[derive(Debug, Clone)]
@@ -127,7 +127,19 @@ impl Asked {
         let named = self.uri.host().map(str::to_owned);
         let header = || self.headers.get(http::header::HOST)?.to_str().ok().map(str::to_owned);
         let host = named.or_else(header).unwrap_or_default();
-        host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name).to_ascii_lowercase()
+        // The colons of an IPv6 address are no port's.
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => name,
+            _ => host.as_str(),
+        };
+        name.to_ascii_lowercase()
+    }
+
+    /// As it was asked, with another path: scheme and port stay.
+    fn told(&self, host: &str, path: &str) -> String {
+        let scheme = self.uri.scheme_str().map(|scheme| format!("{scheme}://")).unwrap_or_default();
+        let port = self.uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{} {scheme}{host}{port}{path}", self.method)
     }
 }
 
@@ -144,13 +156,20 @@ impl Snapshot {
         let path = match normalise(asked.uri.path()) {
             Ok(path) => path.into_owned(),
             Err(fault) => {
-                told.request = format!("{} {host}{}", asked.method, asked.uri.path());
+                told.request = asked.told(&host, asked.uri.path());
                 told.answer = Some(answer(&fault));
                 return told;
             }
         };
-        told.request = format!("{} {host}{path}", asked.method);
-        let candidates = self.router.explain(&asked.method, &host, &path);
+        told.request = asked.told(&host, &path);
+        if let Some(answer) = self.redirect(asked, &host, &path) {
+            told.answer = Some(answer);
+            return told;
+        }
+        let mut candidates = self.router.explain(&asked.method, &host, &path);
+        if candidates.iter().any(|one| one.verdict == Verdict::Matched) {
+            candidates.retain(|one| !matches!(one.verdict, Verdict::Path { .. }));
+        }
         told.candidates = candidates.iter().map(|one| looked(one, locate)).collect();
         let winner = candidates.iter().find(|one| one.verdict == Verdict::Matched);
         match winner.and_then(|one| self.sets.get(one.index)) {
@@ -199,6 +218,27 @@ impl Snapshot {
         "404 no_route: no route matches".to_owned()
     }
 
+    /// What a listener answers that sends everybody to https, when no other could have taken the
+    /// request.
+    fn redirect(&self, asked: &Asked, host: &str, path: &str) -> Option<String> {
+        if asked.uri.scheme_str() == Some("https") {
+            return None;
+        }
+        let port = asked.uri.port_u16();
+        let mut takers = self.document.listeners.values();
+        let taken = |listener: &&lockgate_config::model::Listener| {
+            listener.tls.is_none() && port.is_none_or(|port| port == listener.address.port())
+        };
+        let all: Vec<Option<u16>> =
+            takers.by_ref().filter(taken).map(|listener| listener.redirect_https).collect();
+        let to = all.iter().copied().collect::<Option<Vec<u16>>>()?;
+        let to = match to.first()? {
+            443 => String::new(),
+            port => format!(":{port}"),
+        };
+        Some(format!("308 to https://{host}{to}{path}: the listener has `redirect_https`"))
+    }
+
     fn listeners(&self, asked: &Asked) -> Vec<String> {
         let port = asked.uri.port_u16();
         let listeners = self.document.listeners.iter();
@@ -216,24 +256,35 @@ fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live
         told.policies.push(PolicyLine {
             stage: stage.and_then(|s| s.as_str().map(str::to_owned)).unwrap_or_default(),
             name: entry.name.to_owned(),
-            values: entry.policy.describe(),
+            values: entry.written.clone().unwrap_or_else(|| entry.policy.describe()),
             place: locate(&path),
         });
     }
     told.rewrite = route.rewrite.describe();
     match &route.target {
         Target::Handler(name, handler) => {
-            told.target = Some(format!("handler {name}: {}", handler.describe()));
+            let what = route.written.clone().unwrap_or_else(|| handler.describe());
+            told.target = Some(format!("handler {name}: {what}"));
         }
         Target::Upstream(upstream) => {
-            told.target = Some(format!("upstream {}", upstream.name()));
+            told.target = Some(named(upstream, live));
             told.endpoints = endpoints(upstream, live);
         }
         Target::Split(choices) => {
-            let names: Vec<&str> = choices.iter().map(|(_, upstream)| &**upstream.name()).collect();
+            let names: Vec<String> = choices.iter().map(|(_, u)| named(u, live)).collect();
             told.target = Some(format!("split over {}", names.join(", ")));
             told.endpoints = choices.iter().flat_map(|(_, u)| endpoints(u, live)).collect();
         }
+    }
+}
+
+/// An upstream's name, and what its breaker does.
+fn named(upstream: &Upstream, live: bool) -> String {
+    let name = format!("upstream {}", upstream.name());
+    match upstream.breaker().filter(|_| live).map(|breaker| breaker.phase()) {
+        None | Some(Phase::Closed) => name,
+        Some(Phase::Open) => format!("{name}, its breaker is open"),
+        Some(Phase::HalfOpen) => format!("{name}, its breaker lets trials through"),
     }
 }
 
@@ -243,7 +294,13 @@ fn endpoints(upstream: &Upstream, live: bool) -> Vec<String> {
     let lines = view.endpoints.iter().map(|endpoint| {
         let state = match (&endpoint.reason, live) {
             (Some(reason), _) => format!("out: {reason}"),
-            (None, true) => format!("in, {} in flight", endpoint.in_flight),
+            (None, true) => {
+                let probes = match endpoint.consecutive_failures {
+                    0 => String::new(),
+                    failed => format!(", {failed} failed probes in a row"),
+                };
+                format!("in, {} in flight{probes}", endpoint.in_flight)
+            }
             (None, false) => "in, as far as the file says".to_owned(),
         };
         format!("{}  weight {}  {state}", endpoint.address, endpoint.weight)
@@ -257,6 +314,7 @@ fn looked(candidate: &Candidate, locate: Locate<'_>) -> Looked {
         Verdict::LessSpecific { than } => format!("matches, but `{than}` is more specific"),
         Verdict::Method { takes } => format!("takes {takes} only"),
         Verdict::Host { takes } => format!("takes the host {takes} only"),
+        Verdict::Path { .. } if ends_at_root(&candidate.pattern) => "takes only `/`".to_owned(),
         Verdict::Path { segment, wants, has } => {
             let has = has.as_deref().map_or("the path ends".to_owned(), |has| format!("`{has}`"));
             let wants = wants.as_deref().map_or("the end".to_owned(), |w| format!("`{w}`"));
@@ -269,6 +327,12 @@ fn looked(candidate: &Candidate, locate: Locate<'_>) -> Looked {
         matched: candidate.verdict == Verdict::Matched,
         verdict,
     }
+}
+
+/// Whether a pattern's path is `/` and no more.
+fn ends_at_root(pattern: &str) -> bool {
+    let rest = pattern.rsplit([' ', '\t']).next().unwrap_or(pattern);
+    rest.find('/').is_some_and(|at| at + 1 == rest.len())
 }
 
 fn answer(fault: &lockgate_core::Fault) -> String {

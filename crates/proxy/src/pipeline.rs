@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) policy: Box<dyn Policy>,
     /// How often it ran, what it decided, how long it took.
     pub(crate) series: Arc<PolicySeries>,
+    /// Its settings as written, where they have references, for `explain`.
+    pub(crate) written: Option<String>,
     /// Where it was configured, for `explain`.
     pub(crate) origin: Vec<String>,
 }

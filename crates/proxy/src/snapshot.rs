@@ -51,6 +51,8 @@ pub(crate) struct Route {
     pub(crate) entries: Vec<Entry>,
     pub(crate) target: Target,
     pub(crate) rewrite: Rewrite,
+    /// The handler's settings as written, where they have references, for `explain`.
+    pub(crate) written: Option<String>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: Option<model::Retry>,
     pub(crate) series: Arc<RouteSeries>,

@@ -208,10 +208,19 @@ impl Source {
         }
     }
 
-    /// Takes what references stood for out of a message, and what would disturb a terminal.
-    fn without_secrets(&self, text: String) -> String {
+    /// Takes what references stood for out of a message, and what would disturb a terminal. What is
+    /// short is taken out only where it is quoted.
+    pub fn without_secrets(&self, text: String) -> String {
         let mut text = text;
         for reference in self.tree.references() {
+            let short = |part: &(Box<str>, Box<str>)| part.1.len() < MIN_SECRET;
+            if reference.parts.iter().any(short) {
+                let shown = match reference.parts.as_slice() {
+                    [(written, value)] if *value == reference.value => written,
+                    _ => "[secret]",
+                };
+                text = text.replace(&format!("`{}`", reference.value), &format!("`{shown}`"));
+            }
             for (written, value) in &reference.parts {
                 if value.len() >= MIN_SECRET {
                     text = text.replace(&**value, written);
@@ -224,7 +233,7 @@ impl Source {
     }
 }
 
-/// What is shorter than this is no secret, and taking it out would garble messages.
+/// What is shorter than this stands in other words too: taking it out would garble messages.
 const MIN_SECRET: usize = 6;
 
 impl fmt::Debug for Source {

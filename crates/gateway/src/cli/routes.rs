@@ -21,9 +21,14 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
-        let loaded = match output::load(&self.config.config) {
-            Ok(checked) => checked.loaded,
-            Err(code) => return Ok(code),
+        if let Err(code) = output::load(&self.config.config) {
+            return Ok(code);
+        }
+        // Read once more, as what is printed must not tell what references stand for.
+        let shown = lockgate_config::load_shown(&self.config.config, crate::gateway::PLUGINS);
+        let document = match shown {
+            Ok(document) => document,
+            Err(report) => return Ok(output::refuse(&report)),
         };
         let mut rows = vec![Row {
             pattern: "ROUTE".to_owned(),
@@ -31,7 +36,7 @@ impl Routes {
             policies: "POLICIES".to_owned(),
         }];
         let mut list = Vec::new();
-        for (pattern, set) in &loaded.document.routes {
+        for (pattern, set) in &document.routes {
             for route in &set.routes {
                 list.push(serde_json::json!({ "pattern": pattern, "route": route }));
                 rows.push(Row::new(pattern, route));

@@ -124,6 +124,25 @@ async fn secrets_stay_unsaid() {
         assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
         assert!(!ran.text().contains("hunter2"), "{arguments:?}: {ran:?}");
     }
+    let more = "routes:\n  /a: { to: { redirect: { to: \"https://h.test/${file:./secret}\" } } }\n  \
+                /b:\n    - when: { header: { X-Key: \"${file:./secret}\", X-Pin: \"${file:./pin}\" } }\n      \
+                to: { respond: {} }\n    - when: { header: { X-Pin: \"${file:./pin}\" } }\n      \
+                to: { respond: {} }\n    - to: { respond: {} }\n      \
+                headers: { request: { set: { X-Pin: \"${file:./pin}\" } } }\n";
+    dir.write("lockgate.yaml", more);
+    dir.write("pin", "4711");
+    for arguments in [
+        vec!["routes", "--json"],
+        vec!["explain", "GET", "/a"],
+        vec!["explain", "GET", "/b", "--json"],
+        vec!["explain", "GET", "/b", "-H", "X-Key: hunter2-hunter2"],
+    ] {
+        let ran = cli(BINARY, dir.path(), &arguments).await;
+        assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
+        assert!(!ran.text().contains("hunter2"), "{arguments:?}: {ran:?}");
+        assert!(!ran.text().contains("4711"), "{arguments:?}: {ran:?}");
+        assert!(ran.text().contains("${file:./"), "the form as written: {ran:?}");
+    }
     let missing = config.replace("./secret", "./gone");
     dir.write("lockgate.yaml", missing);
     let ran = cli(BINARY, dir.path(), &["check", "lockgate.yaml"]).await;

@@ -130,3 +130,19 @@ async fn a_traced_request_bears_its_decisions() {
     }
     assert!(!gateway.said().contains("s3cret-token"), "nor into a log");
 }
+
+#[tokio::test]
+async fn the_answer_names_no_more_than_it_needs() {
+    let config = "listeners:\n  plain: { address: \":8080\", redirect_https: 8443 }\n  \
+                  web: { address: \":9080\" }\nroutes:\n  /: { to: { respond: {} } }\n  \
+                  /users/{id}: { to: { respond: {} } }\n  /user: { to: { respond: {} } }\n";
+    let ask = async |url: &str| cli_on(config, &["explain", "GET", url]).await.stdout;
+    let told = ask("http://a.test:8080/users/1").await;
+    assert!(told.contains("308 to https://a.test:8443/users/1"), "{told}");
+    let told = ask("http://[::1]:9080/users/1").await;
+    assert!(told.starts_with("GET http://[::1]:9080/users/1\n"), "{told}");
+    assert!(told.contains("* /users/{id}"), "{told}");
+    assert!(!told.contains("/user "), "it did not come near: {told}");
+    let told = ask("http://a.test:9080/x").await;
+    assert!(told.contains("takes only `/`"), "{told}");
+}
