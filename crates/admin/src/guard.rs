@@ -4,14 +4,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
+use tokio::time::timeout;
 
 use crate::Handles;
+
+/// How long a request's body and its answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn admit(
     State(handles): State<Arc<Handles>>,
@@ -21,29 +26,40 @@ pub(crate) async fn admit(
     let admin = &handles.shared.snapshot().document.admin;
     let headers = request.headers();
     if headers.contains_key(header::ORIGIN) {
-        return refuse(StatusCode::FORBIDDEN, "requests of web pages are not taken here");
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "web_page",
+            "requests of web pages are not taken here",
+        );
     }
     let public = admin.public.iter().any(|path| path == request.uri().path());
     match &admin.token {
         Some(token) if !public && !bears(headers, token) => {
             let text = "this needs `Authorization: Bearer` with the admin token";
-            let mut response = refuse(StatusCode::UNAUTHORIZED, text);
+            let mut response = refuse(StatusCode::UNAUTHORIZED, "no_token", text);
             let challenge = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
             return response;
         }
         None if !local_host(headers) => {
-            return refuse(StatusCode::FORBIDDEN, "the Host is not an address of this machine");
+            return refuse(
+                StatusCode::FORBIDDEN,
+                "foreign_host",
+                "the Host is not an address of this machine",
+            );
         }
         _ => {}
     }
-    next.run(request).await
+    match timeout(PATIENCE, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body is too slow"),
+    }
 }
 
-pub(crate) fn refuse(status: StatusCode, detail: &str) -> Response {
+pub(crate) fn refuse(status: StatusCode, reason: &str, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
     let body = serde_json::json!({
-        "title": title, "status": status.as_u16(), "detail": detail,
+        "title": title, "status": status.as_u16(), "reason": reason, "detail": detail,
     });
     let kind = [(header::CONTENT_TYPE, "application/problem+json")];
     (status, kind, format!("{body}\n")).into_response()

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -33,9 +35,24 @@ enum Word {
 /// service is an upstream's name, for all of its endpoints, or one endpoint's `host:port`.
 pub(crate) async fn set_override(
     State(handles): State<Arc<Handles>>,
-    Path(service): Path<String>,
-    Json(wanted): Json<Wanted>,
+    service: Result<Path<String>, PathRejection>,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let Ok(Path(service)) = service else {
+        return refuse(StatusCode::BAD_REQUEST, "bad_path", "the service's name is not UTF-8");
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(error) => return refuse(error.status(), "bad_body", &error.body_text()),
+    };
+    // Whatever it calls itself: curl's own content type is a form's.
+    let wanted: Wanted = match serde_json::from_slice(&body) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            let detail = format!("expected {{\"override\": \"down\"}} as JSON: {error}");
+            return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail);
+        }
+    };
     let order = match wanted.word {
         Word::Up => Override::Up,
         Word::Down => Override::Down,
@@ -55,7 +72,7 @@ pub(crate) async fn set_override(
     }
     if changed == 0 {
         let detail = format!("there is no upstream or endpoint `{service}`");
-        return refuse(StatusCode::NOT_FOUND, &detail);
+        return refuse(StatusCode::NOT_FOUND, "no_service", &detail);
     }
     Json(serde_json::json!({ "changed": changed })).into_response()
 }

@@ -6,14 +6,32 @@ mod health;
 mod pages;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, put};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use lockgate_proxy::{Asked, Explanation, Shared};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Most connections at once; more wait to be accepted.
+const MOST_CONNECTIONS: usize = 256;
+/// From a connection's begin, or the answer before, to the end of the next head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// No connection lives longer, whatever it does.
+const LIFE: Duration = Duration::from_secs(600);
+/// Most bytes of a request's body.
+const MOST_BODY: usize = 64 << 10;
 
 /// What the admin pages read from.
 pub struct Handles {
+    /// Whether the process is about to end.
+    pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.
     pub shared: Arc<Shared>,
     /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
@@ -29,9 +47,38 @@ pub async fn serve(listener: TcpListener, handles: Arc<Handles>) {
         .route("/admin/upstreams", get(pages::upstreams))
         .route("/admin/health/{service}", put(health::set_override))
         .fallback(pages::nothing)
+        .method_not_allowed_fallback(pages::not_this_method)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&handles), guard::admit))
         .with_state(handles);
-    if let Err(error) = axum::serve(listener, pages).await {
-        tracing::error!(%error, "the admin listener ended");
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // Dropped with this future, and with it all connections.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let serving = connection(stream, pages.clone());
+                connections.spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
+}
+
+async fn connection(stream: TcpStream, pages: Router) {
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MOST_BODY)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
+    // A client that breaks off, or is cut, has had its say.
+    let _ = timeout(LIFE, serving).await;
 }

@@ -12,14 +12,22 @@ use serde_json::{Value, json};
 use crate::Handles;
 use crate::guard::refuse;
 
-pub(crate) async fn health(State(handles): State<Arc<Handles>>) -> Json<Value> {
-    let snapshot = handles.shared.snapshot();
-    Json(json!({ "status": "ok", "generation": snapshot.generation }))
+pub(crate) async fn health(State(handles): State<Arc<Handles>>) -> (StatusCode, Json<Value>) {
+    let (status, word) = match (handles.draining)() {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        false => (StatusCode::OK, "ok"),
+    };
+    let generation = handles.shared.snapshot().generation;
+    (status, Json(json!({ "status": word, "generation": generation })))
 }
 
 pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Response {
     if !handles.shared.snapshot().document.telemetry.metrics {
-        return refuse(StatusCode::NOT_FOUND, "metrics are off (`telemetry.metrics`)");
+        return refuse(
+            StatusCode::NOT_FOUND,
+            "metrics_off",
+            "metrics are off (`telemetry.metrics`)",
+        );
     }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, handles.shared.metrics.render()).into_response()
@@ -43,13 +51,19 @@ pub(crate) async fn explain(
 ) -> Response {
     match Asked::from_query(query.as_deref().unwrap_or_default()) {
         Ok(asked) => Json((handles.explain)(&asked)).into_response(),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
+        Err(error) => refuse(StatusCode::BAD_REQUEST, "bad_question", &error),
     }
+}
+
+pub(crate) async fn not_this_method() -> Response {
+    let detail = "/admin/health/{service} takes PUT, the other pages GET";
+    refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
 pub(crate) async fn nothing() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
+        "no_page",
         "there is /health, /metrics, /admin/upstreams, /admin/explain, /admin/health/{service}",
     )
 }

@@ -1,15 +1,18 @@
 //! The life of a running gateway, on the control runtime: start, reload when told or when files
 //! change, drain, end.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use anyhow::Context;
 use lockgate_admin::Handles;
 use lockgate_config::Report;
 use lockgate_net::listen::Gate;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{Instant, interval, timeout_at};
 
@@ -55,8 +58,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let prepared = listeners.prepare(document)?;
     let admin = match document.admin.address {
         Some(address) => Some(
-            tokio::net::TcpListener::bind(address)
-                .await
+            bind_admin(address)
                 .with_context(|| format!("the admin listener cannot have {address}"))?,
         ),
         None => None,
@@ -105,8 +107,23 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// The port is shared with a gateway that drains and is still asked how far it is; one that serves
+/// has its listeners, and those are not shared.
+fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(256)
+}
+
 fn handles(gateway: Arc<Gateway>) -> Handles {
+    let asked = Arc::clone(&gateway);
     Handles {
+        draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),
         explain: Box::new(move |asked| {
             explain(&gateway.snapshot(), &gateway.source(), asked, true)
@@ -198,6 +215,7 @@ impl Running {
     /// Lets what is under way end: until all workers have, the deadline, or
     /// a second order to stop.
     async fn drain(&mut self, signals: &mut Signals, mut ends: Receiver<usize>) -> ExitCode {
+        self.gateway.draining.store(true, Relaxed);
         let limit = self.gateway.snapshot().document.http.drain_timeout.0;
         let deadline = Instant::now() + limit;
         tell(&self.workers, || Command::Drain).await;
@@ -224,7 +242,7 @@ impl Running {
         if let Some(log) = &self.gateway.snapshot().log {
             log.close(Duration::from_secs(2));
         }
-        let open = self.gate.counters().open.load(std::sync::atomic::Ordering::Relaxed);
+        let open = self.gate.counters().open.load(Relaxed);
         if whole {
             for worker in self.workers.drain(..) {
                 let _ = worker.thread.join();
@@ -238,7 +256,7 @@ impl Running {
     }
 
     fn report_drain(&self, deadline: Instant) {
-        let open = self.gate.counters().open.load(std::sync::atomic::Ordering::Relaxed);
+        let open = self.gate.counters().open.load(Relaxed);
         let seconds_left = deadline.saturating_duration_since(Instant::now()).as_secs();
         tracing::info!(connections = open, seconds_left, "draining");
     }

@@ -1,7 +1,7 @@
 //! The gateway as a whole: the configuration in force, and how the next one takes its place.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -127,6 +127,8 @@ pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     registry: Registry,
     pub(crate) shared: Arc<Shared>,
+    /// Set when the process ends as soon as what is under way has.
+    pub(crate) draining: AtomicBool,
     source: ArcSwap<Source>,
     generations: AtomicU64,
     /// The access log's settings, to tell whether a new configuration needs a new one.
@@ -158,6 +160,7 @@ impl Gateway {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
             metrics,
             registry,
+            draining: AtomicBool::new(false),
             source: ArcSwap::from_pointee(loaded.source),
             generations: AtomicU64::new(1),
             log: Mutex::new(settings),

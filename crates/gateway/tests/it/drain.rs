@@ -111,6 +111,9 @@ async fn a_hangup_while_draining_ends_nothing() {
     gateway.signal("TERM");
     let web = gateway.web();
     until("the listener to close", async || Wire::try_connect(web).await.is_err()).await;
+    let health = gateway.admin("GET", "/health", "").await;
+    assert_eq!(health.status, 503, "{health:?}");
+    assert!(health.text().contains("draining"), "{health:?}");
     gateway.signal("HUP");
     // Long enough for a process that ends at once to be gone.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -1,6 +1,6 @@
 //! Which endpoints are asked: what probes say, what real requests saw, what the operator says.
 
-use lockgate_testkit::{Echo, Gateway, Port, until};
+use lockgate_testkit::{Echo, Gateway, Port, Wire, request, until};
 
 use crate::support::{pool, start};
 
@@ -183,4 +183,32 @@ async fn nobody_left_is_said_so() {
     let hits = a.hits();
     gateway.get("/").await;
     assert_eq!(a.hits(), hits, "it is not asked");
+}
+
+#[tokio::test]
+async fn what_the_admin_listener_refuses_has_a_reason() {
+    let gateway = start(&pool(&["127.0.0.1:1".parse().unwrap()], "")).await;
+    let (admin, host) = (gateway.at("ADMIN"), ("Host", "127.0.0.1"));
+    let long = format!("{{\"override\": \"{}\"}}", "x".repeat(70 << 10));
+    for (method, path, body, status, reason) in [
+        ("GET", "/nothing", "", 404, "no_page"),
+        ("POST", "/health", "", 405, "method_not_allowed"),
+        ("GET", "/admin/explain", "", 400, "bad_question"),
+        ("PUT", "/admin/health/pool", "", 400, "bad_body"),
+        ("PUT", "/admin/health/pool", "{\"override\": \"gone\"}", 400, "bad_body"),
+        ("PUT", "/admin/health/pool", &long, 413, "bad_body"),
+        ("PUT", "/admin/health/other", "{\"override\": \"up\"}", 404, "no_service"),
+    ] {
+        let mut wire = Wire::connect(admin).await;
+        let answer = wire.ask(request(method, path, &[host], body)).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+        assert_eq!(answer.json()["reason"], reason, "{answer:?}");
+    }
+    let mut wire = Wire::connect(admin).await;
+    let body = "{\"override\": \"down\"}";
+    for kind in [&[host][..], &[host, ("Content-Type", "application/x-www-form-urlencoded")]] {
+        let answer = wire.ask(request("PUT", "/admin/health/pool", kind, body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
 }
