@@ -5,17 +5,18 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::Findings;
+use crate::decode::nearest;
 use crate::model::{Document, Sticky, Target};
-use crate::source::Fail;
+use crate::source::{Fail, Shape};
 
 pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     let mut used: HashSet<&str> = HashSet::new();
     for route in document.routes.values().flat_map(|set| &set.routes) {
         match &route.to {
-            Target::Upstream(name) => {
-                used.insert(name);
+            Target::Upstream(name) => meant(document, name, &mut used),
+            Target::Split(parts) => {
+                parts.keys().for_each(|name| meant(document, name, &mut used));
             }
-            Target::Split(parts) => used.extend(parts.keys().map(String::as_str)),
             Target::Handler { .. } => {}
         }
     }
@@ -32,6 +33,7 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
             findings.warning(&["identity", name], message);
         }
     }
+    without_effect(document, findings);
     for (name, consumer) in &document.consumers {
         if let Some(plan) = &consumer.plan
             && !document.plans.contains_key(plan)
@@ -42,6 +44,51 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
         }
     }
     secrets(document, findings);
+}
+
+/// Counts an upstream as used, or the one that a mistyped name means.
+fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>) {
+    if document.upstreams.contains_key(name) {
+        used.insert(name);
+        return;
+    }
+    let known: Vec<&str> = document.upstreams.keys().map(String::as_str).collect();
+    used.extend(nearest(name, &known));
+}
+
+/// What is taken from files written for a later version.
+fn without_effect(document: &Document, findings: &mut Findings<'_>) {
+    let source = findings.source;
+    for word in ["stores", "plans", "alerts", "identity"] {
+        let written = source.tree.get(source.root, word);
+        let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
+        let none = |node| {
+            matches!(source.tree.shape(node), Shape::Map | Shape::List)
+                && source.tree.pairs(node).is_empty()
+                && source.tree.items(node).is_empty()
+        };
+        if written.is_some_and(|node| !empty(node) && !none(node)) {
+            let fail = Fail::warning(source.key(&[word]), unread(word));
+            findings.push(fail);
+        }
+    }
+    let listed = source.listed_routes();
+    for (pattern, set) in &document.routes {
+        for (place, route) in set.routes.iter().enumerate() {
+            let place = place.to_string();
+            let at = match listed.contains(pattern.as_str()) {
+                true => vec!["routes", pattern, &place, "priority"],
+                false => vec!["routes", pattern, "priority"],
+            };
+            if route.priority.is_some() {
+                findings.warning(&at, unread("priority"));
+            }
+        }
+    }
+}
+
+fn unread(word: &str) -> String {
+    format!("this version reads `{word}` but does not act on it")
 }
 
 /// Whether a policy's or handler's settings name something. Runs for the unused alone.

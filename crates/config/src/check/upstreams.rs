@@ -3,6 +3,7 @@
 use lockgate_core::Time;
 
 use super::Findings;
+use crate::decode::nearest;
 use crate::model::{Document, Health, Retry, Sticky, Upstream};
 use crate::source::Source;
 
@@ -63,7 +64,13 @@ fn endpoints(upstream: &Upstream, wrong: &mut Wrong<'_>) {
         source.tree.pairs(node).is_empty() && source.tree.items(node).is_empty()
     });
     let weights = || upstream.endpoints.values().map(|endpoint| endpoint.weight);
-    if upstream.endpoints.is_empty() && none_written {
+    // A mistyped key has been complained about.
+    let node = source.node(&["upstreams", wrong.name]);
+    let mistyped = node.is_some_and(|node| {
+        let keys = source.tree.pairs(node).iter().filter_map(|pair| source.tree.written(pair.0));
+        keys.into_iter().any(|key| key != "endpoints" && nearest(key, &["endpoints"]).is_some())
+    });
+    if upstream.endpoints.is_empty() && none_written && !mistyped {
         wrong.say(&["endpoints"], "an upstream needs at least one endpoint");
     } else if !upstream.endpoints.is_empty() && weights().all(|weight| weight == 0) {
         wrong.say(&["endpoints"], "all endpoints have weight 0, so none would be used");

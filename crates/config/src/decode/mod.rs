@@ -240,7 +240,8 @@ pub(crate) fn suggest(word: &str, known: &[&str]) -> String {
     }
 }
 
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known word that a mistyped one means.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let mut best: Option<(usize, &str)> = None;
     for name in known {
         let distance = strsim::damerau_levenshtein(word, name);

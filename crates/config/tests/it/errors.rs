@@ -494,3 +494,12 @@ fn a_place_is_found_by_its_path() {
     assert_eq!((problem.line, problem.column), (3, 3));
     assert_eq!(problem.excerpt.as_deref(), Some("  /a/{id}/*:"));
 }
+
+#[test]
+fn one_mistake_is_one_complaint() {
+    let found = errors("upstreams: { u: { endpoint: \"a:1\" } }\nroutes: { /a: { to: u } }\n");
+    assert_eq!(found, ["1:19 unknown key `endpoint` [did you mean `endpoints`?]"]);
+    let found =
+        errors("upstreams: { users: { endpoints: \"a:1\" } }\nroutes: { /a: { to: userz } }\n");
+    assert_eq!(found, ["2:21 there is no upstream `userz` [did you mean `users`?]"]);
+}

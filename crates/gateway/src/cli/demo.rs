@@ -13,7 +13,8 @@ use crate::demo;
   lockgate demo --port-base 13000    when ports are taken
   lockgate demo --print-config       the configuration it runs with")]
 pub(crate) struct Demo {
-    /// The services listen on the five ports after this one
+    /// The services listen on the five ports after this one; the gateway's own port and its admin
+    /// port move by as much
     #[arg(long, value_name = "PORT", default_value_t = demo::DEFAULT_PORT_BASE)]
     port_base: u16,
     /// Print the configuration and exit
