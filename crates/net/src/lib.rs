@@ -3,6 +3,7 @@
 //! What comes in is handed up through [`lockgate_core::Serve`] alone; nothing here knows routes,
 //! policies or upstreams.
 
+mod date;
 mod drain;
 pub mod h1;
 pub mod h2;

@@ -3,14 +3,12 @@
 //! CR, LF and NUL cannot get out: `http`'s names, values, methods and URIs do not hold any. Framing
 //! headers come from the body that is sent, never from the head.
 
-use std::cell::RefCell;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, request, response};
 
 use super::head::Framing;
+use crate::date;
 
 /// The framing header of a message that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +53,7 @@ pub(super) fn response_head(
     }
     if !head.headers.contains_key(header::DATE) {
         out.put_slice(b"date: ");
-        date(out);
+        date::with(|date| out.put_slice(date.as_bytes()));
         out.put_slice(b"\r\n");
     }
     announcement(out, announce);
@@ -153,21 +151,6 @@ fn status_line(out: &mut BytesMut, status: StatusCode) {
     out.put_u8(b' ');
     out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.put_slice(b"\r\n");
-}
-
-/// The date, written once a second by each worker.
-fn date(out: &mut BytesMut) {
-    thread_local! {
-        static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    LAST.with_borrow_mut(|(second, text)| {
-        if *second != now {
-            *second = now;
-            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
-        }
-        out.put_slice(text.as_bytes());
-    });
 }
 
 /// What is announced of a request's body, and how it is framed then. A request without a body

@@ -3,12 +3,11 @@
 //! A reset by the client drops the request's future, which is how all work for it ends. An answer
 //! that breaks off resets the stream, so that no client takes it for whole.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -25,6 +24,7 @@ use super::receive::{Receiving, Watch, Watched, take_length};
 use super::request::{self, Wishes};
 use super::send::{Pump, Stop};
 use super::server::{Open, Shared};
+use crate::date;
 use crate::h1::CLIENT_TOO_SLOW;
 use crate::pace::Pace;
 
@@ -197,25 +197,7 @@ fn frame(headers: &mut HeaderMap, body: &Body, bodiless: bool) {
             headers.insert(header::CONTENT_LENGTH, length.into());
         }
     }
-    headers.entry(header::DATE).or_insert_with(date);
-}
-
-/// The date, written once a second by each worker.
-fn date() -> HeaderValue {
-    thread_local! {
-        static LAST: RefCell<(u64, HeaderValue)> =
-            const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    LAST.with_borrow_mut(|(second, text)| {
-        if *second != now {
-            let written = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now));
-            if let Ok(value) = HeaderValue::try_from(written) {
-                (*second, *text) = (now, value);
-            }
-        }
-        text.clone()
-    })
+    headers.entry(header::DATE).or_insert_with(|| date::with(HeaderValue::clone));
 }
 
 /// Removes what RFC 9113 §8.2.2 forbids.
