@@ -14,14 +14,57 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Far enough to mean "no limit", near enough for the timer's arithmetic.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How long a peer has been waited for, over one body in one direction.
-pub(crate) struct Pace {
+/// `wait`, or no limit when it is zero.
+pub(crate) fn or_forever(wait: Duration) -> Duration {
+    if wait.is_zero() { FOREVER } else { wait.min(FOREVER) }
+}
+
+/// How patient to be with a peer over one body in one direction. Only time spent waiting for the
+/// peer counts, so that our own backpressure is not held against it.
+pub(crate) struct Patience {
     longest: Duration,
     min_rate: u64,
     grace: Duration,
     moved: u64,
     waited: Duration,
     since: Option<Instant>,
+}
+
+impl Patience {
+    /// At most `longest` for one wait (zero: no limit), and `min_rate` bytes a second (0: no
+    /// limit) once `grace` has been spent waiting.
+    pub(crate) fn new(longest: Duration, min_rate: u64, grace: Duration) -> Self {
+        let longest = or_forever(longest);
+        Self { longest, min_rate, grace, moved: 0, waited: Duration::ZERO, since: None }
+    }
+
+    /// The peer moved; a wait, if there was one, is over.
+    pub(crate) fn moved(&mut self, bytes: usize) {
+        self.moved += bytes as u64;
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// The peer must be waited for.
+    pub(crate) fn wait(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// When the wait is over, if there is one.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let since = self.since?;
+        let Some(earned) = self.moved.checked_div(self.min_rate) else {
+            return Some(since + self.longest);
+        };
+        let earned = Duration::from_secs(earned).max(self.grace).min(FOREVER);
+        Some(since + self.longest.min(earned.saturating_sub(self.waited)))
+    }
+}
+
+/// Patience with a timer of its own.
+pub(crate) struct Pace {
+    patience: Patience,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -41,33 +84,19 @@ impl Pace {
         Self::new(longest, 0, Duration::ZERO)
     }
 
-    /// At most `longest` for one wait (zero: no limit), and `min_rate` bytes a second (0: no
-    /// limit) beyond a `grace` of waiting.
     fn new(longest: Duration, min_rate: u64, grace: Duration) -> Self {
-        let longest = if longest.is_zero() { FOREVER } else { longest };
-        Self {
-            longest,
-            min_rate,
-            grace,
-            moved: 0,
-            waited: Duration::ZERO,
-            since: None,
-            sleep: None,
-        }
+        Self { patience: Patience::new(longest, min_rate, grace), sleep: None }
     }
 
     /// The peer moved; a wait, if there was one, is over.
     pub(crate) fn moved(&mut self, bytes: usize) {
-        self.moved += bytes as u64;
-        if let Some(since) = self.since.take() {
-            self.waited += since.elapsed();
-        }
+        self.patience.moved(bytes);
     }
 
     /// To be polled whenever the peer must be waited for: ready once it has been too slow.
     pub(crate) fn poll_spent(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let deadline = since + self.allowance();
+        self.patience.wait();
+        let Some(deadline) = self.patience.deadline() else { return Poll::Pending };
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
@@ -81,14 +110,6 @@ impl Pace {
             }
             sleep.as_mut().reset(deadline);
         }
-    }
-
-    /// How long the current wait may last: what the bytes so far have earned, and the grace.
-    fn allowance(&self) -> Duration {
-        let earned = self.moved.saturating_mul(1000).checked_div(self.min_rate);
-        let Some(earned) = earned else { return self.longest };
-        let borne = Duration::from_millis(earned).min(FOREVER) + self.grace;
-        self.longest.min(borne.saturating_sub(self.waited))
     }
 }
 
@@ -135,7 +156,7 @@ mod tests {
         for _ in 0..100 {
             let wait = tokio::time::timeout(Duration::from_secs(1), spent(&mut pace)).await;
             assert!(wait.is_err());
-            pace.moved(101);
+            pace.moved(200);
         }
     }
 

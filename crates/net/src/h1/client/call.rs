@@ -13,12 +13,13 @@ use tokio::time::Instant;
 
 use super::{ClientConnection, ClientLimits};
 use crate::h1::Transport;
-use crate::h1::alarm::{Alarm, or_forever};
+use crate::h1::alarm::Alarm;
 use crate::h1::encode::{request_framing, request_head};
 use crate::h1::head::{Finder, HeadLimits, ResponseHead, Wrong, read_response};
 use crate::h1::input::Input;
 use crate::h1::outbox::Outbox;
 use crate::h1::outgoing::Outgoing;
+use crate::pace::or_forever;
 
 /// Interim answers borne before the final one.
 const INTERIM: u32 = 16;

@@ -17,10 +17,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant};
 
 use super::upload::Upload;
-use crate::h1::alarm::{Alarm, Patience, or_forever};
+use crate::h1::alarm::Alarm;
 use crate::h1::head::{Finder, HeadLimits, RequestHead, Wrong, read_request};
 use crate::h1::input::Input;
 use crate::h1::outbox::Outbox;
+use crate::pace::{Patience, or_forever};
 use crate::tls::ServerStream;
 
 /// How long a connection that is over is still read, so that the client gets to read the answer

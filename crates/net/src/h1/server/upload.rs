@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant};
 
 use super::link::{Link, REST};
-use crate::h1::alarm::Patience;
 use crate::h1::decode::{Decoder, Piece};
 use crate::h1::head::Framing;
 use crate::h1::input::Input;
+use crate::pace::Patience;
 
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
