@@ -124,6 +124,33 @@ async fn a_hangup_while_draining_ends_nothing() {
 }
 
 #[tokio::test]
+async fn a_successor_starts_while_the_old_one_drains() {
+    let echo = Echo::start("a").await;
+    let mut gateway = start_to(echo.address()).await;
+    let mut slow = gateway.wire().await;
+    slow.send(request("GET", "/wait", &[], "")).await;
+    until("the request", async || echo.hits() == 1).await;
+    gateway.signal("TERM");
+    let web = gateway.web();
+    until("the listener to close", async || Wire::try_connect(web).await.is_err()).await;
+    let file = gateway.dir().path().join("lockgate.yaml");
+    let mut next = std::process::Command::new(crate::support::BINARY)
+        .args(["run", "-c"])
+        .arg(file)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the successor", async || Wire::try_connect(web).await.is_ok()).await;
+    assert!(gateway.runs(), "both at once");
+    next.kill().unwrap();
+    next.wait().unwrap();
+    echo.open(1);
+    assert_eq!(slow.answer().await.status, 200);
+    assert_eq!(gateway.ended().await, 0, "{}", gateway.said());
+}
+
+#[tokio::test]
 async fn an_interrupt_does_the_same() {
     let mut gateway = start("routes:\n  /*: { to: { respond: {} } }\n").await;
     assert_eq!(gateway.get("/").await.status, 200);
