@@ -37,8 +37,8 @@ pub use entry::{Entry, FIELDS, Field, access_log_reference};
 /// an eighth of this.
 const HAND_OVER: usize = 64 * 1024;
 
-/// Buffers on their way to the writer, of about 64 KiB each at full load. Some hundred milliseconds of full
-/// load can wait here for a slow disk.
+/// Buffers on their way to the writer, of about 64 KiB each at full load. Some hundred milliseconds
+/// of full load can wait here for a slow disk.
 const QUEUE: usize = 64;
 
 /// Empty buffers kept for reuse, and the largest that is kept.
@@ -127,7 +127,11 @@ impl AccessLog {
 
     /// The log of one worker. Each worker has its own, and writes it from its own thread.
     pub fn worker(self: &Arc<Self>, worker: usize) -> WorkerLog {
-        let page = Page { bytes: Vec::with_capacity(HAND_OVER + HAND_OVER / 4), lines: 0, clock: Clock::new() };
+        let page = Page {
+            bytes: Vec::with_capacity(HAND_OVER + HAND_OVER / 4),
+            lines: 0,
+            clock: Clock::new(),
+        };
         WorkerLog { log: Arc::clone(self), worker, page: RefCell::new(page) }
     }
 
