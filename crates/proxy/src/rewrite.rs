@@ -39,6 +39,11 @@ impl Rewrite {
         })
     }
 
+    /// Whether the Host is the route's to say.
+    pub(crate) fn sets_host(&self) -> bool {
+        self.host.is_some()
+    }
+
     /// What it does, for `explain`; `None` when it does nothing.
     pub(crate) fn describe(&self) -> Option<String> {
         let mut parts = Vec::new();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::Response;
 use http::header::{self, HeaderValue};
+use lockgate_config::model::HostHeader;
 use lockgate_core::{Body, Exchange, Fault, Handler, Origin, Step, Tunnel};
 use lockgate_upstream::{Plan, Upstream};
 use tokio::time::Instant;
@@ -112,7 +113,11 @@ fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -
         (Some(own), Some(asked)) => Some(own.min(asked)),
         (own, asked) => own.or(asked),
     };
-    Plan { retry: route.retry.as_ref().unwrap_or(&settings.retry) }
+    let host = match route.rewrite.sets_host() {
+        true => HostHeader::Keep,
+        false => settings.host,
+    };
+    Plan { retry: route.retry.as_ref().unwrap_or(&settings.retry), host }
 }
 
 /// `grpc-timeout`: up to eight digits and a unit (the gRPC over HTTP/2 protocol's own grammar).

@@ -50,7 +50,8 @@ pub struct Http2 {
     pub max_concurrent_streams: u32,
     /// Streams that a client resets before they are answered, pending at once (20).
     pub max_pending_resets: usize,
-    /// New streams a second, over which the connection is told to go away (2,000; 0 is no limit).
+    /// New streams a second, over which the connection is told to go away (50,000: more than a
+    /// client sends, less than a flood; 0 is no limit).
     pub max_streams_per_second: u32,
     /// Bytes in flight on one stream (256KiB).
     pub stream_window: Size,
@@ -85,7 +86,7 @@ impl Default for Http2 {
         Self {
             max_concurrent_streams: 128,
             max_pending_resets: 20,
-            max_streams_per_second: 2_000,
+            max_streams_per_second: 50_000,
             stream_window: Size(256 * 1024),
             connection_window: Size(1024 * 1024),
         }

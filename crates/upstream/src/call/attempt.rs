@@ -13,7 +13,7 @@ use http::header::{self, HeaderValue};
 use http::{Method, request::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use lockgate_config::model::{HostHeader, Retry, RetryOn};
-use lockgate_core::{Body, Exchange, Fault, Resend, reasons};
+use lockgate_core::{Blame, Body, Exchange, Fault, Resend, reasons};
 use lockgate_net::ClientAnswer;
 use lockgate_net::h1::{ClientLimits, Reuse};
 use tokio::sync::Notify;
@@ -64,7 +64,7 @@ impl Caller {
             drop(before.take());
             let endpoint = Arc::clone(picked.endpoint());
             exchange.upstream.attempts += 1;
-            let outcome = self.attempt(upstream, picked, exchange, &mut cargo).await;
+            let outcome = self.attempt(upstream, plan.host, picked, exchange, &mut cargo).await;
             let resend = match &outcome {
                 Ok(answer) => {
                     let status = RetryOn::Status(answer.response.status().as_u16());
@@ -94,6 +94,7 @@ impl Caller {
     async fn attempt(
         &self,
         upstream: &Arc<Upstream>,
+        host: HostHeader,
         picked: Picked,
         exchange: &mut Exchange,
         cargo: &mut Cargo,
@@ -107,7 +108,7 @@ impl Caller {
         exchange.upstream.connect = Duration::ZERO;
         exchange.upstream.first_byte = None;
         exchange.upstream.status = None;
-        if upstream.settings().host == HostHeader::Endpoint
+        if host == HostHeader::Endpoint
             && let Ok(host) = HeaderValue::from_str(endpoint.name())
         {
             exchange.head.headers.insert(header::HOST, host);
@@ -203,6 +204,8 @@ async fn send(
     let limits = limits(call, None, Instant::now());
     let mut again = true;
     loop {
+        // A connection that was found closed must not count while a new one is waited for.
+        drop(call.line.take());
         let (way, took) = call.pool.take(exchange.upgrade).await?;
         exchange.upstream.connect = took;
         let Some(body) = cargo.load() else {
@@ -294,7 +297,7 @@ fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
     let shared = call.line.take().map(|line| call.line.set(Some(line))).is_none();
     if shared && matches!(response.body(), Body::Stream(_)) {
         let body = std::mem::take(response.body_mut());
-        *response.body_mut() = Body::stream(Bound { body, _call: call });
+        *response.body_mut() = Body::stream(Bound { body, call });
     }
     Answer { response, upgraded: None }
 }
@@ -302,7 +305,7 @@ fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
 /// A body that holds its request's place with the endpoint.
 struct Bound {
     body: Body,
-    _call: Rc<Call>,
+    call: Rc<Call>,
 }
 
 impl HttpBody for Bound {
@@ -313,7 +316,13 @@ impl HttpBody for Bound {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(fault))) = &frame
+            && fault.blame() == Blame::Upstream
+        {
+            self.call.broke_off();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -336,11 +345,12 @@ fn is_repeatable(head: &Parts) -> bool {
 
 /// Whether and how safely a failed request is sent again, by the route's rules.
 fn wanted(retry: &Retry, fault: &Fault, repeatable: bool) -> Option<Resend> {
-    let on = match failure(fault)? {
-        Failure::Timeout => RetryOn::Timeout,
-        Failure::Connect | Failure::Broken => RetryOn::Connect,
-    };
     let resend = fault.may_resend();
+    let on = match failure(fault)? {
+        // One that ran out before anything was sent is one of connecting.
+        Failure::Timeout if resend != Resend::Safe => RetryOn::Timeout,
+        _ => RetryOn::Connect,
+    };
     let allowed = match resend {
         Resend::Safe => true,
         Resend::IfIdempotent => repeatable,

@@ -72,10 +72,12 @@ impl Connector {
         upgrade: bool,
     ) -> Result<Connected, Fault> {
         let refused = |error: std::io::Error| {
-            Fault::upstream(&reasons::UPSTREAM_REFUSED)
-                .resend(Resend::Safe)
-                .detail(format!("no connection to {}", endpoint.label()))
-                .source(error)
+            let fault = match is_our_own(&error) {
+                true => Fault::gateway(&reasons::OVERLOADED),
+                false => Fault::upstream(&reasons::UPSTREAM_REFUSED),
+            };
+            let detail = format!("no connection to {}", endpoint.label());
+            fault.resend(Resend::Safe).detail(detail).source(error)
         };
         let tcp = TcpStream::connect(endpoint.address()).await.map_err(refused)?;
         tcp.set_nodelay(true).map_err(refused)?;
@@ -106,4 +108,11 @@ impl Connector {
         });
         http1.as_ref().map(Some).ok_or_else(|| Fault::gateway(&reasons::UPSTREAM_TLS))
     }
+}
+
+/// Whether it is this machine that has run out: of file descriptors (EMFILE 24, ENFILE 23) or of
+/// ports to connect from (EADDRNOTAVAIL). The endpoint has nothing to do with it.
+fn is_our_own(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+        || error.kind() == std::io::ErrorKind::AddrNotAvailable
 }

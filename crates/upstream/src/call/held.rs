@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::pool::{Idle, Pool};
 use crate::endpoint::Endpoint;
-use crate::picked::{Ending, Picked};
+use crate::picked::{Ending, Failure, Picked};
 
 /// Counts one open connection to an endpoint, from before it is made to after it is closed.
 pub(super) struct Counted(Arc<Endpoint>);
@@ -63,6 +63,10 @@ impl Reuse for Call {
         if let Some(line) = self.line.take() {
             self.pool.put_back(Idle { connection, since: Instant::now(), line });
         }
+    }
+
+    fn broke_off(&self) {
+        self.done(Ending::Failed { kind: Failure::Broken });
     }
 }
 

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Response;
-use lockgate_config::model::Retry;
+use lockgate_config::model::{HostHeader, Retry};
 use lockgate_core::{Body, Duplex};
 use tokio::time::Instant;
 
@@ -29,6 +29,8 @@ use crate::upstream::Upstream;
 pub struct Plan<'r> {
     /// When and how often the request is sent again.
     pub retry: &'r Retry,
+    /// Which Host the endpoint sees: [`HostHeader::Keep`] where the route has set it.
+    pub host: HostHeader,
 }
 
 /// An upstream's answer.

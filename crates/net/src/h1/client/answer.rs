@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use lockgate_core::{Body, Duplex, Fault, reasons};
+use lockgate_core::{Blame, Body, Duplex, Fault, reasons};
 
 use super::Reuse;
 use super::call::{Call, Sending};
@@ -110,6 +110,9 @@ impl Reading {
 
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         self.call = None;
+        if fault.blame() == Blame::Upstream {
+            self.reuse.broke_off();
+        }
         Poll::Ready(Some(Err(fault)))
     }
 }

@@ -47,6 +47,9 @@ pub trait Reuse {
     /// Called at most once for each [`ClientConnection::send`], as soon as the answer's last byte
     /// has been read, if both directions ended cleanly. Not called: the connection was closed.
     fn put_back(&self, connection: ClientConnection);
+
+    /// The upstream broke the answer off after its head: called before the body says so.
+    fn broke_off(&self) {}
 }
 
 /// An HTTP/1.1 connection to an upstream, not in use. Dropping it closes it.
