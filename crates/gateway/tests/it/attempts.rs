@@ -165,6 +165,19 @@ async fn a_connection_that_never_comes_about_is_late_too() {
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
+/// Nothing was sent, so that it is retried as a connect, and for any method.
+#[tokio::test]
+async fn a_connect_that_is_too_late_is_retried_elsewhere() {
+    let (full, good) = (Full::listen(), Echo::start("good").await);
+    let settings = "outlier: off\nhealth: off\ntimeout: { connect: 150ms }\n\
+                    retry: { attempts: 2, on: [connect, 502, 503], budget: 100% }";
+    let gateway = start(&pool(&[full.address(), good.address()], settings)).await;
+    for _ in 0..4 {
+        let answer = gateway.ask("POST", "/", &[], "body").await;
+        assert_eq!((answer.status, answer.endpoint()), (200, "good"));
+    }
+}
+
 #[tokio::test]
 async fn the_whole_request_too_late_is_504() {
     let raw = Raw::start(vec![Step::Request, Step::Drain]).await;

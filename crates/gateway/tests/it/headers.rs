@@ -159,15 +159,20 @@ async fn the_host_may_be_changed() {
     let address = echo.address();
     let config = format!(
         "upstreams:\n{}{}routes:\n  /keep/*: {{ to: keep }}\n  /own/*: {{ to: own }}\n  \
-         /set/*: {{ to: keep, rewrite: {{ host: inner.test }} }}\n",
+         /set/*: {{ to: keep, rewrite: {{ host: inner.test }} }}\n  \
+         /both/*: {{ to: own, rewrite: {{ host: inner.test }} }}\n",
         upstream("keep", &[address], ""),
         upstream("own", &[address], "host: endpoint"),
     );
     let gateway = start(&config).await;
     let own = address.to_string();
-    for (path, host) in
-        [("/keep/", "example.test"), ("/own/", own.as_str()), ("/set/", "inner.test")]
-    {
+    for (path, host) in [
+        ("/keep/", "example.test"),
+        ("/own/", own.as_str()),
+        ("/set/", "inner.test"),
+        // The route's word stands over the upstream's.
+        ("/both/", "inner.test"),
+    ] {
         let answer = gateway.get(path).await;
         assert_eq!(answer.seen_all("host"), [host]);
         assert_eq!(answer.seen_all("x-forwarded-host"), ["example.test"], "{path}");
