@@ -51,6 +51,7 @@ pub(crate) fn run(start: Start) -> anyhow::Result<ExitCode> {
 
 async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("listening to signals")?;
+    raise_file_limit(start.checked.loaded.document.http.max_connections);
     let document = &start.checked.loaded.document;
     let count = document.workers.unwrap_or_else(cores);
     let gate = Gate::new();
@@ -99,6 +100,25 @@ async fn changed(watch: &mut Option<Watch>) {
     match watch {
         Some(watch) => watch.changed().await,
         None => std::future::pending().await,
+    }
+}
+
+/// A connection takes a file descriptor, and one more towards its upstream. The soft limit, 1024 on
+/// most systems, is raised as far as the hard one lets it; what is still too little is said.
+fn raise_file_limit(max_connections: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
+    }
+    let wanted = 2 * max_connections as u64;
+    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < wanted) {
+        tracing::warn!(
+            files,
+            max_connections,
+            "the system allows fewer open files than `http.max_connections` may need (two each)"
+        );
     }
 }
 
