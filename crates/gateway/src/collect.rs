@@ -41,10 +41,7 @@ impl Collect for Collector {
         }
         self.listeners(out);
         if let Some(log) = &snapshot.log {
-            let counts = log.counts();
-            out.count(&names::LOG_LINES, &[], counts.written);
-            out.count(&names::LOG_DROPPED, &[], counts.dropped);
-            out.count(&names::LOG_ERRORS, &[], counts.errors);
+            log.collect(out);
         }
     }
 }
