@@ -13,6 +13,7 @@ mod report;
 mod schema;
 mod source;
 
+pub use check::read_plugin_file;
 pub use diff::{Change, ChangeKind, diff};
 pub use format::{Refusal, format, long};
 pub use load::{Loaded, More, load, load_shown, load_str, load_str_with, load_with};

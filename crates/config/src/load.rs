@@ -118,7 +118,7 @@ fn read(
         document
     };
     let mut document = decode(Reading::Resolved, &mut fails);
-    fails.extend(check::check(&mut document, &source, plugins));
+    fails.extend(check::check(&mut document, &source, plugins, &mut files));
     let mut problems = tell(&source, fails);
     let found = more(&document, &source);
     if !found.is_empty() {

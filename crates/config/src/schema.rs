@@ -19,7 +19,7 @@ const SWITCHED: &[&str] =
 pub fn schema(plugins: &[Plugin]) -> Value {
     let mut generator = SchemaSettings::draft2020_12().into_generator();
     let mut properties = Map::new();
-    for (name, text, schema) in sections(&mut generator) {
+    for (name, text, schema) in sections(&mut generator, plugins) {
         properties.insert(name.into(), described(schema, text));
     }
     let route = route(&mut generator, plugins);
@@ -44,7 +44,10 @@ pub fn schema(plugins: &[Plugin]) -> Value {
 }
 
 /// The sections but `routes` and `defaults`, which speak of plugins: name, meaning, schema.
-fn sections(generator: &mut SchemaGenerator) -> [(&'static str, &'static str, Value); 13] {
+fn sections(
+    generator: &mut SchemaGenerator,
+    plugins: &[Plugin],
+) -> [(&'static str, &'static str, Value); 13] {
     [
         (
             "listeners",
@@ -67,11 +70,7 @@ fn sections(generator: &mut SchemaGenerator) -> [(&'static str, &'static str, Va
             "Networks whose forwarded-for chain and PROXY header are believed.",
             json!({ "type": "array", "items": { "type": "string" } }),
         ),
-        (
-            "identity",
-            "Name → how callers prove who they are.",
-            json!({ "type": "object", "additionalProperties": { "type": "object" } }),
-        ),
+        ("identity", "Name → how callers prove who they are.", identities(plugins)),
         (
             "consumers",
             "Name → what is known of a caller.",
@@ -97,6 +96,19 @@ fn sections(generator: &mut SchemaGenerator) -> [(&'static str, &'static str, Va
                 { "type": "array", "items": { "type": "string" } }] }),
         ),
     ]
+}
+
+/// An identity is one kind and its settings.
+fn identities(plugins: &[Plugin]) -> Value {
+    let kinds = plugins.iter().filter(|plugin| matches!(plugin, Plugin::Identity(_)));
+    let kinds = kinds.map(|plugin| {
+        let settings = json!({ "$ref": format!("#/$defs/{}.settings", plugin.name()) });
+        (plugin.name().to_owned(), settings)
+    });
+    let kinds: Map<String, Value> = kinds.collect();
+    let one = json!({ "type": "object", "additionalProperties": false, "minProperties": 1,
+        "maxProperties": 1, "properties": kinds });
+    by_name(one)
 }
 
 fn reference<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {

@@ -1,5 +1,6 @@
 //! One request's journey: what came in, what has been decided, and what the log will say of it.
 
+use std::any::Any;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Fault};
+use crate::{Body, Connection, Consumer, Fault};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +47,8 @@ pub struct Exchange {
     pub route: Option<Arc<str>>,
     /// The path's captures.
     pub captures: Captures,
+    /// Who is asking, once an identity has vouched for them.
+    pub consumer: Option<Arc<Consumer>>,
     /// Who made the answer; meaningful in response hooks.
     pub origin: Origin,
     /// Whether the client asked to switch protocols.
@@ -60,6 +63,8 @@ pub struct Exchange {
     pub fault: Option<Fault>,
     /// The debugging notes that `Lockgate-Trace` returns, when the request may ask for them.
     pub trace: Option<Vec<String>>,
+    /// What policies keep of this request.
+    pub kept: Keeping,
 }
 
 impl Exchange {
@@ -84,6 +89,43 @@ impl Exchange {
             (key == name).then_some(value)
         })
     }
+}
+
+/// What policies keep of one request between their hooks, and until the answer's last byte: it is
+/// dropped with the exchange. Told apart by the policy that keeps it.
+#[derive(Default)]
+pub struct Keeping(Vec<(usize, Box<dyn Any>)>);
+
+impl Keeping {
+    /// Keeps a value for the policy `owner`, beside others that it keeps.
+    pub fn put<P, T: 'static>(&mut self, owner: &P, value: T) {
+        self.0.push((place(owner), Box::new(value)));
+    }
+
+    /// The value of this type that the policy keeps.
+    pub fn get<P, T: 'static>(&mut self, owner: &P) -> Option<&mut T> {
+        let owner = place(owner);
+        let mut own = self.0.iter_mut().filter(|(place, _)| *place == owner);
+        own.find_map(|(_, value)| value.downcast_mut())
+    }
+
+    /// Takes the value of this type that the policy keeps.
+    pub fn take<P, T: 'static>(&mut self, owner: &P) -> Option<T> {
+        let owner = place(owner);
+        let found = self.0.iter().position(|(place, value)| *place == owner && value.is::<T>())?;
+        self.0.swap_remove(found).1.downcast().ok().map(|value| *value)
+    }
+}
+
+impl fmt::Debug for Keeping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keeping({})", self.0.len())
+    }
+}
+
+/// A policy's place in memory: it does not move while requests run through it.
+fn place<P>(owner: &P) -> usize {
+    std::ptr::from_ref(owner).addr()
 }
 
 /// All cookies of a request, in the order sent.

@@ -63,8 +63,15 @@ impl KeyPart {
     fn value<'a>(&'a self, exchange: &'a Exchange) -> Option<Cow<'a, [u8]>> {
         let text = match self {
             Self::Ip => return Some(ip_bytes(exchange.client_ip)),
-            // Identities fill these in once a policy of that stage exists.
-            Self::Consumer | Self::Claim(_) => return None,
+            Self::Consumer => {
+                let mut key = Vec::new();
+                exchange.consumer.as_ref()?.write_key(&mut key);
+                return Some(key.into());
+            }
+            Self::Claim(name) => {
+                let claim = exchange.consumer.as_ref()?.claim(name)?;
+                return Some(claim.into_owned().into_bytes().into());
+            }
             Self::Route => exchange.route.as_deref(),
             Self::Host => Some(&*exchange.host),
             Self::Header(name) => {

@@ -5,29 +5,45 @@
 #![deny(missing_docs)]
 
 mod body;
+mod build;
 mod connection;
+mod consumer;
 mod exchange;
 mod fault;
 mod handler;
+mod identity;
 mod key;
 mod kind;
+mod metric;
+mod nowhere;
+mod outbound;
 mod plugin;
 mod policy;
 mod reason;
 mod reply;
 mod serve;
+mod store;
 mod units;
 
 pub use body::{Body, BoxBody};
+pub use build::{Build, Identities, Kept, Priority, Provide, Task};
 pub use connection::{ClientCertificate, Connection, Texts, Tls};
-pub use exchange::{Captures, Exchange, Origin, RequestId, UpstreamNotes};
+pub use consumer::{Consumer, ConsumerEntry, Consumers};
+pub use exchange::{Captures, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
 pub use fault::{Blame, Fault, Resend};
 pub use handler::Handler;
+pub use identity::{Challenge, Identity, Proof, Rejection};
 pub use key::{Key, KeyPart};
 pub use kind::Kind;
-pub use plugin::{Build, ConfigError, HandlerPlugin, Plugin, PolicyPlugin, decode};
+pub use metric::{Counter, Figure, Metric, MetricKind};
+pub use nowhere::Nowhere;
+pub use outbound::{Call, Destination, Outbound, SendFuture};
+pub use plugin::{
+    Built, ConfigError, HandlerPlugin, IdentityPlugin, Listed, Plugin, PolicyPlugin, decode,
+};
 pub use policy::{BodyUse, LocalFuture, Policy, Stage, Step, Verdict};
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
+pub use store::{Algorithm, Blob, Blobs, Counters, Grant, Limit, StoreError, Take};
 pub use units::{Percent, Rate, Size, Time};

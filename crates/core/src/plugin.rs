@@ -1,11 +1,13 @@
-//! A plugin: the part of a policy or handler that is known before any configuration is read.
+//! A plugin: the part of a policy, handler or identity that is known before any configuration is
+//! read.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{BodyUse, Handler, Policy, Reason, Stage};
+use crate::{BodyUse, Build, Handler, Identity, Metric, Policy, Reason, Stage};
 
 /// One entry of the plugin list.
 #[derive(Clone, Copy)]
@@ -14,6 +16,8 @@ pub enum Plugin {
     Policy(&'static dyn PolicyPlugin),
     /// A handler, set under its name in a route's `to`.
     Handler(&'static dyn HandlerPlugin),
+    /// A kind of identity, set under its name in an entry of `identity`.
+    Identity(&'static dyn IdentityPlugin),
 }
 
 impl Plugin {
@@ -22,6 +26,7 @@ impl Plugin {
         match self {
             Self::Policy(plugin) => plugin.name(),
             Self::Handler(plugin) => plugin.name(),
+            Self::Identity(plugin) => plugin.name(),
         }
     }
 
@@ -30,6 +35,7 @@ impl Plugin {
         match self {
             Self::Policy(plugin) => plugin.schema(),
             Self::Handler(plugin) => plugin.schema(),
+            Self::Identity(plugin) => plugin.schema(),
         }
     }
 
@@ -38,6 +44,16 @@ impl Plugin {
         match self {
             Self::Policy(plugin) => plugin.reasons(),
             Self::Handler(plugin) => plugin.reasons(),
+            Self::Identity(plugin) => plugin.reasons(),
+        }
+    }
+
+    /// The metrics it shows beside those that every policy has.
+    pub fn metrics(&self) -> &'static [&'static Metric] {
+        match self {
+            Self::Policy(plugin) => plugin.metrics(),
+            Self::Handler(plugin) => plugin.metrics(),
+            Self::Identity(plugin) => plugin.metrics(),
         }
     }
 }
@@ -60,6 +76,11 @@ pub trait PolicyPlugin: Send + Sync {
         &[]
     }
 
+    /// The metrics it shows of its own.
+    fn metrics(&self) -> &'static [&'static Metric] {
+        &[]
+    }
+
     /// The JSON Schema of its configuration.
     fn schema(&self) -> schemars::Schema;
 
@@ -67,7 +88,26 @@ pub trait PolicyPlugin: Send + Sync {
     ///
     /// # Errors
     /// What is wrong, and where in the value.
-    fn build(&self, config: &Value, build: &mut Build) -> Result<Box<dyn Policy>, ConfigError>;
+    fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError>;
+
+    /// Makes the policies of all settings that stand under its name in one route. One for each,
+    /// unless several must decide together.
+    ///
+    /// # Errors
+    /// Which of them is wrong, and how.
+    fn build_list(
+        &self,
+        list: &[Listed<'_>],
+        build: &mut Build<'_>,
+    ) -> Result<Vec<Built>, (usize, ConfigError)> {
+        let mut all = Vec::with_capacity(list.len());
+        for (from, one) in list.iter().enumerate() {
+            build.place = one.place.into();
+            let policy = self.build(one.config, build).map_err(|error| (from, error))?;
+            all.push(Built { from, stage: self.stage(one.config), policy });
+        }
+        Ok(all)
+    }
 }
 
 /// Makes handlers of one kind.
@@ -80,6 +120,11 @@ pub trait HandlerPlugin: Send + Sync {
         &[]
     }
 
+    /// The metrics it shows of its own.
+    fn metrics(&self) -> &'static [&'static Metric] {
+        &[]
+    }
+
     /// The JSON Schema of its configuration.
     fn schema(&self) -> schemars::Schema;
 
@@ -87,14 +132,56 @@ pub trait HandlerPlugin: Send + Sync {
     ///
     /// # Errors
     /// What is wrong, and where in the value.
-    fn build(&self, config: &Value, build: &mut Build) -> Result<Box<dyn Handler>, ConfigError>;
+    fn build(&self, config: &Value, build: &mut Build<'_>)
+    -> Result<Box<dyn Handler>, ConfigError>;
 }
 
-/// What a plugin may ask for while it is built.
-#[derive(Debug)]
-pub struct Build {
-    /// The pattern of the route it is built for.
-    pub route: Box<str>,
+/// Makes identities of one kind.
+pub trait IdentityPlugin: Send + Sync {
+    /// The word for the kind in the configuration, in snake case.
+    fn name(&self) -> &'static str;
+
+    /// The reasons it can reject credentials with, or fail.
+    fn reasons(&self) -> &'static [&'static Reason] {
+        &[]
+    }
+
+    /// The metrics it shows of its own.
+    fn metrics(&self) -> &'static [&'static Metric] {
+        &[]
+    }
+
+    /// The JSON Schema of its configuration.
+    fn schema(&self) -> schemars::Schema;
+
+    /// Makes an identity from what stands under its kind.
+    ///
+    /// # Errors
+    /// What is wrong, and where in the value.
+    fn build(
+        &self,
+        config: &Value,
+        build: &mut Build<'_>,
+    ) -> Result<Arc<dyn Identity>, ConfigError>;
+}
+
+/// One of several settings that stand as a list under one policy's name.
+#[derive(Clone, Copy)]
+pub struct Listed<'a> {
+    /// The settings.
+    pub config: &'a Value,
+    /// Where they stand, as in [`Build::place`].
+    pub place: &'a str,
+}
+
+/// A policy that was built from one or several settings of a list.
+pub struct Built {
+    /// The first of the settings it was built from.
+    pub from: usize,
+    /// When it runs.
+    pub stage: Stage,
+    /// The policy.
+    pub policy: Box<dyn Policy>,
 }
 
 /// A wrong value in a plugin's configuration.

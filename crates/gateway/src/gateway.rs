@@ -16,6 +16,7 @@ use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
 use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::{Registry, Resolver, Spawn};
 
+use crate::provide::{Provider, Services};
 use crate::watch::Watch;
 
 /// The plugins of this build.
@@ -126,6 +127,7 @@ fn problems(source: &Source, errors: Vec<BuildError>) -> Vec<Problem> {
 pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     registry: Registry,
+    services: Arc<Services>,
     pub(crate) shared: Arc<Shared>,
     /// Set when the process ends as soon as what is under way has.
     pub(crate) draining: AtomicBool,
@@ -149,8 +151,15 @@ impl Gateway {
         let log = open_log(settings.as_ref())?;
         let document = Arc::new(loaded.document);
         let upstreams = registry.prepare(&document.upstreams);
-        let builder =
-            Builder { plugins: PLUGINS, upstreams: upstreams.upstreams(), metrics: &metrics, log };
+        let services = Services::new();
+        metrics.register(services.clone());
+        let builder = Builder {
+            plugins: PLUGINS,
+            upstreams: upstreams.upstreams(),
+            metrics: &metrics,
+            log,
+            provide: &Provider::new(&services, &document),
+        };
         let first = builder
             .build(1, Arc::clone(&document), router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
@@ -159,6 +168,7 @@ impl Gateway {
         Ok(Self {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
             metrics,
+            services,
             registry,
             draining: AtomicBool::new(false),
             source: ArcSwap::from_pointee(loaded.source),
@@ -201,6 +211,7 @@ impl Gateway {
             upstreams: upstreams.upstreams(),
             metrics: &self.metrics,
             log,
+            provide: &Provider::new(&self.services, &document),
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
         let next = builder

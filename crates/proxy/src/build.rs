@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lockgate_config::model::{self, Document};
-use lockgate_core::{Build, ConfigError, Plugin};
+use lockgate_core::{Build, ConfigError, Identities, Listed, Plugin, Priority, Provide};
 use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::Upstream;
 
@@ -26,6 +26,8 @@ pub struct Builder<'a> {
     pub metrics: &'a Metrics,
     /// The access log.
     pub log: Option<Arc<AccessLog>>,
+    /// What plugins may ask for.
+    pub provide: &'a dyn Provide,
 }
 
 /// What is wrong, and at which path of the document.
@@ -44,6 +46,12 @@ impl BuildError {
         let path = path.iter().map(|key| (*key).to_owned()).collect();
         Self { path, message: message.into(), other: None }
     }
+
+    /// What a plugin says of the settings under a path.
+    fn of(path: &[impl ToString], error: ConfigError) -> Self {
+        let path = path.iter().map(ToString::to_string).chain(error.path).collect();
+        Self { path, message: error.message, other: None }
+    }
 }
 
 impl Builder<'_> {
@@ -58,9 +66,10 @@ impl Builder<'_> {
         router: Router,
     ) -> Result<Snapshot, Vec<BuildError>> {
         let mut errors = Vec::new();
+        let identities = self.identities(&document, &mut errors);
         let mut sets = Vec::with_capacity(document.routes.len());
         for (key, set) in &document.routes {
-            sets.push(self.set(key, set, &mut errors));
+            sets.push(self.set(key, set, &identities, &mut errors));
         }
         let redirects = document
             .listeners
@@ -83,13 +92,48 @@ impl Builder<'_> {
         })
     }
 
-    fn set(&self, key: &str, set: &model::RouteSet, errors: &mut Vec<BuildError>) -> RouteSet {
+    fn identities(&self, document: &Document, errors: &mut Vec<BuildError>) -> Identities {
+        let (mut all, none) = (Identities::new(), Identities::new());
+        for (name, identity) in &document.identity {
+            let found = self.plugins.iter().find_map(|plugin| match plugin {
+                Plugin::Identity(plugin) if plugin.name() == identity.kind => Some(plugin),
+                _ => None,
+            });
+            let path = ["identity", name, &identity.kind];
+            let Some(plugin) = found else {
+                let message = format!("there is no identity of the kind `{}`", identity.kind);
+                errors.push(BuildError::new(&path, message));
+                continue;
+            };
+            let mut build = Build {
+                route: "".into(),
+                place: path.join(".").into(),
+                name: name.as_str().into(),
+                priority: Priority::Normal,
+                identities: &none,
+                provide: self.provide,
+            };
+            match plugin.build(&identity.settings, &mut build) {
+                Ok(identity) => drop(all.insert(name.clone(), identity)),
+                Err(error) => errors.push(BuildError::of(&path, error)),
+            }
+        }
+        all
+    }
+
+    fn set(
+        &self,
+        key: &str,
+        set: &model::RouteSet,
+        identities: &Identities,
+        errors: &mut Vec<BuildError>,
+    ) -> RouteSet {
         let pattern: Arc<str> = key.into();
         let captures = key.parse::<Pattern>().map(|p| p.captures()).unwrap_or_default();
         let routes = set
             .routes
             .iter()
-            .filter_map(|route| match self.route(&pattern, route) {
+            .filter_map(|route| match self.route(&pattern, route, identities) {
                 Ok(route) => Some(route),
                 Err(error) => {
                     errors.push(error);
@@ -100,10 +144,24 @@ impl Builder<'_> {
         RouteSet { pattern, captures, routes }
     }
 
-    fn route(&self, pattern: &Arc<str>, route: &model::Route) -> Result<Route, BuildError> {
+    fn route(
+        &self,
+        pattern: &Arc<str>,
+        route: &model::Route,
+        identities: &Identities,
+    ) -> Result<Route, BuildError> {
+        let mut build = Build {
+            route: (**pattern).into(),
+            place: "".into(),
+            name: "".into(),
+            priority: route.priority(),
+            identities,
+            provide: self.provide,
+        };
         let mut entries = Vec::with_capacity(route.policies.len());
-        for policy in &route.policies {
-            entries.push(self.entry(pattern, policy)?);
+        // What stands as a list under one name is built together.
+        for list in route.policies.chunk_by(|one, next| one.name == next.name) {
+            self.entries(list, &mut build, &mut entries)?;
         }
         // A stable sort: within a stage the configuration's order holds.
         entries.sort_by_key(|entry| entry.stage);
@@ -124,7 +182,7 @@ impl Builder<'_> {
             when: Condition::new(&route.when)
                 .map_err(|error| BuildError::new(&["routes", pattern, "when"], error))?,
             entries,
-            target: self.target(pattern, &route.to)?,
+            target: self.target(pattern, &route.to, &mut build)?,
             rewrite,
             timeout: route.timeout.map(|time| time.0),
             retry: route.retry.clone(),
@@ -133,32 +191,54 @@ impl Builder<'_> {
         })
     }
 
-    fn entry(&self, pattern: &str, policy: &model::PolicyEntry) -> Result<Entry, BuildError> {
-        let error = |error: ConfigError| {
-            let mut path = policy.path.clone();
-            path.extend(error.path);
-            BuildError { path, message: error.message, other: None }
-        };
+    /// The policies of one name in a route: one setting, or those of a list.
+    fn entries(
+        &self,
+        list: &[model::PolicyEntry],
+        build: &mut Build<'_>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), BuildError> {
+        let Some(first) = list.first() else { return Ok(()) };
         let plugin = self.plugins.iter().find_map(|plugin| match plugin {
-            Plugin::Policy(plugin) if plugin.name() == policy.name => Some(plugin),
+            Plugin::Policy(plugin) if plugin.name() == first.name => Some(plugin),
             _ => None,
         });
         let Some(plugin) = plugin else {
-            return Err(error(ConfigError::new(format!("there is no policy `{}`", policy.name))));
+            let message = format!("there is no policy `{}`", first.name);
+            return Err(BuildError::of(&first.path, ConfigError::new(message)));
         };
-        let mut build = Build { route: pattern.into() };
-        Ok(Entry {
-            name: plugin.name(),
-            stage: plugin.stage(&policy.config),
-            body: plugin.body(),
-            policy: plugin.build(&policy.config, &mut build).map_err(error)?,
-            series: self.metrics.policy(plugin.name(), pattern),
-            written: written(&policy.config),
-            origin: policy.path.clone(),
-        })
+        let places: Vec<String> = list.iter().map(|one| one.path.join(".")).collect();
+        let all: Vec<Listed<'_>> = list
+            .iter()
+            .zip(&places)
+            .map(|(one, place)| Listed { config: &one.config, place })
+            .collect();
+        build.name = plugin.name().into();
+        let built = plugin.build_list(&all, build).map_err(|(place, error)| {
+            let path = list.get(place).map_or(&first.path, |one| &one.path);
+            BuildError::of(path, error)
+        })?;
+        for built in built {
+            let one = list.get(built.from).unwrap_or(first);
+            entries.push(Entry {
+                name: plugin.name(),
+                stage: built.stage,
+                body: plugin.body(),
+                policy: built.policy,
+                series: self.metrics.policy(plugin.name(), &build.route),
+                written: written(&one.config),
+                origin: one.path.clone(),
+            });
+        }
+        Ok(())
     }
 
-    fn target(&self, pattern: &str, to: &model::Target) -> Result<Target, BuildError> {
+    fn target(
+        &self,
+        pattern: &str,
+        to: &model::Target,
+        build: &mut Build<'_>,
+    ) -> Result<Target, BuildError> {
         let at = ["routes", pattern, "to"];
         let upstream = |name: &str| {
             let found = self.upstreams.get(name).cloned();
@@ -183,13 +263,10 @@ impl Builder<'_> {
                 let Some(plugin) = plugin else {
                     return Err(BuildError::new(&at, format!("there is no handler `{name}`")));
                 };
-                let mut build = Build { route: pattern.into() };
-                let handler = plugin.build(config, &mut build).map_err(|error| {
-                    let mut path: Vec<String> = at.iter().map(|key| (*key).to_owned()).collect();
-                    path.push(name.clone());
-                    path.extend(error.path);
-                    BuildError { path, message: error.message, other: None }
-                })?;
+                let path = ["routes", pattern, "to", name];
+                (build.name, build.place) = (name.as_str().into(), path.join(".").into());
+                let handler = plugin.build(config, build);
+                let handler = handler.map_err(|error| BuildError::of(&path, error))?;
                 Ok(Target::Handler(plugin.name(), handler))
             }
         }

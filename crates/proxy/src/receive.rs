@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 use lockgate_core::{
-    Captures, Exchange, Fault, Incoming, Origin, RequestId, UpstreamNotes, reasons,
+    Captures, Exchange, Fault, Incoming, Keeping, Origin, RequestId, UpstreamNotes, reasons,
 };
 use tokio::time::Instant;
 
@@ -52,6 +52,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         started: Instant::now(),
         route: None,
         captures: Captures::default(),
+        consumer: None,
         origin: Origin::Gateway,
         upgrade,
         grpc,
@@ -59,6 +60,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: trace.then(Vec::new),
+        kept: Keeping::default(),
         connection,
     };
     let fit = fit(&exchange);

@@ -1,6 +1,7 @@
 //! What the model cannot say by its types: names that must exist, sets that must not clash, files
 //! that must be there, plugins that must accept their settings. All at once, like decoding.
 
+mod dry;
 mod listeners;
 mod plugins;
 mod routes;
@@ -10,6 +11,8 @@ mod upstreams;
 use std::path::{Path, PathBuf};
 
 use lockgate_core::Plugin;
+
+pub use dry::read_plugin_file;
 
 use crate::model::Document;
 use crate::source::{Fail, Source};
@@ -22,12 +25,18 @@ pub(crate) fn handler_names(plugins: &[Plugin]) -> Vec<&'static str> {
 
 /// Checks a decoded document. Settings that a plugin takes only in another spelling (`off` as a
 /// word, a number as text) are put into that.
-pub(crate) fn check(document: &mut Document, source: &Source, plugins: &[Plugin]) -> Vec<Fail> {
+/// Files that plugins read are added to `files`.
+pub(crate) fn check(
+    document: &mut Document,
+    source: &Source,
+    plugins: &[Plugin],
+    files: &mut Vec<PathBuf>,
+) -> Vec<Fail> {
     let mut findings = Findings { source, fails: Vec::new() };
     listeners::check(document, &mut findings);
     upstreams::check(document, &mut findings);
     routes::check(document, &mut findings);
-    plugins::check(document, plugins, &mut findings);
+    files.extend(plugins::check(document, plugins, &mut findings));
     unused::check(document, &mut findings);
     findings.fails
 }

@@ -1,12 +1,14 @@
-//! Policies and handlers: each is built once through its plugin, so that its settings are known
-//! to be good before a configuration is used.
+//! Policies, handlers and identities: each is built once through its plugin, so that its settings
+//! are known to be good before a configuration is used.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
-use lockgate_core::{Build, ConfigError, Plugin};
+use lockgate_core::{Build, ConfigError, Identities, Plugin, Priority};
 use serde_json::Value;
 
 use super::Findings;
+use super::dry::Dry;
 use crate::decode::{HANDLERS, ROUTE_KEYS, UPSTREAM_KEYS, suggest};
 use crate::model::{Document, Settings, Target};
 use crate::source::{Fail, Shape};
@@ -33,9 +35,16 @@ const RESERVED: &[&str] = &[
 /// How many values of one plugin's settings are tried in their other spelling.
 const MAX_RESPELLED: usize = 64;
 
-pub(super) fn check(document: &mut Document, plugins: &[Plugin], findings: &mut Findings<'_>) {
+/// Returns the files that plugins read.
+pub(super) fn check(
+    document: &mut Document,
+    plugins: &[Plugin],
+    findings: &mut Findings<'_>,
+) -> Vec<PathBuf> {
+    let dry = Dry::new(document);
     let mut checker = Checker { plugins, findings, inherited: HashMap::new() };
     checker.defaults();
+    let identities = checker.identities(document, &dry);
     let listed = checker.findings.source.listed_routes();
     for (pattern, set) in &mut document.routes {
         let is_list = listed.contains(pattern.as_str());
@@ -43,8 +52,10 @@ pub(super) fn check(document: &mut Document, plugins: &[Plugin], findings: &mut 
         let is_whole =
             !is_list || checker.findings.source.items(&["routes", pattern]) == set.routes.len();
         for (place, route) in set.routes.iter_mut().enumerate() {
+            let (identities, dry) = (&identities, &dry);
+            let at = Stands { pattern, priority: route.priority(), identities, dry };
             for policy in &mut route.policies {
-                checker.policy(pattern, &policy.name, &policy.path, &mut policy.config);
+                checker.policy(&at, &policy.name, &policy.path, &mut policy.config);
             }
             if let Target::Handler { name, config } = &mut route.to
                 && is_whole
@@ -54,8 +65,30 @@ pub(super) fn check(document: &mut Document, plugins: &[Plugin], findings: &mut 
                     path.push(place.to_string());
                 }
                 path.extend(["to".to_owned(), name.clone()]);
-                checker.handler(pattern, name, &path, config);
+                checker.handler(&at, name, &path, config);
             }
+        }
+    }
+    dry.into_files()
+}
+
+/// The route that something stands in.
+struct Stands<'a> {
+    pattern: &'a str,
+    priority: Priority,
+    identities: &'a Identities,
+    dry: &'a Dry,
+}
+
+impl Stands<'_> {
+    fn build(&self, name: &str, path: &[String]) -> Build<'_> {
+        Build {
+            route: self.pattern.into(),
+            place: path.join(".").into(),
+            name: name.into(),
+            priority: self.priority,
+            identities: self.identities,
+            provide: self.dry,
         }
     }
 }
@@ -82,6 +115,31 @@ impl Checker<'_, '_> {
         }
     }
 
+    /// Builds every identity, so that policies can name them.
+    fn identities(&mut self, document: &mut Document, dry: &Dry) -> Identities {
+        let (mut built, none) = (Identities::new(), Identities::new());
+        for (name, identity) in &mut document.identity {
+            let kind = identity.kind.as_str();
+            let path = ["identity".to_owned(), name.clone(), kind.to_owned()];
+            let found = self.plugins.iter().find_map(|plugin| match plugin {
+                Plugin::Identity(plugin) if plugin.name() == kind => Some(*plugin),
+                _ => None,
+            });
+            let Some(plugin) = found else {
+                let message = format!("this version has no identity of the kind `{kind}`");
+                self.findings.error_at_key(&["identity", name, kind], message);
+                continue;
+            };
+            let at = Stands { pattern: "", priority: Priority::Normal, identities: &none, dry };
+            let build = |config: &Value| plugin.build(config, &mut at.build(name, &path));
+            self.build(&path, &mut identity.settings, &|config| build(config).map(|_| ()));
+            if let Ok(identity) = build(&identity.settings) {
+                built.insert(name.clone(), identity);
+            }
+        }
+        built
+    }
+
     fn is_policy(&self, name: &str) -> bool {
         self.plugins.iter().any(|plugin| matches!(plugin, Plugin::Policy(p) if p.name() == name))
     }
@@ -99,7 +157,7 @@ impl Checker<'_, '_> {
         Fail::new(Default::default(), message).help(suggest(name, &known))
     }
 
-    fn policy(&mut self, pattern: &str, name: &str, path: &[String], config: &mut Settings) {
+    fn policy(&mut self, at: &Stands<'_>, name: &str, path: &[String], config: &mut Settings) {
         let is_inherited = path.first().is_some_and(|first| first == "defaults");
         if is_inherited {
             if let Some(known) = self.inherited.get(path) {
@@ -114,16 +172,15 @@ impl Checker<'_, '_> {
         });
         let Some(plugin) = found else {
             if !is_inherited {
-                let at: Vec<&str> = path.iter().take(path.len().min(4)).map(|p| &**p).collect();
+                let key: Vec<&str> = path.iter().take(path.len().min(4)).map(|p| &**p).collect();
                 let fail = self.unknown(name, ROUTE_KEYS);
-                let at = self.key_of(&at, name);
+                let at = self.key_of(&key, name);
                 self.findings.push(Fail { at, ..fail });
             }
             return;
         };
         self.build(path, config, &|config| {
-            let mut build = Build { route: pattern.into() };
-            plugin.build(config, &mut build).map(|_| ())
+            plugin.build(config, &mut at.build(name, path)).map(|_| ())
         });
         if is_inherited {
             self.inherited.insert(path.to_vec(), config.clone());
@@ -136,13 +193,13 @@ impl Checker<'_, '_> {
         self.findings.source.key(path.get(..=last).unwrap_or(path))
     }
 
-    fn handler(&mut self, pattern: &str, name: &str, path: &[String], config: &mut Settings) {
+    fn handler(&mut self, at: &Stands<'_>, name: &str, path: &[String], config: &mut Settings) {
         let found = self.plugins.iter().find_map(|plugin| match plugin {
             Plugin::Handler(plugin) if plugin.name() == name => Some(*plugin),
             _ => None,
         });
         let Some(plugin) = found else {
-            let at: Vec<&str> = path.iter().map(|part| &**part).collect();
+            let key: Vec<&str> = path.iter().map(|part| &**part).collect();
             let message;
             let help;
             if HANDLERS.contains(&name) {
@@ -152,12 +209,11 @@ impl Checker<'_, '_> {
                 message = format!("there is no handler `{name}`");
                 help = suggest(name, &super::handler_names(self.plugins));
             }
-            self.findings.error_at_key(&at, message).help = Some(help);
+            self.findings.error_at_key(&key, message).help = Some(help);
             return;
         };
         self.build(path, config, &|config| {
-            let mut build = Build { route: pattern.into() };
-            plugin.build(config, &mut build).map(|_| ())
+            plugin.build(config, &mut at.build(name, path)).map(|_| ())
         });
     }
 

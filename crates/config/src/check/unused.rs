@@ -59,7 +59,7 @@ fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>)
 /// What is taken from files written for a later version.
 fn without_effect(document: &Document, findings: &mut Findings<'_>) {
     let source = findings.source;
-    for word in ["stores", "plans", "alerts", "identity"] {
+    for word in ["stores", "alerts"] {
         let written = source.tree.get(source.root, word);
         let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
         let none = |node| {

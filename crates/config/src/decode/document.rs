@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::inherit::Inherited;
-use super::route::Routes;
+use super::route::{Routes, settings as settings_of};
 use super::target::UrlUpstreams;
 use super::{Decoder, forms, suggest};
-use crate::model::{Admin, Document, Identity, Listener, Protocol, ProxyProtocol};
-use crate::source::{Fail, NodeId, Shape, Spelling};
+use crate::model::{Admin, Document, Identity, Listener, Protocol, ProxyProtocol, Settings};
+use crate::source::{At, Fail, NodeId, Shape, Spelling};
 
 /// The sections of a configuration.
 pub(crate) const SECTIONS: &[&str] = &[
@@ -40,6 +40,7 @@ const MAX_WORKERS: usize = 1024;
 /// Decodes everything. `handlers` are the names that `to` may have besides upstreams.
 pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str]) -> Document {
     let mut document = empty();
+    document.base = cx.source.base(At::default()).to_owned();
     let mut urls = UrlUpstreams::default();
     for (word, key, node) in cx.pairs(cx.source.root) {
         match word {
@@ -48,7 +49,7 @@ pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str
             "stores" => document.stores = written(cx, node),
             "identity" => document.identity = identities(cx, node),
             "consumers" => document.consumers = named(cx, node, "a map from names to consumers"),
-            "plans" => document.plans = written(cx, node),
+            "plans" => document.plans = plans(cx, node),
             "upstreams" => {
                 if cx.expect_map(node, "a map from names to upstreams") {
                     for (name, _, own) in cx.pairs(node) {
@@ -84,6 +85,7 @@ pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str
 
 fn empty() -> Document {
     Document {
+        base: Default::default(),
         listeners: IndexMap::new(),
         admin: Admin::default(),
         workers: None,
@@ -138,6 +140,16 @@ fn written(cx: &Decoder<'_>, node: NodeId) -> IndexMap<String, Value> {
     all
 }
 
+fn plans(cx: &Decoder<'_>, node: NodeId) -> IndexMap<String, Settings> {
+    let mut all = IndexMap::new();
+    if cx.expect_map(node, "a map from names to plans") {
+        for (name, _, node) in cx.pairs(node) {
+            all.insert(name.to_owned(), settings_of(cx, node));
+        }
+    }
+    all
+}
+
 fn admin(cx: &Decoder<'_>, node: NodeId) -> Admin {
     let tree = &cx.source.tree;
     if tree.is_off(node) {
@@ -180,7 +192,7 @@ fn identities(cx: &Decoder<'_>, node: NodeId) -> IndexMap<String, Identity> {
             cx.unknown(kind, settings, IDENTITIES);
             continue;
         }
-        let settings = tree.value(settings, Spelling::Written);
+        let settings = settings_of(cx, settings);
         all.insert(name.to_owned(), Identity { kind: word.to_owned(), settings });
     }
     all

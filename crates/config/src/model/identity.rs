@@ -1,10 +1,11 @@
-//! `identity` and `consumers`: who may call. Read and kept; policies come to use them.
+//! `identity` and `consumers`: who may call.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Settings;
 use crate::decode::forms;
 
 /// How callers prove who they are: one kind, and its settings as written.
@@ -12,8 +13,8 @@ use crate::decode::forms;
 pub struct Identity {
     /// `jwt`, `api_key`, `introspection`, `basic`, `mtls`, `hmac`, `oidc` or `forward`.
     pub kind: String,
-    /// Its settings. Secrets stay unresolved in here.
-    pub settings: serde_json::Value,
+    /// Its settings.
+    pub settings: Settings,
 }
 
 /// A caller that the configuration knows.

@@ -19,13 +19,20 @@ pub use settings::Settings;
 pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
 pub use upstream::*;
 
+use std::path::PathBuf;
+
 use indexmap::IndexMap;
 use ipnet::IpNet;
+use lockgate_core::{ConsumerEntry, Consumers};
 use serde::Serialize;
 
 /// A whole configuration, includes merged, short forms expanded, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Document {
+    /// The directory of the configuration's first file: where relative paths in the settings of
+    /// policies start from.
+    #[serde(skip)]
+    pub base: PathBuf,
     /// Listener name → where and how to listen.
     pub listeners: IndexMap<String, Listener>,
     /// The admin listener.
@@ -36,14 +43,14 @@ pub struct Document {
     pub http: Http,
     /// Networks whose forwarded-for chain and PROXY header are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Identity name → how callers prove who they are. Read, not yet used by any policy.
+    /// Identity name → how callers prove who they are.
     pub identity: IndexMap<String, Identity>,
     /// Consumer name → what is known of them.
     pub consumers: IndexMap<String, Consumer>,
     /// Store name → its URL or settings, kept as written until a store is built from it.
     pub stores: IndexMap<String, serde_json::Value>,
-    /// Plan name → its limits, kept as written.
-    pub plans: IndexMap<String, serde_json::Value>,
+    /// Plan name → its limits, as the policies take them.
+    pub plans: IndexMap<String, Settings>,
     /// Upstream name → its endpoints and how to treat them.
     pub upstreams: IndexMap<String, Upstream>,
     /// Route pattern, as written → one route, or several told apart by `when`. Policies of
@@ -53,4 +60,19 @@ pub struct Document {
     pub telemetry: Telemetry,
     /// Webhooks, kept as written.
     pub alerts: serde_json::Value,
+}
+
+impl Document {
+    /// What is known of consumers, as plugins take it.
+    pub fn known_consumers(&self) -> Consumers {
+        let words = |words: &[String]| words.iter().map(|word| word.as_str().into()).collect();
+        let entries = self.consumers.iter().map(|(name, consumer)| ConsumerEntry {
+            name: name.as_str().into(),
+            api_keys: words(&consumer.api_keys),
+            roles: words(&consumer.roles),
+            plan: consumer.plan.as_deref().map(Into::into),
+            tags: words(&consumer.tags),
+        });
+        entries.collect()
+    }
 }

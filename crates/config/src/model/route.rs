@@ -1,7 +1,7 @@
 //! `routes`: which request goes where, and by what rules.
 
 use indexmap::IndexMap;
-use lockgate_core::Time;
+use lockgate_core::{Priority, Time};
 use regex::bytes::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,17 @@ pub struct Route {
     pub tags: Vec<String>,
     /// The policies of the route, those of `defaults` included, in the configuration's order.
     pub policies: Vec<PolicyEntry>,
+}
+
+impl Route {
+    /// The priority as the route's plugins take it.
+    pub fn priority(&self) -> Priority {
+        match self.priority.as_deref() {
+            Some("high") => Priority::High,
+            Some("low") => Priority::Low,
+            _ => Priority::Normal,
+        }
+    }
 }
 
 /// One policy as configured.

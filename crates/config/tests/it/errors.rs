@@ -108,6 +108,14 @@ fn sections_and_keys() {
         "1:20 unknown key `jwtt` [did you mean `jwt`?]",
     );
     one(
+        "identity: { m: { mtls: {} } }\nroutes: {}\n",
+        "1:18 this version has no identity of the kind `mtls`",
+    );
+    one(
+        "identity: { idp: { jwt: { audience: nobody } } }\nroutes: {}\n",
+        "1:37 nobody is no audience",
+    );
+    one(
         "identity: { idp: {} }\nroutes: {}\n",
         "1:13 `idp` needs exactly one kind of proof [known here: `jwt`, `api_key`, `introspection`, `basic`, `mtls`, `hmac`, `oidc`, `forward`]",
     );

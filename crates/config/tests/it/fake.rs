@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use lockgate_config::{Loaded, Problem, Report, Severity, load_str_with};
 use lockgate_core::{
-    Body, Build, ConfigError, Exchange, Fault, Handler, HandlerPlugin, Plugin, Policy,
-    PolicyPlugin, Stage, Step, decode,
+    Body, Build, ConfigError, Exchange, Fault, Handler, HandlerPlugin, Identity, IdentityPlugin,
+    Plugin, Policy, PolicyPlugin, Proof, Stage, Step, decode,
 };
 use serde_json::Value;
 
@@ -50,6 +50,37 @@ impl Handler for Nothing {
     }
 }
 
+impl Identity for Nothing {
+    fn identify<'a>(&'a self, _: &'a mut Exchange) -> Step<'a, Result<Proof, Fault>> {
+        Step::Now(Ok(Proof::Absent))
+    }
+
+    fn describe(&self) -> String {
+        String::new()
+    }
+}
+
+impl IdentityPlugin for Any {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn schema(&self) -> schemars::Schema {
+        schemars::json_schema!(true)
+    }
+
+    fn build(
+        &self,
+        config: &Value,
+        _: &mut Build<'_>,
+    ) -> Result<std::sync::Arc<dyn Identity>, ConfigError> {
+        if config.get("audience").is_some_and(|audience| audience == "nobody") {
+            return Err(ConfigError::new("nobody is no audience").at("audience"));
+        }
+        Ok(std::sync::Arc::new(Nothing))
+    }
+}
+
 impl PolicyPlugin for Any {
     fn name(&self) -> &'static str {
         self.0
@@ -63,7 +94,7 @@ impl PolicyPlugin for Any {
         schemars::json_schema!(true)
     }
 
-    fn build(&self, _: &Value, _: &mut Build) -> Result<Box<dyn Policy>, ConfigError> {
+    fn build(&self, _: &Value, _: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
         Ok(Box::new(Nothing))
     }
 }
@@ -81,7 +112,7 @@ impl PolicyPlugin for Strict {
         schemars::schema_for!(StrictConfig)
     }
 
-    fn build(&self, config: &Value, _: &mut Build) -> Result<Box<dyn Policy>, ConfigError> {
+    fn build(&self, config: &Value, _: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
         let config: StrictConfig = decode(config)?;
         if config.limit > 10 {
             return Err(ConfigError::new("at most 10").at("limit"));
@@ -103,11 +134,13 @@ impl HandlerPlugin for Any {
         schemars::json_schema!(true)
     }
 
-    fn build(&self, _: &Value, _: &mut Build) -> Result<Box<dyn Handler>, ConfigError> {
+    fn build(&self, _: &Value, _: &mut Build<'_>) -> Result<Box<dyn Handler>, ConfigError> {
         Ok(Box::new(Nothing))
     }
 }
 
+static JWT: Any = Any("jwt");
+static API_KEY: Any = Any("api_key");
 static AUTH: Any = Any("auth");
 static RATE_LIMIT: Any = Any("rate_limit");
 static CACHE: Any = Any("cache");
@@ -122,6 +155,8 @@ static RESPOND: Any = Any("respond");
 
 /// All that the examples of the manual name, and a strict one.
 pub(crate) static ALL: &[Plugin] = &[
+    Plugin::Identity(&JWT),
+    Plugin::Identity(&API_KEY),
     Plugin::Policy(&AUTH),
     Plugin::Policy(&RATE_LIMIT),
     Plugin::Policy(&CACHE),

@@ -27,6 +27,7 @@ fn secrets_arrive_where_they_are_used() {
     let document = good(EVERYWHERE).document;
     assert_eq!(document.admin.token.as_deref(), Some(SECRET));
     assert_eq!(document.consumers["c"].api_keys, [SECRET]);
+    assert_eq!(document.identity["i"].settings["secret"], SECRET);
     assert_eq!(document.routes["/a"].routes[0].policies[0].config["key"], SECRET);
     assert!(document.upstreams["u"].endpoints.contains_key("10.9.8.7:80"));
 }

@@ -98,7 +98,7 @@ async fn what_cannot_be_read_is_another_exit_code() {
 
 #[tokio::test]
 async fn warnings_are_told_and_pass() {
-    let config = format!("{GOOD}identity:\n  keys: {{ api_key: {{}} }}\n")
+    let config = format!("{GOOD}identity:\n  keys: {{ mtls: {{}} }}\n")
         .replace("upstreams:\n", "upstreams:\n  idle: { endpoints: [\"127.0.0.1:1\"] }\n");
     let ran = cli_on(&config, &["check", "lockgate.yaml"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");

@@ -15,6 +15,20 @@ pub(super) struct Case {
     /// The route's value, as in a configuration; or one pattern with its value. `to` names a
     /// handler, or any word for the upstream that the case plays.
     pub(super) route: Value,
+    /// Identities that `auth` may name, consumers and plans, as in a configuration.
+    #[serde(default)]
+    pub(super) identity: BTreeMap<String, BTreeMap<String, Value>>,
+    #[serde(default)]
+    pub(super) consumers: BTreeMap<String, Consumer>,
+    #[serde(default)]
+    pub(super) plans: BTreeMap<String, Value>,
+    /// Files that settings may name: path → text.
+    #[serde(default)]
+    pub(super) files: BTreeMap<String, String>,
+    /// What answers the gateway's own requests: `GET https://host/path`, or `GET NAME:/path` for
+    /// an upstream → its answers, one after another; the last one stays.
+    #[serde(default)]
+    pub(super) outside: BTreeMap<String, OneOrMore>,
     /// A short form of `exchanges` with one entry.
     pub(super) request: Option<Value>,
     pub(super) upstream: Option<Upstream>,
@@ -26,10 +40,35 @@ pub(super) struct Case {
     pub(super) load_error: Option<LoadError>,
 }
 
+/// What a configuration says of a consumer.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Consumer {
+    pub(super) api_keys: Vec<String>,
+    pub(super) roles: Vec<String>,
+    pub(super) plan: Option<String>,
+    pub(super) tags: Vec<String>,
+}
+
+/// One answer, or a list of them.
+#[derive(Deserialize)]
+#[serde(from = "Value")]
+pub(super) struct OneOrMore(pub(super) Vec<Upstream>);
+
+impl From<Value> for OneOrMore {
+    fn from(value: Value) -> Self {
+        let list = if let Value::Array(list) = value { list } else { vec![value] };
+        let read = |one| serde_json::from_value(one).expect("an answer of `outside`");
+        Self(list.into_iter().map(read).collect())
+    }
+}
+
 /// A request and what must come of it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Exchange {
+    /// So much time passes before it: `500ms`, `2s`.
+    pub(super) after: Option<lockgate_core::Time>,
     /// `GET /path`, `GET https://host/path`, or a [`Request`].
     pub(super) request: Value,
     pub(super) upstream: Option<Upstream>,
@@ -48,6 +87,19 @@ pub(super) struct Request {
     pub(super) body: String,
     /// 192.0.2.1 unless said.
     pub(super) client_ip: Option<std::net::IpAddr>,
+    /// The verified certificate that the client showed in the TLS handshake.
+    pub(super) certificate: Option<Certificate>,
+}
+
+/// A client's certificate.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Certificate {
+    pub(super) subject: String,
+    #[serde(default)]
+    pub(super) names: Vec<String>,
+    #[serde(default)]
+    pub(super) fingerprint: String,
 }
 
 /// The upstream's reply: 200 without a body unless said.
@@ -57,6 +109,10 @@ pub(super) struct Upstream {
     pub(super) status: Option<u16>,
     pub(super) headers: BTreeMap<String, Lines>,
     pub(super) body: String,
+    /// The body breaks off after that.
+    pub(super) breaks_off: bool,
+    /// It does not answer at all.
+    pub(super) fails: bool,
 }
 
 /// What the upstream must have been asked. Its presence says that it must have been asked at all.
@@ -80,6 +136,9 @@ pub(super) struct Answer {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Lines>,
     pub(super) body: Option<String>,
+    /// The body must break off, too early.
+    #[serde(default)]
+    pub(super) breaks_off: bool,
 }
 
 /// How the route must fail to load.

@@ -5,6 +5,7 @@
 
 mod case;
 mod pattern;
+mod played;
 mod readme;
 mod run;
 mod yaml;
@@ -14,6 +15,12 @@ use std::path::{Path, PathBuf};
 
 use crate::ALL;
 
+/// Time stands still but where a case lets it pass.
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
 /// The folder that holds the plugins' folders.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -21,7 +28,7 @@ fn folder() -> PathBuf {
 
 #[test]
 fn every_case_of_every_plugin_holds() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = runtime();
     let mut failures = Vec::new();
     let mut count = 0;
     for plugin in ALL {
@@ -79,7 +86,7 @@ fn reasons_are_told_apart() {
 /// A harness that lets anything pass would make every case worthless.
 #[test]
 fn a_wrong_expectation_fails() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = runtime();
     let good = "route: { to: { respond: { body: hi } } }\nrequest: GET /\n";
     for (wrong, says) in [
         ("answer: { status: 201 }", "status"),

@@ -3,13 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lockgate_core::{
-    Body, Build, Captures, ConfigError, Connection, Exchange, Fault, Handler, Origin, Plugin,
-    Policy, RequestId, Stage, Step, UpstreamNotes, Verdict,
+    Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange, Fault, Handler,
+    Identities, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage, Step, Tls,
+    UpstreamNotes, Verdict, reasons,
 };
 use serde_json::Value;
 
+use super::played::Played;
 use super::{case, pattern};
 use crate::ALL;
 
@@ -26,8 +29,11 @@ struct Route {
 
 /// Runs a case. `Err` says what did not come as expected.
 pub(super) async fn case(document: &Value) -> Result<(), String> {
-    let case: case::Case = serde_json::from_value(document.clone()).map_err(|e| e.to_string())?;
-    let built = build(&case.route);
+    let mut case: case::Case =
+        serde_json::from_value(document.clone()).map_err(|e| e.to_string())?;
+    let played = Played::new(&mut case);
+    let built = identities(&case.identity, &played)
+        .and_then(|identities| build(&case.route, &identities, &played));
     if let Some(expected) = case.load_error {
         let Err(error) = built else { return Err("the route loads".to_owned()) };
         return load_error(&expected, &error);
@@ -36,6 +42,7 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
     let exchanges = match (case.exchanges, case.request, case.answer) {
         (Some(list), None, None) => list,
         (None, Some(request), Some(answer)) => vec![case::Exchange {
+            after: None,
             request,
             upstream: case.upstream,
             upstream_sees: case.upstream_sees,
@@ -44,6 +51,9 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
         _ => return Err("needs `request` and `answer`, or `exchanges`, or `load_error`".to_owned()),
     };
     for (place, exchange) in exchanges.iter().enumerate() {
+        if let Some(after) = exchange.after {
+            tokio::time::advance(after.0).await;
+        }
         run(&route, exchange).await.map_err(|error| format!("exchange {}: {error}", place + 1))?;
     }
     Ok(())
@@ -60,28 +70,76 @@ fn load_error(expected: &case::LoadError, error: &ConfigError) -> Result<(), Str
     Ok(())
 }
 
-fn build(route: &Value) -> Result<Route, ConfigError> {
+/// The identities of a case: name → kind → settings. An error is placed below the name.
+fn identities(
+    all: &std::collections::BTreeMap<String, std::collections::BTreeMap<String, Value>>,
+    provide: &dyn Provide,
+) -> Result<Identities, ConfigError> {
+    let (mut built, none) = (Identities::new(), Identities::new());
+    for (name, kinds) in all {
+        for (kind, config) in kinds {
+            let found = ALL.iter().find_map(|plugin| match plugin {
+                Plugin::Identity(plugin) if plugin.name() == kind => Some(*plugin),
+                _ => None,
+            });
+            let plugin = found.ok_or_else(|| ConfigError::new(format!("no identity `{kind}`")))?;
+            let mut build = Build {
+                route: "".into(),
+                place: format!("identity.{name}.{kind}").into(),
+                name: name.as_str().into(),
+                priority: Priority::Normal,
+                identities: &none,
+                provide,
+            };
+            let identity = plugin.build(config, &mut build);
+            built.insert(name.clone(), identity.map_err(|error| error.at(kind).at(name))?);
+        }
+    }
+    Ok(built)
+}
+
+fn build(
+    route: &Value,
+    identities: &Identities,
+    provide: &dyn Provide,
+) -> Result<Route, ConfigError> {
     let map = route.as_object().ok_or_else(|| ConfigError::new("`route` is a mapping"))?;
     let with_pattern = map.iter().next().filter(|(key, _)| map.len() == 1 && key.contains('/'));
     let (pattern, value) = with_pattern.map_or(("/*", route), |(key, value)| (key.as_str(), value));
-    build_route(pattern, value)
+    build_route(pattern, value, identities, provide)
 }
 
-fn build_route(pattern: &str, value: &Value) -> Result<Route, ConfigError> {
+fn build_route(
+    pattern: &str,
+    value: &Value,
+    identities: &Identities,
+    provide: &dyn Provide,
+) -> Result<Route, ConfigError> {
     let map = value.as_object().ok_or_else(|| ConfigError::new("a route is a mapping"))?;
-    let mut build = Build { route: pattern.into() };
+    let priority = match map.get("priority").and_then(Value::as_str) {
+        Some("high") => Priority::High,
+        Some("low") => Priority::Low,
+        _ => Priority::Normal,
+    };
+    let (route, place, name) = (pattern.into(), "".into(), "".into());
+    let mut build = Build { route, place, name, priority, identities, provide };
     let mut policies: Vec<(Stage, Box<dyn Policy>)> = Vec::new();
-    for (name, config) in map.iter().filter(|(name, _)| *name != "to") {
+    let own = ["to", "priority"];
+    for (name, config) in map.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
         let found = ALL.iter().find_map(|plugin| match plugin {
             Plugin::Policy(policy) if policy.name() == name => Some(*policy),
             _ => None,
         });
         let plugin = found.ok_or_else(|| ConfigError::new(format!("no policy `{name}`")))?;
         let one = std::slice::from_ref(config);
-        for config in config.as_array().map_or(one, Vec::as_slice) {
-            let policy = plugin.build(config, &mut build)?;
-            policies.push((plugin.stage(config), policy));
-        }
+        let list = config.as_array().map_or(one, Vec::as_slice);
+        let places: Vec<String> =
+            (0..list.len()).map(|place| format!("routes.{pattern}.{name}.{place}")).collect();
+        let listed: Vec<Listed<'_>> =
+            list.iter().zip(&places).map(|(config, place)| Listed { config, place }).collect();
+        build.name = name.as_str().into();
+        let built = plugin.build_list(&listed, &mut build).map_err(|(_, error)| error)?;
+        policies.extend(built.into_iter().map(|built| (built.stage, built.policy)));
     }
     policies.sort_by_key(|(stage, _)| *stage);
     let handler = match value.get("to").and_then(Value::as_object).and_then(|to| to.iter().next()) {
@@ -92,6 +150,8 @@ fn build_route(pattern: &str, value: &Value) -> Result<Route, ConfigError> {
                 _ => None,
             });
             let plugin = found.ok_or_else(|| ConfigError::new(format!("no handler `{name}`")))?;
+            (build.name, build.place) =
+                (name.as_str().into(), format!("routes.{pattern}.to").into());
             Some(plugin.build(config, &mut build)?)
         }
     };
@@ -125,9 +185,14 @@ async fn run(route: &Route, case: &case::Exchange) -> Result<(), String> {
     let mut answer = match (answer, &route.handler) {
         (Some(answer), _) => answer,
         (None, None) => {
-            exchange.origin = Origin::Upstream;
             asked = Some(ask(&mut exchange).await?);
-            upstream(case.upstream.as_ref())?
+            match upstream(case.upstream.as_ref())? {
+                Ok(response) => {
+                    exchange.origin = Origin::Upstream;
+                    response
+                }
+                Err(fault) => refusal(&mut exchange, fault),
+            }
         }
         (None, Some(handler)) => match wait(handler.handle(&mut exchange)).await {
             Ok(response) => response,
@@ -156,6 +221,7 @@ fn exchange(route: &Route, request: &Value) -> Result<Exchange, String> {
             headers: Default::default(),
             body: String::new(),
             client_ip: None,
+            certificate: None,
         },
         other => serde_json::from_value(other.clone()).map_err(|e| e.to_string())?,
     };
@@ -185,7 +251,7 @@ fn make(
         listener: "web".into(),
         peer: SocketAddr::new(client_ip, 40_000),
         local: SocketAddr::from(([127, 0, 0, 1], 8080)),
-        tls: None,
+        tls: request.certificate.map(tls),
         worker: 0,
         texts: Default::default(),
     };
@@ -200,6 +266,7 @@ fn make(
         started: tokio::time::Instant::now(),
         route: Some(pattern.into()),
         captures,
+        consumer: None,
         origin: Origin::Gateway,
         upgrade: false,
         grpc: false,
@@ -207,6 +274,24 @@ fn make(
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        kept: Default::default(),
+    }
+}
+
+fn tls(shown: case::Certificate) -> Tls {
+    let client = ClientCertificate {
+        subject: shown.subject.into(),
+        issuer: "CN=ca".into(),
+        names: shown.names.into_iter().map(Into::into).collect(),
+        serial: "01".into(),
+        fingerprint: shown.fingerprint.into(),
+    };
+    Tls {
+        sni: None,
+        version: "TLSv1.3",
+        cipher: "TLS13_AES_128_GCM_SHA256",
+        names: Vec::new().into(),
+        client: Some(client.into()),
     }
 }
 
@@ -244,12 +329,53 @@ async fn ask(exchange: &mut Exchange) -> Result<Asked, String> {
     })
 }
 
-fn upstream(reply: Option<&case::Upstream>) -> Result<Response<Body>, String> {
-    let Some(reply) = reply else { return Ok(Response::new(Body::Empty)) };
-    let mut response = Response::new(Body::from(reply.body.clone()));
+/// What the played upstream answers, or how it fails.
+fn upstream(reply: Option<&case::Upstream>) -> Result<Result<Response<Body>, Fault>, String> {
+    let Some(reply) = reply else { return Ok(Ok(Response::new(Body::Empty))) };
+    if reply.fails {
+        return Ok(Err(Fault::upstream(&reasons::UPSTREAM_REFUSED)));
+    }
+    let body = if reply.breaks_off {
+        Body::stream(BreaksOff(Some(reply.body.clone().into())))
+    } else {
+        Body::from(reply.body.clone())
+    };
+    head(reply).map(|head| Ok(head.map(|()| body)))
+}
+
+fn head(reply: &case::Upstream) -> Result<Response<()>, String> {
+    let mut response = Response::new(());
     *response.status_mut() = reply.status.unwrap_or(200).try_into().map_err(text)?;
     fill(response.headers_mut(), &reply.headers)?;
     Ok(response)
+}
+
+/// An answer to a request of the gateway's own.
+pub(super) fn whole(reply: &case::Upstream) -> Result<Response<Bytes>, Fault> {
+    if reply.fails || reply.breaks_off {
+        return Err(Fault::upstream(&reasons::UPSTREAM_REFUSED));
+    }
+    let head = head(reply).map_err(|why| Fault::gateway(&reasons::INTERNAL).detail(why))?;
+    Ok(head.map(|()| reply.body.clone().into()))
+}
+
+/// A body that ends too early.
+struct BreaksOff(Option<Bytes>);
+
+impl http_body::Body for BreaksOff {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Fault>>> {
+        let frame = match self.0.take() {
+            Some(data) => Ok(http_body::Frame::data(data)),
+            None => Err(Fault::upstream(&reasons::UPSTREAM_BROKE_OFF)),
+        };
+        std::task::Poll::Ready(Some(frame))
+    }
 }
 
 async fn compare(
@@ -276,7 +402,12 @@ async fn compare(
         return Err(format!("the reason is {reason:?}"));
     }
     same_headers(&case.answer.headers, &head.headers).map_err(|e| format!("the answer has {e}"))?;
-    let body = body.collect(CAP).await.map_err(text)?;
+    let body = match (body.collect(CAP).await, case.answer.breaks_off) {
+        (Ok(body), false) => body,
+        (Ok(_), true) => return Err("the body is whole".to_owned()),
+        (Err(_), true) => return Ok(()),
+        (Err(fault), false) => return Err(format!("the body breaks off: {fault}")),
+    };
     if case.answer.body.as_ref().is_some_and(|expected| *expected != body) {
         return Err(format!("the body is {:?}", String::from_utf8_lossy(&body)));
     }
@@ -301,16 +432,28 @@ fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
-/// Builds everything that a README's example routes and defaults name.
+/// Builds everything that a README's example names.
 pub(super) fn example(document: &Value) -> Result<usize, String> {
     let mut count = 0;
+    let section = |name: &str| document.get(name).cloned();
+    let fields = ["identity", "consumers", "plans"].map(|name| (name.to_owned(), section(name)));
+    let mut case: serde_json::Map<String, Value> =
+        fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    case.insert("case".to_owned(), "an example".into());
+    case.insert("route".to_owned(), Value::Null);
+    let mut case: case::Case = serde_json::from_value(case.into()).map_err(text)?;
+    let played = Played::new(&mut case);
+    let identities = identities(&case.identity, &played).map_err(text)?;
+    count += identities.len();
     let routes = document.get("routes").and_then(Value::as_object);
     for (pattern, value) in routes.into_iter().flatten() {
-        build_route(pattern, value).map_err(|error| format!("{pattern}: {error}"))?;
+        build_route(pattern, value, &identities, &played)
+            .map_err(|error| format!("{pattern}: {error}"))?;
         count += 1;
     }
     if let Some(defaults) = document.get("defaults") {
-        build_route("/*", defaults).map_err(|error| format!("defaults: {error}"))?;
+        build_route("/*", defaults, &identities, &played)
+            .map_err(|error| format!("defaults: {error}"))?;
         count += 1;
     }
     Ok(count)

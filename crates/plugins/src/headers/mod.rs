@@ -56,7 +56,7 @@ impl PolicyPlugin for Headers {
         schema_for!(Config)
     }
 
-    fn build(&self, config: &Value, _: &mut Build) -> Result<Box<dyn Policy>, ConfigError> {
+    fn build(&self, config: &Value, _: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
         let config: Config = decode(config)?;
         let request = Changes::read(&config.request).map_err(|error| error.at("request"))?;
         let response = Changes::read(&config.response).map_err(|error| error.at("response"))?;

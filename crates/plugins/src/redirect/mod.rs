@@ -60,7 +60,11 @@ impl HandlerPlugin for Redirect {
         schema_for!(Config)
     }
 
-    fn build(&self, config: &Value, build: &mut Build) -> Result<Box<dyn Handler>, ConfigError> {
+    fn build(
+        &self,
+        config: &Value,
+        build: &mut Build<'_>,
+    ) -> Result<Box<dyn Handler>, ConfigError> {
         let config: Config = decode(config)?;
         let (target, usual) = match (&config.to, config.https) {
             (Some(to), false) if config.port.is_none() => {

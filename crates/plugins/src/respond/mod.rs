@@ -49,7 +49,7 @@ impl HandlerPlugin for Respond {
         schema_for!(Config)
     }
 
-    fn build(&self, config: &Value, _: &mut Build) -> Result<Box<dyn Handler>, ConfigError> {
+    fn build(&self, config: &Value, _: &mut Build<'_>) -> Result<Box<dyn Handler>, ConfigError> {
         let config: Config = decode(config)?;
         let status = status(config.status)?;
         let (body, kind) = match config.body {

@@ -3,43 +3,7 @@
 
 use std::fmt::Write as _;
 
-/// How a metric's values behave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricKind {
-    /// Only grows, until the process restarts or its route or upstream leaves the configuration.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts in buckets, with a sum and a count.
-    Histogram,
-    /// A sum and a count.
-    Summary,
-}
-
-impl MetricKind {
-    /// The word of the exposition format.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::Summary => "summary",
-        }
-    }
-}
-
-/// One metric.
-#[derive(Debug)]
-pub struct Metric {
-    /// The full name.
-    pub name: &'static str,
-    /// How its values behave.
-    pub kind: MetricKind,
-    /// The names of its labels, in the order in which values are given.
-    pub labels: &'static [&'static str],
-    /// For the operator: one sentence, without a full stop.
-    pub help: &'static str,
-}
+pub use lockgate_core::{Metric, MetricKind};
 
 macro_rules! metrics {
     ($($id:ident $kind:ident $name:literal [$($label:literal)*] $help:literal;)*) => {

@@ -29,6 +29,7 @@ pub(super) fn page() -> String {
         let (name, kind) = match plugin {
             Plugin::Policy(policy) => (policy.name(), "policy"),
             Plugin::Handler(handler) => (handler.name(), "handler"),
+            Plugin::Identity(identity) => (identity.name(), "identity"),
         };
         let _ = write!(page, "\n## Of the {kind} [`{name}`](policies/{name}.md)\n\n");
         table(&mut page, plugin.reasons());

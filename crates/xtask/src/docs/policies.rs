@@ -17,9 +17,10 @@ const NOTE: &str =
 pub(super) fn pages(root: &Path) -> Result<Vec<(String, String)>> {
     let mut pages = Vec::new();
     let mut list = format!(
-        "{NOTE}# Policies and handlers\n\nA policy is set under its name in a route or in \
-         `defaults`; a handler is what a route's `to` may\nname instead of an upstream. Policies \
-         run in the order of their stages, whatever their order in\nthe file.\n\n\
+        "{NOTE}# Policies, handlers, identities\n\nA policy is set under its name in a route or \
+         in `defaults`; a handler is what a route's `to` may\nname instead of an upstream; an \
+         identity is a kind of the section `identity`. Policies run in\nthe order of their \
+         stages, whatever their order in the file.\n\n\
          | name | is a | stage | what it does |\n|---|---|---|---|\n"
     );
     for plugin in lockgate_plugins::ALL {
@@ -32,6 +33,7 @@ pub(super) fn pages(root: &Path) -> Result<Vec<(String, String)>> {
                 ("policy", format!("`{}`", stage.as_str().unwrap_or_default()))
             }
             Plugin::Handler(_) => ("handler", "–".to_owned()),
+            Plugin::Identity(_) => ("identity", "–".to_owned()),
         };
         let what = first_sentence(&readme).with_context(|| format!("{name}: What it does"))?;
         let _ = writeln!(list, "| [`{name}`]({name}.md) | {kind} | {stage} | {what} |");
@@ -46,6 +48,15 @@ fn page(plugin: &Plugin, readme: &str) -> String {
     page.push_str("\n## Settings\n\n| key | value | default | what |\n|---|---|---|---|\n");
     for row in rows(plugin.schema().as_value()) {
         let _ = writeln!(page, "| `{}` | {} | {} | {} |", row.key, row.kind, row.usual, row.what);
+    }
+    if !plugin.metrics().is_empty() {
+        page.push_str("\n## Metrics\n\n| metric | kind | labels | what it tells |\n");
+        page.push_str("|---|---|---|---|\n");
+        for metric in plugin.metrics() {
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let (name, kind, help) = (metric.name, metric.kind.word(), metric.help);
+            let _ = writeln!(page, "| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+        }
     }
     if !plugin.reasons().is_empty() {
         page.push_str("\n## Reasons\n\n| reason | status | what happened, and what to look at |\n");

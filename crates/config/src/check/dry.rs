@@ -1,0 +1,116 @@
+//! What plugins are given while a configuration is only checked: its names and files, and
+//! otherwise surroundings in which nothing runs.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use lockgate_core::{
+    Blobs, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task,
+};
+use serde_json::Value;
+
+use crate::model::Document;
+
+/// A document's names, and the files that its plugins have read.
+pub(super) struct Dry {
+    consumers: Arc<Consumers>,
+    plans: Vec<(String, Value)>,
+    upstreams: Vec<String>,
+    stores: Vec<String>,
+    base: PathBuf,
+    files: RefCell<Vec<PathBuf>>,
+}
+
+impl Dry {
+    pub(super) fn new(document: &Document) -> Self {
+        let plans = document.plans.iter();
+        Self {
+            consumers: Arc::new(document.known_consumers()),
+            plans: plans.map(|(name, plan)| (name.clone(), Value::clone(plan))).collect(),
+            upstreams: document.upstreams.keys().cloned().collect(),
+            stores: document.stores.keys().cloned().collect(),
+            base: document.base.clone(),
+            files: RefCell::default(),
+        }
+    }
+
+    /// The files that plugins have read, or would have if they were there.
+    pub(super) fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_inner()
+    }
+
+    fn has_store(&self, name: &str) -> bool {
+        name == "memory" || self.stores.iter().any(|store| store == name)
+    }
+}
+
+impl Provide for Dry {
+    fn consumers(&self) -> &Arc<Consumers> {
+        &self.consumers
+    }
+
+    fn plan(&self, name: &str) -> Option<&Value> {
+        self.plans.iter().find(|(plan, _)| plan == name).map(|(_, settings)| settings)
+    }
+
+    fn plans(&self) -> Vec<&str> {
+        self.plans.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn has_upstream(&self, name: &str) -> bool {
+        self.upstreams.iter().any(|upstream| upstream == name)
+    }
+
+    fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Counters>)
+    }
+
+    fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Blobs>)
+    }
+
+    fn outbound(&self) -> Arc<dyn Outbound> {
+        Arc::new(Nowhere)
+    }
+
+    fn spawn(&self, _: SendFuture<()>) -> Task {
+        Task::none()
+    }
+
+    fn read(&self, path: &Path) -> Result<Bytes, String> {
+        let path = self.base.join(path);
+        let read = read_plugin_file(&path);
+        self.files.borrow_mut().push(path);
+        read
+    }
+
+    fn shared(&self, _: &str, make: &mut dyn FnMut() -> Kept) -> Kept {
+        make()
+    }
+
+    fn expose(&self, _: &'static Metric, _: &[&str], _: Weak<dyn Figure>) {}
+}
+
+/// Largest file that a plugin may read.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Reads a file that a plugin's settings name.
+///
+/// # Errors
+/// Why it cannot be read, with its path.
+pub fn read_plugin_file(path: &Path) -> Result<Bytes, String> {
+    use std::io::Read;
+    let wrong = |why: String| format!("cannot read `{}`: {why}", path.display());
+    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    if !file.metadata().is_ok_and(|data| data.is_file()) {
+        return Err(wrong("it is no file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| wrong(error.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(wrong("it has more than 64MiB".to_owned()));
+    }
+    Ok(bytes.into())
+}

@@ -1,0 +1,176 @@
+//! What a plugin is given while it is built: where it stands, and whatever it needs from outside.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::{
+    Blobs, ConfigError, Consumers, Counter, Counters, Figure, Identity, Metric, Outbound,
+    SendFuture,
+};
+
+/// The configured identities, by name.
+pub type Identities = HashMap<String, Arc<dyn Identity>>;
+
+/// How soon a route's requests are shed under overload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Priority {
+    /// First.
+    Low,
+    /// After the low ones.
+    #[default]
+    Normal,
+    /// Last.
+    High,
+}
+
+/// What a plugin may ask for while it is built. A configuration that is only checked is built with
+/// surroundings in which nothing runs, so building starts nothing but through this.
+pub struct Build<'a> {
+    /// The pattern of the route it is built for; empty for an identity.
+    pub route: Box<str>,
+    /// Where its settings stand: keys from the document's root, joined by dots. What is inherited
+    /// stands in `defaults`, and is one place for all the routes that inherit it.
+    pub place: Box<str>,
+    /// The name that it goes by: an identity's; otherwise the plugin's own.
+    pub name: Box<str>,
+    /// The route's priority.
+    pub priority: Priority,
+    /// The configured identities; none while identities themselves are built.
+    pub identities: &'a Identities,
+    /// What the process provides.
+    pub provide: &'a dyn Provide,
+}
+
+/// What the process provides to plugins.
+pub trait Provide {
+    /// The configuration's consumers.
+    fn consumers(&self) -> &Arc<Consumers>;
+
+    /// The settings of a plan.
+    fn plan(&self, name: &str) -> Option<&Value>;
+
+    /// The names of all plans.
+    fn plans(&self) -> Vec<&str>;
+
+    /// Whether there is an upstream of this name.
+    fn has_upstream(&self, name: &str) -> bool;
+
+    /// The counters of a store; `None` when no store has the name. `memory` is always there.
+    fn counters(&self, store: &str) -> Option<Arc<dyn Counters>>;
+
+    /// The blobs of a store; `None` when no store has the name. `memory` is always there.
+    fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>>;
+
+    /// Requests of the gateway's own.
+    fn outbound(&self) -> Arc<dyn Outbound>;
+
+    /// Starts work on the control runtime, which ends when the task is dropped.
+    fn spawn(&self, work: SendFuture<()>) -> Task;
+
+    /// Reads a file, looked for beside the configuration; its change is a reload.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn read(&self, path: &Path) -> Result<Bytes, String>;
+
+    /// See [`Build::shared`].
+    fn shared(&self, key: &str, make: &mut dyn FnMut() -> Kept) -> Kept;
+
+    /// Shows a figure in the metrics for as long as it lives. A later one with the same labels
+    /// takes its place.
+    fn expose(&self, metric: &'static Metric, labels: &[&str], figure: Weak<dyn Figure>);
+}
+
+/// What is shared between policies and kept across reloads.
+pub type Kept = Arc<dyn Any + Send + Sync>;
+
+/// Work in the background; dropped, it ends at its next await.
+pub struct Task(Option<tokio::sync::oneshot::Sender<()>>);
+
+impl Task {
+    /// A task that ends when the receiver hears that the sender is gone.
+    pub fn held_by(sender: tokio::sync::oneshot::Sender<()>) -> Self {
+        Self(Some(sender))
+    }
+
+    /// Work that was never begun.
+    pub fn none() -> Self {
+        Self(None)
+    }
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Task" } else { "Task(none)" })
+    }
+}
+
+impl Build<'_> {
+    /// What is kept under a key: the same value for every plugin that asks with the key while
+    /// anything holds it, across reloads too. The plugin's name is a part of the key already.
+    pub fn shared<T: Send + Sync + 'static>(
+        &self,
+        key: &str,
+        mut make: impl FnMut() -> Arc<T>,
+    ) -> Arc<T> {
+        let key = format!("{} {key}", std::any::type_name::<T>());
+        let kept = self.provide.shared(&key, &mut || make() as Kept);
+        // The type is a part of the key: only its own values are found under it.
+        kept.downcast().unwrap_or_else(|_| make())
+    }
+
+    /// A counter of the metrics, the same across reloads for the same labels.
+    pub fn counter(&self, metric: &'static Metric, labels: &[&str]) -> Arc<Counter> {
+        let key = format!("{} {labels:?}", metric.name);
+        let counter = self.shared(&key, || Arc::new(Counter::default()));
+        let figure: Arc<dyn Figure> = counter.clone();
+        self.provide.expose(metric, labels, Arc::downgrade(&figure));
+        counter
+    }
+
+    /// Shows a figure in the metrics for as long as the plugin keeps it.
+    pub fn expose(&self, metric: &'static Metric, labels: &[&str], figure: &Arc<dyn Figure>) {
+        self.provide.expose(metric, labels, Arc::downgrade(figure));
+    }
+
+    /// An identity by its name.
+    ///
+    /// # Errors
+    /// When there is none of that name: what there is.
+    pub fn identity(&self, name: &str) -> Result<Arc<dyn Identity>, ConfigError> {
+        self.identities.get(name).cloned().ok_or_else(|| {
+            let mut known: Vec<&str> = self.identities.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            unknown("identity", name, &known)
+        })
+    }
+
+    /// The counters of a store.
+    ///
+    /// # Errors
+    /// When no store has the name.
+    pub fn counters(&self, store: &str) -> Result<Arc<dyn Counters>, ConfigError> {
+        self.provide.counters(store).ok_or_else(|| unknown("store", store, &["memory"]))
+    }
+
+    /// The blobs of a store.
+    ///
+    /// # Errors
+    /// When no store has the name.
+    pub fn blobs(&self, store: &str) -> Result<Arc<dyn Blobs>, ConfigError> {
+        self.provide.blobs(store).ok_or_else(|| unknown("store", store, &["memory"]))
+    }
+}
+
+fn unknown(what: &str, name: &str, known: &[&str]) -> ConfigError {
+    let known = match known {
+        [] => format!("none is configured under `{what}`"),
+        names => format!("there is {}", names.join(", ")),
+    };
+    ConfigError::new(format!("there is no {what} `{name}`: {known}"))
+}

@@ -1,0 +1,60 @@
+//! An identity: a way by which callers prove who they are. `auth` asks it; it never refuses by
+//! itself, so that several can be tried one after another.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::{Consumer, Exchange, Fault, Reason, Step};
+
+/// What an identity found in a request.
+#[derive(Debug)]
+pub enum Proof {
+    /// No credentials of its kind.
+    Absent,
+    /// Credentials that hold, and whose they are.
+    Consumer(Arc<Consumer>),
+    /// Credentials of its kind that do not hold.
+    Invalid(Rejection),
+}
+
+/// Why credentials do not hold.
+#[derive(Debug)]
+pub struct Rejection {
+    /// The cause: `token_expired` and the like.
+    pub reason: &'static Reason,
+    /// For the log alone; bears no credential.
+    pub detail: Cow<'static, str>,
+}
+
+/// What a `WWW-Authenticate` is asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Challenge<'a> {
+    /// There were no credentials.
+    Missing,
+    /// They did not hold.
+    Invalid(&'a Rejection),
+    /// They hold, but lack these scopes (space-separated).
+    Scope(&'a str),
+}
+
+/// A configured identity. Shared by all workers and routes.
+pub trait Identity: Send + Sync {
+    /// Looks for credentials of its kind and verifies them. It may change the request: take away
+    /// what is not to go upstream.
+    ///
+    /// # Errors
+    /// Only what makes it impossible to tell: an auth service that does not answer. The request
+    /// is then refused, whatever else would identify it.
+    fn identify<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Proof, Fault>>;
+
+    /// How a client is told what to send (RFC 9110 §11.6.1); `None` for a kind that has no scheme.
+    fn challenge(&self, why: Challenge<'_>) -> Option<HeaderValue> {
+        let _ = why;
+        None
+    }
+
+    /// What `lockgate explain` prints of it: one line, no secrets.
+    fn describe(&self) -> String;
+}

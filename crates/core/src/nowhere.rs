@@ -1,0 +1,56 @@
+//! Surroundings in which nothing runs: what a configuration is built in when it is only checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::{
+    Blob, Blobs, Call, Counters, Fault, Grant, Outbound, SendFuture, Step, StoreError, Take,
+    reasons,
+};
+
+/// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
+#[derive(Debug, Clone, Copy)]
+pub struct Nowhere;
+
+fn nowhere() -> StoreError {
+    StoreError { store: "nowhere".into(), what: "is there for checks alone".into() }
+}
+
+impl Counters for Nowhere {
+    fn take<'a>(
+        &'a self,
+        _: &'a [Take<'a>],
+        _: &'a mut [Grant],
+    ) -> Step<'a, Result<bool, StoreError>> {
+        Step::Now(Err(nowhere()))
+    }
+}
+
+impl Blobs for Nowhere {
+    fn get<'a>(&'a self, _: &'a [u8]) -> Step<'a, Result<Option<Arc<Blob>>, StoreError>> {
+        Step::Now(Err(nowhere()))
+    }
+
+    fn put<'a>(
+        &'a self,
+        _: &'a [u8],
+        _: Arc<Blob>,
+        _: Duration,
+    ) -> Step<'a, Result<(), StoreError>> {
+        Step::Now(Err(nowhere()))
+    }
+
+    fn purge<'a>(&'a self, _: &'a str) -> Step<'a, Result<u64, StoreError>> {
+        Step::Now(Err(nowhere()))
+    }
+}
+
+impl Outbound for Nowhere {
+    fn send(&self, _: Call) -> SendFuture<Result<Response<Bytes>, Fault>> {
+        let fault = Fault::gateway(&reasons::INTERNAL).detail("nothing is sent during a check");
+        Box::pin(std::future::ready(Err(fault)))
+    }
+}

@@ -1,0 +1,125 @@
+//! What the process provides to plugins: names of the configuration, files, background work, and
+//! what is shared between policies and outlives a reload.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use lockgate_config::model::Document;
+use lockgate_core::{
+    Blobs, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task,
+};
+use lockgate_telemetry::{Collect, Encoder};
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// What lives as long as the process.
+pub(crate) struct Services {
+    runtime: Handle,
+    kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
+    figures: Mutex<BTreeMap<FigureKey, Shown>>,
+}
+
+/// A metric's name and its labels.
+type FigureKey = (&'static str, Vec<String>);
+/// A metric, and where its value comes from.
+type Shown = (&'static Metric, Weak<dyn Figure>);
+
+impl Services {
+    /// Must be called on the control runtime.
+    pub(crate) fn new() -> Arc<Self> {
+        let (kept, figures) = Default::default();
+        Arc::new(Self { runtime: Handle::current(), kept, figures })
+    }
+}
+
+/// Asked for at a scrape; what is gone by then is forgotten.
+impl Collect for Services {
+    fn collect(&self, out: &mut Encoder) {
+        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.retain(|(_, labels), (metric, figure)| {
+            let Some(figure) = figure.upgrade() else { return false };
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            out.count(metric, &labels, figure.value());
+            true
+        });
+    }
+}
+
+/// What plugins are given while one document's snapshot is built.
+pub(crate) struct Provider<'a> {
+    services: &'a Services,
+    document: &'a Document,
+    consumers: Arc<Consumers>,
+}
+
+impl<'a> Provider<'a> {
+    pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
+        Self { services, document, consumers: Arc::new(document.known_consumers()) }
+    }
+}
+
+impl Provide for Provider<'_> {
+    fn consumers(&self) -> &Arc<Consumers> {
+        &self.consumers
+    }
+
+    fn plan(&self, name: &str) -> Option<&Value> {
+        self.document.plans.get(name).map(|settings| &**settings)
+    }
+
+    fn plans(&self) -> Vec<&str> {
+        self.document.plans.keys().map(String::as_str).collect()
+    }
+
+    fn has_upstream(&self, name: &str) -> bool {
+        self.document.upstreams.contains_key(name)
+    }
+
+    fn counters(&self, _: &str) -> Option<Arc<dyn Counters>> {
+        None
+    }
+
+    fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {
+        None
+    }
+
+    fn outbound(&self) -> Arc<dyn Outbound> {
+        Arc::new(Nowhere)
+    }
+
+    fn spawn(&self, work: SendFuture<()>) -> Task {
+        let (held, mut loose) = oneshot::channel::<()>();
+        self.services.runtime.spawn(async move {
+            tokio::select! {
+                _ = &mut loose => {}
+                () = work => {}
+            }
+        });
+        Task::held_by(held)
+    }
+
+    fn read(&self, path: &Path) -> Result<Bytes, String> {
+        let path: PathBuf = self.document.base.join(path);
+        lockgate_config::read_plugin_file(&path)
+    }
+
+    fn shared(&self, key: &str, make: &mut dyn FnMut() -> Kept) -> Kept {
+        let mut kept = self.services.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = kept.get(key).and_then(Weak::upgrade) {
+            return there;
+        }
+        kept.retain(|_, value| value.strong_count() > 0);
+        let new = make();
+        kept.insert(key.to_owned(), Arc::downgrade(&new));
+        new
+    }
+
+    fn expose(&self, metric: &'static Metric, labels: &[&str], figure: Weak<dyn Figure>) {
+        let labels = labels.iter().map(|&label| label.to_owned()).collect();
+        let mut figures = self.services.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        figures.insert((metric.name, labels), (metric, figure));
+    }
+}

@@ -1,0 +1,134 @@
+//! The surroundings that a case plays: its consumers, plans, files, and answers to the gateway's
+//! own requests. Background work runs on the case's own runtime, shared state lives as long as the
+//! case.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
+
+use bytes::Bytes;
+use http::Response;
+use lockgate_core::{
+    Blobs, Call, ConsumerEntry, Consumers, Counters, Destination, Fault, Figure, Kept, Metric,
+    Outbound, Provide, SendFuture, Task, reasons,
+};
+use serde_json::Value;
+
+use super::case;
+use super::run;
+
+/// What one case provides.
+pub(super) struct Played {
+    consumers: Arc<Consumers>,
+    plans: BTreeMap<String, Value>,
+    files: BTreeMap<String, String>,
+    outside: Arc<Outside>,
+    kept: RefCell<HashMap<String, Kept>>,
+}
+
+impl Played {
+    pub(super) fn new(case: &mut case::Case) -> Self {
+        let words = |words: &[String]| words.iter().map(|word| word.as_str().into()).collect();
+        let entries = case.consumers.iter().map(|(name, consumer)| ConsumerEntry {
+            name: name.as_str().into(),
+            api_keys: words(&consumer.api_keys),
+            roles: words(&consumer.roles),
+            plan: consumer.plan.as_deref().map(Into::into),
+            tags: words(&consumer.tags),
+        });
+        let outside = std::mem::take(&mut case.outside);
+        let outside = outside.into_iter().map(|(line, all)| (line, all.0)).collect();
+        Self {
+            consumers: Arc::new(entries.collect()),
+            plans: case.plans.clone(),
+            files: case.files.clone(),
+            outside: Arc::new(Outside(Mutex::new(outside))),
+            kept: RefCell::default(),
+        }
+    }
+}
+
+impl Provide for Played {
+    fn consumers(&self) -> &Arc<Consumers> {
+        &self.consumers
+    }
+
+    fn plan(&self, name: &str) -> Option<&Value> {
+        self.plans.get(name)
+    }
+
+    fn plans(&self) -> Vec<&str> {
+        self.plans.keys().map(String::as_str).collect()
+    }
+
+    fn has_upstream(&self, name: &str) -> bool {
+        !name.contains("unknown")
+    }
+
+    fn counters(&self, _: &str) -> Option<Arc<dyn Counters>> {
+        None
+    }
+
+    fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {
+        None
+    }
+
+    fn outbound(&self) -> Arc<dyn Outbound> {
+        self.outside.clone()
+    }
+
+    fn spawn(&self, work: SendFuture<()>) -> Task {
+        let (held, mut loose) = tokio::sync::oneshot::channel::<()>();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = &mut loose => {}
+                () = work => {}
+            }
+        });
+        Task::held_by(held)
+    }
+
+    fn read(&self, path: &Path) -> Result<Bytes, String> {
+        let text = self.files.get(path.to_str().unwrap_or_default());
+        let text = text.ok_or_else(|| format!("cannot read `{}`: not there", path.display()))?;
+        Ok(text.clone().into())
+    }
+
+    fn shared(&self, key: &str, make: &mut dyn FnMut() -> Kept) -> Kept {
+        if let Some(there) = self.kept.borrow().get(key) {
+            return Arc::clone(there);
+        }
+        // Making it may ask for something else that is shared.
+        let new = make();
+        self.kept.borrow_mut().entry(key.to_owned()).or_insert(new).clone()
+    }
+
+    fn expose(&self, metric: &'static Metric, labels: &[&str], _: Weak<dyn Figure>) {
+        assert_eq!(metric.labels.len(), labels.len(), "{}: labels", metric.name);
+    }
+}
+
+/// Answers by request line, those that are left.
+struct Outside(Mutex<BTreeMap<String, Vec<case::Upstream>>>);
+
+impl Outbound for Outside {
+    fn send(&self, call: Call) -> SendFuture<Result<Response<Bytes>, Fault>> {
+        let uri = call.request.uri();
+        let line = match &call.to {
+            Destination::Url => format!("{} {uri}", call.request.method()),
+            Destination::Upstream(name) => format!("{} {name}:{uri}", call.request.method()),
+        };
+        let mut all = self.0.lock().expect("no test panics while it holds this");
+        let answer = match all.get_mut(&line) {
+            Some(list) if list.len() > 1 => run::whole(&list.remove(0)),
+            Some(list) => list.first().map_or_else(|| nothing(&line), run::whole),
+            None => nothing(&line),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+fn nothing(line: &str) -> Result<Response<Bytes>, Fault> {
+    Err(Fault::upstream(&reasons::UPSTREAM_REFUSED).detail(format!("nothing plays `{line}`")))
+}

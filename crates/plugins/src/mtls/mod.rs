@@ -1,0 +1,165 @@
+//! `mtls`: the client's certificate as an identity. The listener has verified it against its
+//! `client_ca`; here it is only read whom it names.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use lockgate_core::{
+    Build, Challenge, ClientCertificate, ConfigError, Consumer, Consumers, Exchange, Fault,
+    Identity, IdentityPlugin, Kind, Proof, Reason, Rejection, Step, decode,
+};
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// Takes the client's certificate for who it is.
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    /// Which part of the certificate names the consumer.
+    name: Part,
+    /// With `name: spiffe`: the trust domain that the id must be of, such as `prod.example`.
+    trust_domain: Option<String>,
+}
+
+/// A part of a certificate.
+#[derive(Deserialize, JsonSchema, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Part {
+    /// The common name of the subject.
+    #[default]
+    CommonName,
+    /// The whole subject (RFC 4514).
+    Subject,
+    /// The first DNS name, URI or e-mail address among the alternative names.
+    San,
+    /// The SPIFFE id: the alternative name that begins with `spiffe://`.
+    Spiffe,
+    /// SHA-256 of the certificate, in hex.
+    Fingerprint,
+}
+
+static NO_NAME: Reason = Reason {
+    code: "certificate_unnamed",
+    kind: Kind::Forbidden,
+    help: "The client's certificate has no such part as the identity's `name` asks for, or is of \
+           another trust domain.",
+};
+
+/// The entry in the list of plugins.
+pub(crate) struct Mtls;
+
+impl IdentityPlugin for Mtls {
+    fn name(&self) -> &'static str {
+        "mtls"
+    }
+
+    fn reasons(&self) -> &'static [&'static Reason] {
+        const REASONS: &[&Reason] = &[&NO_NAME];
+        REASONS
+    }
+
+    fn schema(&self) -> Schema {
+        schema_for!(Config)
+    }
+
+    fn build(
+        &self,
+        config: &Value,
+        build: &mut Build<'_>,
+    ) -> Result<Arc<dyn Identity>, ConfigError> {
+        let config: Config = decode(config)?;
+        if config.trust_domain.is_some() && config.name != Part::Spiffe {
+            let message = "only a SPIFFE id has a trust domain: say `name: spiffe`";
+            return Err(ConfigError::new(message).at("trust_domain"));
+        }
+        let prefix = config.trust_domain.map(|domain| format!("spiffe://{domain}/"));
+        Ok(Arc::new(Certificate {
+            identity: (*build.name).into(),
+            part: config.name,
+            prefix,
+            consumers: Arc::clone(build.provide.consumers()),
+        }))
+    }
+}
+
+struct Certificate {
+    identity: Arc<str>,
+    part: Part,
+    prefix: Option<String>,
+    consumers: Arc<Consumers>,
+}
+
+impl Certificate {
+    /// Whom a certificate names.
+    fn name<'c>(&self, shown: &'c ClientCertificate) -> Option<&'c str> {
+        match self.part {
+            Part::CommonName => common_name(&shown.subject),
+            Part::Subject => Some(&*shown.subject),
+            Part::San => shown.names.first().map(|name| &**name),
+            Part::Spiffe => shown.names.iter().map(|name| &**name).find(|name| {
+                name.starts_with("spiffe://")
+                    && self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
+            }),
+            Part::Fingerprint => Some(&*shown.fingerprint),
+        }
+        .filter(|name| !name.is_empty())
+    }
+
+    fn consumer(&self, shown: &ClientCertificate) -> Option<Consumer> {
+        let mut claims = Map::new();
+        claims.insert("subject".to_owned(), (*shown.subject).into());
+        claims.insert("issuer".to_owned(), (*shown.issuer).into());
+        claims.insert("serial".to_owned(), (*shown.serial).into());
+        claims.insert("fingerprint".to_owned(), (*shown.fingerprint).into());
+        claims.insert("names".to_owned(), shown.names.iter().map(|name| &**name).collect());
+        let mut consumer = Consumer {
+            name: self.name(shown)?.into(),
+            identity: Arc::clone(&self.identity),
+            claims,
+            ..Consumer::default()
+        };
+        self.consumers.complete(&mut consumer);
+        Some(consumer)
+    }
+}
+
+/// The first common name of a subject such as `CN=alice,O=Example`.
+fn common_name(subject: &str) -> Option<&str> {
+    subject.split([',', '+']).find_map(|part| part.trim().strip_prefix("CN="))
+}
+
+impl Identity for Certificate {
+    fn identify<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Proof, Fault>> {
+        let tls = exchange.connection.tls.as_ref();
+        let Some(shown) = tls.and_then(|tls| tls.client.as_ref()) else {
+            return Step::Now(Ok(Proof::Absent));
+        };
+        Step::Now(Ok(match self.consumer(shown) {
+            Some(consumer) => Proof::Consumer(Arc::new(consumer)),
+            None => Proof::Invalid(Rejection {
+                reason: &NO_NAME,
+                detail: format!("the certificate is of `{}`", shown.subject).into(),
+            }),
+        }))
+    }
+
+    /// No scheme of HTTP asks for a certificate.
+    fn challenge(&self, _: Challenge<'_>) -> Option<HeaderValue> {
+        None
+    }
+
+    fn describe(&self) -> String {
+        let part = match self.part {
+            Part::CommonName => "common name",
+            Part::Subject => "subject",
+            Part::San => "alternative name",
+            Part::Spiffe => "SPIFFE id",
+            Part::Fingerprint => "fingerprint",
+        };
+        match &self.prefix {
+            Some(prefix) => format!("the {part} of the client's certificate, below {prefix}"),
+            None => format!("the {part} of the client's certificate"),
+        }
+    }
+}
