@@ -53,7 +53,8 @@ pub(super) fn check(
             !is_list || checker.findings.source.items(&["routes", pattern]) == set.routes.len();
         for (place, route) in set.routes.iter_mut().enumerate() {
             let (identities, dry) = (&identities, &dry);
-            let at = Stands { pattern, priority: route.priority(), identities, dry };
+            let (priority, target) = (route.priority(), route.upstreams());
+            let at = Stands { pattern, priority, target, identities, dry };
             for policy in &mut route.policies {
                 checker.policy(&at, &policy.name, &policy.path, &mut policy.config);
             }
@@ -76,6 +77,7 @@ pub(super) fn check(
 struct Stands<'a> {
     pattern: &'a str,
     priority: Priority,
+    target: String,
     identities: &'a Identities,
     dry: &'a Dry,
 }
@@ -87,6 +89,7 @@ impl Stands<'_> {
             place: path.join(".").into(),
             name: name.into(),
             priority: self.priority,
+            target: self.target.as_str().into(),
             identities: self.identities,
             provide: self.dry,
         }
@@ -130,7 +133,8 @@ impl Checker<'_, '_> {
                 self.findings.error_at_key(&["identity", name, kind], message);
                 continue;
             };
-            let at = Stands { pattern: "", priority: Priority::Normal, identities: &none, dry };
+            let (pattern, target) = ("", String::new());
+            let at = Stands { pattern, priority: Priority::Normal, target, identities: &none, dry };
             let build = |config: &Value| plugin.build(config, &mut at.build(name, &path));
             self.build(&path, &mut identity.settings, &|config| build(config).map(|_| ()));
             if let Ok(identity) = build(&identity.settings) {
