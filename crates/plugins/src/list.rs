@@ -2,6 +2,7 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+mod auth;
 mod fields;
 mod headers;
 mod mtls;
@@ -16,6 +17,7 @@ use lockgate_core::Plugin;
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
 pub static ALL: &[Plugin] = &[
     // policies
+    Plugin::Policy(&auth::Auth),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),
