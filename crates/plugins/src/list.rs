@@ -2,6 +2,7 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+mod auth;
 mod concurrency;
 mod fields;
 mod headers;
@@ -18,6 +19,7 @@ use lockgate_core::Plugin;
 pub static ALL: &[Plugin] = &[
     // policies
     Plugin::Policy(&concurrency::Concurrency),
+    Plugin::Policy(&auth::Auth),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),
