@@ -14,8 +14,9 @@ use lockgate_net::tls::{ClientTls, ServerTls};
 use lockgate_proxy::route::Router;
 use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
 use lockgate_telemetry::{AccessLog, Metrics};
-use lockgate_upstream::{Registry, Resolver, Spawn};
+use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 
+use crate::outbound::Client;
 use crate::provide::{Provider, Services};
 use crate::watch::Watch;
 
@@ -126,7 +127,7 @@ fn problems(source: &Source, errors: Vec<BuildError>) -> Vec<Problem> {
 /// What is shared by everything that keeps the process running.
 pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
-    registry: Registry,
+    registry: Arc<Registry>,
     services: Arc<Services>,
     pub(crate) shared: Arc<Shared>,
     /// Set when the process ends as soon as what is under way has.
@@ -145,13 +146,15 @@ impl Gateway {
     pub(crate) fn start(checked: Checked, workers: usize) -> anyhow::Result<Self> {
         let metrics = Metrics::new(workers);
         let spawn = Spawn::on(tokio::runtime::Handle::current());
-        let registry = Registry::new(spawn, Resolver::system());
+        let resolver = Resolver::system();
+        let registry = Arc::new(Registry::new(spawn.clone(), resolver.clone()));
+        let outbound = Client::start(Arc::clone(&registry), Origins::new(spawn, resolver))?;
         let Checked { loaded, router } = checked;
         let settings = loaded.document.telemetry.access_log.clone();
         let log = open_log(settings.as_ref())?;
         let document = Arc::new(loaded.document);
         let upstreams = registry.prepare(&document.upstreams);
-        let services = Services::new();
+        let services = Services::new(outbound);
         metrics.register(services.clone());
         let builder = Builder {
             plugins: PLUGINS,
