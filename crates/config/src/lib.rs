@@ -8,14 +8,16 @@ mod decode;
 mod diff;
 mod format;
 mod load;
+mod mark;
 pub mod model;
 mod report;
 mod schema;
 mod source;
 
-pub use diff::{Change, ChangeKind, diff};
+pub use diff::{Change, ChangeKind, diff, diff_marked};
 pub use format::{Refusal, format, long};
 pub use load::{Loaded, More, load, load_shown, load_str, load_str_with, load_with};
+pub use mark::RouteMarks;
 pub use report::{Problem, Report, Severity};
 pub use schema::schema;
-pub use source::{Lookup, Place, Source};
+pub use source::{Folded, Lookup, Place, Source};

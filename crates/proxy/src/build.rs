@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lockgate_config::model::{self, Document};
-use lockgate_core::{Build, ConfigError, Plugin};
+use lockgate_core::{Build, ConfigError, Plugin, Policy};
 use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::Upstream;
 
@@ -46,8 +46,12 @@ impl BuildError {
     }
 }
 
+/// The policies that are one for all routes that inherit them, by the entry that is shared.
+type Inherited = HashMap<*const model::PolicyEntry, Arc<dyn Policy>>;
+
 impl Builder<'_> {
-    /// Builds the snapshot of a document.
+    /// Builds the snapshot of a document and of its routes, which have been taken out of it: they
+    /// need not be kept as they were read.
     ///
     /// # Errors
     /// All that is wrong with its routes.
@@ -55,12 +59,17 @@ impl Builder<'_> {
         &self,
         generation: u64,
         document: Arc<Document>,
+        routes: &model::Routes,
         router: Router,
     ) -> Result<Snapshot, Vec<BuildError>> {
         let mut errors = Vec::new();
-        let mut sets = Vec::with_capacity(document.routes.len());
-        for (key, set) in &document.routes {
-            sets.push(self.set(key, set, &mut errors));
+        let mut inherited = Inherited::default();
+        let mut sets = Vec::with_capacity(routes.len());
+        for (place, set) in routes.values().enumerate() {
+            // The router has been built of these very routes.
+            let Some((pattern, captures)) = router.pattern(place) else { continue };
+            let routes = self.routes(pattern, set, &mut inherited, &mut errors);
+            sets.push(RouteSet { pattern: pattern.clone(), captures: captures.clone(), routes });
         }
         let redirects = document
             .listeners
@@ -83,33 +92,41 @@ impl Builder<'_> {
         })
     }
 
-    fn set(&self, key: &str, set: &model::RouteSet, errors: &mut Vec<BuildError>) -> RouteSet {
-        let pattern: Arc<str> = key.into();
-        let captures = key.parse::<Pattern>().map(|p| p.captures()).unwrap_or_default();
-        let routes = set
-            .routes
-            .iter()
-            .filter_map(|route| match self.route(&pattern, route) {
-                Ok(route) => Some(route),
-                Err(error) => {
-                    errors.push(error);
-                    None
-                }
-            })
-            .collect();
-        RouteSet { pattern, captures, routes }
+    fn routes(
+        &self,
+        pattern: &Arc<str>,
+        set: &model::RouteSet,
+        inherited: &mut Inherited,
+        errors: &mut Vec<BuildError>,
+    ) -> Box<[Route]> {
+        let mut routes = Vec::with_capacity(set.routes.len());
+        for route in &set.routes {
+            match self.route(pattern, route, inherited) {
+                Ok(route) => routes.push(route),
+                Err(error) => errors.push(error),
+            }
+        }
+        routes.into()
     }
 
-    fn route(&self, pattern: &Arc<str>, route: &model::Route) -> Result<Route, BuildError> {
+    fn route(
+        &self,
+        pattern: &Arc<str>,
+        route: &model::Route,
+        inherited: &mut Inherited,
+    ) -> Result<Route, BuildError> {
         let mut entries = Vec::with_capacity(route.policies.len());
         for policy in &route.policies {
-            entries.push(self.entry(pattern, policy)?);
+            entries.push(self.entry(pattern, policy, inherited)?);
         }
         // A stable sort: within a stage the configuration's order holds.
         entries.sort_by_key(|entry| entry.stage);
-        let rewrite = Rewrite::new(&route.rewrite).map_err(|(key, message)| {
-            BuildError::new(&["routes", pattern, "rewrite", key], message)
-        })?;
+        let rewrite = match route.rewrite == model::Rewrite::default() {
+            true => None,
+            false => Some(Box::new(Rewrite::new(&route.rewrite).map_err(|(key, message)| {
+                BuildError::new(&["routes", pattern, "rewrite", key], message)
+            })?)),
+        };
         let upstream = match &route.to {
             model::Target::Upstream(name) => Some(name.as_str()),
             _ => None,
@@ -123,38 +140,57 @@ impl Builder<'_> {
             pattern: Arc::clone(pattern),
             when: Condition::new(&route.when)
                 .map_err(|error| BuildError::new(&["routes", pattern, "when"], error))?,
-            entries,
+            entries: entries.into(),
             target: self.target(pattern, &route.to)?,
             rewrite,
             timeout: route.timeout.map(|time| time.0),
-            retry: route.retry.clone(),
-            series: self.metrics.route(pattern, upstream),
-            tags: route.tags.clone().into(),
+            retry: route.retry.clone().map(Box::new),
+            series: self.metrics.route(Arc::clone(pattern), upstream),
+            // None share one allocation.
+            tags: if route.tags.is_empty() { Arc::default() } else { route.tags.clone().into() },
         })
     }
 
-    fn entry(&self, pattern: &str, policy: &model::PolicyEntry) -> Result<Entry, BuildError> {
+    fn entry(
+        &self,
+        pattern: &Arc<str>,
+        policy: &Arc<model::PolicyEntry>,
+        inherited: &mut Inherited,
+    ) -> Result<Entry, BuildError> {
         let error = |error: ConfigError| {
-            let mut path = policy.path.clone();
+            let mut path: Vec<String> =
+                policy.path.iter().map(|word| (**word).to_owned()).collect();
             path.extend(error.path);
             BuildError { path, message: error.message, other: None }
         };
         let plugin = self.plugins.iter().find_map(|plugin| match plugin {
-            Plugin::Policy(plugin) if plugin.name() == policy.name => Some(plugin),
+            Plugin::Policy(plugin) if *plugin.name() == *policy.name => Some(plugin),
             _ => None,
         });
         let Some(plugin) = plugin else {
             return Err(error(ConfigError::new(format!("there is no policy `{}`", policy.name))));
         };
-        let mut build = Build { route: pattern.into() };
+        let known = inherited.get(&Arc::as_ptr(policy)).cloned();
+        let built = match known {
+            Some(built) => built,
+            None => {
+                let mut build = Build { route: (**pattern).into() };
+                let built: Arc<dyn Policy> =
+                    plugin.build(&policy.config, &mut build).map_err(error)?.into();
+                if plugin.is_routeless() && Arc::strong_count(policy) > 1 {
+                    inherited.insert(Arc::as_ptr(policy), Arc::clone(&built));
+                }
+                built
+            }
+        };
         Ok(Entry {
             name: plugin.name(),
             stage: plugin.stage(&policy.config),
             body: plugin.body(),
-            policy: plugin.build(&policy.config, &mut build).map_err(error)?,
-            series: self.metrics.policy(plugin.name(), pattern),
+            policy: built,
+            series: self.metrics.policy(plugin.name(), Arc::clone(pattern)),
             written: written(&policy.config),
-            origin: policy.path.clone(),
+            origin: Arc::clone(&policy.path),
         })
     }
 
@@ -197,8 +233,8 @@ impl Builder<'_> {
 }
 
 /// Settings as written, when they have references: then nothing else of them may be shown.
-fn written(config: &model::Settings) -> Option<String> {
-    config.has_references().then(|| config.written().to_string())
+fn written(config: &model::Settings) -> Option<Box<str>> {
+    config.has_references().then(|| config.written().to_string().into())
 }
 
 /// What building the snapshot will refuse in the routes of a document whose plugins have been

@@ -2,13 +2,14 @@
 //! to be good before a configuration is used.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use lockgate_core::{Build, ConfigError, Plugin};
 use serde_json::Value;
 
 use super::Findings;
 use crate::decode::{HANDLERS, ROUTE_KEYS, UPSTREAM_KEYS, suggest};
-use crate::model::{Document, Settings, Target};
+use crate::model::{Document, PolicyEntry, Settings, Target};
 use crate::source::{Fail, Shape};
 
 /// Policies that the manual fixes the names of, this version's or a later one's.
@@ -44,16 +45,15 @@ pub(super) fn check(document: &mut Document, plugins: &[Plugin], findings: &mut 
             !is_list || checker.findings.source.items(&["routes", pattern]) == set.routes.len();
         for (place, route) in set.routes.iter_mut().enumerate() {
             for policy in &mut route.policies {
-                checker.policy(pattern, &policy.name, &policy.path, &mut policy.config);
+                checker.policy(pattern, policy);
             }
             if let Target::Handler { name, config } = &mut route.to
                 && is_whole
             {
-                let mut path = vec!["routes".to_owned(), pattern.clone()];
-                if is_list {
-                    path.push(place.to_string());
-                }
-                path.extend(["to".to_owned(), name.clone()]);
+                let place = place.to_string();
+                let number = is_list.then_some(place.as_str());
+                let front = ["routes", pattern].into_iter().chain(number);
+                let path: Vec<&str> = front.chain(["to", name]).collect();
                 checker.handler(pattern, name, &path, config);
             }
         }
@@ -63,8 +63,8 @@ pub(super) fn check(document: &mut Document, plugins: &[Plugin], findings: &mut 
 struct Checker<'a, 's> {
     plugins: &'a [Plugin],
     findings: &'a mut Findings<'s>,
-    /// What is inherited is checked once: its path → its settings, as the plugin takes them.
-    inherited: HashMap<Vec<String>, Settings>,
+    /// What is inherited is checked once: its path → itself, as the plugin takes it.
+    inherited: HashMap<Arc<[Arc<str>]>, Arc<PolicyEntry>>,
 }
 
 impl Checker<'_, '_> {
@@ -99,35 +99,38 @@ impl Checker<'_, '_> {
         Fail::new(Default::default(), message).help(suggest(name, &known))
     }
 
-    fn policy(&mut self, pattern: &str, name: &str, path: &[String], config: &mut Settings) {
-        let is_inherited = path.first().is_some_and(|first| first == "defaults");
-        if is_inherited {
-            if let Some(known) = self.inherited.get(path) {
-                config.clone_from(known);
-                return;
-            }
-            self.inherited.insert(path.to_vec(), config.clone());
+    fn policy(&mut self, pattern: &str, entry: &mut Arc<PolicyEntry>) {
+        let is_inherited = entry.path.first().is_some_and(|first| **first == *"defaults");
+        if is_inherited && let Some(known) = self.inherited.get(&entry.path) {
+            entry.clone_from(known);
+            return;
         }
+        self.own_policy(pattern, Arc::make_mut(entry), is_inherited);
+        if is_inherited {
+            self.inherited.insert(Arc::clone(&entry.path), Arc::clone(entry));
+        }
+    }
+
+    fn own_policy(&mut self, pattern: &str, entry: &mut PolicyEntry, is_inherited: bool) {
+        let PolicyEntry { name, config, path } = entry;
         let found = self.plugins.iter().find_map(|plugin| match plugin {
-            Plugin::Policy(plugin) if plugin.name() == name => Some(*plugin),
+            Plugin::Policy(plugin) if *plugin.name() == **name => Some(*plugin),
             _ => None,
         });
         let Some(plugin) = found else {
             if !is_inherited {
-                let at: Vec<&str> = path.iter().take(path.len().min(4)).map(|p| &**p).collect();
+                let at: Vec<&str> = path.iter().take(4).map(|p| &**p).collect();
                 let fail = self.unknown(name, ROUTE_KEYS);
                 let at = self.key_of(&at, name);
                 self.findings.push(Fail { at, ..fail });
             }
             return;
         };
-        self.build(path, config, &|config| {
+        let path: Vec<&str> = path.iter().map(|part| &**part).collect();
+        self.build(&path, config, &|config| {
             let mut build = Build { route: pattern.into() };
             plugin.build(config, &mut build).map(|_| ())
         });
-        if is_inherited {
-            self.inherited.insert(path.to_vec(), config.clone());
-        }
     }
 
     /// The place of a policy's name; its entries may be items of a list below it.
@@ -136,13 +139,12 @@ impl Checker<'_, '_> {
         self.findings.source.key(path.get(..=last).unwrap_or(path))
     }
 
-    fn handler(&mut self, pattern: &str, name: &str, path: &[String], config: &mut Settings) {
+    fn handler(&mut self, pattern: &str, name: &str, path: &[&str], config: &mut Settings) {
         let found = self.plugins.iter().find_map(|plugin| match plugin {
             Plugin::Handler(plugin) if plugin.name() == name => Some(*plugin),
             _ => None,
         });
         let Some(plugin) = found else {
-            let at: Vec<&str> = path.iter().map(|part| &**part).collect();
             let message;
             let help;
             if HANDLERS.contains(&name) {
@@ -152,7 +154,7 @@ impl Checker<'_, '_> {
                 message = format!("there is no handler `{name}`");
                 help = suggest(name, &super::handler_names(self.plugins));
             }
-            self.findings.error_at_key(&at, message).help = Some(help);
+            self.findings.error_at_key(path, message).help = Some(help);
             return;
         };
         self.build(path, config, &|config| {
@@ -165,7 +167,7 @@ impl Checker<'_, '_> {
     /// `off` may be meant as that word, and a header's value may look like a number.
     fn build(
         &mut self,
-        path: &[String],
+        path: &[&str],
         config: &mut Settings,
         build: &dyn Fn(&Value) -> Result<(), ConfigError>,
     ) {
@@ -191,9 +193,10 @@ impl Checker<'_, '_> {
     }
 
     /// Puts one plain value into its text. False: it is text already.
-    fn respell(&self, path: &[String], below: &[String], config: &mut Settings) -> bool {
+    fn respell(&self, path: &[&str], below: &[String], config: &mut Settings) -> bool {
         let source = self.findings.source;
-        let all: Vec<&str> = path.iter().chain(below).map(String::as_str).collect();
+        let below_it = below.iter().map(String::as_str);
+        let all: Vec<&str> = path.iter().copied().chain(below_it).collect();
         let Some(node) = source.node(&all) else { return false };
         if !matches!(source.tree.shape(node), Shape::Bool(_) | Shape::Number) {
             return false;
@@ -222,9 +225,10 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn tell(&mut self, path: &[String], error: &ConfigError) {
+    fn tell(&mut self, path: &[&str], error: &ConfigError) {
         let below = keys(error);
-        let mut all: Vec<&str> = path.iter().chain(&below).map(String::as_str).collect();
+        let below = below.iter().map(String::as_str);
+        let mut all: Vec<&str> = path.iter().copied().chain(below).collect();
         if let Some((unknown, known)) = unknown_field(&error.message) {
             if all.last() != Some(&unknown) {
                 all.push(unknown);
