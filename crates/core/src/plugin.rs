@@ -71,6 +71,12 @@ pub trait PolicyPlugin: Send + Sync {
         BodyUse::None
     }
 
+    /// Whether one policy may serve all the routes that inherit it: it keeps nothing for a route,
+    /// and does not ask which one it is built for.
+    fn is_routeless(&self) -> bool {
+        false
+    }
+
     /// The reasons it can refuse with.
     fn reasons(&self) -> &'static [&'static Reason] {
         &[]
@@ -224,6 +230,10 @@ impl std::error::Error for ConfigError {}
 /// # Errors
 /// The first thing that does not fit, and where.
 pub fn decode<T: DeserializeOwned>(config: &Value) -> Result<T, ConfigError> {
+    // Keeping the place costs more than the rest, and most of the time nobody asks for it.
+    if let Ok(good) = T::deserialize(config) {
+        return Ok(good);
+    }
     serde_path_to_error::deserialize(config).map_err(|error| {
         let path = error.path().iter().map(|segment| segment.to_string()).collect();
         ConfigError { path, message: error.into_inner().to_string() }

@@ -251,19 +251,19 @@ impl Snapshot {
 
 fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live: bool) {
     for entry in &route.entries {
-        let path: Vec<&str> = entry.origin.iter().map(String::as_str).collect();
+        let path: Vec<&str> = entry.origin.iter().map(|word| &**word).collect();
         let stage = serde_json::to_value(entry.stage).ok();
         told.policies.push(PolicyLine {
             stage: stage.and_then(|s| s.as_str().map(str::to_owned)).unwrap_or_default(),
             name: entry.name.to_owned(),
-            values: entry.written.clone().unwrap_or_else(|| entry.policy.describe()),
+            values: shown(entry.written.as_deref(), || entry.policy.describe()),
             place: locate(&path),
         });
     }
-    told.rewrite = route.rewrite.describe();
+    told.rewrite = route.rewrite.as_ref().and_then(|rewrite| rewrite.describe());
     match &route.target {
         Target::Handler(name, handler) => {
-            let what = route.written.clone().unwrap_or_else(|| handler.describe());
+            let what = shown(route.written.as_deref(), || handler.describe());
             told.target = Some(format!("handler {name}: {what}"));
         }
         Target::Upstream(upstream) => {
@@ -276,6 +276,11 @@ fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live
             told.endpoints = choices.iter().flat_map(|(_, u)| endpoints(u, live)).collect();
         }
     }
+}
+
+/// Settings as written, where those are kept; else in the plugin's own words.
+fn shown(written: Option<&str>, describe: impl FnOnce() -> String) -> String {
+    written.map_or_else(describe, str::to_owned)
 }
 
 /// An upstream's name, and what its breaker does.

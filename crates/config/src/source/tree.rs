@@ -80,6 +80,13 @@ pub(crate) struct Tree {
 const SMALL: usize = 16;
 
 impl Tree {
+    /// Makes room for what a text of so many bytes usually has in it.
+    pub(crate) fn expect(&mut self, bytes: usize) {
+        self.nodes.reserve(bytes / 8);
+        self.pairs.reserve(bytes / 16);
+        self.pool.reserve(bytes);
+    }
+
     pub(crate) fn scalar(&mut self, at: At, text: &str, plain: bool) -> NodeId {
         let from = self.pool.len() as u32;
         self.pool.push_str(text);
@@ -183,6 +190,10 @@ impl Tree {
         &self.references
     }
 
+    pub(crate) fn into_references(self) -> Vec<Reference> {
+        self.references
+    }
+
     /// Whether a reference stands in the node or below it.
     pub(crate) fn refers(&self, id: NodeId) -> bool {
         if self.references.is_empty() {
@@ -234,7 +245,8 @@ impl Tree {
     pub(crate) fn value(&self, id: NodeId, as_: Spelling) -> Value {
         match self.shape(id) {
             Shape::Map => {
-                let mut map = Map::new();
+                // A map that grows would have room for four.
+                let mut map = Map::with_capacity(self.pairs(id).len());
                 for &(key, value) in self.pairs(id) {
                     let key = self.written(key).unwrap_or_default();
                     map.insert(key.into(), self.value(value, as_));

@@ -29,6 +29,7 @@ mod health;
 mod http1;
 mod http2;
 mod limits;
+mod memory;
 mod metrics;
 mod proxy_protocol;
 mod reload;

@@ -52,6 +52,10 @@ impl PolicyPlugin for Headers {
         Stage::Transform
     }
 
+    fn is_routeless(&self) -> bool {
+        true
+    }
+
     fn schema(&self) -> Schema {
         schema_for!(Config)
     }
@@ -71,9 +75,9 @@ impl PolicyPlugin for Headers {
 /// One direction's changes, checked.
 #[derive(Default)]
 struct Changes {
-    set: Vec<(HeaderName, HeaderValue)>,
-    add: Vec<(HeaderName, HeaderValue)>,
-    remove: Vec<HeaderName>,
+    set: Box<[(HeaderName, HeaderValue)]>,
+    add: Box<[(HeaderName, HeaderValue)]>,
+    remove: Box<[HeaderName]>,
 }
 
 impl Changes {
@@ -88,20 +92,21 @@ impl Changes {
                 Err(at(ConfigError::new(format!("`{name}` is named twice: say one thing of it"))))
             }
         };
-        let mut changes = Self::default();
+        let mut remove = Vec::with_capacity(lists.remove.len());
         for (place, text) in lists.remove.iter().enumerate() {
-            changes.remove.push(name("remove", &place.to_string(), text)?);
+            remove.push(name("remove", &place.to_string(), text)?);
         }
-        for (verb, list, out) in
-            [("set", &lists.set, &mut changes.set), ("add", &lists.add, &mut changes.add)]
-        {
+        let mut lines = |verb: &str, list: &BTreeMap<String, String>| {
+            let mut lines = Vec::with_capacity(list.len());
             for (key, text) in list {
                 let name = name(verb, key, key)?;
                 let value = fields::value(text).map_err(|error| error.at(key).at(verb))?;
-                out.push((name, value));
+                lines.push((name, value));
             }
-        }
-        Ok(changes)
+            Ok::<_, ConfigError>(lines.into())
+        };
+        let (set, add) = (lines("set", &lists.set)?, lines("add", &lists.add)?);
+        Ok(Self { set, add, remove: remove.into() })
     }
 
     fn verb_for(&self, name: &HeaderName) -> Option<(&'static str, &HeaderName)> {
