@@ -2,9 +2,11 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+mod cors;
 mod fields;
 mod headers;
 mod mtls;
+mod one_or_more;
 mod redirect;
 mod respond;
 
@@ -16,6 +18,7 @@ use lockgate_core::Plugin;
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
 pub static ALL: &[Plugin] = &[
     // policies
+    Plugin::Policy(&cors::Cors),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),
