@@ -5,7 +5,9 @@
 mod cors;
 mod fields;
 mod headers;
+mod ip_filter;
 mod mtls;
+mod networks;
 mod one_or_more;
 mod redirect;
 mod respond;
@@ -19,6 +21,7 @@ use lockgate_core::Plugin;
 pub static ALL: &[Plugin] = &[
     // policies
     Plugin::Policy(&cors::Cors),
+    Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),

@@ -28,6 +28,7 @@ mod headers;
 mod health;
 mod http1;
 mod http2;
+mod ip_filter;
 mod limits;
 mod metrics;
 mod proxy_protocol;
