@@ -19,6 +19,7 @@ mod nowhere;
 mod outbound;
 mod plugin;
 mod policy;
+mod preflight;
 mod reason;
 mod reply;
 mod serve;
@@ -42,6 +43,7 @@ pub use plugin::{
     Built, ConfigError, HandlerPlugin, IdentityPlugin, Listed, Plugin, PolicyPlugin, decode,
 };
 pub use policy::{BodyUse, LocalFuture, Policy, Stage, Step, Verdict};
+pub use preflight::preflight;
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};

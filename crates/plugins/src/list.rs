@@ -4,9 +4,13 @@
 
 mod auth;
 mod concurrency;
+mod cors;
 mod fields;
 mod headers;
+mod ip_filter;
 mod mtls;
+mod networks;
+mod one_or_more;
 mod redirect;
 mod respond;
 
@@ -20,6 +24,8 @@ pub static ALL: &[Plugin] = &[
     // policies
     Plugin::Policy(&concurrency::Concurrency),
     Plugin::Policy(&auth::Auth),
+    Plugin::Policy(&cors::Cors),
+    Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),
