@@ -4,6 +4,7 @@
 
 mod fields;
 mod headers;
+mod jwt;
 mod mtls;
 mod redirect;
 mod respond;
@@ -21,5 +22,6 @@ pub static ALL: &[Plugin] = &[
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
     // identities
+    Plugin::Identity(&jwt::Jwt),
     Plugin::Identity(&mtls::Mtls),
 ];
