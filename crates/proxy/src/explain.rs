@@ -2,9 +2,11 @@
 //! answers for a file and for a running gateway, which knows its endpoints' state besides.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use lockgate_core::Seen;
 use serde::{Deserialize, Serialize};
 
 use crate::route::{Candidate, Verdict, normalise};
@@ -196,8 +198,19 @@ impl Snapshot {
         let Ok(request) = request else { return };
         let (mut head, ()) = request.into_parts();
         head.headers = asked.headers.clone();
+        let host = asked.host();
+        let seen = Seen {
+            head: &head,
+            host: &host,
+            secure: asked.uri.scheme_str() == Some("https"),
+            // Nobody has sent it: as from this machine.
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            consumer: None,
+            route: None,
+            captures: None,
+        };
         for (number, route) in routes.iter().enumerate() {
-            match route.when.holds(&head) {
+            match route.when.holds(&seen) {
                 Ok(()) => return explain_route(told, route, locate, live),
                 Err(why) => told.candidates.push(Looked {
                     pattern: format!("{} (choice {})", route.pattern, number + 1),

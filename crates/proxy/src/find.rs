@@ -3,7 +3,7 @@
 use http::header::{self, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Response, StatusCode};
-use lockgate_core::{Body, Captures, Exchange, Fault, reasons};
+use lockgate_core::{Body, Captures, Exchange, Fault, Seen, reasons};
 
 use crate::route::{Found, normalise};
 use crate::snapshot::{Route, Snapshot};
@@ -44,7 +44,8 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
             Captures::new(set.captures.clone(), ranges, path)
         });
     }
-    let holding = set.routes.iter().find(|route| route.when.holds(&exchange.head).is_ok());
+    let seen = Seen::from(&*exchange);
+    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
     let route = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
     exchange.note(|| format!("route {}", route.pattern));
     Ok(Way::Route(route))
