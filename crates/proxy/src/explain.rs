@@ -2,10 +2,12 @@
 //! answers for a file and for a running gateway, which knows its endpoints' state besides.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
-use lockgate_core::preflight;
+use lockgate_core::{Seen, preflight};
 use serde::{Deserialize, Serialize};
 
 use crate::route::{Candidate, Found, Verdict, normalise};
@@ -137,7 +139,7 @@ impl Asked {
     }
 
     /// The head of the request, with a path in the normal form.
-    fn head(&self, method: &Method, path: &str) -> Option<http::request::Parts> {
+    fn head(&self, method: &Method, path: &str) -> Option<Parts> {
         let target = match self.uri.query() {
             Some(query) => format!("{path}?{query}"),
             None => path.to_owned(),
@@ -146,6 +148,19 @@ impl Asked {
         let (mut head, ()) = request.ok()?.into_parts();
         head.headers = self.headers.clone();
         Some(head)
+    }
+
+    /// What conditions see of it: nobody has sent it, so it is as from this machine.
+    fn seen<'a>(&self, head: &'a Parts, host: &'a str) -> Seen<'a> {
+        Seen {
+            head,
+            host,
+            secure: self.uri.scheme_str() == Some("https"),
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            consumer: None,
+            route: None,
+            captures: None,
+        }
     }
 
     /// As it was asked, with another path: scheme and port stay.
@@ -203,7 +218,9 @@ impl Snapshot {
         let Found::Route { index, .. } = self.find(&method, host, path) else { return None };
         let head = asked.head(&method, path)?;
         let routes = &self.sets.get(index)?.routes;
-        let route = routes.iter().find(|route| route.when.holds(&head).is_ok())?;
+        let host = asked.host();
+        let seen = asked.seen(&head, &host);
+        let route = routes.iter().find(|route| route.when.holds(&seen).is_ok())?;
         route.answers_preflights().then_some(method)
     }
 
@@ -217,8 +234,10 @@ impl Snapshot {
         live: bool,
     ) {
         let Some(head) = asked.head(&asked.method, path) else { return };
+        let host = asked.host();
+        let seen = asked.seen(&head, &host);
         for (number, route) in routes.iter().enumerate() {
-            match route.when.holds(&head) {
+            match route.when.holds(&seen) {
                 Ok(()) => return explain_route(told, route, locate, live),
                 Err(why) => told.candidates.push(Looked {
                     pattern: format!("{} (choice {})", route.pattern, number + 1),

@@ -3,7 +3,7 @@
 use http::header::{self, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Response, StatusCode};
-use lockgate_core::{Body, Captures, Exchange, Fault, Stage, preflight, reasons};
+use lockgate_core::{Body, Captures, Exchange, Fault, Seen, Stage, preflight, reasons};
 
 use crate::route::{Found, normalise};
 use crate::snapshot::{Route, RouteSet, Snapshot};
@@ -43,7 +43,8 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
         }
     };
     enter(exchange, set, ranges);
-    let holding = set.routes.iter().find(|route| route.when.holds(&exchange.head).is_ok());
+    let seen = Seen::from(&*exchange);
+    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
     let route = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
     exchange.note(|| format!("route {}", route.pattern));
     Ok(Way::Route(route))
@@ -60,7 +61,8 @@ fn of_preflight<'s>(
     let Found::Route { index, ranges } = found else { return None };
     let set = snapshot.set(index)?;
     let own = std::mem::replace(&mut exchange.head.method, method);
-    let holding = set.routes.iter().find(|route| route.when.holds(&exchange.head).is_ok());
+    let seen = Seen::from(&*exchange);
+    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
     let method = std::mem::replace(&mut exchange.head.method, own);
     let route = holding.filter(|route| route.answers_preflights())?;
     enter(exchange, set, ranges);

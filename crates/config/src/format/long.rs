@@ -240,5 +240,8 @@ fn when(when: &Condition) -> Value {
     if !when.method.is_empty() {
         out.insert("method".into(), value(&when.method));
     }
+    if let Some(expression) = &when.cel {
+        out.insert("cel".into(), expression.as_str().into());
+    }
     out.into()
 }

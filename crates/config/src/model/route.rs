@@ -95,6 +95,9 @@ pub struct Condition {
     /// One of these methods; empty: any.
     #[serde(deserialize_with = "forms::methods")]
     pub method: Vec<String>,
+    /// An expression of the Common Expression Language that must be true: of `request`, with
+    /// `method`, `path`, `host`, `scheme`, `ip`, `query`, `headers` and `cookies`.
+    pub cel: Option<String>,
 }
 
 /// What a value must be. In the file: `"text"`, `true`/`false` (there or not), `{ prefix }`,

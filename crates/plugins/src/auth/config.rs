@@ -24,6 +24,9 @@ pub(super) struct Settings {
     pub(super) roles: Words,
     /// Scopes of which the consumer must have all.
     pub(super) scopes: Words,
+    /// An expression of the Common Expression Language that must be true. It sees `request`,
+    /// `consumer` (`null` for nobody), `claims`, `route` and `captures`.
+    pub(super) when: Option<String>,
     /// The status for credentials that do not hold: 403, or 401 as RFC 6750 has it.
     pub(super) invalid: Invalid,
     /// What the upstream is told of the consumer, beside who it is.

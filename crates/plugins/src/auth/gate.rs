@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use http::header::WWW_AUTHENTICATE;
 use lockgate_core::{
-    Build, Challenge, ConfigError, Consumer, Exchange, Fault, Identity, Policy, Proof, Reason,
-    Rejection, Step, Verdict, reasons,
+    Build, Challenge, ConfigError, Consumer, Exchange, Expression, Fault, Identity, Policy, Proof,
+    Reason, Rejection, Scope, Seen, Step, Verdict, reasons,
 };
 
 use super::config::{Invalid, Settings, Words};
@@ -27,6 +27,7 @@ pub(super) struct Gate {
     optional: bool,
     roles: Box<[Box<str>]>,
     scopes: Box<[Box<str>]>,
+    when: Option<Expression>,
     invalid: &'static Reason,
     stated: Stated,
     /// Whether an identity may have to wait for something.
@@ -77,6 +78,8 @@ impl Gate {
                 return Err(ConfigError::new(message).at(place.to_string()).at(key));
             }
         }
+        let when = settings.when.as_deref().map(|text| Expression::new(text, Scope::Route));
+        let when = when.transpose().map_err(|error| ConfigError::new(error).at("when"))?;
         let stated = Stated::new(&settings.forward.headers)
             .map_err(|error| error.at("headers").at("forward"))?;
         let words = |words: &Words| words.0.iter().map(|word| word.as_str().into()).collect();
@@ -86,6 +89,7 @@ impl Gate {
             optional: settings.optional,
             roles: words(&settings.roles),
             scopes: words(&settings.scopes),
+            when,
             invalid: match settings.invalid {
                 Invalid::Forbidden => &INVALID,
                 Invalid::Unauthenticated => &INVALID_401,
@@ -109,12 +113,18 @@ impl Gate {
             }
         }
         let Some((by, consumer)) = vouched.filter(|_| absent.is_empty()) else {
-            if self.optional && absent.len() == self.groups.len() {
-                return Ok(Verdict::Pass);
-            }
-            return Err(refuse_missing(&absent));
+            let nobody = self.optional && absent.len() == self.groups.len();
+            return match nobody && self.holds(exchange, None).is_ok() {
+                true => Ok(Verdict::Pass),
+                // Credentials might help.
+                false => Err(refuse_missing(&absent)),
+            };
         };
         self.may(by, &consumer)?;
+        if let Err(why) = self.holds(exchange, Some(&consumer)) {
+            let detail = format!("`{}` of {}: {why}", consumer.name, by.name);
+            return Err(Fault::client(&FORBIDDEN).detail(detail));
+        }
         self.stated.state(&mut exchange.head.headers, &consumer);
         exchange.consumer = Some(consumer);
         Ok(Verdict::Pass)
@@ -138,6 +148,19 @@ impl Gate {
             });
         }
         Ok(())
+    }
+
+    /// Whether `when` is true of the request and its consumer; else why not.
+    fn holds(&self, exchange: &mut Exchange, consumer: Option<&Consumer>) -> Result<(), String> {
+        let Some(when) = &self.when else { return Ok(()) };
+        let seen = Seen { consumer, ..Seen::from(&*exchange) };
+        let why = match when.holds(&seen) {
+            Ok(true) => return Ok(()),
+            Ok(false) => "`when` is false".to_owned(),
+            Err(why) => format!("`when` cannot be told: {why}"),
+        };
+        exchange.note(|| why.clone());
+        Err(why)
     }
 
     fn refuse_invalid(&self, by: &Named, rejection: &Rejection) -> Fault {
@@ -272,6 +295,9 @@ impl Policy for Gate {
         }
         if !self.scopes.is_empty() {
             text.push_str(&format!("; the scopes {}", self.scopes.join(", ")));
+        }
+        if let Some(when) = &self.when {
+            text.push_str(&format!("; when {when}"));
         }
         if self.invalid.kind != INVALID.kind {
             text.push_str("; invalid credentials are answered 401");

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use lockgate_core::{Challenge, Consumer, Counter, Exchange, Fault, Identity, Proof, Rejection, Step};
+use lockgate_core::{
+    Challenge, Consumer, Counter, Exchange, Fault, Identity, Proof, Rejection, Step,
+};
 
 use super::cache::{Cache, Kept};
 use super::carry::Carry;
@@ -166,10 +168,13 @@ impl Bearer {
         };
         let is = |issuer: &Issuer| issuer.name.is_none() || issuer.name.as_deref() == says;
         self.issuers.iter().enumerate().find(|(_, issuer)| is(issuer)).ok_or_else(|| {
-            rejected(&ISSUER, match says {
-                Some(says) => format!("its `iss` is `{}`", shown(says)),
-                None => "it has no `iss`".to_owned(),
-            })
+            rejected(
+                &ISSUER,
+                match says {
+                    Some(says) => format!("its `iss` is `{}`", shown(says)),
+                    None => "it has no `iss`".to_owned(),
+                },
+            )
         })
     }
 }

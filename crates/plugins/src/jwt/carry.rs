@@ -72,10 +72,7 @@ fn one<'e>(mut all: impl Iterator<Item = &'e str>) -> Result<Option<&'e str>, Re
     }
 }
 
-fn in_header<'e>(
-    headers: &'e HeaderMap,
-    name: &HeaderName,
-) -> Result<Option<&'e str>, Rejection> {
+fn in_header<'e>(headers: &'e HeaderMap, name: &HeaderName) -> Result<Option<&'e str>, Rejection> {
     let mut lines = headers.get_all(name).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
@@ -143,8 +140,7 @@ fn strip_query(uri: &mut Uri, name: &str) {
         return;
     }
     let query = uri.query().unwrap_or_default();
-    let left: Vec<&str> =
-        query.split('&').filter(|pair| value_of(pair, name).is_none()).collect();
+    let left: Vec<&str> = query.split('&').filter(|pair| value_of(pair, name).is_none()).collect();
     let target = match left.as_slice() {
         [] => uri.path().to_owned(),
         left => format!("{}?{}", uri.path(), left.join("&")),

@@ -139,8 +139,12 @@ impl Fetch {
             request = request.header(IF_NONE_MATCH, tag);
         }
         let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-        let call =
-            Call { request, to: Destination::Url, timeout: TIMEOUT, max_body: MAX_BODY };
+        let call = Call {
+            request,
+            to: Destination::Url { ca: None },
+            timeout: TIMEOUT,
+            max_body: MAX_BODY,
+        };
         // The limits are the caller's, whatever the other side holds to.
         let answer = tokio::time::timeout(TIMEOUT, self.outbound.send(call)).await;
         let answer = answer.map_err(|_| "no answer in time".to_owned())?;
@@ -190,7 +194,8 @@ fn freshness(headers: &HeaderMap) -> Duration {
         Some(Duration::from_secs(seconds))
     });
     let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
-    let said = said.map_or(usual, |said| said.saturating_sub(Duration::from_secs(age.unwrap_or(0))));
+    let said =
+        said.map_or(usual, |said| said.saturating_sub(Duration::from_secs(age.unwrap_or(0))));
     said.clamp(least, most)
 }
 

@@ -193,11 +193,7 @@ fn places(config: &Config) -> Result<Box<[Place]>, ConfigError> {
     Ok(places.into())
 }
 
-fn naming(
-    config: &Config,
-    identity: Arc<str>,
-    build: &Build<'_>,
-) -> Result<Naming, ConfigError> {
+fn naming(config: &Config, identity: Arc<str>, build: &Build<'_>) -> Result<Naming, ConfigError> {
     if config.name_claim.is_empty() {
         return Err(ConfigError::new("a claim has a name").at("name_claim"));
     }

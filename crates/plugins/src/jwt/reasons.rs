@@ -54,10 +54,7 @@ reasons! {
 }
 
 /// A rejection; the detail bears nothing of the token but the name of a key or an issuer.
-pub(super) fn rejected(
-    reason: &'static Reason,
-    detail: impl Into<Cow<'static, str>>,
-) -> Rejection {
+pub(super) fn rejected(reason: &'static Reason, detail: impl Into<Cow<'static, str>>) -> Rejection {
     Rejection { reason, detail: detail.into() }
 }
 
