@@ -6,6 +6,7 @@ mod cors;
 mod fields;
 mod headers;
 mod ip_filter;
+mod limits;
 mod mtls;
 mod networks;
 mod one_or_more;
@@ -22,6 +23,7 @@ pub static ALL: &[Plugin] = &[
     // policies
     Plugin::Policy(&cors::Cors),
     Plugin::Policy(&ip_filter::IpFilter),
+    Plugin::Policy(&limits::Limits),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),
