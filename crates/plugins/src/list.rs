@@ -11,6 +11,7 @@ mod mtls;
 mod networks;
 mod one_or_more;
 mod redirect;
+mod request_id;
 mod respond;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use lockgate_core::Plugin;
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
 pub static ALL: &[Plugin] = &[
     // policies
+    Plugin::Policy(&request_id::RequestIds),
     Plugin::Policy(&cors::Cors),
     Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&limits::Limits),
