@@ -7,6 +7,7 @@ mod fields;
 mod headers;
 mod ip_filter;
 mod limits;
+mod maintenance;
 mod mtls;
 mod networks;
 mod one_or_more;
@@ -26,6 +27,7 @@ pub static ALL: &[Plugin] = &[
     Plugin::Policy(&cors::Cors),
     Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&limits::Limits),
+    Plugin::Policy(&maintenance::Maintenance),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),
