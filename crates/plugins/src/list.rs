@@ -3,6 +3,7 @@
 //! the gateway names it.
 
 mod cors;
+mod fault;
 mod fields;
 mod headers;
 mod ip_filter;
@@ -29,6 +30,7 @@ pub static ALL: &[Plugin] = &[
     Plugin::Policy(&limits::Limits),
     Plugin::Policy(&maintenance::Maintenance),
     Plugin::Policy(&headers::Headers),
+    Plugin::Policy(&fault::Faults),
     // handlers
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),

@@ -18,6 +18,7 @@ mod cli;
 mod cors;
 mod demo;
 mod drain;
+mod edge;
 mod endurance;
 mod errors;
 mod explain;
