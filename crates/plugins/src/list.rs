@@ -2,6 +2,7 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+mod compress;
 mod cors;
 mod fault;
 mod fields;
@@ -26,6 +27,7 @@ pub static ALL: &[Plugin] = &[
     // policies
     Plugin::Policy(&request_id::RequestIds),
     Plugin::Policy(&cors::Cors),
+    Plugin::Policy(&compress::Compress),
     Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&limits::Limits),
     Plugin::Policy(&maintenance::Maintenance),

@@ -15,6 +15,7 @@ mod balance;
 mod bodies;
 mod broken;
 mod cli;
+mod compress;
 mod cors;
 mod demo;
 mod drain;
