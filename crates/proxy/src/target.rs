@@ -104,6 +104,17 @@ fn choose(choices: &[(u32, Arc<Upstream>)]) -> Result<&Arc<Upstream>, Fault> {
     })
 }
 
+/// When the whole request must be over, as far as that is known before its target is chosen: so
+/// that no policy waits longer.
+pub(crate) fn deadline(route: &Route, exchange: &Exchange) -> Option<Instant> {
+    let whole = match (route.timeout, &route.target) {
+        (Some(own), _) => own,
+        (None, Target::Upstream(upstream)) => upstream.settings().timeout.request.0,
+        (None, _) => return None,
+    };
+    (!whole.is_zero()).then(|| exchange.started + whole)
+}
+
 /// The limits of this call: the route's own where it has them, the client's gRPC deadline when it
 /// is nearer.
 fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -> Plan<'r> {
