@@ -78,7 +78,7 @@ pub mod reasons {
         UPSTREAM_TLS = BadGateway, "upstream_tls",
             "The TLS handshake with the endpoint failed: see the certificate and `tls.ca`.";
         UPSTREAM_TIMEOUT = GatewayTimeout, "upstream_timeout",
-            "The upstream did not answer within `timeout.request`.";
+            "The upstream's answer was not there, or not whole, within `timeout.request`.";
         UPSTREAM_TIMEOUTS = Unavailable, "upstream_all_timed_out",
             "Each try ran into `timeout.connect` or `timeout.headers`, on every endpoint tried.";
         UPSTREAM_CLOSED = BadGateway, "upstream_closed",

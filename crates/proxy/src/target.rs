@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use lockgate_config::model::HostHeader;
 use lockgate_core::{Body, Exchange, Fault, Handler, Origin, Step, Tunnel};
 use lockgate_upstream::{Plan, Upstream};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::snapshot::{Route, Snapshot};
 use crate::worker::Worker;
-use crate::{fields, forward, reply, tunnel};
+use crate::{deadline, fields, forward, reply, tunnel};
 
 /// Where a route's requests go, resolved.
 pub(crate) enum Target {
@@ -77,7 +77,7 @@ pub(crate) async fn ask(
     if let Some(rewrite) = &route.rewrite {
         rewrite.apply(exchange)?;
     }
-    let plan = plan(route, upstream, exchange);
+    let (plan, end) = plan(route, upstream, exchange);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
     let mut response = answer.response;
@@ -89,6 +89,9 @@ pub(crate) async fn ask(
         let upgrade = HeaderValue::from_static("upgrade");
         response.headers_mut().insert(header::CONNECTION, upgrade);
         response.headers_mut().insert(header::UPGRADE, protocol);
+    }
+    if let Some(end) = end.filter(|_| !is_event_stream(response.headers())) {
+        response = response.map(|body| deadline::until(body, end));
     }
     let idle = upstream.settings().timeout.idle.0;
     let tunnel = answer.upgraded.map(|far| tunnel::between(far, idle));
@@ -116,8 +119,13 @@ pub(crate) fn deadline(route: &Route, exchange: &Exchange) -> Option<Instant> {
 }
 
 /// The limits of this call: the route's own where it has them, the client's gRPC deadline when it
-/// is nearer.
-fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -> Plan<'r> {
+/// is nearer. And when the answer's body must be whole: a gRPC call may be a stream, so that only
+/// its client knows that.
+fn plan<'r>(
+    route: &'r Route,
+    upstream: &'r Upstream,
+    exchange: &mut Exchange,
+) -> (Plan<'r>, Option<Instant>) {
     let settings = upstream.settings();
     let whole = route.timeout.unwrap_or(settings.timeout.request.0);
     let own = (!whole.is_zero()).then(|| exchange.started + whole);
@@ -130,8 +138,17 @@ fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -
         Some(rewrite) if rewrite.sets_host() => HostHeader::Keep,
         _ => settings.host,
     };
-    Plan { retry: route.retry.as_deref().unwrap_or(&settings.retry), host }
+    let plan = Plan { retry: route.retry.as_deref().unwrap_or(&settings.retry), host };
+    (plan, if exchange.grpc { asked } else { own })
 }
+
+/// Server-sent events come for as long as the client wants them.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.and_then(|kind| kind.get(..EVENTS.len())).is_some_and(|k| k.eq_ignore_ascii_case(EVENTS))
+}
+
+const EVENTS: &[u8] = b"text/event-stream";
 
 /// `grpc-timeout`: up to eight digits and a unit (the gRPC over HTTP/2 protocol's own grammar).
 fn grpc_timeout(exchange: &Exchange) -> Option<Instant> {

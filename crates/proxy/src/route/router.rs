@@ -137,9 +137,14 @@ impl Router {
         Walk { router: self, path: path.as_bytes(), asked }.winner(host)
     }
 
-    /// The text and the captures of the pattern that was given at this place.
-    pub fn pattern(&self, place: usize) -> Option<(&Arc<str>, &Arc<[Box<str>]>)> {
-        self.entries.get(place).map(|entry| (&entry.text, &entry.names))
+    /// The text of the pattern that was given at this place.
+    pub fn text(&self, place: usize) -> Option<Arc<str>> {
+        self.entries.get(place).map(|entry| Arc::clone(&entry.text))
+    }
+
+    /// The names of its captures.
+    pub fn captures(&self, place: usize) -> Arc<[Box<str>]> {
+        self.entries.get(place).map(|entry| Arc::clone(&entry.names)).unwrap_or_default()
     }
 
     /// How many patterns there are.

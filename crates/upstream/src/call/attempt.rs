@@ -291,6 +291,7 @@ fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     if let Some(io) = upgraded {
+        call.ended();
         return Answer { response, upgraded: Some(Upgraded { io, hold: Hold(call) }) };
     }
     // An HTTP/1.1 body holds the call itself, as its way back to the pool.
@@ -298,6 +299,8 @@ fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
     if shared && matches!(response.body(), Body::Stream(_)) {
         let body = std::mem::take(response.body_mut());
         *response.body_mut() = Body::stream(Bound { body, call });
+    } else if shared {
+        call.ended();
     }
     Answer { response, upgraded: None }
 }
@@ -321,6 +324,10 @@ impl HttpBody for Bound {
             && fault.blame() == Blame::Upstream
         {
             self.call.broke_off();
+        }
+        // The codec above may not ask again once it has the last frame.
+        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.call.ended();
         }
         frame
     }

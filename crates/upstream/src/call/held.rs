@@ -65,6 +65,10 @@ impl Reuse for Call {
         }
     }
 
+    fn ended(&self) {
+        self.picked.borrow_mut().ended();
+    }
+
     fn broke_off(&self) {
         self.done(Ending::Failed { kind: Failure::Broken });
     }

@@ -19,6 +19,7 @@ use lockgate_config::model::{HostHeader, Retry};
 use lockgate_core::{Body, Duplex};
 use tokio::time::Instant;
 
+pub(crate) use connect::is_our_own;
 pub use held::Hold;
 use pool::Pool;
 

@@ -100,10 +100,9 @@ impl Reading {
 
     /// The answer has ended: the connection goes back if it can be used again.
     fn release(&mut self) {
-        if let Some(call) = self.call.take()
-            && self.keep_alive
-            && call.is_clean()
-        {
+        let Some(call) = self.call.take() else { return };
+        self.reuse.ended();
+        if self.keep_alive && call.is_clean() {
             self.reuse.put_back(call.into_connection());
         }
     }

@@ -48,6 +48,9 @@ pub trait Reuse {
     /// has been read, if both directions ended cleanly. Not called: the connection was closed.
     fn put_back(&self, connection: ClientConnection);
 
+    /// The answer's last byte has been read, whether or not the connection can be used again.
+    fn ended(&self) {}
+
     /// The upstream broke the answer off after its head: called before the body says so.
     fn broke_off(&self) {}
 }
