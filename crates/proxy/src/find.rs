@@ -6,12 +6,12 @@ use http::{Method, Response, StatusCode};
 use lockgate_core::{Body, Captures, Exchange, Fault, reasons};
 
 use crate::route::{Found, normalise};
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::{Place, Route, Snapshot};
 
 /// Where a request goes.
 pub(crate) enum Way<'s> {
-    /// To a route's target, through its policies.
-    Route(&'s Route),
+    /// To a route's target, through its policies; and where the route stands in the snapshot.
+    Route(Place, &'s Route),
     /// Nowhere: this is the answer.
     Answer(Response<Body>),
 }
@@ -26,17 +26,16 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
     }
     make_normal(exchange)?;
     let path = exchange.head.uri.path();
-    let (set, ranges) = match snapshot.find(&exchange.head.method, &exchange.host, path) {
-        Found::Route { index, ranges } => {
-            let set = snapshot.set(index);
-            (set.ok_or_else(|| Fault::gateway(&reasons::INTERNAL).detail("route table"))?, ranges)
-        }
+    let (index, ranges) = match snapshot.find(&exchange.head.method, &exchange.host, path) {
+        Found::Route { index, ranges } => (index, ranges),
         Found::MethodNotAllowed { allow } => return wrong_method(exchange, allow),
         Found::None => {
             let detail = format!("{} {}{}", exchange.head.method, exchange.host, path);
             return Err(Fault::client(&reasons::NO_ROUTE).detail(detail));
         }
     };
+    let set = snapshot.set(index);
+    let set = set.ok_or_else(|| Fault::gateway(&reasons::INTERNAL).detail("route table"))?;
     exchange.route = Some(set.pattern.clone());
     if !set.captures.is_empty() {
         let path = exchange.head.uri.path_and_query().cloned();
@@ -44,10 +43,11 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
             Captures::new(set.captures.clone(), ranges, path)
         });
     }
-    let holding = set.routes.iter().find(|route| route.when.holds(&exchange.head).is_ok());
-    let route = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
+    let mut routes = set.routes.iter().enumerate();
+    let holding = routes.find(|(_, route)| route.when.holds(&exchange.head).is_ok());
+    let (among, route) = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
     exchange.note(|| format!("route {}", route.pattern));
-    Ok(Way::Route(route))
+    Ok(Way::Route(Place { set: index, among }, route))
 }
 
 /// Puts the normal form of the path in place of the one received; the query stays as it is.

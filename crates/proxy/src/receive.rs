@@ -15,9 +15,9 @@ use crate::snapshot::Snapshot;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LOCKGATE_DEBUG: HeaderName = HeaderName::from_static("lockgate-debug");
 
-/// Makes the exchange of a request. It is complete even when the request is refused at once, so
-/// that the refusal is logged like any other answer.
-pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Result<(), Fault>) {
+/// Makes the exchange of a request. It is complete even when the request does not [`fit`], so that
+/// the refusal is logged like any other answer.
+pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let Incoming { mut head, body, connection, upgrade } = incoming;
     let upgrade = upgrade && !offers_h2c(&head.headers);
     let peer = connection.peer.ip().to_canonical();
@@ -42,7 +42,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
 
-    let exchange = Exchange {
+    Exchange {
         head,
         body,
         client_ip,
@@ -60,9 +60,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         fault: None,
         trace: trace.then(Vec::new),
         connection,
-    };
-    let fit = fit(&exchange);
-    (exchange, fit)
+    }
 }
 
 /// HTTP/2 by upgrade (RFC 7540 §3.2, dropped by RFC 9113) would open a connection behind the
@@ -80,7 +78,7 @@ fn offers_h2c(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the request may go on at all.
-fn fit(exchange: &Exchange) -> Result<(), Fault> {
+pub(crate) fn fit(exchange: &Exchange) -> Result<(), Fault> {
     if exchange.host.is_empty() {
         return Err(Fault::client(&reasons::BAD_HOST).detail("the request names no host"));
     }
@@ -98,7 +96,7 @@ fn own_host(head: &mut http::request::Parts) -> Option<Box<str>> {
         let value = HeaderValue::from_str(authority.as_str()).ok()?;
         head.headers.insert(header::HOST, value);
     }
-    let value = head.headers.get(header::HOST)?.to_str().ok()?;
+    let value = str::from_utf8(head.headers.get(header::HOST)?.as_bytes()).ok()?;
     Some(without_port(value)?.to_ascii_lowercase().into())
 }
 
@@ -108,7 +106,8 @@ fn without_port(host: &str) -> Option<&str> {
     let name = if host.starts_with('[') {
         host.get(..=host.find(']')?)?
     } else {
-        host.split_once(':').map_or(host, |(name, _)| name)
+        let colon = host.bytes().position(|byte| byte == b':');
+        host.get(..colon.unwrap_or(host.len()))?
     };
     (!name.is_empty() && !name.contains(['@', '/', '?', '#'])).then_some(name)
 }
