@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Response;
 use http::header::{self, HeaderValue};
 use lockgate_config::model::HostHeader;
-use lockgate_core::{Body, Exchange, Fault, Handler, Origin, Step, Tunnel};
+use lockgate_core::{Body, Exchange, Fault, Handler, Lines, Origin, Step, Tls, Tunnel};
 use lockgate_upstream::{Plan, Upstream};
 use tokio::time::Instant;
 
@@ -73,9 +73,14 @@ pub(crate) async fn ask(
     };
     // Before the rewrite: what is told of the origin is the client's own host.
     let trusted = snapshot.trusts(exchange.connection.peer.ip().to_canonical());
-    forward::state_origin(exchange, trusted);
+    let stated = if !trusted && is_only_sent(route, snapshot, upstream, exchange) {
+        forward::origin_lines(exchange)
+    } else {
+        forward::state_origin(exchange, trusted);
+        Lines::default()
+    };
     route.rewrite.apply(exchange)?;
-    let plan = plan(route, upstream, exchange);
+    let plan = plan(route, upstream, exchange, stated);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
     let mut response = answer.response;
@@ -93,6 +98,23 @@ pub(crate) async fn ask(
     Ok(Answer { response, tunnel })
 }
 
+/// Whether nobody but an endpoint of HTTP/1.1 sees what is stated of the origin: neither a policy,
+/// on the way back, nor the balancer's key, nor the access log. Then it need not be in the head.
+fn is_only_sent(
+    route: &Route,
+    snapshot: &Snapshot,
+    upstream: &Upstream,
+    exchange: &Exchange,
+) -> bool {
+    let certified = |tls: &Tls| tls.client.is_some();
+    let log = &snapshot.document.telemetry.access_log;
+    route.entries.is_empty()
+        && !upstream.settings().http2
+        && !upstream.is_keyed()
+        && !exchange.connection.tls.as_ref().is_some_and(certified)
+        && log.as_ref().is_none_or(|log| log.headers.is_empty())
+}
+
 fn choose(choices: &[(u32, Arc<Upstream>)]) -> Result<&Arc<Upstream>, Fault> {
     let total = choices.last().map_or(0, |(sum, _)| *sum);
     let drawn = fastrand::u32(..total.max(1));
@@ -104,7 +126,12 @@ fn choose(choices: &[(u32, Arc<Upstream>)]) -> Result<&Arc<Upstream>, Fault> {
 
 /// The limits of this call: the route's own where it has them, the client's gRPC deadline when it
 /// is nearer.
-fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -> Plan<'r> {
+fn plan<'r>(
+    route: &'r Route,
+    upstream: &'r Upstream,
+    exchange: &mut Exchange,
+    stated: Lines,
+) -> Plan<'r> {
     let settings = upstream.settings();
     let whole = route.timeout.unwrap_or(settings.timeout.request.0);
     let own = (!whole.is_zero()).then(|| exchange.started + whole);
@@ -117,7 +144,7 @@ fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -
         true => HostHeader::Keep,
         false => settings.host,
     };
-    Plan { retry: route.retry.as_ref().unwrap_or(&settings.retry), host }
+    Plan { retry: route.retry.as_ref().unwrap_or(&settings.retry), host, stated }
 }
 
 /// `grpc-timeout`: up to eight digits and a unit (the gRPC over HTTP/2 protocol's own grammar).

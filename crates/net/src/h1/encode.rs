@@ -6,9 +6,13 @@
 use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, request, response};
+use lockgate_core::Lines;
 
 use super::head::Framing;
 use crate::date;
+
+/// What ends a head.
+const END: &[u8] = b"\r\n";
 
 /// The framing header of a message that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +88,14 @@ pub(super) fn request_head(out: &mut BytesMut, head: &request::Parts, announce: 
         }
     }
     announcement(out, announce);
-    out.put_slice(b"\r\n");
+    out.put_slice(END);
+}
+
+/// Adds lines to a head that has just been written.
+pub(super) fn more_lines(out: &mut BytesMut, lines: &Lines) {
+    out.truncate(out.len().saturating_sub(END.len()));
+    out.put_slice(lines.as_bytes());
+    out.put_slice(END);
 }
 
 /// Writes the last chunk and the trailers after it.

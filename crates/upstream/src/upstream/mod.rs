@@ -164,6 +164,11 @@ impl Upstream {
         }
     }
 
+    /// Whether what a request's head says chooses its endpoint.
+    pub fn is_keyed(&self) -> bool {
+        self.key.is_some()
+    }
+
     pub(crate) fn position(&self) -> &Position {
         &self.position
     }
