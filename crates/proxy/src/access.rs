@@ -86,7 +86,8 @@ impl Journey {
             },
         );
         self.worker.log(|log| {
-            let mut entry = entry(exchange, total);
+            let time = self.worker.time_of_day(exchange.started);
+            let mut entry = entry(exchange, time, total);
             entry.status = self.status;
             entry.reason = reason.map(|reason| reason.code);
             entry.blame = blame;
@@ -124,12 +125,12 @@ fn blame(reason: &'static Reason) -> Blame {
     }
 }
 
-fn entry(exchange: &Exchange, total: Duration) -> Entry<'_> {
+fn entry(exchange: &Exchange, time: SystemTime, total: Duration) -> Entry<'_> {
     let connection = &exchange.connection;
     let headers = &exchange.head.headers;
     let bytes = |name| headers.get(name).map(|value| value.as_bytes());
     Entry {
-        time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
+        time,
         id: exchange.id.as_str(),
         client_ip: exchange.client_ip,
         peer: connection.peer,

@@ -25,12 +25,14 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
     let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
-    let id = head.headers.get(X_REQUEST_ID).and_then(RequestId::keep);
+    let (id, expects) = look(&head.headers);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
     fields::strip_stated(&mut head.headers, trusted);
-    // The codec has answered it.
-    head.headers.remove(header::EXPECT);
+    if expects {
+        // The codec has answered it.
+        head.headers.remove(header::EXPECT);
+    }
     fields::strip_hop_by_hop(&mut head.headers);
     if let Some(protocol) = upgrade_to {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -61,6 +63,20 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         trace: trace.then(Vec::new),
         connection,
     }
+}
+
+/// The id that the client gives its request, if it may be kept, and whether it expects anything.
+/// One look at the names is cheaper than asking the map for each.
+fn look(headers: &HeaderMap) -> (Option<RequestId>, bool) {
+    let (mut id, mut expects) = (None, false);
+    for (name, value) in headers {
+        match *name {
+            header::EXPECT => expects = true,
+            _ if id.is_none() && *name == X_REQUEST_ID => id = Some(RequestId::keep(value)),
+            _ => {}
+        }
+    }
+    (id.flatten(), expects)
 }
 
 /// HTTP/2 by upgrade (RFC 7540 §3.2, dropped by RFC 9113) would open a connection behind the

@@ -93,7 +93,7 @@ impl<const ECS: bool> Line<'_, ECS> {
         self.maybe(Key::Reason, entry.reason);
         self.maybe(Key::Blame, entry.blame.map(blame_word));
         self.maybe(Key::Story, Some(entry.story).filter(|story| !story.is_empty()));
-        self.name(Key::Origin, origin_word(entry.origin));
+        self.word(Key::Origin, origin_word(entry.origin));
         self.maybe(Key::Route, entry.route);
         self.maybe(Key::Upstream, entry.upstream);
         self.maybe(Key::Endpoint, entry.endpoint);
@@ -206,7 +206,13 @@ impl<const ECS: bool> Line<'_, ECS> {
         self.quoted(key, |out| redact::push(out, value.as_bytes()));
     }
 
-    /// For words of our own and of the configuration, which hold no token.
+    /// For words of our own, which hold nothing that must be escaped.
+    #[inline]
+    fn word(&mut self, key: Key, value: &'static str) {
+        self.quoted(key, |out| out.extend_from_slice(value.as_bytes()));
+    }
+
+    /// For words of the configuration, which hold no token.
     #[inline]
     fn name(&mut self, key: Key, value: &str) {
         self.quoted(key, |out| escape::push(out, value.as_bytes()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use lockgate_core::{Body, Fault, Lines, Resend, reasons};
 use tokio::time::Instant;
 
@@ -94,7 +94,7 @@ impl Call {
     pub(super) fn begin(&mut self, head: &Parts, stated: &Lines, body: Body, limits: ClientLimits) {
         let (announce, framing) = request_framing(&head.method, body.len());
         let out = self.out.front();
-        request_head(out, head, announce);
+        self.upgrade = request_head(out, head, announce);
         more_lines(out, stated);
         self.whole = match &body {
             Body::Empty => Some(Bytes::new()),
@@ -105,7 +105,6 @@ impl Call {
         self.begun = limits.now;
         self.limits = limits;
         self.method = head.method.clone();
-        self.upgrade = head.headers.contains_key(header::UPGRADE);
         self.head_size = self.out.len();
         self.upload = Outgoing::new(body, framing);
         self.sent = false;
