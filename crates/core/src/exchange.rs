@@ -138,6 +138,11 @@ impl RequestId {
         fits.then(|| Self(value.clone()))
     }
 
+    /// As a header value, to look at.
+    pub fn as_header(&self) -> &http::HeaderValue {
+        &self.0
+    }
+
     /// As a header value.
     pub fn header(&self) -> http::HeaderValue {
         self.0.clone()
@@ -194,5 +199,20 @@ impl Captures {
         names.zip(&self.ranges).filter_map(|(name, &(from, to))| {
             Some((&**name, path.get(from as usize..to as usize)?))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_in_hex() {
+        for bits in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
+            assert_eq!(hex(bits), *format!("{bits:016x}").as_bytes());
+        }
+        let id = RequestId::random();
+        assert_eq!(id.as_str().len(), 32);
+        assert_eq!(RequestId::keep(id.as_header()), Some(id));
     }
 }

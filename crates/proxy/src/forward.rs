@@ -39,7 +39,7 @@ pub(crate) fn origin_lines(exchange: &mut Exchange) -> Lines {
     });
     match head.headers.get_mut(X_REQUEST_ID) {
         Some(sent) => *sent = id.header(),
-        None => lines.push(&X_REQUEST_ID, &id.header()),
+        None => lines.push(&X_REQUEST_ID, id.as_header()),
     }
     lines
 }
