@@ -162,7 +162,8 @@ fn framing(head: &response::Parts, body: &Body, asked: Asked) -> (Announce, Fram
 }
 
 fn says_close(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
+    // Most answers have none: a look at the names is cheaper than asking the map.
+    headers.iter().filter(|(name, _)| **name == header::CONNECTION).any(|(_, value)| {
         let mut options = value.as_bytes().split(|byte| *byte == b',');
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
     })
