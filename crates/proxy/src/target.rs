@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Response;
 use http::header::{self, HeaderMap, HeaderValue};
 use lockgate_config::model::HostHeader;
-use lockgate_core::{Body, Exchange, Fault, Handler, Origin, Step, Tunnel};
+use lockgate_core::{Body, Exchange, Fault, Handler, Lines, Origin, Step, Tls, Tunnel};
 use lockgate_upstream::{Plan, Upstream};
 use tokio::time::Instant;
 
@@ -73,11 +73,16 @@ pub(crate) async fn ask(
     };
     // Before the rewrite: what is told of the origin is the client's own host.
     let trusted = snapshot.trusts(exchange.connection.peer.ip().to_canonical());
-    forward::state_origin(exchange, trusted);
+    let stated = if !trusted && is_only_sent(route, snapshot, upstream, exchange) {
+        forward::origin_lines(exchange)
+    } else {
+        forward::state_origin(exchange, trusted);
+        Lines::default()
+    };
     if let Some(rewrite) = &route.rewrite {
         rewrite.apply(exchange)?;
     }
-    let (plan, end) = plan(route, upstream, exchange);
+    let (plan, end) = plan(route, upstream, exchange, stated);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
     let mut response = answer.response;
@@ -96,6 +101,23 @@ pub(crate) async fn ask(
     let idle = upstream.settings().timeout.idle.0;
     let tunnel = answer.upgraded.map(|far| tunnel::between(far, idle));
     Ok(Answer { response, tunnel })
+}
+
+/// Whether nobody but an endpoint of HTTP/1.1 sees what is stated of the origin: neither a policy,
+/// on the way back, nor the balancer's key, nor the access log. Then it need not be in the head.
+fn is_only_sent(
+    route: &Route,
+    snapshot: &Snapshot,
+    upstream: &Upstream,
+    exchange: &Exchange,
+) -> bool {
+    let certified = |tls: &Tls| tls.client.is_some();
+    let log = &snapshot.document.telemetry.access_log;
+    route.entries.is_empty()
+        && !upstream.settings().may_speak_http2()
+        && !upstream.is_keyed()
+        && !exchange.connection.tls.as_ref().is_some_and(certified)
+        && log.as_ref().is_none_or(|log| log.headers.is_empty())
 }
 
 fn choose(choices: &[(u32, Arc<Upstream>)]) -> Result<&Arc<Upstream>, Fault> {
@@ -125,6 +147,7 @@ fn plan<'r>(
     route: &'r Route,
     upstream: &'r Upstream,
     exchange: &mut Exchange,
+    stated: Lines,
 ) -> (Plan<'r>, Option<Instant>) {
     let settings = upstream.settings();
     let whole = route.timeout.unwrap_or(settings.timeout.request.0);
@@ -138,7 +161,7 @@ fn plan<'r>(
         Some(rewrite) if rewrite.sets_host() => HostHeader::Keep,
         _ => settings.host,
     };
-    let plan = Plan { retry: route.retry.as_deref().unwrap_or(&settings.retry), host };
+    let plan = Plan { retry: route.retry.as_deref().unwrap_or(&settings.retry), host, stated };
     (plan, if exchange.grpc { asked } else { own })
 }
 

@@ -75,6 +75,11 @@ impl Picked {
         &self.endpoint
     }
 
+    /// When it was picked.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
     /// The upstream it was picked from.
     pub fn upstream(&self) -> &Arc<Upstream> {
         &self.upstream

@@ -218,12 +218,14 @@ impl Pool {
     pub(super) fn put_back(&self, idle: Idle) {
         let settings = &self.upstream.settings().pool;
         let mut kept = self.idle.borrow_mut();
-        let old = idle.line.born.elapsed() >= settings.max_age.0;
+        let old = idle.since.saturating_duration_since(idle.line.born) >= settings.max_age.0;
         if old || self.endpoint.gone() || kept.len() >= settings.max_idle || self.is_scarce() {
             return;
         }
         kept.push_back(idle);
-        self.returned.notify_one();
+        if self.waiting.get() > 0 {
+            self.returned.notify_one();
+        }
     }
 
     fn is_wanted_elsewhere(&self) -> bool {

@@ -178,6 +178,11 @@ impl Upstream {
         }
     }
 
+    /// Whether what a request's head says chooses its endpoint.
+    pub fn is_keyed(&self) -> bool {
+        self.key.is_some()
+    }
+
     /// Its TLS as its files have it now, when they have changed since they were read.
     pub(crate) fn changed_tls(&self) -> Option<Secured> {
         let settings = self.settings.tls.as_ref()?;
