@@ -19,6 +19,7 @@ mod one_or_more;
 mod redirect;
 mod request_id;
 mod respond;
+mod switch;
 
 #[cfg(test)]
 mod cases;

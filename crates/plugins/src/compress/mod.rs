@@ -11,13 +11,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use lockgate_core::{
     Body, Build, ConfigError, Exchange, Fault, Policy, PolicyPlugin, Size, Stage, Step, Verdict,
-    decode,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::fields;
+use crate::switch::{self, OrOn};
 use accept::Coding;
 use encoder::{Compressed, Effort, Encoder};
 
@@ -102,14 +102,11 @@ impl PolicyPlugin for Compress {
     }
 
     fn schema(&self) -> Schema {
-        schema_for!(Config)
+        schema_for!(OrOn<Config>)
     }
 
     fn build(&self, config: &Value, _: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
-        let config = match config {
-            Value::Bool(true) => Config::default(),
-            config => decode(config)?,
-        };
+        let config: Config = switch::settings(config)?;
         if config.codings.is_empty() {
             return Err(ConfigError::new("at least one coding").at("codings"));
         }

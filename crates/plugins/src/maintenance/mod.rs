@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use lockgate_core::{
     Build, ConfigError, Exchange, Fault, Kind, Policy, PolicyPlugin, Reason, Stage, Step, Time,
-    Verdict, decode,
+    Verdict,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use subtle::ConstantTimeEq;
 use crate::fields;
 use crate::networks::{self, Listed, Networks};
 use crate::one_or_more::OneOrMore;
+use crate::switch::{self, OrOn};
 
 /// Closes a route for a while.
 #[derive(Deserialize, JsonSchema)]
@@ -82,11 +83,11 @@ impl PolicyPlugin for Maintenance {
     }
 
     fn schema(&self) -> Schema {
-        schema_for!(Config)
+        schema_for!(OrOn<Config>)
     }
 
     fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
-        let config: Config = decode(config)?;
+        let config: Config = switch::settings(config)?;
         let allow = allowed(&config.allow.0)?;
         let bypass = config.bypass_header.as_ref().map(bypass).transpose();
         let page = |kind: &'static str, text: Option<String>| {
