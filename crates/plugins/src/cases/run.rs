@@ -195,11 +195,7 @@ async fn identify(
     }
 }
 
-async fn run(
-    route: &Route,
-    case: &case::Exchange,
-    expected: &case::Answer,
-) -> Result<(), String> {
+async fn run(route: &Route, case: &case::Exchange, expected: &case::Answer) -> Result<(), String> {
     let mut exchange = exchange(&route.pattern, &case.request)?;
     let mut asked = None;
     let mut entered = 0;

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
-    Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512,
-    RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512, RsaSignatureEncoding,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
+    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaSignatureEncoding,
 };
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustls_pki_types::pem::{PemObject, SectionKind};
@@ -52,7 +52,10 @@ fn replace(value: &mut Value, tokens: &BTreeMap<String, String>) -> Result<(), S
                 let token = tokens.get(name).ok_or_else(|| format!("no token `{name}`"))?;
                 *text = format!("{before}{token}{after}");
             }
-            for (word, make) in [("{public:", public_pem as fn(&str) -> String), ("{jwk:", |name| jwk(name).to_string())] {
+            for (word, make) in [
+                ("{public:", public_pem as fn(&str) -> String),
+                ("{jwk:", |name| jwk(name).to_string()),
+            ] {
                 while let Some((before, rest)) = text.split_once(word) {
                     let (name, after) = rest.split_once('}').ok_or("a key's name ends with `}`")?;
                     *text = format!("{before}{}{after}", make(name));

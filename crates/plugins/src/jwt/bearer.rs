@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use lockgate_core::{Challenge, Consumer, Counter, Exchange, Fault, Identity, Proof, Rejection, Step};
+use lockgate_core::{
+    Challenge, Consumer, Counter, Exchange, Fault, Identity, Proof, Rejection, Step,
+};
 
 use super::cache::{Cache, Kept};
 use super::carry::Carry;
@@ -39,9 +41,9 @@ enum No {
     /// It does not hold.
     Rejected(Rejection),
     /// Nothing can be said before its issuer's keys are there.
-    NoKeys(Arc<Remote>),
+    KeysAbsent(Arc<Remote>),
     /// Its issuer may have a key that is not known here yet.
-    NoSuchKey(Arc<Remote>, Rejection),
+    KeyUnknown(Arc<Remote>, Rejection),
 }
 
 impl From<Rejection> for No {
@@ -69,7 +71,7 @@ impl Identity for Bearer {
         match self.verify(worker, token) {
             Ok(consumer) => Step::Now(Ok(self.believe(exchange, consumer))),
             Err(No::Rejected(rejection)) => Step::Now(Ok(Proof::Invalid(rejection))),
-            Err(No::NoKeys(remote) | No::NoSuchKey(remote, _)) => {
+            Err(No::KeysAbsent(remote) | No::KeyUnknown(remote, _)) => {
                 Step::Later(Box::pin(self.later(exchange, remote)))
             }
         }
@@ -127,10 +129,10 @@ impl Bearer {
         };
         match self.verify(exchange.connection.worker, token) {
             Ok(consumer) => Ok(self.believe(exchange, consumer)),
-            Err(No::Rejected(rejection) | No::NoSuchKey(_, rejection)) => {
+            Err(No::Rejected(rejection) | No::KeyUnknown(_, rejection)) => {
                 Ok(Proof::Invalid(rejection))
             }
-            Err(No::NoKeys(remote)) => Err(Fault::gateway(&KEYS_UNAVAILABLE)
+            Err(No::KeysAbsent(remote)) => Err(Fault::gateway(&KEYS_UNAVAILABLE)
                 .detail(remote.trouble())
                 .retry_after(Duration::from_secs(1))),
         }
@@ -143,7 +145,7 @@ impl Bearer {
         let keys = match &issuer.keys {
             Keys::Fixed(keys) => Arc::clone(keys),
             Keys::Fetched { remote, .. } => {
-                remote.keys().ok_or_else(|| No::NoKeys(Arc::clone(remote)))?
+                remote.keys().ok_or_else(|| No::KeysAbsent(Arc::clone(remote)))?
             }
         };
         check_signature(&token, &keys, issuer)?;
@@ -166,10 +168,13 @@ impl Bearer {
         };
         let is = |issuer: &Issuer| issuer.name.is_none() || issuer.name.as_deref() == says;
         self.issuers.iter().enumerate().find(|(_, issuer)| is(issuer)).ok_or_else(|| {
-            rejected(&ISSUER, match says {
-                Some(says) => format!("its `iss` is `{}`", shown(says)),
-                None => "it has no `iss`".to_owned(),
-            })
+            rejected(
+                &ISSUER,
+                match says {
+                    Some(says) => format!("its `iss` is `{}`", shown(says)),
+                    None => "it has no `iss`".to_owned(),
+                },
+            )
         })
     }
 }
@@ -183,7 +188,7 @@ fn check_signature(token: &Token<'_>, keys: &KeySet, issuer: &Issuer) -> Result<
             match &issuer.keys {
                 Keys::Fixed(_) => unknown,
                 Keys::Fetched { remote, .. } => {
-                    return Err(No::NoSuchKey(Arc::clone(remote), unknown));
+                    return Err(No::KeyUnknown(Arc::clone(remote), unknown));
                 }
             }
         }

@@ -95,9 +95,7 @@ impl Cache {
         let entry = Box::new(Entry { hash, token: token.into(), kept, used: false });
         let free = set.iter().position(|place| match place {
             None => true,
-            Some(old) => {
-                !old.kept.window.holds(now) || (old.hash == hash && *old.token == *token)
-            }
+            Some(old) => !old.kept.window.holds(now) || (old.hash == hash && *old.token == *token),
         });
         let unused = || set.iter().position(|place| place.as_ref().is_some_and(|old| !old.used));
         let place = free.or_else(unused).unwrap_or_else(|| {

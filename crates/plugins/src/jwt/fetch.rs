@@ -2,6 +2,7 @@
 //! document, and for how long it may be believed. Refuses a discovery document of another issuer,
 //! and keys in plain text for an issuer with TLS.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,15 @@ pub(super) enum Origin {
     Keys(String),
     /// An issuer, whose discovery document names it.
     Issuer(String),
+}
+
+/// For the log.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keys(url) | Self::Issuer(url) => f.write_str(url),
+        }
+    }
 }
 
 /// What asks, and what it remembers of the last answer.
@@ -139,8 +149,7 @@ impl Fetch {
             request = request.header(IF_NONE_MATCH, tag);
         }
         let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-        let call =
-            Call { request, to: Destination::Url, timeout: TIMEOUT, max_body: MAX_BODY };
+        let call = Call { request, to: Destination::Url, timeout: TIMEOUT, max_body: MAX_BODY };
         // The limits are the caller's, whatever the other side holds to.
         let answer = tokio::time::timeout(TIMEOUT, self.outbound.send(call)).await;
         let answer = answer.map_err(|_| "no answer in time".to_owned())?;
@@ -190,7 +199,8 @@ fn freshness(headers: &HeaderMap) -> Duration {
         Some(Duration::from_secs(seconds))
     });
     let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
-    let said = said.map_or(usual, |said| said.saturating_sub(Duration::from_secs(age.unwrap_or(0))));
+    let said =
+        said.map_or(usual, |said| said.saturating_sub(Duration::from_secs(age.unwrap_or(0))));
     said.clamp(least, most)
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Key {
 }
 
 enum Verifier {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -55,7 +55,9 @@ impl Key {
     pub(super) fn secret(secret: &[u8], allowed: &Allowed) -> Result<Self, String> {
         let short = |algorithm, least| {
             let has = secret.len();
-            format!("for {algorithm} a secret has at least {least} bytes, and this has {has} (RFC 7518 §3.2)")
+            format!(
+                "for {algorithm} a secret has at least {least} bytes, and this has {has} (RFC 7518 §3.2)"
+            )
         };
         let mut ways = Vec::new();
         for (algorithm, hash, least) in HMACS {
@@ -63,7 +65,7 @@ impl Key {
                 continue;
             }
             if secret.len() >= least {
-                ways.push((algorithm, Verifier::Hmac(hmac::Key::new(*hash, secret))));
+                ways.push((algorithm, Verifier::Hmac(Box::new(hmac::Key::new(*hash, secret)))));
             } else if ways.is_empty() || allowed.named().contains(&algorithm) {
                 return Err(short(algorithm, least));
             }
@@ -83,7 +85,10 @@ impl Key {
         }
         let odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
         if !odd(n) || !odd(e) || e == [1] || e.len() > 4 {
-            return Err("an RSA key's modulus and exponent are odd, and the exponent is from 3 to 2³²".to_owned());
+            return Err(
+                "an RSA key's modulus and exponent are odd, and the exponent is from 3 to 2³²"
+                    .to_owned(),
+            );
         }
         let mut ways = Vec::new();
         for &(algorithm, parameters) in RSAS.iter().filter(|(one, _)| allowed.takes(*one)) {

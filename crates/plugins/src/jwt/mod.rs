@@ -1,6 +1,6 @@
 //! `jwt`: signed tokens (RFC 7519) as an identity. Begin with `bearer.rs`, the way of a token; what
 //! is refused and why stands in `reasons.rs`. Why the parsing is our own, and the signatures are
-//! the library's: `docs/decisions/0005-own-jwt-parsing.md`.
+//! the library's: `docs/decisions/0007-own-jwt-parsing.md`.
 
 mod algorithm;
 mod bearer;
@@ -34,7 +34,7 @@ use serde_json::Value;
 use self::bearer::Bearer;
 use self::cache::Cache;
 use self::carry::{Carry, Place};
-use self::claims::Rules;
+use self::claims::{Equal, Rules};
 use self::issuer::{Issuer, KEYS, REFRESHES};
 use self::person::Naming;
 use self::settings::{Config, Source, Trusted};
@@ -157,12 +157,14 @@ fn rules(config: &Config) -> Result<Rules, ConfigError> {
             let error = ConfigError::new("a claim's value, or a list of its values");
             return Err(error.at(name).at("claims"));
         }
-        equal.push((name.as_str().into(), values.into()));
+        equal.push(Equal { name: name.as_str().into(), values: values.into() });
     }
+    let exp = (!config.endless).then(|| "exp".into());
+    let required = exp.into_iter().chain(config.required.boxed()).collect();
     Ok(Rules {
         leeway: seconds(config.leeway),
         max_age: config.max_age.map(seconds),
-        required: config.required.iter().map(|name| name.as_str().into()).collect(),
+        required,
         equal: equal.into(),
         typ: config.typ.as_deref().map(|typ| claims::media_type(typ).into()),
     })
@@ -193,11 +195,7 @@ fn places(config: &Config) -> Result<Box<[Place]>, ConfigError> {
     Ok(places.into())
 }
 
-fn naming(
-    config: &Config,
-    identity: Arc<str>,
-    build: &Build<'_>,
-) -> Result<Naming, ConfigError> {
+fn naming(config: &Config, identity: Arc<str>, build: &Build<'_>) -> Result<Naming, ConfigError> {
     if config.name_claim.is_empty() {
         return Err(ConfigError::new("a claim has a name").at("name_claim"));
     }

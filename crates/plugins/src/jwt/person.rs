@@ -30,8 +30,7 @@ impl Naming {
             return Err(rejected(&CLAIM_MISSING, detail));
         };
         consumer.name = name;
-        consumer.roles =
-            words(self.roles.iter().filter_map(|name| consumer.claim_value(name)));
+        consumer.roles = words(self.roles.iter().filter_map(|name| consumer.claim_value(name)));
         consumer.scopes =
             words(self.scopes.iter().find_map(|name| consumer.claim_value(name)).into_iter());
         consumer.plan = self.plan.as_ref().and_then(|name| {

@@ -40,8 +40,10 @@ pub(super) struct Config {
     pub(super) algorithms: Option<Vec<Algorithm>>,
     /// The `typ` that a token's header must have, such as `at+jwt` (RFC 9068).
     pub(super) typ: Option<String>,
-    /// Claims that a token must have.
-    pub(super) required: Vec<String>,
+    /// Claims that a token must have, beside `exp` and the one that names the consumer.
+    pub(super) required: Words,
+    /// Whether a token without `exp` is taken too, which holds until its key is gone.
+    pub(super) endless: bool,
     /// Claims, and the value or values of which a token must have one.
     pub(super) claims: BTreeMap<String, Value>,
     /// How far the clocks may differ, for `exp`, `nbf` and `iat`. At most 5m.
@@ -82,7 +84,8 @@ impl Default for Config {
             audience: Words::default(),
             algorithms: None,
             typ: None,
-            required: vec!["exp".to_owned()],
+            required: Words::default(),
+            endless: false,
             claims: BTreeMap::new(),
             leeway: Time(Duration::from_secs(30)),
             max_age: None,

@@ -1,8 +1,8 @@
 //! What cases cannot say: the vectors of the RFCs, attacks on the bytes of a token, anything as a
 //! token, and the fetching of keys.
 
-mod attacks;
 mod anything;
+mod attacks;
 mod fetching;
 mod vectors;
 

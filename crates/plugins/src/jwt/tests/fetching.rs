@@ -102,11 +102,7 @@ impl Outbound for Played {
         let tag = call.request.headers().get("if-none-match");
         let tag = tag.map(|tag| tag.to_str().unwrap().to_owned());
         assert!(call.max_body <= 1 << 20 && call.timeout <= Duration::from_secs(5));
-        outside.calls.lock().unwrap().push((
-            Instant::now(),
-            call.request.uri().to_string(),
-            tag,
-        ));
+        outside.calls.lock().unwrap().push((Instant::now(), call.request.uri().to_string(), tag));
         let now = outside.running.fetch_add(1, Ordering::Relaxed) + 1;
         outside.most_running.fetch_max(now, Ordering::Relaxed);
         let mut plays = outside.plays.lock().unwrap();
