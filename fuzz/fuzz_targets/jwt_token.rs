@@ -77,6 +77,7 @@ fn identity() -> &'static Arc<dyn Identity> {
         let (provide, identities) = (Empty(Arc::default()), Identities::new());
         let mut build = Build {
             route: "".into(),
+            target: "".into(),
             place: "identity.own.jwt".into(),
             name: "own".into(),
             priority: Priority::Normal,

@@ -48,9 +48,9 @@ pub mod reasons {
         TOO_LARGE = TooLarge, "too_large",
             "The body is larger than the limit that holds for this route.";
         URI_TOO_LONG = UriTooLong, "uri_too_long",
-            "The request target is longer than `http.max_uri`.";
+            "The request target is longer than `http.max_uri`, or than the route's `limits.uri`.";
         HEADERS_TOO_LARGE = HeadersTooLarge, "headers_too_large",
-            "The head has more or larger headers than `http.max_headers` and `http.max_header_size` allow.";
+            "The head has more or larger headers than `http.max_headers` and `http.max_header_size` allow, or the route's `limits`.";
         REQUEST_TIMEOUT = RequestTimeout, "request_timeout",
             "The client sent its head or body too slowly (`http.header_timeout`, `http.min_rate`).";
         EXPECTATION_FAILED = ExpectationFailed, "expectation_failed",

@@ -55,6 +55,7 @@ async fn travel(journey: &mut Journey) -> Result<Answer, Fault> {
     };
     (*series, *tags) = (Some(route.series.clone()), Some(route.tags.clone()));
 
+    exchange.deadline = target::deadline(route, exchange);
     let mut entered = 0;
     let cap = snapshot.max_buffered_body();
     let down = pipeline::down(&route.entries, exchange, cap, &mut entered).await;

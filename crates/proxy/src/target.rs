@@ -74,7 +74,9 @@ pub(crate) async fn ask(
     // Before the rewrite: what is told of the origin is the client's own host.
     let trusted = snapshot.trusts(exchange.connection.peer.ip().to_canonical());
     forward::state_origin(exchange, trusted);
-    route.rewrite.apply(exchange)?;
+    if let Some(rewrite) = &route.rewrite {
+        rewrite.apply(exchange)?;
+    }
     let plan = plan(route, upstream, exchange);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
@@ -102,6 +104,17 @@ fn choose(choices: &[(u32, Arc<Upstream>)]) -> Result<&Arc<Upstream>, Fault> {
     })
 }
 
+/// When the whole request must be over, as far as that is known before its target is chosen: so
+/// that no policy waits longer.
+pub(crate) fn deadline(route: &Route, exchange: &Exchange) -> Option<Instant> {
+    let whole = match (route.timeout, &route.target) {
+        (Some(own), _) => own,
+        (None, Target::Upstream(upstream)) => upstream.settings().timeout.request.0,
+        (None, _) => return None,
+    };
+    (!whole.is_zero()).then(|| exchange.started + whole)
+}
+
 /// The limits of this call: the route's own where it has them, the client's gRPC deadline when it
 /// is nearer.
 fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -> Plan<'r> {
@@ -113,11 +126,11 @@ fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -
         (Some(own), Some(asked)) => Some(own.min(asked)),
         (own, asked) => own.or(asked),
     };
-    let host = match route.rewrite.sets_host() {
-        true => HostHeader::Keep,
-        false => settings.host,
+    let host = match &route.rewrite {
+        Some(rewrite) if rewrite.sets_host() => HostHeader::Keep,
+        _ => settings.host,
     };
-    Plan { retry: route.retry.as_ref().unwrap_or(&settings.retry), host }
+    Plan { retry: route.retry.as_deref().unwrap_or(&settings.retry), host }
 }
 
 /// `grpc-timeout`: up to eight digits and a unit (the gRPC over HTTP/2 protocol's own grammar).

@@ -101,6 +101,7 @@ fn identities(
                 place: format!("identity.{name}.{kind}").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
+                target: "".into(),
                 identities: &none,
                 provide,
             };
@@ -135,7 +136,8 @@ fn build_route(
         _ => Priority::Normal,
     };
     let (route, place, name) = (pattern.into(), "".into(), "".into());
-    let mut build = Build { route, place, name, priority, identities, provide };
+    let target = map.get("to").and_then(Value::as_str).unwrap_or_default().into();
+    let mut build = Build { route, place, name, priority, target, identities, provide };
     let mut policies: Vec<(Stage, Box<dyn Policy>)> = Vec::new();
     let own = ["to", "priority"];
     for (name, config) in map.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
@@ -340,9 +342,17 @@ fn fill(
 
 /// The gateway's own answer to a fault, as far as cases look at it.
 fn refusal(exchange: &mut Exchange, fault: Fault) -> Response<Body> {
-    let mut response = Response::new(Body::from(fault.kind().sentence()));
-    *response.status_mut() = fault.kind().status();
+    let sentence = || fault.kind().sentence().into();
+    let body = fault.own_page().map_or_else(sentence, |(_, text)| Body::from(text.clone()));
+    let mut response = Response::new(body);
+    *response.status_mut() = fault.status();
     response.headers_mut().clone_from(fault.headers());
+    if let Some((kind, _)) = fault.own_page() {
+        response.headers_mut().insert(http::header::CONTENT_TYPE, kind.clone());
+    }
+    if let Some(wait) = fault.wait() {
+        response.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
+    }
     response.headers_mut().insert(REASON, HeaderValue::from_static(fault.reason().code));
     exchange.origin = Origin::Gateway;
     exchange.fault = Some(fault);

@@ -77,6 +77,11 @@ impl Identity for Bearer {
         }
     }
 
+    /// Only for keys that are fetched.
+    fn waits(&self) -> bool {
+        self.issuers.iter().any(|issuer| matches!(issuer.keys, Keys::Fetched { .. }))
+    }
+
     /// RFC 6750 §3.
     fn challenge(&self, why: Challenge<'_>) -> Option<HeaderValue> {
         let mut text = "Bearer realm=\"".to_owned();

@@ -51,6 +51,8 @@ pub(super) struct Fetch {
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) origin: Origin,
     pub(super) allowed: Allowed,
+    /// The authorities to trust in place of the system's, in PEM.
+    pub(super) ca: Option<Bytes>,
     /// Where the key document was found to be, and when.
     pub(super) found: Option<(String, Instant)>,
     /// The last document and its tag.
@@ -149,7 +151,12 @@ impl Fetch {
             request = request.header(IF_NONE_MATCH, tag);
         }
         let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
-        let call = Call { request, to: Destination::Url, timeout: TIMEOUT, max_body: MAX_BODY };
+        let call = Call {
+            request,
+            to: Destination::Url { ca: self.ca.clone() },
+            timeout: TIMEOUT,
+            max_body: MAX_BODY,
+        };
         // The limits are the caller's, whatever the other side holds to.
         let answer = tokio::time::timeout(TIMEOUT, self.outbound.send(call)).await;
         let answer = answer.map_err(|_| "no answer in time".to_owned())?;

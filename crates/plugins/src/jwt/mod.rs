@@ -37,7 +37,7 @@ use self::carry::{Carry, Place};
 use self::claims::{Equal, Rules};
 use self::issuer::{Issuer, KEYS, REFRESHES};
 use self::person::Naming;
-use self::settings::{Config, Source, Trusted};
+use self::settings::{Config, Source, Trusted, boxed};
 use crate::fields;
 
 #[cfg(test)]
@@ -112,13 +112,14 @@ fn issuers(config: &mut Config, build: &mut Build<'_>) -> Result<Box<[Issuer]>, 
         public_key: config.public_key.take(),
         jwks_file: config.jwks_file.take(),
         jwks_url: config.jwks_url.take(),
+        ca: config.ca.take(),
         audience: Some(config.audience.clone()),
         algorithms: config.algorithms.clone(),
     };
     if config.issuers.is_empty() {
         return Ok([Issuer::build(top, build)?].into());
     }
-    if [&top.issuer, &top.secret, &top.public_key, &top.jwks_file, &top.jwks_url]
+    if [&top.issuer, &top.secret, &top.public_key, &top.jwks_file, &top.jwks_url, &top.ca]
         .iter()
         .any(|one| one.is_some())
     {
@@ -160,7 +161,7 @@ fn rules(config: &Config) -> Result<Rules, ConfigError> {
         equal.push(Equal { name: name.as_str().into(), values: values.into() });
     }
     let exp = (!config.endless).then(|| "exp".into());
-    let required = exp.into_iter().chain(config.required.boxed()).collect();
+    let required = exp.into_iter().chain(boxed(&config.required)).collect();
     Ok(Rules {
         leeway: seconds(config.leeway),
         max_age: config.max_age.map(seconds),
@@ -202,8 +203,8 @@ fn naming(config: &Config, identity: Arc<str>, build: &Build<'_>) -> Result<Nami
     Ok(Naming {
         identity,
         name: config.name_claim.as_str().into(),
-        roles: config.roles_claim.boxed(),
-        scopes: config.scope_claim.boxed(),
+        roles: boxed(&config.roles_claim),
+        scopes: boxed(&config.scope_claim),
         plan: config.plan_claim.as_deref().map(Into::into),
         plans: build.provide.plans().into_iter().map(Into::into).collect(),
         consumers: Arc::clone(build.provide.consumers()),
