@@ -32,6 +32,7 @@ mod health;
 mod http1;
 mod http2;
 mod ip_filter;
+mod jwt;
 mod limits;
 mod memory;
 mod metrics;
