@@ -13,6 +13,7 @@ pub mod model;
 mod report;
 mod schema;
 mod source;
+mod templates;
 
 pub use check::read_plugin_file;
 pub use diff::{Change, ChangeKind, diff, diff_marked};

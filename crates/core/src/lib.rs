@@ -24,6 +24,7 @@ mod reason;
 mod reply;
 mod serve;
 mod store;
+mod template;
 mod units;
 
 pub use body::{Body, BoxBody};
@@ -48,4 +49,5 @@ pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{Algorithm, Blob, Blobs, Counters, Grant, Limit, StoreError, Take};
+pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

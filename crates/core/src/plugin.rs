@@ -30,6 +30,15 @@ impl Plugin {
         }
     }
 
+    /// Which of its settings are templates; an identity has none.
+    pub fn templates(&self) -> &'static [&'static str] {
+        match self {
+            Self::Policy(plugin) => plugin.templates(),
+            Self::Handler(plugin) => plugin.templates(),
+            Self::Identity(_) => &[],
+        }
+    }
+
     /// The JSON Schema of its configuration.
     pub fn schema(&self) -> schemars::Schema {
         match self {
@@ -87,6 +96,12 @@ pub trait PolicyPlugin: Send + Sync {
         &[]
     }
 
+    /// Which of its settings are templates ([`Template`](crate::Template)): keys joined by dots,
+    /// `*` for any of them. In all others `${ip}` and the like are errors.
+    fn templates(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The JSON Schema of its configuration.
     fn schema(&self) -> schemars::Schema;
 
@@ -128,6 +143,12 @@ pub trait HandlerPlugin: Send + Sync {
 
     /// The metrics it shows of its own.
     fn metrics(&self) -> &'static [&'static Metric] {
+        &[]
+    }
+
+    /// Which of its settings are templates ([`Template`](crate::Template)): keys joined by dots,
+    /// `*` for any of them. In all others `${ip}` and the like are errors.
+    fn templates(&self) -> &'static [&'static str] {
         &[]
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::reference::{self, Lookup};
+use super::reference::{self, Lookup, Wrong};
 use super::tree::{At, NodeId, Shape, Tree};
 use super::{Fail, File, Folded, Source, toml, yaml};
 
@@ -26,6 +26,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) broken: bool,
     /// Scalars whose references could not be resolved.
     pub(crate) unresolved: Vec<NodeId>,
+    /// Scalars that are wrong unless they are templates.
+    pub(crate) unless_template: Vec<(NodeId, Wrong)>,
     /// All files that were read.
     pub(crate) read: Vec<PathBuf>,
     /// The files that each `include` meant, in the order of reading.
@@ -44,6 +46,7 @@ impl<'a> Reader<'a> {
             fails: Vec::new(),
             broken: false,
             unresolved: Vec::new(),
+            unless_template: Vec::new(),
             read: Vec::new(),
             included: Vec::new(),
             again: None,
@@ -156,7 +159,11 @@ impl<'a> Reader<'a> {
                     let fail = Fail::new(self.tree.at(id), "a key cannot be a reference");
                     self.fails.push(fail.help("references stand in values"));
                 }
-                Ok(Some(found)) => self.tree.refer(id, found),
+                Ok(Some(found)) => {
+                    self.tree.refer(id, found.reference);
+                    let wrong = found.unless_template.map(|wrong| (id, wrong));
+                    self.unless_template.extend(wrong);
+                }
                 Err((message, help)) => {
                     self.fails.push(Fail::new(self.tree.at(id), message).help(help));
                     self.unresolved.push(id);

@@ -49,6 +49,8 @@ struct Node {
 /// A scalar that has `${...}` in it, with what that stands for. Never shown.
 pub(crate) struct Reference {
     pub(crate) value: Box<str>,
+    /// The same as a template, with the words and escapes of one.
+    pub(crate) template: Box<str>,
     /// Each `${...}` as written, and what it stands for.
     pub(crate) parts: Vec<(Box<str>, Box<str>)>,
 }
@@ -142,6 +144,14 @@ impl Tree {
         {
             *reference = Some(number);
             self.references.push(stands_for);
+        }
+    }
+
+    /// Makes a scalar's references stand in a template.
+    pub(crate) fn make_template(&mut self, id: NodeId) {
+        let Kind::Scalar { reference: Some(number), .. } = self.kind(id) else { return };
+        if let Some(reference) = self.references.get_mut(number as usize) {
+            reference.value.clone_from(&reference.template);
         }
     }
 
