@@ -40,6 +40,8 @@ pub struct Build<'a> {
     pub name: Box<str>,
     /// The route's priority.
     pub priority: Priority,
+    /// The upstream that the route goes to, or all those of a split; empty for a handler.
+    pub target: Box<str>,
     /// The configured identities; none while identities themselves are built.
     pub identities: &'a Identities,
     /// What the process provides.

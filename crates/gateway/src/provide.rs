@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task,
+    Blobs, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
 };
 use lockgate_telemetry::{Collect, Encoder};
 use serde_json::Value;
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 /// What lives as long as the process.
 pub(crate) struct Services {
     runtime: Handle,
+    outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
 }
@@ -29,9 +30,9 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 
 impl Services {
     /// Must be called on the control runtime.
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
         let (kept, figures) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), kept, figures })
+        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures })
     }
 }
 
@@ -87,7 +88,7 @@ impl Provide for Provider<'_> {
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {
-        Arc::new(Nowhere)
+        Arc::clone(&self.services.outbound)
     }
 
     fn spawn(&self, work: SendFuture<()>) -> Task {

@@ -3,9 +3,14 @@
 //! the gateway names it.
 
 mod auth;
+mod concurrency;
+mod cors;
 mod fields;
 mod headers;
+mod ip_filter;
 mod mtls;
+mod networks;
+mod one_or_more;
 mod redirect;
 mod respond;
 
@@ -17,7 +22,10 @@ use lockgate_core::Plugin;
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
 pub static ALL: &[Plugin] = &[
     // policies
+    Plugin::Policy(&concurrency::Concurrency),
     Plugin::Policy(&auth::Auth),
+    Plugin::Policy(&cors::Cors),
+    Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),

@@ -88,6 +88,7 @@ fn identities(
                 place: format!("identity.{name}.{kind}").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
+                target: "".into(),
                 identities: &none,
                 provide,
             };
@@ -122,7 +123,8 @@ fn build_route(
         _ => Priority::Normal,
     };
     let (route, place, name) = (pattern.into(), "".into(), "".into());
-    let mut build = Build { route, place, name, priority, identities, provide };
+    let target = map.get("to").and_then(Value::as_str).unwrap_or_default().into();
+    let mut build = Build { route, place, name, priority, target, identities, provide };
     let mut policies: Vec<(Stage, Box<dyn Policy>)> = Vec::new();
     let own = ["to", "priority"];
     for (name, config) in map.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
