@@ -45,13 +45,13 @@ fn route(route: &Route, hasher: &mut DefaultHasher) {
 }
 
 fn condition(condition: &Condition, hasher: &mut DefaultHasher) {
-    let Condition { header, query, cookie, method } = condition;
+    let Condition { header, query, cookie, method, cel } = condition;
     for map in [header, query, cookie] {
         let mut parts: Vec<(&String, &Match)> = map.iter().collect();
         parts.sort_unstable_by_key(|part| part.0);
         parts.hash(hasher);
     }
-    method.hash(hasher);
+    (method, cel).hash(hasher);
 }
 
 fn target(target: &Target, hasher: &mut DefaultHasher) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use crate::{BodyUse, Build, Handler, Identity, Metric, Policy, Reason, Stage};
 
@@ -256,7 +257,23 @@ pub fn decode<T: DeserializeOwned>(config: &Value) -> Result<T, ConfigError> {
         return Ok(good);
     }
     serde_path_to_error::deserialize(config).map_err(|error| {
-        let path = error.path().iter().map(|segment| segment.to_string()).collect();
+        let segment = |segment: &Segment| match segment {
+            // It would write an index as `[0]`.
+            Segment::Seq { index } => index.to_string(),
+            other => other.to_string(),
+        };
+        let path = error.path().iter().map(segment).collect();
         ConfigError { path, message: error.into_inner().to_string() }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_list_is_a_decimal() {
+        let error = decode::<Vec<Vec<u8>>>(&serde_json::json!([[1], [2, "x"]])).unwrap_err();
+        assert_eq!(error.path, ["1", "1"]);
+    }
 }

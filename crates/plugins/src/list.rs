@@ -8,6 +8,7 @@ mod cors;
 mod fields;
 mod headers;
 mod ip_filter;
+mod jwt;
 mod mtls;
 mod networks;
 mod one_or_more;
@@ -31,5 +32,6 @@ pub static ALL: &[Plugin] = &[
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
     // identities
+    Plugin::Identity(&jwt::Jwt),
     Plugin::Identity(&mtls::Mtls),
 ];

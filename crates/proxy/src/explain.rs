@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use lockgate_core::{Seen, preflight};
 use serde::{Deserialize, Serialize};
@@ -138,7 +139,7 @@ impl Asked {
     }
 
     /// The head of the request, with a path in the normal form.
-    fn head(&self, method: &Method, path: &str) -> Option<http::request::Parts> {
+    fn head(&self, method: &Method, path: &str) -> Option<Parts> {
         let target = match self.uri.query() {
             Some(query) => format!("{path}?{query}"),
             None => path.to_owned(),
@@ -149,8 +150,8 @@ impl Asked {
         Some(head)
     }
 
-    /// As conditions see it. Nobody has sent it: it is as from this machine.
-    fn seen<'a>(&self, head: &'a http::request::Parts, host: &'a str) -> Seen<'a> {
+    /// What conditions see of it: nobody has sent it, so it is as from this machine.
+    fn seen<'a>(&self, head: &'a Parts, host: &'a str) -> Seen<'a> {
         Seen {
             head,
             host,
@@ -217,7 +218,8 @@ impl Snapshot {
         let Found::Route { index, .. } = self.find(&method, host, path) else { return None };
         let head = asked.head(&method, path)?;
         let routes = &self.sets.get(index)?.routes;
-        let seen = asked.seen(&head, host);
+        let host = asked.host();
+        let seen = asked.seen(&head, &host);
         let route = routes.iter().find(|route| route.when.holds(&seen).is_ok())?;
         route.answers_preflights().then_some(method)
     }

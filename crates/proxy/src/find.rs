@@ -43,7 +43,8 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
         }
     };
     enter(exchange, set, ranges);
-    let holding = holding(set, exchange);
+    let seen = Seen::from(&*exchange);
+    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
     let route = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
     exchange.note(|| format!("route {}", route.pattern));
     Ok(Way::Route(route))
@@ -60,18 +61,13 @@ fn of_preflight<'s>(
     let Found::Route { index, ranges } = found else { return None };
     let set = snapshot.set(index)?;
     let own = std::mem::replace(&mut exchange.head.method, method);
-    let holding = holding(set, exchange);
+    let seen = Seen::from(&*exchange);
+    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
     let method = std::mem::replace(&mut exchange.head.method, own);
     let route = holding.filter(|route| route.answers_preflights())?;
     enter(exchange, set, ranges);
     exchange.note(|| format!("route {}, asked for {method}", route.pattern));
     Some(route)
-}
-
-/// The first of a pattern's routes whose condition holds.
-fn holding<'s>(set: &'s RouteSet, exchange: &Exchange) -> Option<&'s Route> {
-    let seen = Seen::from(exchange);
-    set.routes.iter().find(|route| route.when.holds(&seen).is_ok())
 }
 
 impl Route {

@@ -13,7 +13,7 @@ use lockgate_core::{
 use serde_json::Value;
 
 use super::played::Played;
-use super::{case, pattern};
+use super::{case, identify, pattern, token};
 use crate::ALL;
 
 const CAP: usize = 1 << 20;
@@ -29,24 +29,32 @@ struct Route {
 
 /// Runs a case. `Err` says what did not come as expected.
 pub(super) async fn case(document: &Value) -> Result<(), String> {
-    let mut case: case::Case =
-        serde_json::from_value(document.clone()).map_err(|e| e.to_string())?;
+    let mut document = document.clone();
+    token::fill(&mut document)?;
+    let mut case: case::Case = serde_json::from_value(document).map_err(|e| e.to_string())?;
+    if case.route.is_null() {
+        case.route = serde_json::json!({ "to": "users" });
+    }
     let played = Played::new(&mut case);
-    let built = identities(&case.identity, &played)
-        .and_then(|identities| build(&case.route, &identities, &played));
+    let built = identities(&case.identity, &played).and_then(|identities| {
+        let route = build(&case.route, &identities, &played)?;
+        Ok((route, identities))
+    });
     if let Some(expected) = case.load_error {
         let Err(error) = built else { return Err("the route loads".to_owned()) };
         return load_error(&expected, &error);
     }
-    let route = built.map_err(|error| format!("the route does not load: {error}"))?;
-    let exchanges = match (case.exchanges, case.request, case.answer) {
-        (Some(list), None, None) => list,
-        (None, Some(request), Some(answer)) => vec![case::Exchange {
+    let (route, identities) = built.map_err(|error| format!("the route does not load: {error}"))?;
+    let exchanges = match (case.exchanges, case.request) {
+        (Some(list), None) if case.answer.is_none() && case.finds.is_none() => list,
+        (None, Some(request)) => vec![case::Exchange {
             after: None,
             request,
+            identify: case.identify,
+            finds: case.finds,
             upstream: case.upstream,
             upstream_sees: case.upstream_sees,
-            answer,
+            answer: case.answer,
         }],
         _ => return Err("needs `request` and `answer`, or `exchanges`, or `load_error`".to_owned()),
     };
@@ -54,7 +62,12 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
         if let Some(after) = exchange.after {
             tokio::time::advance(after.0).await;
         }
-        run(&route, exchange).await.map_err(|error| format!("exchange {}: {error}", place + 1))?;
+        let ran = match (&exchange.identify, &exchange.finds, &exchange.answer) {
+            (None, None, Some(answer)) => run(&route, exchange, answer).await,
+            (Some(name), Some(finds), None) => identify(&identities, name, exchange, finds).await,
+            _ => Err("needs `answer`, or `identify` and what it `finds`".to_owned()),
+        };
+        ran.map_err(|error| format!("exchange {}: {error}", place + 1))?;
     }
     Ok(())
 }
@@ -168,8 +181,24 @@ struct Asked {
     body: String,
 }
 
-async fn run(route: &Route, case: &case::Exchange) -> Result<(), String> {
-    let mut exchange = exchange(route, &case.request)?;
+/// Asks an identity alone.
+async fn identify(
+    identities: &Identities,
+    name: &str,
+    case: &case::Exchange,
+    finds: &case::Finds,
+) -> Result<(), String> {
+    let mut exchange = exchange("/*", &case.request)?;
+    let identity = identities.get(name).ok_or_else(|| format!("no identity `{name}`"))?;
+    identify::compare(&**identity, &mut exchange, finds).await?;
+    match &case.upstream_sees {
+        Some(sees) => compare_asked(sees, &ask(&mut exchange).await?),
+        None => Ok(()),
+    }
+}
+
+async fn run(route: &Route, case: &case::Exchange, expected: &case::Answer) -> Result<(), String> {
+    let mut exchange = exchange(&route.pattern, &case.request)?;
     let mut asked = None;
     let mut entered = 0;
     let mut answer = None;
@@ -206,17 +235,17 @@ async fn run(route: &Route, case: &case::Exchange) -> Result<(), String> {
             answer = refusal(&mut exchange, fault);
         }
     }
-    compare(case, asked, answer).await
+    compare(case, expected, asked, answer).await
 }
 
-async fn wait<T>(step: Step<'_, T>) -> T {
+pub(super) async fn wait<T>(step: Step<'_, T>) -> T {
     match step {
         Step::Now(result) => result,
         Step::Later(future) => future.await,
     }
 }
 
-fn exchange(route: &Route, request: &Value) -> Result<Exchange, String> {
+pub(super) fn exchange(pattern: &str, request: &Value) -> Result<Exchange, String> {
     let request = match request {
         Value::String(line) => case::Request {
             line: line.clone(),
@@ -232,12 +261,12 @@ fn exchange(route: &Route, request: &Value) -> Result<Exchange, String> {
     let uri: http::Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
     let host = uri.host().unwrap_or("gateway.example").to_ascii_lowercase();
     let target = uri.path_and_query().cloned().ok_or("a request has a path")?;
-    let captures = pattern::captures(&route.pattern, &target)
-        .ok_or_else(|| format!("{url} does not match {}", route.pattern))?;
+    let captures = pattern::captures(pattern, &target)
+        .ok_or_else(|| format!("{url} does not match {pattern}"))?;
     let mut head = Request::builder().method(method).uri(target.as_str()).body(()).map_err(text)?;
     head.headers_mut().insert(http::header::HOST, HeaderValue::from_str(&host).map_err(text)?);
     fill(head.headers_mut(), &request.headers)?;
-    Ok(make(head.into_parts().0, request, secure, host, captures, &route.pattern))
+    Ok(make(head.into_parts().0, request, secure, host, captures, pattern))
 }
 
 fn make(
@@ -380,37 +409,42 @@ impl http_body::Body for BreaksOff {
     }
 }
 
+fn compare_asked(sees: &case::Sees, asked: &Asked) -> Result<(), String> {
+    if sees.line.as_ref().is_some_and(|line| *line != asked.line) {
+        return Err(format!("the upstream was asked `{}`", asked.line));
+    }
+    same_headers(&sees.headers, &asked.headers).map_err(|e| format!("the upstream saw {e}"))?;
+    if sees.body.as_ref().is_some_and(|body| *body != asked.body) {
+        return Err(format!("the upstream got the body {:?}", asked.body));
+    }
+    Ok(())
+}
+
 async fn compare(
     case: &case::Exchange,
+    expected: &case::Answer,
     asked: Option<Asked>,
     answer: Response<Body>,
 ) -> Result<(), String> {
     if let Some(sees) = &case.upstream_sees {
-        let asked = asked.ok_or("the upstream was not asked")?;
-        if sees.line.as_ref().is_some_and(|line| *line != asked.line) {
-            return Err(format!("the upstream was asked `{}`", asked.line));
-        }
-        same_headers(&sees.headers, &asked.headers).map_err(|e| format!("the upstream saw {e}"))?;
-        if sees.body.as_ref().is_some_and(|body| *body != asked.body) {
-            return Err(format!("the upstream got the body {:?}", asked.body));
-        }
+        compare_asked(sees, &asked.ok_or("the upstream was not asked")?)?;
     }
     let (head, body) = answer.into_parts();
-    if case.answer.status.is_some_and(|status| status != head.status.as_u16()) {
+    if expected.status.is_some_and(|status| status != head.status.as_u16()) {
         return Err(format!("the status is {}", head.status));
     }
     let reason = head.headers.get(&REASON).and_then(|value| value.to_str().ok());
-    if case.answer.reason.as_deref().is_some_and(|code| Some(code) != reason) {
+    if expected.reason.as_deref().is_some_and(|code| Some(code) != reason) {
         return Err(format!("the reason is {reason:?}"));
     }
-    same_headers(&case.answer.headers, &head.headers).map_err(|e| format!("the answer has {e}"))?;
-    let body = match (body.collect(CAP).await, case.answer.breaks_off) {
+    same_headers(&expected.headers, &head.headers).map_err(|e| format!("the answer has {e}"))?;
+    let body = match (body.collect(CAP).await, expected.breaks_off) {
         (Ok(body), false) => body,
         (Ok(_), true) => return Err("the body is whole".to_owned()),
         (Err(_), true) => return Ok(()),
         (Err(fault), false) => return Err(format!("the body breaks off: {fault}")),
     };
-    if case.answer.body.as_ref().is_some_and(|expected| *expected != body) {
+    if expected.body.as_ref().is_some_and(|expected| *expected != body) {
         return Err(format!("the body is {:?}", String::from_utf8_lossy(&body)));
     }
     Ok(())
@@ -432,6 +466,19 @@ fn same_headers(
 
 fn text(error: impl ToString) -> String {
     error.to_string()
+}
+
+/// One identity, in surroundings with nothing else.
+pub(super) fn one_identity(
+    kind: &str,
+    settings: &Value,
+) -> Result<std::sync::Arc<dyn lockgate_core::Identity>, ConfigError> {
+    let case = serde_json::json!({ "case": "one", "identity": { "one": { kind: settings } } });
+    let mut case: case::Case =
+        serde_json::from_value(case).map_err(|error| ConfigError::new(error.to_string()))?;
+    let played = Played::new(&mut case);
+    let built = identities(&case.identity, &played)?;
+    built.get("one").cloned().ok_or_else(|| ConfigError::new("it was not built"))
 }
 
 /// Builds everything that a README's example names.
