@@ -2,7 +2,9 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+pub mod api_key;
 mod auth;
+pub mod basic;
 mod concurrency;
 mod cors;
 mod fields;
@@ -32,6 +34,8 @@ pub static ALL: &[Plugin] = &[
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
     // identities
+    Plugin::Identity(&api_key::ApiKey),
+    Plugin::Identity(&basic::Basic),
     Plugin::Identity(&jwt::Jwt),
     Plugin::Identity(&mtls::Mtls),
 ];

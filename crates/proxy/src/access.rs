@@ -84,6 +84,10 @@ impl Journey {
                 attempts: exchange.upstream.attempts,
             },
         );
+        let consumer = exchange.consumer.as_deref();
+        if let Some(plan) = consumer.and_then(|consumer| consumer.plan.as_deref()) {
+            self.snapshot.plans.count(plan, self.status, self.worker.index);
+        }
         self.worker.log(|log| {
             let mut entry = entry(exchange, total);
             entry.status = self.status;
@@ -126,6 +130,7 @@ fn blame(reason: &'static Reason) -> Blame {
 fn entry(exchange: &Exchange, total: Duration) -> Entry<'_> {
     let connection = &exchange.connection;
     let headers = &exchange.head.headers;
+    let consumer = exchange.consumer.as_deref();
     let bytes = |name| headers.get(name).map(|value| value.as_bytes());
     Entry {
         time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
@@ -138,6 +143,9 @@ fn entry(exchange: &Exchange, total: Duration) -> Entry<'_> {
         host: &exchange.host,
         origin: exchange.origin,
         route: exchange.route.as_deref(),
+        consumer: consumer.map(|consumer| &*consumer.name),
+        identity: consumer.map(|consumer| &*consumer.identity),
+        plan: consumer.and_then(|consumer| consumer.plan.as_deref()),
         upstream: exchange.upstream.name.as_deref(),
         endpoint: exchange.upstream.endpoint.as_deref(),
         attempts: exchange.upstream.attempts,

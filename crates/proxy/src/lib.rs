@@ -11,6 +11,7 @@ mod find;
 mod forward;
 mod panics;
 mod pipeline;
+mod plans;
 mod receive;
 mod reply;
 mod rewrite;

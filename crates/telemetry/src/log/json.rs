@@ -76,6 +76,9 @@ impl Line<'_> {
         self.maybe(Key::Story, Some(entry.story).filter(|story| !story.is_empty()));
         self.name(Key::Origin, origin_word(entry.origin));
         self.maybe(Key::Route, entry.route);
+        self.maybe(Key::Consumer, entry.consumer);
+        self.maybe(Key::Identity, entry.identity);
+        self.maybe(Key::Plan, entry.plan);
         self.maybe(Key::Upstream, entry.upstream);
         self.maybe(Key::Endpoint, entry.endpoint);
         if entry.attempts > 0 {
