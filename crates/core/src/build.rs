@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    Blobs, ConfigError, Consumers, Counter, Counters, Figure, Identity, Metric, Outbound,
+    Blobs, Blocking, ConfigError, Consumers, Counter, Counters, Figure, Identity, Metric, Outbound,
     SendFuture,
 };
 
@@ -73,6 +73,9 @@ pub trait Provide {
 
     /// Starts work on the control runtime, which ends when the task is dropped.
     fn spawn(&self, work: SendFuture<()>) -> Task;
+
+    /// Where work is done that would keep a worker from its requests.
+    fn blocking(&self) -> Arc<dyn Blocking>;
 
     /// Reads a file, looked for beside the configuration; its change is a reload.
     ///

@@ -83,6 +83,9 @@ impl fmt::Debug for Consumer {
     }
 }
 
+/// What the hash of an API key begins with, where it stands in place of the key.
+pub const STORED_KEY: &str = "lgk1:";
+
 /// What the configuration says of one consumer.
 #[derive(Default)]
 pub struct ConsumerEntry {

@@ -4,6 +4,7 @@
 //! codec, a socket or a store: a policy written against this crate alone builds in seconds.
 #![deny(missing_docs)]
 
+mod blocking;
 mod body;
 mod build;
 mod connection;
@@ -30,10 +31,11 @@ mod store;
 mod template;
 mod units;
 
+pub use blocking::Blocking;
 pub use body::{Body, BoxBody};
 pub use build::{Build, Identities, Kept, Priority, Provide, Task};
 pub use connection::{ClientCertificate, Connection, Texts, Tls};
-pub use consumer::{Consumer, ConsumerEntry, Consumers};
+pub use consumer::{Consumer, ConsumerEntry, Consumers, STORED_KEY};
 pub use exchange::{Captures, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
 pub use expression::{Expression, Scope, Seen};
 pub use fault::{Blame, Fault, Resend};

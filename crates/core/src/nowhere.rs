@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::{
-    Blob, Blobs, Call, Counters, Fault, Grant, Outbound, SendFuture, Step, StoreError, Take,
-    reasons,
+    Blob, Blobs, Blocking, Call, Counters, Fault, Grant, Outbound, SendFuture, Step, StoreError,
+    Take, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -46,6 +46,10 @@ impl Blobs for Nowhere {
     fn purge<'a>(&'a self, _: &'a str) -> Step<'a, Result<u64, StoreError>> {
         Step::Now(Err(nowhere()))
     }
+}
+
+impl Blocking for Nowhere {
+    fn run(&self, _: Box<dyn FnOnce() + Send>) {}
 }
 
 impl Outbound for Nowhere {

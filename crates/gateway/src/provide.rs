@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
 };
 use lockgate_telemetry::{Collect, Encoder};
 use serde_json::Value;
@@ -46,6 +46,15 @@ impl Collect for Services {
             out.count(metric, &labels, figure.value());
             true
         });
+    }
+}
+
+/// The threads beside the control runtime.
+struct Threads(Handle);
+
+impl Blocking for Threads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        self.0.spawn_blocking(work);
     }
 }
 
@@ -100,6 +109,10 @@ impl Provide for Provider<'_> {
             }
         });
         Task::held_by(held)
+    }
+
+    fn blocking(&self) -> Arc<dyn Blocking> {
+        Arc::new(Threads(self.services.runtime.clone()))
     }
 
     fn read(&self, path: &Path) -> Result<Bytes, String> {

@@ -2,8 +2,10 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+pub mod api_key;
 mod auth;
 mod compress;
+pub mod basic;
 mod concurrency;
 mod cors;
 mod fault;
@@ -43,6 +45,8 @@ pub static ALL: &[Plugin] = &[
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
     // identities
+    Plugin::Identity(&api_key::ApiKey),
+    Plugin::Identity(&basic::Basic),
     Plugin::Identity(&jwt::Jwt),
     Plugin::Identity(&mtls::Mtls),
 ];

@@ -85,6 +85,10 @@ impl Journey {
                 attempts: exchange.upstream.attempts,
             },
         );
+        let consumer = exchange.consumer.as_deref();
+        if let Some(plan) = consumer.and_then(|consumer| consumer.plan.as_deref()) {
+            self.snapshot.plans.count(plan, self.status, self.worker.index);
+        }
         self.worker.log(|log| {
             let time = self.worker.time_of_day(exchange.started);
             let mut entry = entry(exchange, time, total);
@@ -128,6 +132,7 @@ fn blame(reason: &'static Reason) -> Blame {
 fn entry(exchange: &Exchange, time: SystemTime, total: Duration) -> Entry<'_> {
     let connection = &exchange.connection;
     let headers = &exchange.head.headers;
+    let consumer = exchange.consumer.as_deref();
     let bytes = |name| headers.get(name).map(|value| value.as_bytes());
     Entry {
         time,
@@ -140,6 +145,9 @@ fn entry(exchange: &Exchange, time: SystemTime, total: Duration) -> Entry<'_> {
         host: &exchange.host,
         origin: exchange.origin,
         route: exchange.route.as_deref(),
+        consumer: consumer.map(|consumer| &*consumer.name),
+        identity: consumer.map(|consumer| &*consumer.identity),
+        plan: consumer.and_then(|consumer| consumer.plan.as_deref()),
         upstream: exchange.upstream.name.as_deref(),
         endpoint: exchange.upstream.endpoint.as_deref(),
         attempts: exchange.upstream.attempts,

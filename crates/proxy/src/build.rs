@@ -13,6 +13,7 @@ use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::Upstream;
 
 use crate::pipeline::Entry;
+use crate::plans::Plans;
 use crate::rewrite::Rewrite;
 use crate::route::{Condition, Pattern, Router};
 use crate::snapshot::{Route, RouteSet, Snapshot};
@@ -108,6 +109,7 @@ impl Builder<'_> {
             sets,
             unrouted: self.metrics.no_route(),
             redirects,
+            plans: Plans::new(&document, self.provide),
             document,
         })
     }

@@ -12,6 +12,7 @@ mod find;
 mod forward;
 mod panics;
 mod pipeline;
+mod plans;
 mod receive;
 mod reply;
 mod rewrite;

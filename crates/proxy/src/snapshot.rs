@@ -15,6 +15,7 @@ use lockgate_upstream::Upstream;
 use subtle::ConstantTimeEq;
 
 use crate::pipeline::Entry;
+use crate::plans::Plans;
 use crate::rewrite::Rewrite;
 use crate::route::{Condition, Found, Router};
 use crate::target::Target;
@@ -35,6 +36,7 @@ pub struct Snapshot {
     pub(crate) sets: Vec<RouteSet>,
     pub(crate) unrouted: Arc<RouteSeries>,
     pub(crate) redirects: HashMap<Box<str>, u16>,
+    pub(crate) plans: Plans,
 }
 
 /// The routes under one pattern, told apart by their conditions.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use lockgate_core::{
-    Blobs, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide,
+    SendFuture, Task,
 };
 use serde_json::Value;
 
@@ -77,6 +78,10 @@ impl Provide for Dry {
 
     fn spawn(&self, _: SendFuture<()>) -> Task {
         Task::none()
+    }
+
+    fn blocking(&self) -> Arc<dyn Blocking> {
+        Arc::new(Nowhere)
     }
 
     fn read(&self, path: &Path) -> Result<Bytes, String> {

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod explain;
 mod fmt;
+mod keys;
 mod output;
 mod routes;
 mod run;
@@ -34,6 +35,7 @@ enum Command {
     Routes(routes::Routes),
     Schema(schema::Schema),
     Fmt(fmt::Fmt),
+    Keys(keys::Keys),
     Demo(demo::Demo),
     /// Print the version
     Version {
@@ -61,6 +63,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Routes(routes) => routes.main(),
         Command::Schema(schema) => schema.main(),
         Command::Fmt(fmt) => fmt.main(),
+        Command::Keys(keys) => keys.main(),
         Command::Demo(demo) => demo.main(),
         Command::Version { json } => version(json),
     };

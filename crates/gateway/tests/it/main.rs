@@ -11,6 +11,7 @@
 
 mod access_log;
 mod attempts;
+mod auth;
 mod balance;
 mod bodies;
 mod broken;

@@ -120,13 +120,14 @@ impl Gate {
                 false => Err(refuse_missing(&absent)),
             };
         };
+        // Also when it is refused: the log tells who it was.
+        exchange.consumer = Some(Arc::clone(&consumer));
         self.may(by, &consumer)?;
         if let Err(why) = self.holds(exchange, Some(&consumer)) {
             let detail = format!("`{}` of {}: {why}", consumer.name, by.name);
             return Err(Fault::client(&FORBIDDEN).detail(detail));
         }
         self.stated.state(&mut exchange.head.headers, &consumer);
-        exchange.consumer = Some(consumer);
         Ok(Verdict::Pass)
     }
 

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, Weak};
 use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
-    Blobs, Call, ConsumerEntry, Consumers, Counters, Destination, Fault, Figure, Kept, Metric,
-    Outbound, Provide, SendFuture, Task, reasons,
+    Blobs, Blocking, Call, ConsumerEntry, Consumers, Counters, Destination, Fault, Figure, Kept,
+    Metric, Outbound, Provide, SendFuture, Task, reasons,
 };
 use serde_json::Value;
 
@@ -89,6 +89,10 @@ impl Provide for Played {
         Task::held_by(held)
     }
 
+    fn blocking(&self) -> Arc<dyn Blocking> {
+        Arc::new(AtOnce)
+    }
+
     fn read(&self, path: &Path) -> Result<Bytes, String> {
         let text = self.files.get(path.to_str().unwrap_or_default());
         let text = text.ok_or_else(|| format!("cannot read `{}`: not there", path.display()))?;
@@ -106,6 +110,15 @@ impl Provide for Played {
 
     fn expose(&self, metric: &'static Metric, labels: &[&str], _: Weak<dyn Figure>) {
         assert_eq!(metric.labels.len(), labels.len(), "{}: labels", metric.name);
+    }
+}
+
+/// Does it where it is asked for.
+struct AtOnce;
+
+impl Blocking for AtOnce {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        work();
     }
 }
 

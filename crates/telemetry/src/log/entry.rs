@@ -45,6 +45,12 @@ pub struct Entry<'a> {
     pub origin: Origin,
     /// The route's pattern.
     pub route: Option<&'a str>,
+    /// The consumer's name, when an identity has vouched for one.
+    pub consumer: Option<&'a str>,
+    /// The identity that vouched.
+    pub identity: Option<&'a str>,
+    /// The consumer's plan.
+    pub plan: Option<&'a str>,
     /// The upstream's name.
     pub upstream: Option<&'a str>,
     /// The endpoint that was asked last.
@@ -102,6 +108,9 @@ impl Default for Entry<'_> {
             story: "",
             origin: Origin::default(),
             route: None,
+            consumer: None,
+            identity: None,
+            plan: None,
             upstream: None,
             endpoint: None,
             attempts: 0,
@@ -240,6 +249,12 @@ fields! {
         "Who made the answer: gateway, upstream or cache";
     Route "route" "lockgate.route" string when_known
         "The pattern of the route that matched";
+    Consumer "consumer" "user.name" string when_known
+        "Who asked, when an identity has vouched for them";
+    Identity "identity" "lockgate.identity" string when_known
+        "The identity that vouched";
+    Plan "plan" "lockgate.plan" string when_known
+        "The consumer's plan";
     Upstream "upstream" "lockgate.upstream" string when_known
         "The upstream's name";
     Endpoint "endpoint" "lockgate.endpoint" string when_known

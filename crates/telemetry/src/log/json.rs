@@ -95,6 +95,9 @@ impl<const ECS: bool> Line<'_, ECS> {
         self.maybe(Key::Story, Some(entry.story).filter(|story| !story.is_empty()));
         self.word(Key::Origin, origin_word(entry.origin));
         self.maybe(Key::Route, entry.route);
+        self.maybe(Key::Consumer, entry.consumer);
+        self.maybe(Key::Identity, entry.identity);
+        self.maybe(Key::Plan, entry.plan);
         self.maybe(Key::Upstream, entry.upstream);
         self.maybe(Key::Endpoint, entry.endpoint);
         if entry.attempts > 0 {

@@ -51,6 +51,10 @@ pub(super) fn push_line(out: &mut Vec<u8>, clock: &mut Clock, colours: bool, ent
         }
     }
     let _ = write!(out, "  {} ", entry.client_ip);
+    if let Some(consumer) = entry.consumer {
+        redact::push(out, consumer.as_bytes());
+        out.push(b' ');
+    }
     redact::push(out, entry.id.as_bytes());
     out.push(b'\n');
 }

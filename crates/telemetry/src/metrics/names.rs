@@ -40,6 +40,8 @@ metrics! {
         "Attempts after a request's first";
     UPSTREAM_SECONDS Histogram "lockgate_upstream_seconds" ["upstream"]
         "Time from the last attempt's start to the head of its answer";
+    PLAN_REQUESTS Counter "lockgate_plan_requests_total" ["plan" "status_class"]
+        "Requests of identified consumers, by their plan and the class of the status: 2xx and so on";
     POLICY_VERDICTS Counter "lockgate_policy_verdicts_total" ["policy" "route" "verdict" "reason"]
         "What policies decided: pass, answer, or refuse with a reason code";
     POLICY_SECONDS Summary "lockgate_policy_seconds" ["policy" "route"]
