@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 
 use crate::{Kind, Reason};
 
@@ -32,7 +33,7 @@ pub enum Resend {
 }
 
 /// A refusal or failure on its way to becoming an answer. `detail` and `source` are for logs
-/// alone; what a client sees comes from the reason and its kind.
+/// alone; what a client sees comes from the reason, its kind, and the members added for it.
 pub struct Fault(Box<Inner>);
 
 struct Inner {
@@ -43,6 +44,7 @@ struct Inner {
     source: Option<Box<dyn Error + Send + Sync>>,
     retry_after: Option<Duration>,
     headers: HeaderMap,
+    members: Vec<(&'static str, Value)>,
 }
 
 impl Fault {
@@ -70,6 +72,7 @@ impl Fault {
             source: None,
             retry_after: None,
             headers: HeaderMap::new(),
+            members: Vec::new(),
         }))
     }
 
@@ -108,6 +111,15 @@ impl Fault {
         self
     }
 
+    /// Adds a member to the problem's body (RFC 9457 §3.2), which everybody may read. Its name is
+    /// letters, digits and `_`, and none of `type`, `title`, `status`, `detail`, `instance`,
+    /// `reason`, `request_id`.
+    #[must_use]
+    pub fn member(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.members.push((name, value.into()));
+        self
+    }
+
     /// The cause's name.
     pub fn reason(&self) -> &'static Reason {
         self.0.reason
@@ -136,6 +148,11 @@ impl Fault {
     /// The headers that the answer must bear.
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
+    }
+
+    /// The members that the problem's body has beyond the usual.
+    pub fn members(&self) -> &[(&'static str, Value)] {
+        &self.0.members
     }
 
     /// What happened, for the log: the detail and the chain of sources, on one line.
