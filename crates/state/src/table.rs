@@ -59,7 +59,9 @@ pub(crate) const ENTRY: usize = size_of::<Entry>() + 1;
 pub(crate) struct Cell {
     marks: Vec<u8>,
     entries: Vec<Entry>,
-    hand: usize,
+    /// Where eviction looks next, and where forgetting does: together they would skip places.
+    hand: u32,
+    broom: u32,
     /// What the entries have on the heap.
     heap: usize,
 }
@@ -117,7 +119,7 @@ impl Cell {
     pub(crate) fn forget(&mut self, second: u32) -> usize {
         let mut gone = 0;
         for _ in 0..LOOKED_AT.min(self.entries.len()) {
-            let place = self.next();
+            let place = next(&mut self.broom, self.entries.len());
             if self.entries.get(place).is_some_and(|entry| entry.until <= second) {
                 self.remove(place);
                 gone += 1;
@@ -133,7 +135,7 @@ impl Cell {
     pub(crate) fn evict(&mut self, keep: &[Tag]) -> bool {
         let mut coldest: Option<(u8, u32, usize)> = None;
         for _ in 0..LOOKED_AT.min(self.entries.len()) {
-            let place = self.next();
+            let place = next(&mut self.hand, self.entries.len());
             let Some(entry) = self.entries.get_mut(place) else { continue };
             if keep.contains(&entry.tag) {
                 continue;
@@ -150,11 +152,12 @@ impl Cell {
         }
         coldest.is_some()
     }
+}
 
-    fn next(&mut self) -> usize {
-        self.hand = if self.hand + 1 < self.entries.len() { self.hand + 1 } else { 0 };
-        self.hand
-    }
+/// Moves a hand on by one of `count` places.
+fn next(hand: &mut u32, count: usize) -> usize {
+    *hand = if (*hand as usize) + 1 < count { *hand + 1 } else { 0 };
+    *hand as usize
 }
 
 #[cfg(test)]
