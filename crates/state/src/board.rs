@@ -66,7 +66,7 @@ mod tests {
         let board = Board::default();
         let note = |n: u64| {
             let name = || CounterName { limit: "l".to_owned(), key: n.to_string() };
-            board.note(Tag(n, n), name);
+            board.note(Tag(n), name);
         };
         for round in 0..500 {
             note(1);

@@ -3,7 +3,7 @@
 //! decision are locked together, it is taken from all of them or from none. Atomics for each key
 //! would spare a free lock's few nanoseconds and could not say that.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use lockgate_core::{
 use crate::board::{Board, Refused};
 use crate::clock::{Clock, Now, nanos};
 use crate::count::Count;
-use crate::table::{Cell, ENTRY, Entry, Tag};
+use crate::table::{Cell, ENTRY, Entry, STEP, Tag};
 use crate::view::{Figures, Listed, Name};
 
 /// How much may be kept.
@@ -23,7 +23,7 @@ use crate::view::{Figures, Listed, Name};
 pub struct Bounds {
     /// Most keys.
     pub keys: usize,
-    /// Most bytes, the cells' own 80 for every 64 keys aside.
+    /// Most bytes, the cells' own 64 for every 16 keys aside.
     pub bytes: usize,
 }
 
@@ -35,9 +35,9 @@ impl Default for Bounds {
 }
 
 /// Keys of a cell, when the table is full.
-const KEYS_OF_A_CELL: usize = 64;
-/// How many cells are asked to make room, when a key's own has nothing to let go of.
-const NEIGHBOURS: usize = 64;
+const KEYS_OF_A_CELL: usize = 16;
+/// How many cells nearby are asked for room, when a key's own has nothing to let go of.
+const NEIGHBOURS: usize = 32;
 /// How many entries are evicted for one decision at most.
 const MOST_EVICTIONS: usize = 4;
 /// A tick of an entry's clock is 2 to the power of this in nanoseconds: 67 ms.
@@ -46,7 +46,7 @@ const TICK: u32 = 26;
 /// Counters of one process.
 pub struct Memory {
     cells: Box<[Mutex<Cell>]>,
-    hashers: (RandomState, RandomState),
+    hasher: RandomState,
     clock: Clock,
     bounds: Bounds,
     keys: AtomicU64,
@@ -72,9 +72,9 @@ impl Memory {
 
     fn with(bounds: Bounds, clock: Clock) -> Self {
         let cells = bounds.keys.div_ceil(KEYS_OF_A_CELL).next_power_of_two();
-        let (hashers, keys, bytes, evicted, board) = Default::default();
+        let (hasher, keys, bytes, evicted, board) = Default::default();
         let cells = (0..cells).map(|_| Mutex::default()).collect();
-        Self { cells, hashers, clock, bounds, keys, bytes, evicted, board }
+        Self { cells, hasher, clock, bounds, keys, bytes, evicted, board }
     }
 
     /// How much is kept, and what had to go.
@@ -113,11 +113,9 @@ impl Memory {
     }
 
     fn tag(&self, take: &Take<'_>) -> Tag {
-        let Limit { algorithm, count, window, .. } = take.limit;
-        // A bucket's moments are in units of its count: with another count it is another.
-        let count = if *algorithm == Algorithm::TokenBucket { *count } else { 0 };
-        let whole = (take.key, algorithm, count, nanos(*window));
-        Tag(self.hashers.0.hash_one(whole), self.hashers.1.hash_one(whole))
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(take.key);
+        Tag(hasher.finish() ^ kind(take.limit))
     }
 
     fn place(&self, tag: Tag) -> usize {
@@ -213,7 +211,7 @@ impl Memory {
             let is = entry.count.heap();
             if was != is {
                 cell.resized(was, is);
-                self.settle(cell, before, tags);
+                self.settle(cell, before, tags, self.place(tag));
             }
             return;
         }
@@ -228,22 +226,29 @@ impl Memory {
         let forgotten = cell.forget(second(now)) as u64;
         self.keys.fetch_sub(forgotten, Relaxed);
         self.make_room(cell, tags, self.place(tag));
-        cell.push(entry);
-        self.keys.fetch_add(1, Relaxed);
-        self.settle(cell, before, tags);
+        if cell.push(entry) {
+            self.keys.fetch_add(1, Relaxed);
+        }
+        self.settle(cell, before, tags, self.place(tag));
     }
 
     /// Evicts one entry if the table is full: of the key's own cell, or of one nearby.
     fn make_room(&self, cell: &mut Cell, keep: &[Tag], place: usize) {
-        let full = self.keys.load(Relaxed) >= self.bounds.keys as u64
-            || cell.is_full()
-                && self.bytes.load(Relaxed) + ENTRY as u64 * 4 > self.bounds.bytes as u64;
+        let more = (ENTRY * STEP) as u64;
+        let full = cell.is_full()
+            || self.keys.load(Relaxed) >= self.bounds.keys as u64
+            || cell.is_tight() && self.bytes.load(Relaxed) + more > self.bounds.bytes as u64;
         if !full {
             return;
         }
+        let _ = self.evict(cell, keep, place);
+    }
+
+    /// Evicts an entry of a cell, or of one nearby when it has none to spare.
+    fn evict(&self, cell: &mut Cell, keep: &[Tag], place: usize) -> bool {
         if cell.evict(keep) {
             self.forgot_one();
-            return;
+            return true;
         }
         for step in 1..=NEIGHBOURS.min(self.cells.len() - 1) {
             let place = (place + step) & (self.cells.len() - 1);
@@ -253,20 +258,21 @@ impl Memory {
             if other.evict(keep) {
                 self.forgot_one();
                 self.resized(before, other.bytes());
-                return;
+                return true;
             }
         }
+        false
     }
 
-    /// Counts what a cell has grown or shrunk by, and evicts of it what is too much.
-    fn settle(&self, cell: &mut Cell, mut before: usize, keep: &[Tag]) {
+    /// Counts what a cell has grown or shrunk by, and evicts what is too much.
+    fn settle(&self, cell: &mut Cell, mut before: usize, keep: &[Tag], place: usize) {
         for _ in 0..=MOST_EVICTIONS {
             self.resized(before, cell.bytes());
             before = cell.bytes();
-            if self.bytes.load(Relaxed) <= self.bounds.bytes as u64 || !cell.evict(keep) {
-                return;
+            let within = self.bytes.load(Relaxed) <= self.bounds.bytes as u64;
+            if within || !self.evict(cell, keep, place) {
+                break;
             }
-            self.forgot_one();
         }
         self.resized(before, cell.bytes());
     }
@@ -321,6 +327,28 @@ impl Counters for Memory {
 fn cell_of<'h>(held: &'h mut Held<'_>, place: usize) -> Option<&'h mut Cell> {
     let mut found = held.iter_mut().flatten();
     found.find(|(held, _)| *held == place).map(|(_, cell)| &mut **cell)
+}
+
+/// What tells the counters of one key apart, where it is counted in several ways. No secret: all
+/// of it stands in the configuration.
+fn kind(limit: &Limit) -> u64 {
+    let (algorithm, more) = match limit.algorithm {
+        Algorithm::SlidingWindow => (1, 0),
+        Algorithm::SlidingLog => (2, 0),
+        // A bucket's moments are in units of its count: with another count it is another.
+        Algorithm::TokenBucket => (3, limit.count),
+        Algorithm::FixedWindow => (4, 0),
+        Algorithm::Calendar(calendar) => {
+            let unit = calendar.unit as u64;
+            return mixed(5 + unit, calendar.offset_seconds.unsigned_abs().into());
+        }
+    };
+    mixed(algorithm, nanos(limit.window).wrapping_add(more.rotate_right(24)))
+}
+
+fn mixed(one: u64, other: u64) -> u64 {
+    let mixed = one.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ other.wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ mixed >> 29
 }
 
 fn is_of_calendar(limit: &Limit) -> bool {

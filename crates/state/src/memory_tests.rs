@@ -197,12 +197,12 @@ fn wide_entries_are_bounded_too() {
 #[tokio::test(start_paused = true)]
 async fn what_no_longer_counts_makes_room_first() {
     let memory = Memory::in_time(Bounds { keys: 1_000, bytes: 1 << 20 }, Duration::ZERO);
-    flood(&memory, 900);
+    flood(&memory, 500);
     tokio::time::advance(Duration::from_secs(70)).await;
     let limit = limit(Algorithm::TokenBucket, 1, 60);
     for number in 0..2_000_u64 {
         take(&memory, &[one(&number.to_be_bytes(), &limit)]);
-        if number % 100 == 99 {
+        if number % 50 == 49 {
             tokio::time::advance(Duration::from_secs(7)).await;
         }
     }

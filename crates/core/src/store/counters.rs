@@ -78,7 +78,7 @@ pub struct CounterName {
 pub type Naming<'a> = dyn Fn(usize) -> CounterName + 'a;
 
 /// Most takes that are decided together.
-pub const MOST_TAKES: usize = 16;
+pub const MOST_TAKES: usize = 8;
 
 /// Counts, in one store. Several takes are one decision, and one round trip where there is one.
 pub trait Counters: Send + Sync {
