@@ -156,6 +156,12 @@ impl FromStr for Key {
     }
 }
 
+impl From<KeyPart> for Key {
+    fn from(part: KeyPart) -> Self {
+        Self(vec![part])
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, part) in self.0.iter().enumerate() {

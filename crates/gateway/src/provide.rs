@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use lockgate_config::model::Document;
@@ -20,6 +20,13 @@ pub(crate) struct Services {
     runtime: Handle,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
+    memory: OnceLock<Memory>,
+}
+
+/// What is kept in memory, made when something first asks for it, and its figures in the metrics.
+struct Memory {
+    counters: Arc<lockgate_state::Memory>,
+    _figures: Vec<Arc<dyn Figure>>,
 }
 
 /// A metric's name and its labels.
@@ -30,8 +37,36 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new() -> Arc<Self> {
-        let (kept, figures) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), kept, figures })
+        let (kept, figures, memory) = Default::default();
+        Arc::new(Self { runtime: Handle::current(), kept, figures, memory })
+    }
+
+    /// The counters in memory, if anything counts there.
+    pub(crate) fn counters(&self) -> Option<&lockgate_state::Memory> {
+        self.memory.get().map(|memory| &*memory.counters)
+    }
+
+    /// A metric's labels and values, of those that plugins show.
+    pub(crate) fn figures(&self, metric: &str) -> Vec<(Vec<String>, u64)> {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = figures.iter().filter(|((name, _), _)| *name == metric);
+        own.filter_map(|((_, labels), (_, figure))| {
+            Some((labels.clone(), figure.upgrade()?.value()))
+        })
+        .collect()
+    }
+
+    fn memory(&self) -> &Memory {
+        self.memory.get_or_init(|| {
+            let counters = Arc::new(lockgate_state::Memory::new(Default::default()));
+            let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+            let shown = lockgate_state::METRICS.map(|(metric, read)| {
+                let figure = counters.figure(read);
+                figures.insert((metric.name, Vec::new()), (metric, Arc::downgrade(&figure)));
+                figure
+            });
+            Memory { counters, _figures: shown.into() }
+        })
     }
 }
 
@@ -78,8 +113,13 @@ impl Provide for Provider<'_> {
         self.document.upstreams.contains_key(name)
     }
 
-    fn counters(&self, _: &str) -> Option<Arc<dyn Counters>> {
-        None
+    fn stores(&self) -> Vec<&str> {
+        self.document.stores.keys().map(String::as_str).collect()
+    }
+
+    fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
+        let counters = || Arc::clone(&self.services.memory().counters) as Arc<dyn Counters>;
+        self.document.in_memory(store).then(counters)
     }
 
     fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {

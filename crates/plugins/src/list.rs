@@ -4,7 +4,10 @@
 
 mod fields;
 mod headers;
+mod limits;
 mod mtls;
+mod quota;
+mod rate_limit;
 mod redirect;
 mod respond;
 
@@ -16,6 +19,8 @@ use lockgate_core::Plugin;
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
 pub static ALL: &[Plugin] = &[
     // policies
+    Plugin::Policy(&rate_limit::RateLimit),
+    Plugin::Policy(&quota::Quota),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),

@@ -59,7 +59,13 @@ fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>)
 /// What is taken from files written for a later version.
 fn without_effect(document: &Document, findings: &mut Findings<'_>) {
     let source = findings.source;
-    for word in ["stores", "alerts"] {
+    for name in document.stores.keys().filter(|name| !document.in_memory(name)) {
+        let message = format!(
+            "this version keeps all state in memory: the store `{name}` is read, but not used"
+        );
+        findings.warning(&["stores", name], message);
+    }
+    for word in ["alerts"] {
         let written = source.tree.get(source.root, word);
         let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
         let none = |node| {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -54,7 +55,7 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
         if let Some(after) = exchange.after {
             tokio::time::advance(after.0).await;
         }
-        run(&route, exchange).await.map_err(|error| format!("exchange {}: {error}", place + 1))?;
+        run(&route, exchange, &played).await.map_err(|error| format!("exchange {}: {error}", place + 1))?;
     }
     Ok(())
 }
@@ -166,8 +167,8 @@ struct Asked {
     body: String,
 }
 
-async fn run(route: &Route, case: &case::Exchange) -> Result<(), String> {
-    let mut exchange = exchange(route, &case.request)?;
+async fn run(route: &Route, case: &case::Exchange, played: &Played) -> Result<(), String> {
+    let mut exchange = exchange(route, &case.request, played)?;
     let mut asked = None;
     let mut entered = 0;
     let mut answer = None;
@@ -204,6 +205,7 @@ async fn run(route: &Route, case: &case::Exchange) -> Result<(), String> {
             answer = refusal(&mut exchange, fault);
         }
     }
+    members(case, &exchange)?;
     compare(case, asked, answer).await
 }
 
@@ -214,13 +216,14 @@ async fn wait<T>(step: Step<'_, T>) -> T {
     }
 }
 
-fn exchange(route: &Route, request: &Value) -> Result<Exchange, String> {
+fn exchange(route: &Route, request: &Value, played: &Played) -> Result<Exchange, String> {
     let request = match request {
         Value::String(line) => case::Request {
             line: line.clone(),
             headers: Default::default(),
             body: String::new(),
             client_ip: None,
+            consumer: None,
             certificate: None,
         },
         other => serde_json::from_value(other.clone()).map_err(|e| e.to_string())?,
@@ -235,7 +238,10 @@ fn exchange(route: &Route, request: &Value) -> Result<Exchange, String> {
     let mut head = Request::builder().method(method).uri(target.as_str()).body(()).map_err(text)?;
     head.headers_mut().insert(http::header::HOST, HeaderValue::from_str(&host).map_err(text)?);
     fill(head.headers_mut(), &request.headers)?;
-    Ok(make(head.into_parts().0, request, secure, host, captures, &route.pattern))
+    let consumer = request.consumer.as_deref().map(|name| Arc::new(played.consumer(name)));
+    let mut made = make(head.into_parts().0, request, secure, host, captures, &route.pattern);
+    made.consumer = consumer;
+    Ok(made)
 }
 
 fn make(
@@ -315,9 +321,20 @@ fn refusal(exchange: &mut Exchange, fault: Fault) -> Response<Body> {
     *response.status_mut() = fault.kind().status();
     response.headers_mut().clone_from(fault.headers());
     response.headers_mut().insert(REASON, HeaderValue::from_static(fault.reason().code));
+    if let Some(wait) = fault.wait() {
+        let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        response.headers_mut().insert(http::header::RETRY_AFTER, seconds);
+    }
     exchange.origin = Origin::Gateway;
     exchange.fault = Some(fault);
     response
+}
+
+fn members(case: &case::Exchange, exchange: &Exchange) -> Result<(), String> {
+    let Some(expected) = &case.answer.members else { return Ok(()) };
+    let found = exchange.fault.iter().flat_map(Fault::members);
+    let found = found.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    if *expected == found { Ok(()) } else { Err(format!("the problem has {found:?}")) }
 }
 
 async fn ask(exchange: &mut Exchange) -> Result<Asked, String> {

@@ -11,9 +11,10 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
-use lockgate_core::{Built, Build, ConfigError, Kind, MOST_TAKES, Metric, MetricKind, Reason};
-use schemars::JsonSchema;
+use lockgate_core::{Build, Built, ConfigError, Kind, MOST_TAKES, Metric, MetricKind, Reason};
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 pub(crate) use answers::Answers;
 pub(crate) use by::By;
@@ -100,6 +101,33 @@ pub(crate) fn groups(
         policy: Box::new(group),
     });
     Ok(policies.collect())
+}
+
+/// What a limit's counters are kept under: its place in the document, where a list's entry with a
+/// name goes by that, so that others may come before it.
+pub(crate) fn place(place: &str, name: Option<&Name>) -> Box<str> {
+    let (list, last) = place.rsplit_once('.').unwrap_or(("", place));
+    match name {
+        Some(name) if last.parse::<usize>().is_ok() => format!("{list}.{name}\0").into(),
+        _ => format!("{place}\0").into(),
+    }
+}
+
+/// The schema of settings that have a short form beside the long one.
+pub(crate) fn either(long: Schema, short: Value) -> Schema {
+    let mut long = Value::from(long);
+    // What the schema is, and what it refers to, belongs to the whole.
+    let (description, defs) = (long.get("description").cloned(), long.get("$defs").cloned());
+    let mut whole = Map::new();
+    whole.extend(description.map(|text| ("description".to_owned(), text)));
+    if let Some(parts) = long.as_object_mut() {
+        for key in ["$schema", "title", "$defs", "description"] {
+            parts.shift_remove(key);
+        }
+    }
+    whole.insert("anyOf".to_owned(), Value::Array(vec![short, long]));
+    whole.extend(defs.map(|defs| ("$defs".to_owned(), defs)));
+    whole.into()
 }
 
 /// The first of what a list of one made.

@@ -31,7 +31,7 @@ pub(super) fn rows(schema: &Value) -> Vec<Row> {
 
 fn walk(root: &Value, schema: &Value, above: &str, depth: usize, out: &mut Vec<Row>) {
     let Some(depth) = depth.checked_sub(1) else { return };
-    let inner = resolve(root, schema);
+    let inner = long_form(root, schema);
     let required = inner.get("required").and_then(Value::as_array);
     for (name, property) in inner.get("properties").and_then(Value::as_object).into_iter().flatten()
     {
@@ -66,6 +66,14 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
         [one] => resolve(root, one),
         _ => schema,
     }
+}
+
+/// The one of several forms that has keys.
+fn long_form<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    let schema = resolve(root, schema);
+    let choices = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    let mut long = choices.map(|one| resolve(root, one)).filter(|one| one["properties"].is_object());
+    long.next().unwrap_or(schema)
 }
 
 /// What may stand there, in a word or two.
