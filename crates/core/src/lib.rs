@@ -46,7 +46,7 @@ pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
-    Algorithm, Blob, Blobs, Calendar, CalendarUnit, CounterName, Counters, Grant, Limit, MOST_TAKES,
-    Naming, StoreError, Take,
+    Algorithm, Blob, Blobs, Calendar, CalendarUnit, CounterName, Counters, Grant, Limit,
+    MOST_TAKES, Naming, StoreError, Take,
 };
 pub use units::{Percent, Rate, Size, Time};

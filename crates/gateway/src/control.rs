@@ -145,7 +145,7 @@ fn handles(gateway: Arc<Gateway>) -> Handles {
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
     Handles {
-        counters: Box::new(move |read| services.counters().map(read)),
+        counters: Box::new(move |read| services.counters().map(|memory| read(memory))),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),

@@ -10,7 +10,8 @@ use lockgate_config::model::Document;
 use lockgate_core::{
     Blobs, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task,
 };
-use lockgate_telemetry::{Collect, Encoder};
+use lockgate_state::{Bounds, Memory};
+use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -20,13 +21,8 @@ pub(crate) struct Services {
     runtime: Handle,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
-    memory: OnceLock<Memory>,
-}
-
-/// What is kept in memory, made when something first asks for it, and its figures in the metrics.
-struct Memory {
-    counters: Arc<lockgate_state::Memory>,
-    _figures: Vec<Arc<dyn Figure>>,
+    /// The counters in memory, made when something first asks for them.
+    memory: OnceLock<Arc<Memory>>,
 }
 
 /// A metric's name and its labels.
@@ -42,8 +38,8 @@ impl Services {
     }
 
     /// The counters in memory, if anything counts there.
-    pub(crate) fn counters(&self) -> Option<&lockgate_state::Memory> {
-        self.memory.get().map(|memory| &*memory.counters)
+    pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
+        self.memory.get()
     }
 
     /// A metric's labels and values, of those that plugins show.
@@ -54,19 +50,6 @@ impl Services {
             Some((labels.clone(), figure.upgrade()?.value()))
         })
         .collect()
-    }
-
-    fn memory(&self) -> &Memory {
-        self.memory.get_or_init(|| {
-            let counters = Arc::new(lockgate_state::Memory::new(Default::default()));
-            let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-            let shown = lockgate_state::METRICS.map(|(metric, read)| {
-                let figure = counters.figure(read);
-                figures.insert((metric.name, Vec::new()), (metric, Arc::downgrade(&figure)));
-                figure
-            });
-            Memory { counters, _figures: shown.into() }
-        })
     }
 }
 
@@ -80,6 +63,12 @@ impl Collect for Services {
             out.count(metric, &labels, figure.value());
             true
         });
+        if let Some(memory) = self.counters() {
+            let figures = memory.figures();
+            out.count(&names::COUNTER_KEYS, &[], figures.keys);
+            out.count(&names::COUNTER_BYTES, &[], figures.bytes);
+            out.count(&names::COUNTER_EVICTIONS, &[], figures.evicted);
+        }
     }
 }
 
@@ -118,8 +107,11 @@ impl Provide for Provider<'_> {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        let counters = || Arc::clone(&self.services.memory().counters) as Arc<dyn Counters>;
-        self.document.in_memory(store).then(counters)
+        if !self.document.in_memory(store) {
+            return None;
+        }
+        let new = || Arc::new(Memory::new(Bounds::default()));
+        Some(Arc::clone(self.services.memory.get_or_init(new)) as Arc<dyn Counters>)
     }
 
     fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {

@@ -38,7 +38,9 @@ impl Clock {
             (false, _) => Duration::ZERO,
             (true, Some(start)) => start + elapsed,
             // A clock set before 1970 is taken for 1970.
-            (true, None) => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            (true, None) => {
+                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+            }
         };
         Now { mono: nanos(elapsed), unix }
     }

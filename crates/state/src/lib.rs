@@ -10,4 +10,4 @@ mod view;
 
 pub use board::Refused;
 pub use memory::{Bounds, Memory};
-pub use view::{Figures, Listed, METRICS};
+pub use view::{Figures, Listed};

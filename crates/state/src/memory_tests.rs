@@ -76,7 +76,8 @@ fn of_several_limits_all_are_taken_from_or_none() {
 #[test]
 fn a_dry_limit_counts_and_keeps_nothing_back() {
     let memory = Memory::new(Bounds::default());
-    let (tight, wide) = (limit(Algorithm::TokenBucket, 1, 60), limit(Algorithm::TokenBucket, 3, 60));
+    let (tight, wide) =
+        (limit(Algorithm::TokenBucket, 1, 60), limit(Algorithm::TokenBucket, 3, 60));
     let dry = Take { dry: true, ..one(b"tight", &tight) };
     let mut seen = Vec::new();
     for _ in 0..4 {
@@ -212,10 +213,7 @@ async fn what_no_longer_counts_makes_room_first() {
 
 #[tokio::test(start_paused = true)]
 async fn listed_counters_are_told_by_name_until_their_window_ends() {
-    let day = lockgate_core::Calendar {
-        unit: lockgate_core::CalendarUnit::Day,
-        offset_seconds: 0,
-    };
+    let day = lockgate_core::Calendar { unit: lockgate_core::CalendarUnit::Day, offset_seconds: 0 };
     let limit = limit(Algorithm::Calendar(day), 10, 1);
     let memory = Memory::in_time(Bounds::default(), Duration::from_secs(86_400 * 5 + 86_300));
     let listed = Take { listed: true, cost: 3, ..one(b"a", &limit) };

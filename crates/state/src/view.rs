@@ -1,12 +1,9 @@
-//! What operators may see of the memory: figures, metrics, and the counters that are listed.
+//! What operators may see of the memory: figures, and the counters that are listed.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_core::{CounterName, Figure, Metric, MetricKind};
+use lockgate_core::CounterName;
 use serde::Serialize;
-
-use crate::memory::Memory;
 
 /// How much is kept, and what had to go.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -60,39 +57,5 @@ impl Name {
             of: self.of,
             resets_in_seconds: Duration::from_nanos(left).as_secs(),
         })
-    }
-}
-
-static KEYS: Metric = Metric {
-    name: "lockgate_counter_keys",
-    kind: MetricKind::Gauge,
-    labels: &[],
-    help: "Keys that limits and quotas count in memory",
-};
-static BYTES: Metric = Metric {
-    name: "lockgate_counter_bytes",
-    kind: MetricKind::Gauge,
-    labels: &[],
-    help: "Bytes that those keys take",
-};
-static EVICTED: Metric = Metric {
-    name: "lockgate_counter_evictions_total",
-    kind: MetricKind::Counter,
-    labels: &[],
-    help: "Keys forgotten although they still counted, for want of room",
-};
-
-/// The metrics of the memory, and how each is read.
-pub const METRICS: [(&Metric, fn(&Memory) -> u64); 3] = [
-    (&KEYS, |memory| memory.figures().keys),
-    (&BYTES, |memory| memory.figures().bytes),
-    (&EVICTED, |memory| memory.figures().evicted),
-];
-
-impl Memory {
-    /// One of [`METRICS`], to be asked for at each scrape.
-    pub fn figure(self: &Arc<Self>, read: fn(&Self) -> u64) -> Arc<dyn Figure> {
-        let memory = Arc::clone(self);
-        Arc::new(move || read(&memory))
     }
 }

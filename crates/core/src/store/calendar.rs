@@ -37,9 +37,8 @@ impl Calendar {
                 (first_day(year, month), first_day(next.0, next.1))
             }
         };
-        let utc = |day: i64| {
-            Duration::from_secs(u64::try_from(day * DAY - offset).unwrap_or_default())
-        };
+        let utc =
+            |day: i64| Duration::from_secs(u64::try_from(day * DAY - offset).unwrap_or_default());
         (utc(first), utc(next))
     }
 }
@@ -48,7 +47,8 @@ impl Calendar {
 /// is a year's last.
 fn first_day(year: i64, month: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days_of_years = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days_of_years =
+        365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     // 153 days in five months from March on; 719,468 days from March of the year 0 to 1970.
     days_of_years + (153 * month + 2) / 5 - 719_468
 }
@@ -117,10 +117,8 @@ mod tests {
     fn an_offset_moves_the_midnight() {
         // 2026-11-30 23:30 UTC is December in Berlin's winter, and November in New York.
         let late = Duration::from_secs(1_796_081_400);
-        let month = |hours: i32| Calendar {
-            unit: CalendarUnit::Month,
-            offset_seconds: hours * 3_600,
-        };
+        let month =
+            |hours: i32| Calendar { unit: CalendarUnit::Month, offset_seconds: hours * 3_600 };
         let december = 1_796_083_200;
         assert_eq!(month(0).around(late).1.as_secs(), december);
         assert_eq!(month(1).around(late).0.as_secs(), december - 3_600);

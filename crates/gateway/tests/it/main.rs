@@ -28,6 +28,7 @@ mod health;
 mod http1;
 mod http2;
 mod limits;
+mod limits_policy;
 mod metrics;
 mod proxy_protocol;
 mod reload;

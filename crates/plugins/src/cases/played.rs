@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
-    Blobs, Call, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault, Figure, Kept, Metric,
-    Outbound, Provide, SendFuture, Task, reasons,
+    Blobs, Call, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault, Figure, Kept,
+    Metric, Outbound, Provide, SendFuture, Task, reasons,
 };
 use lockgate_state::{Bounds, Memory};
 use serde_json::Value;

@@ -55,7 +55,9 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
         if let Some(after) = exchange.after {
             tokio::time::advance(after.0).await;
         }
-        run(&route, exchange, &played).await.map_err(|error| format!("exchange {}: {error}", place + 1))?;
+        run(&route, exchange, &played)
+            .await
+            .map_err(|error| format!("exchange {}: {error}", place + 1))?;
     }
     Ok(())
 }

@@ -119,7 +119,9 @@ mod tests {
         for text in ["", "5", "0/day", "-1/day", "5/hour", "5/2day", "x/month"] {
             assert!(text.parse::<Allowance>().is_err(), "{text}");
         }
-        for (text, seconds) in [("UTC", 0), ("+02:00", 7_200), ("-05:30", -19_800), ("+14:00", 50_400)] {
+        for (text, seconds) in
+            [("UTC", 0), ("+02:00", 7_200), ("-05:30", -19_800), ("+14:00", 50_400)]
+        {
             assert_eq!(text.parse(), Ok(Offset(seconds)));
         }
         for text in ["", "+2:00", "02:00", "+15:00", "+02:60", "Europe/Berlin", "+0x:00", "é"] {

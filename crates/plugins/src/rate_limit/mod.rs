@@ -199,7 +199,10 @@ impl PolicyPlugin for RateLimit {
     }
 
     fn schema(&self) -> Schema {
-        limits::either(schema_for!(Config), json!({ "type": "string", "pattern": "^[0-9]+/[0-9a-z]+$" }))
+        limits::either(
+            schema_for!(Config),
+            json!({ "type": "string", "pattern": "^[0-9]+/[0-9a-z]+$" }),
+        )
     }
 
     fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {

@@ -29,7 +29,8 @@ impl Log {
         let total = (times.len() - gone) as u64;
         let remaining = limit.count.saturating_sub(total);
         let allowed = cost <= remaining;
-        let leaves = |place: usize| times.get(place).map(|at| at.saturating_add(nanos(limit.window)));
+        let leaves =
+            |place: usize| times.get(place).map(|at| at.saturating_add(nanos(limit.window)));
         let newest = times.len().checked_sub(1).filter(|_| total > 0).and_then(leaves);
         let reset = newest.map_or(Duration::ZERO, |at| until(at, now.mono));
         let mut wait = Duration::ZERO;

@@ -10,7 +10,11 @@ const FEW: usize = 6;
 /// Counters of the buckets `head - 60` to `head`.
 pub(super) enum Ring {
     /// Some of the buckets: how far back they are, and what they count.
-    Few { len: u8, back: [u8; FEW], count: [u16; FEW] },
+    Few {
+        len: u8,
+        back: [u8; FEW],
+        count: [u16; FEW],
+    },
     /// All of them, each at its number modulo 61.
     Narrow(Box<[u8; BUCKETS]>),
     Middle(Box<[u16; BUCKETS]>),
@@ -83,7 +87,9 @@ impl Ring {
 
     /// Takes from a bucket what it has of `cost`.
     pub(super) fn subtract(&mut self, head: u64, bucket: u64, cost: u64) {
-        let Some(gap) = head.checked_sub(bucket).filter(|gap| *gap < BUCKETS as u64) else { return };
+        let Some(gap) = head.checked_sub(bucket).filter(|gap| *gap < BUCKETS as u64) else {
+            return;
+        };
         match self {
             Self::Few { len, back, count } => {
                 let few = back.iter().zip(count.iter_mut()).take(usize::from(*len));

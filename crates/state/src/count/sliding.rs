@@ -47,7 +47,8 @@ impl Sliding {
             0 => Duration::ZERO,
             _ => until(Self::forgotten(self.head, limit), now.mono),
         };
-        let wait = if allowed { Duration::ZERO } else { self.wait(limit, now, gone, cost - remaining) };
+        let wait =
+            if allowed { Duration::ZERO } else { self.wait(limit, now, gone, cost - remaining) };
         Grant { allowed, remaining, reset, wait, at: 0 }
     }
 

@@ -37,7 +37,8 @@ fn steps() -> impl Strategy<Value = Vec<(u64, u64)>> {
 }
 
 fn limits() -> impl Strategy<Value = (u64, u64)> {
-    let windows = prop_oneof![Just(1_u64), Just(7), Just(999), Just(60_000_000_000), 1_u64..1 << 40];
+    let windows =
+        prop_oneof![Just(1_u64), Just(7), Just(999), Just(60_000_000_000), 1_u64..1 << 40];
     (prop_oneof![1_u64..12, Just(100_u64), Just(300)], windows)
 }
 
@@ -214,7 +215,8 @@ fn a_ring_grows_with_what_it_counts() {
     let mut count = Count::fresh(&limit);
     let mut sizes = Vec::new();
     let mut spent = 0;
-    for (second, cost) in [(0, 1), (1, 70_000), (2, 1), (3, 1), (30, 2), (31, 1), (32, 1), (33, 1)] {
+    for (second, cost) in [(0, 1), (1, 70_000), (2, 1), (3, 1), (30, 2), (31, 1), (32, 1), (33, 1)]
+    {
         assert!(take(&mut count, &limit, second * 1_000_000_000, cost).allowed);
         spent += cost;
         assert_eq!(count.look(&limit, now(second * 1_000_000_000), 0).remaining, 1_000_000 - spent);

@@ -72,7 +72,8 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 fn long_form<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let schema = resolve(root, schema);
     let choices = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
-    let mut long = choices.map(|one| resolve(root, one)).filter(|one| one["properties"].is_object());
+    let mut long =
+        choices.map(|one| resolve(root, one)).filter(|one| one["properties"].is_object());
     long.next().unwrap_or(schema)
 }
 
