@@ -65,18 +65,15 @@ fn without_effect(document: &Document, findings: &mut Findings<'_>) {
         );
         findings.warning(&["stores", name], message);
     }
-    for word in ["alerts"] {
-        let written = source.tree.get(source.root, word);
-        let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
-        let none = |node| {
-            matches!(source.tree.shape(node), Shape::Map | Shape::List)
-                && source.tree.pairs(node).is_empty()
-                && source.tree.items(node).is_empty()
-        };
-        if written.is_some_and(|node| !empty(node) && !none(node)) {
-            let fail = Fail::warning(source.key(&[word]), unread(word));
-            findings.push(fail);
-        }
+    let written = source.tree.get(source.root, "alerts");
+    let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
+    let none = |node| {
+        matches!(source.tree.shape(node), Shape::Map | Shape::List)
+            && source.tree.pairs(node).is_empty()
+            && source.tree.items(node).is_empty()
+    };
+    if written.is_some_and(|node| !empty(node) && !none(node)) {
+        findings.push(Fail::warning(source.key(&["alerts"]), unread("alerts")));
     }
     let listed = source.listed_routes();
     for (pattern, set) in &document.routes {

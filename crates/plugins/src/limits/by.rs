@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 
 use lockgate_core::{Exchange, Key, KeyPart, Stage};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A key. An expression would be a second form of it, and stand in this file alone.
-#[derive(Deserialize, JsonSchema, Debug, Clone)]
+#[derive(Deserialize, Serialize, JsonSchema, Debug, Clone)]
 #[serde(transparent)]
 pub(crate) struct By(Key);
 

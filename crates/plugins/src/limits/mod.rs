@@ -13,17 +13,17 @@ mod tests;
 
 use lockgate_core::{Build, Built, ConfigError, Kind, MOST_TAKES, Metric, MetricKind, Reason};
 use schemars::{JsonSchema, Schema};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub(crate) use answers::Answers;
 pub(crate) use by::By;
 pub(crate) use group::Group;
-pub(crate) use plans::{Planned, planned};
+pub(crate) use plans::{Planned, Plans, planned};
 pub(crate) use rule::{Bound, Form, Name, Rule};
 
 /// What is done when the store does not answer.
-#[derive(Deserialize, JsonSchema, Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Deserialize, Serialize, JsonSchema, Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnStoreError {
     /// This gateway counts for itself, in memory.

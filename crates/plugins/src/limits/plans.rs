@@ -12,6 +12,9 @@ pub(crate) enum Planned<T> {
     Off,
 }
 
+/// What each plan says of one limit, by the plans' names.
+pub(crate) type Plans<T> = Vec<(Box<str>, Planned<T>)>;
+
 /// What each plan says of the limit `name` of the policy `policy`. A plan that says nothing is not
 /// in the list.
 pub(crate) fn planned<T>(
@@ -19,7 +22,7 @@ pub(crate) fn planned<T>(
     name: &str,
     build: &Build<'_>,
     read: impl Fn(&str) -> Result<T, String>,
-) -> Result<Vec<(Box<str>, Planned<T>)>, ConfigError> {
+) -> Result<Plans<T>, ConfigError> {
     let mut all = Vec::new();
     for plan in build.provide.plans() {
         let settings = build.provide.plan(plan).and_then(|settings| settings.get(policy));

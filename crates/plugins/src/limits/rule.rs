@@ -8,9 +8,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lockgate_core::{Algorithm, Build, ConfigError, Counter, CounterName, Exchange, Limit};
+use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer};
 
-use super::{Answers, By, Planned, REFUSALS};
+use super::{Answers, By, Planned, Plans, REFUSALS};
 
 /// How the answer's headers speak of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,10 +111,7 @@ impl Rule {
     }
 
     /// Adds the bounds that plans bring.
-    pub(crate) fn heed(
-        &mut self,
-        plans: Vec<(Box<str>, Planned<(Limit, String)>)>,
-    ) -> Result<(), ConfigError> {
+    pub(crate) fn heed(&mut self, plans: Plans<(Limit, String)>) -> Result<(), ConfigError> {
         for (plan, said) in plans {
             let planned = match said {
                 Planned::Off => None,
@@ -185,7 +183,8 @@ impl Rule {
 }
 
 /// A limit's own name, as an answer may show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Serialize, Debug, Clone, PartialEq, Eq)]
+#[serde(transparent)]
 pub(crate) struct Name(pub(crate) Box<str>);
 
 impl Name {

@@ -6,6 +6,7 @@ use lockgate_core::{
     Reason, Stage, decode,
 };
 use schemars::{JsonSchema, Schema, schema_for};
+use serde::Serialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
@@ -57,7 +58,7 @@ struct Config {
 }
 
 /// A way of counting.
-#[derive(serde::Deserialize, JsonSchema, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(serde::Deserialize, Serialize, JsonSchema, Default, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 enum Word {
     /// Never more than the limit in any window; forgets at most a sixtieth of the window late.
@@ -72,7 +73,7 @@ enum Word {
 }
 
 /// How exactly.
-#[derive(serde::Deserialize, JsonSchema, Default, Clone, Copy)]
+#[derive(serde::Deserialize, Serialize, JsonSchema, Default, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 enum Precision {
     /// Each request is counted where all others are.

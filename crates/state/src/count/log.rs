@@ -8,8 +8,8 @@ use lockgate_core::{Grant, Limit};
 use super::until;
 use crate::clock::{Now, nanos};
 
-/// Boxed, so that a table's entry is no larger for it.
 #[derive(Default)]
+#[expect(clippy::box_collection, reason = "a table's entry is to be no larger for it")]
 pub(crate) struct Log(Option<Box<VecDeque<u64>>>);
 
 impl Log {
