@@ -3,6 +3,7 @@
 
 mod guard;
 mod health;
+mod limits;
 mod pages;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use axum::routing::{get, put};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use lockgate_proxy::{Asked, Explanation, Shared};
+use lockgate_state::Memory;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -36,7 +38,15 @@ pub struct Handles {
     pub shared: Arc<Shared>,
     /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
+    /// Reads the counters in memory; `None` when nothing counts there.
+    pub counters: Box<ReadCounters>,
+    /// How often each limit has refused: policy, name, place and whether it only would have.
+    pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
+
+/// Hands the counters to whoever wants to read them, and hands back what was read.
+pub type ReadCounters =
+    dyn Fn(&dyn Fn(&Memory) -> serde_json::Value) -> Option<serde_json::Value> + Send + Sync;
 
 /// Serves the admin pages until the future is dropped.
 pub async fn serve(listener: TcpListener, handles: Arc<Handles>) {
@@ -45,6 +55,8 @@ pub async fn serve(listener: TcpListener, handles: Arc<Handles>) {
         .route("/metrics", get(pages::metrics))
         .route("/admin/explain", get(pages::explain))
         .route("/admin/upstreams", get(pages::upstreams))
+        .route("/admin/quotas", get(limits::quotas))
+        .route("/admin/ratelimiter/stats", get(limits::stats))
         .route("/admin/health/{service}", put(health::set_override))
         .fallback(pages::nothing)
         .method_not_allowed_fallback(pages::not_this_method)

@@ -64,6 +64,7 @@ pub(crate) async fn nothing() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "no_page",
-        "there is /health, /metrics, /admin/upstreams, /admin/explain, /admin/health/{service}",
+        "there is /health, /metrics, /admin/upstreams, /admin/explain, /admin/quotas, \
+         /admin/ratelimiter/stats, /admin/health/{service}",
     )
 }

@@ -62,7 +62,11 @@ pub trait Provide {
     /// Whether there is an upstream of this name.
     fn has_upstream(&self, name: &str) -> bool;
 
-    /// The counters of a store; `None` when no store has the name. `memory` is always there.
+    /// The names of all configured stores.
+    fn stores(&self) -> Vec<&str>;
+
+    /// The counters of a store; `None` when no store has the name, or it cannot keep counters.
+    /// `memory` is always there.
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>>;
 
     /// The blobs of a store; `None` when no store has the name. `memory` is always there.
@@ -158,9 +162,19 @@ impl Build<'_> {
     /// The counters of a store.
     ///
     /// # Errors
-    /// When no store has the name.
+    /// When no store has the name, or it cannot keep counters.
     pub fn counters(&self, store: &str) -> Result<Arc<dyn Counters>, ConfigError> {
-        self.provide.counters(store).ok_or_else(|| unknown("store", store, &["memory"]))
+        self.provide.counters(store).ok_or_else(|| {
+            let mut known = self.provide.stores();
+            if known.contains(&store) {
+                return ConfigError::new(format!(
+                    "this version keeps counters in memory only, and the store `{store}` is \
+                     another: say `store: memory`, and each gateway counts for itself"
+                ));
+            }
+            known.push("memory");
+            unknown("store", store, &known)
+        })
     }
 
     /// The blobs of a store.

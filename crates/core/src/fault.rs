@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
 
 use crate::{Kind, Reason};
 
@@ -33,7 +34,7 @@ pub enum Resend {
 }
 
 /// A refusal or failure on its way to becoming an answer. `detail` and `source` are for logs
-/// alone; what a client sees comes from the reason and its kind.
+/// alone; what a client sees comes from the reason, its kind, and the members added for it.
 pub struct Fault(Box<Inner>);
 
 struct Inner {
@@ -46,6 +47,7 @@ struct Inner {
     headers: HeaderMap,
     status: Option<StatusCode>,
     page: Option<(HeaderValue, Bytes)>,
+    members: Vec<(&'static str, Value)>,
 }
 
 impl Fault {
@@ -75,6 +77,7 @@ impl Fault {
             headers: HeaderMap::new(),
             status: None,
             page: None,
+            members: Vec::new(),
         }))
     }
 
@@ -117,6 +120,15 @@ impl Fault {
     #[must_use]
     pub fn answered_with(mut self, status: StatusCode) -> Self {
         self.0.status = Some(status);
+        self
+    }
+
+    /// Adds a member to the problem's body (RFC 9457 §3.2), which everybody may read. Its name is
+    /// letters, digits and `_`, and none of `type`, `title`, `status`, `detail`, `instance`,
+    /// `reason`, `request_id`.
+    #[must_use]
+    pub fn member(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.members.push((name, value.into()));
         self
     }
 
@@ -165,6 +177,11 @@ impl Fault {
     /// The headers that the answer must bear.
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
+    }
+
+    /// The members that the problem's body has beyond the usual.
+    pub fn members(&self) -> &[(&'static str, Value)] {
+        &self.0.members
     }
 
     /// What happened, for the log: the detail and the chain of sources, on one line.

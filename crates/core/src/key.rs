@@ -54,10 +54,7 @@ impl Key {
     pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
         let mut whole = true;
         for part in &self.0 {
-            match part.value(exchange) {
-                Some(value) => out.extend_from_slice(&value),
-                None => whole = false,
-            }
+            whole &= part.write(exchange, out);
             out.push(0);
         }
         whole
@@ -65,37 +62,40 @@ impl Key {
 }
 
 impl KeyPart {
-    /// Its value for a request; `None` when it has none.
-    pub(crate) fn value<'a>(&'a self, exchange: &'a Exchange) -> Option<Cow<'a, [u8]>> {
+    /// Writes the part's value; false when the request has none.
+    pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
         let text = match self {
-            Self::Ip => return Some(ip_bytes(exchange.client_ip)),
+            Self::Ip => {
+                write_ip(exchange.client_ip, out);
+                return true;
+            }
             Self::Consumer => {
-                let mut key = Vec::new();
-                exchange.consumer.as_ref()?.write_key(&mut key);
-                return Some(key.into());
+                let Some(consumer) = &exchange.consumer else { return false };
+                consumer.write_key(out);
+                return true;
             }
             Self::Claim(name) => {
-                let claim = exchange.consumer.as_ref()?.claim(name)?;
-                return Some(claim.into_owned().into_bytes().into());
+                let claim = exchange.consumer.as_ref().and_then(|consumer| consumer.claim(name));
+                out.extend_from_slice(claim.as_deref().unwrap_or_default().as_bytes());
+                return claim.is_some();
             }
-            Self::Route => exchange.route.as_deref(),
-            Self::Host => Some(&*exchange.host),
-            Self::Header(name) => {
-                return exchange.head.headers.get(name).map(|value| value.as_bytes().into());
-            }
-            Self::Cookie(name) => exchange.cookie(name),
-            Self::Query(name) => exchange.query(name),
-            Self::Path(name) => exchange.captures.get(name),
+            Self::Route => exchange.route.as_deref().map(str::as_bytes),
+            Self::Host => Some(exchange.host.as_bytes()),
+            Self::Header(name) => exchange.head.headers.get(name).map(|value| value.as_bytes()),
+            Self::Cookie(name) => exchange.cookie(name).map(str::as_bytes),
+            Self::Query(name) => exchange.query(name).map(str::as_bytes),
+            Self::Path(name) => exchange.captures.get(name).map(str::as_bytes),
         };
-        text.map(|text| text.as_bytes().into())
+        out.extend_from_slice(text.unwrap_or_default());
+        text.is_some()
     }
 }
 
 /// IPv6 hosts own a whole /64, so that is what is told apart.
-fn ip_bytes(ip: IpAddr) -> Cow<'static, [u8]> {
+fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.octets().to_vec().into(),
-        IpAddr::V6(ip) => ip.octets().into_iter().take(8).collect::<Vec<_>>().into(),
+        IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
+        IpAddr::V6(ip) => out.extend(ip.octets().into_iter().take(8)),
     }
 }
 
@@ -158,6 +158,12 @@ impl FromStr for Key {
 
     fn from_str(text: &str) -> Result<Self, String> {
         Ok(Self(vec![text.parse()?]))
+    }
+}
+
+impl From<KeyPart> for Key {
+    fn from(part: KeyPart) -> Self {
+        Self(vec![part])
     }
 }
 

@@ -56,6 +56,9 @@ pub use preflight::preflight;
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
-pub use store::{Algorithm, Blob, Blobs, Counters, Grant, Limit, StoreError, Take};
+pub use store::{
+    Algorithm, Blob, Blobs, Calendar, CalendarUnit, CounterName, Counters, Grant, Limit,
+    MOST_TAKES, Naming, StoreError, Take,
+};
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::{
-    Blob, Blobs, Blocking, Call, Counters, Fault, Grant, Outbound, SendFuture, Step, StoreError,
-    Take, reasons,
+    Blob, Blobs, Blocking, Call, Counters, Fault, Grant, LocalFuture, Naming, Outbound, SendFuture,
+    Step, StoreError, Take, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -20,13 +20,25 @@ fn nowhere() -> StoreError {
 }
 
 impl Counters for Nowhere {
+    fn take_now(
+        &self,
+        _: &[Take<'_>],
+        _: &mut [Grant],
+        _: &Naming<'_>,
+    ) -> Option<Result<bool, StoreError>> {
+        Some(Err(nowhere()))
+    }
+
     fn take<'a>(
         &'a self,
         _: &'a [Take<'a>],
         _: &'a mut [Grant],
-    ) -> Step<'a, Result<bool, StoreError>> {
-        Step::Now(Err(nowhere()))
+        _: &'a Naming<'a>,
+    ) -> LocalFuture<'a, Result<bool, StoreError>> {
+        Box::pin(std::future::ready(Err(nowhere())))
     }
+
+    fn give_back(&self, _: &Take<'_>, _: &Grant) {}
 }
 
 impl Blobs for Nowhere {

@@ -126,10 +126,7 @@ impl Word {
                 out.extend_from_slice(if exchange.secure { b"https" } else { b"http" });
             }
             Self::RequestId => out.extend_from_slice(exchange.id.as_str().as_bytes()),
-            Self::Part(part) => match part.value(exchange) {
-                Some(value) => out.extend_from_slice(&value),
-                None => return false,
-            },
+            Self::Part(part) => return part.write(exchange, out),
         }
         true
     }

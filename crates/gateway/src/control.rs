@@ -142,7 +142,11 @@ fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
 
 fn handles(gateway: Arc<Gateway>) -> Handles {
     let asked = Arc::clone(&gateway);
+    let services = Arc::clone(&gateway.services);
+    let refusals = Arc::clone(&gateway.services);
     Handles {
+        counters: Box::new(move |read| services.counters().map(|memory| read(memory))),
+        refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),
         explain: Box::new(move |asked| {

@@ -133,7 +133,7 @@ fn problems(source: &Source, errors: Vec<BuildError>) -> Vec<Problem> {
 pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
     registry: Arc<Registry>,
-    services: Arc<Services>,
+    pub(crate) services: Arc<Services>,
     pub(crate) shared: Arc<Shared>,
     /// Set when the process ends as soon as what is under way has.
     pub(crate) draining: AtomicBool,

@@ -3,14 +3,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
     Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
 };
-use lockgate_telemetry::{Collect, Encoder};
+use lockgate_state::{Bounds, Memory};
+use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -21,6 +22,8 @@ pub(crate) struct Services {
     outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
+    /// The counters in memory, made when something first asks for them.
+    memory: OnceLock<Arc<Memory>>,
 }
 
 /// A metric's name and its labels.
@@ -31,8 +34,23 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures })
+        let (kept, figures, memory) = Default::default();
+        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures, memory })
+    }
+
+    /// The counters in memory, if anything counts there.
+    pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
+        self.memory.get()
+    }
+
+    /// A metric's labels and values, of those that plugins show.
+    pub(crate) fn figures(&self, metric: &str) -> Vec<(Vec<String>, u64)> {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = figures.iter().filter(|((name, _), _)| *name == metric);
+        own.filter_map(|((_, labels), (_, figure))| {
+            Some((labels.clone(), figure.upgrade()?.value()))
+        })
+        .collect()
     }
 }
 
@@ -46,6 +64,12 @@ impl Collect for Services {
             out.count(metric, &labels, figure.value());
             true
         });
+        if let Some(memory) = self.counters() {
+            let figures = memory.figures();
+            out.count(&names::COUNTER_KEYS, &[], figures.keys);
+            out.count(&names::COUNTER_BYTES, &[], figures.bytes);
+            out.count(&names::COUNTER_EVICTIONS, &[], figures.evicted);
+        }
     }
 }
 
@@ -88,8 +112,16 @@ impl Provide for Provider<'_> {
         self.document.upstreams.contains_key(name)
     }
 
-    fn counters(&self, _: &str) -> Option<Arc<dyn Counters>> {
-        None
+    fn stores(&self) -> Vec<&str> {
+        self.document.stores.keys().map(String::as_str).collect()
+    }
+
+    fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
+        if !self.document.in_memory(store) {
+            return None;
+        }
+        let new = || Arc::new(Memory::new(Bounds::default()));
+        Some(Arc::clone(self.services.memory.get_or_init(new)) as Arc<dyn Counters>)
     }
 
     fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {

@@ -4,10 +4,11 @@
 
 pub mod api_key;
 mod auth;
-mod compress;
 pub mod basic;
+mod compress;
 mod concurrency;
 mod cors;
+mod counted;
 mod fault;
 mod fields;
 mod headers;
@@ -18,6 +19,8 @@ mod maintenance;
 mod mtls;
 mod networks;
 mod one_or_more;
+mod quota;
+mod rate_limit;
 mod redirect;
 mod request_id;
 mod respond;
@@ -39,6 +42,8 @@ pub static ALL: &[Plugin] = &[
     Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&limits::Limits),
     Plugin::Policy(&maintenance::Maintenance),
+    Plugin::Policy(&rate_limit::RateLimit),
+    Plugin::Policy(&quota::Quota),
     Plugin::Policy(&headers::Headers),
     Plugin::Policy(&fault::Faults),
     // handlers

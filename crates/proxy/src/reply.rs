@@ -1,5 +1,7 @@
 //! The one place where a fault becomes an answer, in the form that the client understands.
 
+use std::fmt::Write as _;
+
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use lockgate_core::{Body, Exchange, Fault, RequestId};
@@ -77,16 +79,22 @@ fn state(headers: &mut HeaderMap, fault: &Fault) {
 
 /// RFC 9457. `type` is left out: `about:blank`, as the title says no more than the status.
 fn problem(fault: &Fault, status: StatusCode, id: &RequestId) -> String {
-    // Every part is our own text or a checked id: nothing in it needs escaping.
-    format!(
+    // Every part is our own text or a checked id: nothing in it needs escaping. Members may hold
+    // anything, and are written as JSON.
+    let mut body = format!(
         "{{\"title\":\"{}\",\"status\":{},\"detail\":\"{}\",\"reason\":\"{}\",\
-         \"request_id\":\"{}\"}}\n",
+         \"request_id\":\"{}\"",
         status.canonical_reason().unwrap_or("Error"),
         status.as_u16(),
         fault.kind().sentence(),
         fault.reason().code,
         id.as_str(),
-    )
+    );
+    for (name, value) in fault.members() {
+        let _ = write!(body, ",\"{name}\":{value}");
+    }
+    body.push_str("}\n");
+    body
 }
 
 fn page(fault: &Fault, status: StatusCode, id: &RequestId) -> String {

@@ -33,7 +33,7 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
             findings.warning(&["identity", name], message);
         }
     }
-    without_effect(findings);
+    without_effect(document, findings);
     for (name, consumer) in &document.consumers {
         if let Some(plan) = &consumer.plan
             && !document.plans.contains_key(plan)
@@ -57,20 +57,23 @@ fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>)
 }
 
 /// What is taken from files written for a later version.
-fn without_effect(findings: &mut Findings<'_>) {
+fn without_effect(document: &Document, findings: &mut Findings<'_>) {
     let source = findings.source;
-    for word in ["stores", "alerts"] {
-        let written = source.tree.get(source.root, word);
-        let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
-        let none = |node| {
-            matches!(source.tree.shape(node), Shape::Map | Shape::List)
-                && source.tree.pairs(node).is_empty()
-                && source.tree.items(node).is_empty()
-        };
-        if written.is_some_and(|node| !empty(node) && !none(node)) {
-            let fail = Fail::warning(source.key(&[word]), unread(word));
-            findings.push(fail);
-        }
+    for name in document.stores.keys().filter(|name| !document.in_memory(name)) {
+        let message = format!(
+            "this version keeps all state in memory: it reads the store `{name}` but does not act on it"
+        );
+        findings.warning(&["stores", name], message);
+    }
+    let written = source.tree.get(source.root, "alerts");
+    let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
+    let none = |node| {
+        matches!(source.tree.shape(node), Shape::Map | Shape::List)
+            && source.tree.pairs(node).is_empty()
+            && source.tree.items(node).is_empty()
+    };
+    if written.is_some_and(|node| !empty(node) && !none(node)) {
+        findings.push(Fail::warning(source.key(&["alerts"]), unread("alerts")));
     }
 }
 

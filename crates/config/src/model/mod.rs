@@ -66,6 +66,11 @@ pub struct Document {
 }
 
 impl Document {
+    /// Whether this is the name of a store that is kept in memory: `memory` itself always is.
+    pub fn in_memory(&self, store: &str) -> bool {
+        self.stores.get(store).map_or(store == "memory", |settings| settings == "memory")
+    }
+
     /// What is known of consumers, as plugins take it.
     pub fn known_consumers(&self) -> Consumers {
         let words = |words: &[String]| words.iter().map(|word| word.as_str().into()).collect();

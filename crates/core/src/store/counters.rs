@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use super::StoreError;
-use crate::Step;
+use super::{Calendar, StoreError};
+use crate::LocalFuture;
 
 /// How a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// Buckets that slide with the time; exact to within one bucket.
+    /// Buckets that slide with the time: never more than the limit in any window; what was taken
+    /// is forgotten at most a sixtieth of the window late.
     SlidingWindow,
     /// Each event's own time; exact.
     SlidingLog,
-    /// Tokens that come back evenly (GCRA), with a burst.
+    /// Tokens that come back evenly (GCRA), with a burst; exact.
     TokenBucket,
-    /// From one round time to the next.
+    /// From one round time to the next: multiples of the window since 1970.
     FixedWindow,
+    /// From one day or month to the next.
+    Calendar(Calendar),
 }
 
 /// A limit: so many in such a time.
@@ -23,23 +26,28 @@ pub enum Algorithm {
 pub struct Limit {
     /// How it counts.
     pub algorithm: Algorithm,
-    /// Most in a window.
+    /// Most in a window; at least one.
     pub count: u64,
-    /// The window's length.
+    /// The window's length; more than zero. Not looked at where the calendar says it.
     pub window: Duration,
-    /// Most at once, for a token bucket.
+    /// Most at once, for a token bucket; at least one.
     pub burst: u64,
 }
 
 /// What is to be taken from one counter.
 #[derive(Debug, Clone, Copy)]
 pub struct Take<'a> {
-    /// The counter's key, the limit's place included.
+    /// The counter's key, the limit's place included. The same key with another algorithm or
+    /// window is another counter.
     pub key: &'a [u8],
     /// The limit that holds for it.
     pub limit: &'a Limit,
     /// How much; 0 only looks.
     pub cost: u64,
+    /// Whether it only counts as if it were in force: it never keeps the others from being taken.
+    pub dry: bool,
+    /// Whether operators may ask for a list of these counters, by name.
+    pub listed: bool,
 }
 
 /// What came of one [`Take`].
@@ -53,18 +61,53 @@ pub struct Grant {
     pub reset: Duration,
     /// When refused: until so much may be taken.
     pub wait: Duration,
+    /// When that was, by the store's own clock: for giving back.
+    pub at: u64,
 }
 
-/// Counts, in one store.
+/// What a counter is called, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterName {
+    /// The limit.
+    pub limit: String,
+    /// Whose counter it is, in a form that may be shown.
+    pub key: String,
+}
+
+/// Tells what the counter of a take is called, by the take's place. Asked for rarely.
+pub type Naming<'a> = dyn Fn(usize) -> CounterName + 'a;
+
+/// Most takes that are decided together.
+pub const MOST_TAKES: usize = 8;
+
+/// Counts, in one store. Several takes are one decision, and one round trip where there is one.
 pub trait Counters: Send + Sync {
-    /// Takes from all the counters or from none: nothing is spent when one of them refuses. One
-    /// grant for each take, in their order.
+    /// Takes from all the counters or from none: nothing is spent when one of them refuses that
+    /// is not dry. One grant for each take, in their order; no key twice. `None` when this cannot
+    /// be decided without waiting; then nothing has been taken.
     ///
     /// # Errors
-    /// When the store cannot answer.
+    /// When the store cannot answer, or there are more than [`MOST_TAKES`].
+    fn take_now(
+        &self,
+        takes: &[Take<'_>],
+        grants: &mut [Grant],
+        naming: &Naming<'_>,
+    ) -> Option<Result<bool, StoreError>>;
+
+    /// The same, waiting for the store if need be.
+    ///
+    /// # Errors
+    /// When the store does not answer in its time.
     fn take<'a>(
         &'a self,
         takes: &'a [Take<'a>],
         grants: &'a mut [Grant],
-    ) -> Step<'a, Result<bool, StoreError>>;
+        naming: &'a Naming<'a>,
+    ) -> LocalFuture<'a, Result<bool, StoreError>>;
+
+    /// Gives back what was taken and does not count after all, as far as it still counts: windows
+    /// only, as nobody can tell which of a bucket's tokens have come back meanwhile. Does not
+    /// wait; a store that cannot be reached keeps it.
+    fn give_back(&self, taken: &Take<'_>, grant: &Grant);
 }

@@ -2,10 +2,12 @@
 //! store of the configuration (`memory`, a Redis) implements them.
 
 mod blobs;
+mod calendar;
 mod counters;
 
 pub use blobs::{Blob, Blobs};
-pub use counters::{Algorithm, Counters, Grant, Limit, Take};
+pub use calendar::{Calendar, CalendarUnit};
+pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
 
 /// Why a store could not answer.
 #[derive(Debug, Clone, thiserror::Error)]

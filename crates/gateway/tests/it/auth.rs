@@ -183,7 +183,8 @@ async fn explain_shows_who_may_pass_and_no_key() {
     let echo = Echo::start("a").await;
     let ran = cli_on(&config(&echo, "a-key"), &["explain", "GET", "/both/1", "--offline"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    let wanted = "keys (API key in header x-api-key, 1 known) or staff (name and password, 1 users)";
+    let wanted =
+        "keys (API key in header x-api-key, 1 known) or staff (name and password, 1 users)";
     assert!(ran.stdout.contains(wanted), "{}", ran.stdout);
     assert!(!ran.text().contains("argon2id"), "{}", ran.stdout);
     let mistyped = config(&echo, "a-key").replace("auth: keys", "auth: keyz");

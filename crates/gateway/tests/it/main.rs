@@ -35,6 +35,7 @@ mod http2;
 mod ip_filter;
 mod jwt;
 mod limits;
+mod limits_policy;
 mod memory;
 mod metrics;
 mod proxy_protocol;

@@ -130,6 +130,9 @@ pub(super) struct Request {
     pub(super) body: String,
     /// 192.0.2.1 unless said.
     pub(super) client_ip: Option<std::net::IpAddr>,
+    /// Who asks, as an identity would have found. Read where the case's consumers are known.
+    #[serde(rename = "consumer")]
+    pub(super) _consumer: Option<String>,
     /// The verified certificate that the client showed in the TLS handshake.
     pub(super) certificate: Option<Certificate>,
 }
@@ -176,6 +179,8 @@ pub(super) struct Answer {
     pub(super) status: Option<u16>,
     /// The code of the gateway's own refusal.
     pub(super) reason: Option<String>,
+    /// The members that the refusal's problem has beyond the usual; all of them, when said.
+    pub(super) members: Option<BTreeMap<String, Value>>,
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Lines>,
     pub(super) body: Option<String>,

@@ -1,22 +1,28 @@
 //! The surroundings that a case plays: its consumers, plans, files, and answers to the gateway's
-//! own requests. Background work runs on the case's own runtime, shared state lives as long as the
+//! own requests. Counters are the real ones; there is a store `shared` too, which is a Redis. Background work runs on the case's own runtime, shared state lives as long as the
 //! case.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
-    Blobs, Blocking, Call, ConsumerEntry, Consumers, Counters, Destination, Fault, Figure, Kept,
-    Metric, Outbound, Provide, SendFuture, Task, reasons,
+    Blobs, Blocking, Call, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
+    Figure, Kept, Metric, Outbound, Provide, SendFuture, Task, reasons,
 };
+use lockgate_state::{Bounds, Memory};
 use serde_json::Value;
 
 use super::case;
 use super::run;
+
+/// When every case begins: 2026-11-29 00:00 UTC, a Sunday and the last but one of its month.
+const START: Duration = Duration::from_secs(1_795_910_400);
+const BOUNDS: Bounds = Bounds { keys: 1_000, bytes: 1 << 20 };
 
 /// What one case provides.
 pub(super) struct Played {
@@ -25,6 +31,7 @@ pub(super) struct Played {
     files: BTreeMap<String, String>,
     outside: Arc<Outside>,
     kept: RefCell<HashMap<String, Kept>>,
+    memory: Arc<Memory>,
 }
 
 impl Played {
@@ -45,7 +52,18 @@ impl Played {
             files: case.files.clone(),
             outside: Arc::new(Outside(Mutex::new(outside))),
             kept: RefCell::default(),
+            memory: Arc::new(Memory::in_time(BOUNDS, START)),
         }
+    }
+}
+
+impl Played {
+    /// A consumer of this name, as an identity would make it.
+    pub(super) fn consumer(&self, name: &str) -> Consumer {
+        let (name, identity) = (name.into(), "played".into());
+        let mut consumer = Consumer { name, identity, ..Consumer::default() };
+        self.consumers.complete(&mut consumer);
+        consumer
     }
 }
 
@@ -66,8 +84,12 @@ impl Provide for Played {
         !name.contains("unknown")
     }
 
-    fn counters(&self, _: &str) -> Option<Arc<dyn Counters>> {
-        None
+    fn stores(&self) -> Vec<&str> {
+        vec!["shared"]
+    }
+
+    fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
+        (store == "memory").then(|| self.memory.clone() as Arc<dyn Counters>)
     }
 
     fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {

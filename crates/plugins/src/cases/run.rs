@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -63,7 +64,7 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
             tokio::time::advance(after.0).await;
         }
         let ran = match (&exchange.identify, &exchange.finds, &exchange.answer) {
-            (None, None, Some(answer)) => run(&route, exchange, answer).await,
+            (None, None, Some(answer)) => run(&route, exchange, answer, &played).await,
             (Some(name), Some(finds), None) => identify(&identities, name, exchange, finds).await,
             _ => Err("needs `answer`, or `identify` and what it `finds`".to_owned()),
         };
@@ -197,8 +198,15 @@ async fn identify(
     }
 }
 
-async fn run(route: &Route, case: &case::Exchange, expected: &case::Answer) -> Result<(), String> {
+async fn run(
+    route: &Route,
+    case: &case::Exchange,
+    expected: &case::Answer,
+    played: &Played,
+) -> Result<(), String> {
     let mut exchange = exchange(&route.pattern, &case.request)?;
+    let consumer = case.request.get("consumer").and_then(Value::as_str);
+    exchange.consumer = consumer.map(|name| Arc::new(played.consumer(name)));
     let mut asked = None;
     let mut entered = 0;
     let mut answer = None;
@@ -235,6 +243,7 @@ async fn run(route: &Route, case: &case::Exchange, expected: &case::Answer) -> R
             answer = refusal(&mut exchange, fault);
         }
     }
+    members(expected, &exchange)?;
     compare(case, expected, asked, answer).await
 }
 
@@ -252,6 +261,7 @@ pub(super) fn exchange(pattern: &str, request: &Value) -> Result<Exchange, Strin
             headers: Default::default(),
             body: String::new(),
             client_ip: None,
+            _consumer: None,
             certificate: None,
         },
         other => serde_json::from_value(other.clone()).map_err(|e| e.to_string())?,
@@ -354,9 +364,20 @@ fn refusal(exchange: &mut Exchange, fault: Fault) -> Response<Body> {
         response.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
     }
     response.headers_mut().insert(REASON, HeaderValue::from_static(fault.reason().code));
+    if let Some(wait) = fault.wait() {
+        let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+        response.headers_mut().insert(http::header::RETRY_AFTER, seconds);
+    }
     exchange.origin = Origin::Gateway;
     exchange.fault = Some(fault);
     response
+}
+
+fn members(answer: &case::Answer, exchange: &Exchange) -> Result<(), String> {
+    let Some(expected) = &answer.members else { return Ok(()) };
+    let found = exchange.fault.iter().flat_map(Fault::members);
+    let found = found.map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    if *expected == found { Ok(()) } else { Err(format!("the problem has {found:?}")) }
 }
 
 async fn ask(exchange: &mut Exchange) -> Result<Asked, String> {

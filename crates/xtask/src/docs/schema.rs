@@ -31,7 +31,7 @@ pub(super) fn rows(schema: &Value) -> Vec<Row> {
 
 fn walk(root: &Value, schema: &Value, above: &str, depth: usize, out: &mut Vec<Row>) {
     let Some(depth) = depth.checked_sub(1) else { return };
-    let inner = resolve(root, schema);
+    let inner = long_form(root, schema);
     let required = inner.get("required").and_then(Value::as_array);
     for (name, property) in inner.get("properties").and_then(Value::as_object).into_iter().flatten()
     {
@@ -53,8 +53,13 @@ fn walk(root: &Value, schema: &Value, above: &str, depth: usize, out: &mut Vec<R
 /// Follows `$ref`, and looks through `anyOf` with null, which is how an optional value is written.
 fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     let named = schema.get("$ref").and_then(Value::as_str);
-    if let Some(found) = named.and_then(|path| root.pointer(path.strip_prefix('#')?)) {
+    let found = named.and_then(|path| root.pointer(path.strip_prefix('#')?));
+    if let Some(found) = found.filter(|found| found.get("$ref").is_none()) {
         return found;
+    }
+    // A name that only stands for another one.
+    if let Some(found) = found.filter(|found| found.get("$ref") != schema.get("$ref")) {
+        return resolve(root, found);
     }
     let choices = schema.get("anyOf").and_then(Value::as_array);
     let choices: Vec<&Value> = choices
@@ -68,6 +73,15 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
     }
 }
 
+/// The one of several forms that has keys.
+fn long_form<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    let schema = resolve(root, schema);
+    let choices = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    let mut long =
+        choices.map(|one| resolve(root, one)).filter(|one| one["properties"].is_object());
+    long.next().unwrap_or(schema)
+}
+
 /// What may stand there, in a word or two.
 fn kind(root: &Value, schema: &Value) -> String {
     let schema = resolve(root, schema);
@@ -79,12 +93,15 @@ fn kind(root: &Value, schema: &Value) -> String {
         let kinds: Vec<String> = choices.iter().map(|one| kind(root, one)).collect();
         return kinds.join(" or ");
     }
+    if let Some(word) = schema.get("const") {
+        return code(word);
+    }
     let types = match schema.get("type") {
         Some(Value::String(one)) => vec![one.as_str()],
         Some(Value::Array(list)) => {
             list.iter().filter_map(Value::as_str).filter(|one| *one != "null").collect()
         }
-        _ => return schema.get("const").map_or("anything".to_owned(), code),
+        _ => return "anything".to_owned(),
     };
     let words: Vec<String> = types.iter().map(|one| word(root, schema, one)).collect();
     words.join(" or ")

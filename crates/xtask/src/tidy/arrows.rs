@@ -7,7 +7,7 @@ use super::manifest::{Dependency, Manifest, When};
 const ROOMS: [(&str, &[&str]); 13] = [
     ("core", &[]),
     ("config", &["core"]),
-    ("state", &["core", "config"]),
+    ("state", &["core"]),
     ("plugins", &["core"]),
     ("net", &["core", "config"]),
     ("telemetry", &["core", "config"]),
@@ -88,7 +88,9 @@ fn ours(room: &str, allowed: &[&str], dependency: &Dependency) -> Option<String>
     };
     let in_tests = dependency.when == When::Tests;
     // Tests may stand on what the gateway would put there, but a policy's tests stay small.
-    if in_tests && (other == "testkit" || !matches!(room, "core" | "plugins")) {
+    // They may have the real store, which is memory and links as little as they do.
+    let small = (room, other) == ("plugins", "state");
+    if in_tests && (small || other == "testkit" || !matches!(room, "core" | "plugins")) {
         return None;
     }
     if other != "testkit" && (allowed.contains(&other) || allowed.contains(&"*")) {
@@ -135,6 +137,8 @@ mod tests {
             ("core", "[dev-dependencies]\nhyper = \"1\"\n"),
             ("plugins", "[dependencies]\nlockgate-net.workspace = true\n"),
             ("plugins", "[dev-dependencies]\nlockgate-proxy.workspace = true\n"),
+            ("plugins", "[dependencies]\nlockgate-state.workspace = true\n"),
+            ("state", "[dependencies]\nlockgate-config.workspace = true\n"),
             ("net", "[dependencies]\nlockgate-upstream.workspace = true\n"),
             ("net", "[dependencies]\nlockgate-proxy.workspace = true\n"),
             ("upstream", "[dependencies]\nlockgate-proxy.workspace = true\n"),
@@ -164,6 +168,7 @@ mod tests {
             ("proxy", "[dev-dependencies]\nlockgate-plugins.workspace = true\n"),
             ("plugins", "[dependencies]\nlockgate-core.workspace = true\n"),
             ("plugins", "[dev-dependencies]\nsaphyr-parser = \"1\"\n"),
+            ("plugins", "[dev-dependencies]\nlockgate-state.workspace = true\n"),
             ("net", "[dependencies]\nrustls = \"1\"\n"),
             ("gateway", "[dependencies]\nlockgate-admin.workspace = true\n"),
             ("gateway", "[dev-dependencies]\nlockgate-testkit.workspace = true\nrustls = \"1\"\n"),

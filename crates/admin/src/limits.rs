@@ -1,0 +1,44 @@
+//! What limits and quotas have counted: who has used how much, what is kept, who is refused.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use lockgate_state::Memory;
+use serde_json::{Value, json};
+
+use crate::Handles;
+
+/// Most quotas that are listed.
+const MOST: usize = 10_000;
+/// Most of those who are refused.
+const TOP: usize = 20;
+
+/// `GET /admin/quotas`: what each has used of each quota, in the window that has begun.
+pub(crate) async fn quotas(State(handles): State<Arc<Handles>>) -> Json<Value> {
+    let listed = |memory: &Memory| json!(memory.listed(MOST));
+    Json((handles.counters)(&listed).unwrap_or_else(|| json!([])))
+}
+
+/// `GET /admin/ratelimiter/stats`: figures of the table, refusals by limit, and who is refused
+/// most. Keys that may be credentials are hashed.
+pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<Value> {
+    let read = |memory: &Memory| {
+        let mut refused = memory.refused();
+        refused.truncate(TOP);
+        json!({ "table": memory.figures(), "refused_most": refused })
+    };
+    let none = || json!({ "table": null, "refused_most": [] });
+    let mut stats = (handles.counters)(&read).unwrap_or_else(none);
+    let refusals = (handles.refusals)().into_iter().filter_map(|(labels, count)| {
+        let [policy, limit, place, dry_run] = labels.as_slice() else { return None };
+        Some(json!({
+            "policy": policy, "limit": limit, "place": place,
+            "dry_run": dry_run == "true", "refused": count,
+        }))
+    });
+    if let Value::Object(stats) = &mut stats {
+        stats.insert("limits".to_owned(), refusals.collect());
+    }
+    Json(stats)
+}

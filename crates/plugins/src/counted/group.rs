@@ -1,0 +1,242 @@
+//! Limits that are decided together: all of them let a request pass, or nothing is spent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use lockgate_core::{
+    Algorithm, Body, Counters, Exchange, Fault, Grant, Kind, Limit, MOST_TAKES, Policy, Reason,
+    Stage, Step, StoreError, Take, Verdict,
+};
+
+use super::rule::{Bound, Rule};
+use super::{NO_STORE, OnStoreError, shown};
+
+pub(crate) struct Group {
+    pub(super) reason: &'static Reason,
+    pub(super) counters: Arc<dyn Counters>,
+    /// Counts when the store does not.
+    pub(super) local: Arc<dyn Counters>,
+    pub(super) store: Box<str>,
+    pub(super) on_store_error: OnStoreError,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// Stands where nothing is taken.
+static NOTHING: Limit =
+    Limit { algorithm: Algorithm::FixedWindow, count: 1, window: Duration::from_secs(1), burst: 1 };
+
+/// What one request asks for: which rules hold for it, each with its amount and its key's end.
+#[derive(Clone)]
+struct Asked {
+    keys: Vec<u8>,
+    parts: [Part; MOST_TAKES],
+    count: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Part {
+    rule: usize,
+    bound: usize,
+    end: usize,
+}
+
+/// What may have to be given back when the answer is there.
+struct Held {
+    asked: Asked,
+    grants: Vec<Grant>,
+    /// It was the store that counted, or else the gateway for itself.
+    by_store: bool,
+}
+
+impl Asked {
+    fn parts(&self) -> &[Part] {
+        self.parts.get(..self.count).unwrap_or_default()
+    }
+}
+
+impl Group {
+    pub(super) fn stage(&self) -> Stage {
+        self.rules.first().map_or(Stage::LimitIp, |rule| rule.by.stage())
+    }
+
+    fn ask(&self, exchange: &Exchange) -> Asked {
+        let keys = Vec::with_capacity(self.rules.len() * 96);
+        let mut asked = Asked { keys, parts: Default::default(), count: 0 };
+        for (rule, settings) in self.rules.iter().enumerate() {
+            let Some(bound) = settings.bound(exchange) else { continue };
+            asked.keys.extend_from_slice(settings.place.as_bytes());
+            settings.by.write(exchange, &mut asked.keys);
+            if let Some(part) = asked.parts.get_mut(asked.count) {
+                *part = Part { rule, bound, end: asked.keys.len() };
+                asked.count += 1;
+            }
+        }
+        asked
+    }
+
+    fn settings(&self, part: &Part) -> Option<(&Rule, &Bound)> {
+        let rule = self.rules.get(part.rule)?;
+        Some((rule, rule.bounds.get(part.bound)?))
+    }
+
+    fn takes<'a>(&'a self, asked: &'a Asked) -> [Take<'a>; MOST_TAKES] {
+        let nothing = Take { key: &[], limit: &NOTHING, cost: 0, dry: true, listed: false };
+        let mut takes = [nothing; MOST_TAKES];
+        let mut begin = 0;
+        for (take, part) in takes.iter_mut().zip(asked.parts()) {
+            let Some((rule, bound)) = self.settings(part) else { continue };
+            *take = Take {
+                key: asked.keys.get(begin..part.end).unwrap_or_default(),
+                limit: &bound.limit,
+                cost: rule.cost,
+                dry: rule.dry_run,
+                listed: matches!(bound.limit.algorithm, Algorithm::Calendar(_)),
+            };
+            begin = part.end;
+        }
+        takes
+    }
+
+    /// Asks one of the two stores without waiting.
+    fn take_now(
+        &self,
+        counters: &dyn Counters,
+        exchange: &Exchange,
+        asked: &Asked,
+        grants: &mut [Grant; MOST_TAKES],
+    ) -> Option<Result<bool, StoreError>> {
+        let takes = self.takes(asked);
+        let takes = takes.get(..asked.count).unwrap_or_default();
+        counters.take_now(takes, grants, &|place| self.counter_name(exchange, asked, place))
+    }
+
+    async fn take(
+        &self,
+        exchange: &Exchange,
+        asked: &Asked,
+        grants: &mut [Grant; MOST_TAKES],
+    ) -> Result<bool, StoreError> {
+        let takes = self.takes(asked);
+        let takes = takes.get(..asked.count).unwrap_or_default();
+        let naming = |place| self.counter_name(exchange, asked, place);
+        self.counters.take(takes, grants, &naming).await
+    }
+
+    fn counter_name(
+        &self,
+        exchange: &Exchange,
+        asked: &Asked,
+        place: usize,
+    ) -> lockgate_core::CounterName {
+        let rule = asked.parts().get(place).and_then(|part| self.rules.get(part.rule));
+        let none = || lockgate_core::CounterName { limit: String::new(), key: String::new() };
+        rule.map_or_else(none, |rule| rule.counter_name(exchange))
+    }
+
+    fn conclude(
+        &self,
+        exchange: &mut Exchange,
+        asked: Asked,
+        mut taken: Result<bool, StoreError>,
+        mut grants: [Grant; MOST_TAKES],
+    ) -> Result<Verdict, Fault> {
+        let by_store = taken.is_ok();
+        if let Err(error) = &taken {
+            exchange.note(|| format!("{}: {error}", self.reason.code));
+            match self.on_store_error {
+                OnStoreError::Allow => return Ok(Verdict::Pass),
+                OnStoreError::Deny => {
+                    return Err(Fault::gateway(&NO_STORE).detail(error.to_string()));
+                }
+                OnStoreError::Local => {
+                    let local = self.take_now(&*self.local, exchange, &asked, &mut grants);
+                    taken = local.unwrap_or(Ok(true));
+                }
+            }
+        }
+        // Memory always answers.
+        let all = taken.unwrap_or(true);
+        let mut longest: Option<(Duration, usize)> = None;
+        for (place, (part, grant)) in asked.parts().iter().zip(&grants).enumerate() {
+            let Some((rule, bound)) = self.settings(part) else { continue };
+            shown::note(exchange, rule, bound, grant);
+            if grant.allowed {
+                continue;
+            }
+            rule.refusals.add(exchange.connection.worker, 1);
+            if rule.dry_run {
+                exchange.note(|| format!("limit {}: spent (dry run)", rule.name));
+            } else {
+                longest = longest.max(Some((grant.wait, place)));
+            }
+        }
+        if let Some((wait, place)) = longest.filter(|_| !all) {
+            return Err(self.refusal(&asked, place, wait));
+        }
+        if self.rules.iter().any(|rule| rule.answers.is_some() || rule.only_served) {
+            let grants = grants.get(..asked.count).unwrap_or_default().to_vec();
+            exchange.kept.put(self, Held { asked, grants, by_store });
+        }
+        Ok(Verdict::Pass)
+    }
+
+    fn refusal(&self, asked: &Asked, place: usize, wait: Duration) -> Fault {
+        let fault = Fault::client(self.reason).retry_after(wait);
+        let part = asked.parts().get(place);
+        let Some((rule, bound)) = part.and_then(|part| self.settings(part)) else { return fault };
+        fault
+            .member("limit", &*rule.name)
+            .member("allowed", bound.text.as_str())
+            .detail(format!("{}: {} by {}", rule.name, bound.text, rule.by))
+    }
+
+    fn give_back(&self, exchange: &Exchange, response: &Response<Body>, held: &Held) {
+        let counters = if held.by_store { &self.counters } else { &self.local };
+        let refused = exchange.fault.as_ref().map(Fault::kind) == Some(Kind::TooManyRequests);
+        let takes = self.takes(&held.asked);
+        for ((part, take), grant) in held.asked.parts().iter().zip(&takes).zip(&held.grants) {
+            let Some((rule, _)) = self.settings(part) else { continue };
+            let served = !(rule.only_served && refused);
+            let counts = rule.answers.as_ref().is_none_or(|all| all.has(exchange, response));
+            if grant.allowed && !(served && counts) {
+                counters.give_back(take, grant);
+            }
+        }
+    }
+}
+
+impl Policy for Group {
+    fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
+        let asked = self.ask(exchange);
+        if asked.count == 0 {
+            return Step::Now(Ok(Verdict::Pass));
+        }
+        let mut grants = [Grant::default(); MOST_TAKES];
+        match self.take_now(&*self.counters, exchange, &asked, &mut grants) {
+            Some(taken) => Step::Now(self.conclude(exchange, asked, taken, grants)),
+            None => Step::Later(Box::pin(async move {
+                let mut grants = [Grant::default(); MOST_TAKES];
+                let taken = self.take(exchange, &asked, &mut grants).await;
+                self.conclude(exchange, asked, taken, grants)
+            })),
+        }
+    }
+
+    fn response<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        response: &'a mut Response<Body>,
+    ) -> Step<'a, Result<(), Fault>> {
+        if let Some(held) = exchange.kept.take::<_, Held>(self) {
+            self.give_back(exchange, response, &held);
+        }
+        shown::write(exchange, response.headers_mut());
+        Step::Now(Ok(()))
+    }
+
+    fn describe(&self) -> String {
+        let rules: Vec<String> = self.rules.iter().map(Rule::describe).collect();
+        format!("{}; store {}", rules.join("; "), self.store)
+    }
+}

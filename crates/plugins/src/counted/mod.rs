@@ -1,0 +1,139 @@
+//! What `rate_limit` and `quota` have in common: limits of one list that are decided together,
+//! what is said of them in headers, and what is given back when an answer does not count. Nothing
+//! is decided here about how a store counts.
+
+mod answers;
+mod by;
+mod group;
+mod plans;
+mod rule;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+use lockgate_core::{Build, Built, ConfigError, Kind, MOST_TAKES, Metric, MetricKind, Reason};
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub(crate) use answers::Answers;
+pub(crate) use by::By;
+pub(crate) use group::Group;
+pub(crate) use plans::{Planned, Plans, planned};
+pub(crate) use rule::{Bound, Form, Name, Rule};
+
+/// What is done when the store does not answer.
+#[derive(Deserialize, Serialize, JsonSchema, Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnStoreError {
+    /// This gateway counts for itself, in memory.
+    #[default]
+    Local,
+    /// The request passes.
+    Allow,
+    /// The request is refused (503).
+    Deny,
+}
+
+/// The store did not answer, and the limit says `on_store_error: deny`. Declared by `rate_limit`.
+pub(crate) static NO_STORE: Reason = Reason {
+    code: "limit_store_unavailable",
+    kind: Kind::Unavailable,
+    help: "The store that a limit or quota counts in does not answer, and the limit says \
+           `on_store_error: deny`.",
+};
+
+/// Declared by both policies.
+pub(crate) static REFUSALS: Metric = Metric {
+    name: "lockgate_limit_refusals_total",
+    kind: MetricKind::Counter,
+    labels: &["policy", "limit", "place", "dry_run"],
+    help: "Requests for which a limit or quota was spent, by its name and where it is configured",
+};
+
+/// One entry of a list, ready to stand in a group.
+pub(crate) struct Entry {
+    pub(crate) rule: Rule,
+    pub(crate) store: String,
+    pub(crate) on_store_error: OnStoreError,
+}
+
+/// Makes as few policies as can be of a list's entries: those of one stage and one store are
+/// decided together.
+pub(crate) fn groups(
+    entries: Vec<Entry>,
+    reason: &'static Reason,
+    build: &mut Build<'_>,
+) -> Result<Vec<Built>, (usize, ConfigError)> {
+    let mut built: Vec<(usize, String, Group)> = Vec::new();
+    let mut names: Vec<Box<str>> = Vec::new();
+    for (from, mut entry) in entries.into_iter().enumerate() {
+        let before = names.iter().filter(|name| **name == entry.rule.name).count();
+        names.push(entry.rule.name.clone());
+        if before > 0 {
+            entry.rule.rename(before + 1);
+        }
+        entry.rule.count_refusals(build);
+        let place = built.iter().position(|(_, store, group)| {
+            *store == entry.store
+                && group.stage() == entry.rule.by.stage()
+                && group.on_store_error == entry.on_store_error
+                && group.rules.len() < MOST_TAKES
+        });
+        if let Some((_, _, group)) = place.and_then(|place| built.get_mut(place)) {
+            group.rules.push(entry.rule);
+            continue;
+        }
+        let at = |error: ConfigError| (from, error.at("store"));
+        let group = Group {
+            reason,
+            counters: build.counters(&entry.store).map_err(at)?,
+            local: build.counters("memory").map_err(at)?,
+            store: entry.store.as_str().into(),
+            on_store_error: entry.on_store_error,
+            rules: vec![entry.rule],
+        };
+        built.push((from, entry.store, group));
+    }
+    let policies = built.into_iter().map(|(from, _, group)| Built {
+        from,
+        stage: group.stage(),
+        policy: Box::new(group),
+    });
+    Ok(policies.collect())
+}
+
+/// What a limit's counters are kept under: its place in the document, where a list's entry with a
+/// name goes by that, so that others may come before it.
+pub(crate) fn place(place: &str, name: Option<&Name>) -> Box<str> {
+    let (list, last) = place.rsplit_once('.').unwrap_or(("", place));
+    match name {
+        Some(name) if last.parse::<usize>().is_ok() => format!("{list}.{name}\0").into(),
+        _ => format!("{place}\0").into(),
+    }
+}
+
+/// The schema of settings that have a short form beside the long one.
+pub(crate) fn either(long: Schema, short: Value) -> Schema {
+    let mut long = Value::from(long);
+    // What the schema is, and what it refers to, belongs to the whole.
+    let (description, defs) = (long.get("description").cloned(), long.get("$defs").cloned());
+    let mut whole = Map::new();
+    whole.extend(description.map(|text| ("description".to_owned(), text)));
+    if let Some(parts) = long.as_object_mut() {
+        for key in ["$schema", "title", "$defs", "description"] {
+            parts.shift_remove(key);
+        }
+    }
+    whole.insert("anyOf".to_owned(), Value::Array(vec![short, long]));
+    whole.extend(defs.map(|defs| ("$defs".to_owned(), defs)));
+    whole.into()
+}
+
+/// The first of what a list of one made.
+pub(crate) fn only(
+    built: Result<Vec<Built>, (usize, ConfigError)>,
+) -> Result<Box<dyn lockgate_core::Policy>, ConfigError> {
+    let first = built.map_err(|(_, error)| error)?.into_iter().next();
+    first.map(|built| built.policy).ok_or_else(|| ConfigError::new("expected a limit"))
+}

@@ -1,0 +1,103 @@
+//! What cases cannot say: a store that does not answer.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use lockgate_core::{
+    Body, Connection, Exchange, Fault, Nowhere, Origin, Policy, RequestId, Step, Verdict,
+};
+
+use super::*;
+
+fn exchange() -> Exchange {
+    let (head, ()) = Request::get("/").body(()).unwrap().into_parts();
+    Exchange {
+        head,
+        body: Body::Empty,
+        connection: std::rc::Rc::new(Connection {
+            listener: "web".into(),
+            peer: std::net::SocketAddr::from(([192, 0, 2, 1], 40_000)),
+            local: std::net::SocketAddr::from(([127, 0, 0, 1], 80)),
+            tls: None,
+            worker: 0,
+            texts: Default::default(),
+        }),
+        client_ip: [192, 0, 2, 1].into(),
+        secure: false,
+        host: "a".into(),
+        id: RequestId::random(),
+        started: tokio::time::Instant::now(),
+        route: None,
+        captures: Default::default(),
+        consumer: None,
+        origin: Origin::Gateway,
+        upgrade: false,
+        grpc: false,
+        deadline: None,
+        upstream: Default::default(),
+        fault: None,
+        trace: None,
+        kept: Default::default(),
+    }
+}
+
+/// A limit of two whose store is out of reach.
+fn group(on_store_error: OnStoreError) -> Group {
+    let limit = lockgate_core::Limit {
+        algorithm: lockgate_core::Algorithm::SlidingWindow,
+        count: 2,
+        window: std::time::Duration::from_secs(60),
+        burst: 2,
+    };
+    let rule = Rule {
+        name: "l".into(),
+        policy: "rate_limit",
+        place: "routes./.rate_limit\0".into(),
+        by: By::ip(),
+        bounds: vec![Bound::new(limit, "2/min".to_owned(), 1).unwrap()],
+        standard: Some(0),
+        plans: Default::default(),
+        cost: 1,
+        answers: None,
+        dry_run: false,
+        headers: true,
+        form: Form::Rate,
+        only_served: false,
+        refusals: Default::default(),
+    };
+    let memory = lockgate_state::Memory::new(lockgate_state::Bounds { keys: 100, bytes: 1 << 16 });
+    Group {
+        reason: &NO_STORE,
+        counters: Arc::new(Nowhere),
+        local: Arc::new(memory),
+        store: "away".into(),
+        on_store_error,
+        rules: vec![rule],
+    }
+}
+
+fn ask(group: &Group) -> Result<(), Fault> {
+    let mut exchange = exchange();
+    let verdict = now(group.request(&mut exchange));
+    let passed = verdict.map(|verdict| assert!(matches!(verdict, Verdict::Pass)));
+    now(group.response(&mut exchange, &mut Response::new(Body::Empty))).unwrap();
+    passed
+}
+
+fn now<T>(step: Step<'_, T>) -> T {
+    match step {
+        Step::Now(result) => result,
+        Step::Later(_) => panic!("it waits"),
+    }
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_done_without_or_not() {
+    let local = group(OnStoreError::Local);
+    assert!(ask(&local).is_ok() && ask(&local).is_ok());
+    assert!(ask(&local).is_err(), "the gateway counts for itself");
+    let allow = group(OnStoreError::Allow);
+    assert!((0..5).all(|_| ask(&allow).is_ok()));
+    let fault = ask(&group(OnStoreError::Deny)).unwrap_err();
+    assert_eq!((fault.reason().code, fault.kind()), (NO_STORE.code, Kind::Unavailable));
+}

@@ -1,0 +1,52 @@
+//! What time it is, for counters: a monotonic clock for everything that slides, the calendar for
+//! what begins at a round time.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// The clock of one store.
+pub(crate) struct Clock {
+    start: Instant,
+    /// The calendar when the clock started, if it is to go with the monotonic clock from then on.
+    calendar: Option<Duration>,
+}
+
+/// One moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Nanoseconds since the clock's start.
+    pub(crate) mono: u64,
+    /// Since 1970; zero unless asked for.
+    pub(crate) unix: Duration,
+}
+
+impl Clock {
+    /// With the system's calendar, as it is set at each moment.
+    pub(crate) fn system() -> Self {
+        Self { start: Instant::now(), calendar: None }
+    }
+
+    /// With a calendar that says `unix` now, and goes on as the monotonic clock does.
+    pub(crate) fn from(unix: Duration) -> Self {
+        Self { start: Instant::now(), calendar: Some(unix) }
+    }
+
+    pub(crate) fn now(&self, calendar: bool) -> Now {
+        let elapsed = self.start.elapsed();
+        let unix = match (calendar, self.calendar) {
+            (false, _) => Duration::ZERO,
+            (true, Some(start)) => start + elapsed,
+            // A clock set before 1970 is taken for 1970.
+            (true, None) => {
+                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+            }
+        };
+        Now { mono: nanos(elapsed), unix }
+    }
+}
+
+/// Nanoseconds, for 584 years.
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,13 @@
+//! Where state is kept: the stores that a configuration names, behind the traits of `core`. This
+//! version keeps it in memory alone; what it holds is gone when the process ends.
+
+mod board;
+mod clock;
+mod count;
+mod memory;
+mod table;
+mod view;
+
+pub use board::Refused;
+pub use memory::{Bounds, Memory};
+pub use view::{Figures, Listed};
