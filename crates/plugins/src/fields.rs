@@ -2,7 +2,7 @@
 //! meets a bad one. Refuses what belongs to the framing or to one connection alone: the gateway
 //! writes those itself, and a second opinion about them is how requests are smuggled.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::ConfigError;
 
 /// Framing and hop-by-hop fields (RFC 9110 §7.6.1, §6.4; RFC 9112 §6), and `expect`, which the
@@ -51,6 +51,25 @@ pub(crate) fn value(text: &str) -> Result<HeaderValue, ConfigError> {
     HeaderValue::from_str(text).map_err(|_| wrong())
 }
 
+/// Takes away every line that an upstream may take for one of these names: `_` and `-` are the same
+/// to many.
+pub(crate) fn remove_spellings(headers: &mut HeaderMap, names: &[HeaderName]) {
+    if names.is_empty() {
+        return;
+    }
+    let ours = |name: &HeaderName| names.iter().any(|own| folds_into(name, own));
+    let forged: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+fn folds_into(name: &HeaderName, own: &HeaderName) -> bool {
+    let (name, own) = (name.as_str().as_bytes(), own.as_str().as_bytes());
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() == own.len() && name.iter().zip(own).all(|(a, b)| fold(*a) == fold(*b))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +97,17 @@ mod tests {
         for text in ["", "a", "a\tb c", "text/plain; charset=utf-8"] {
             assert_eq!(value(text).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn every_spelling_of_a_name_is_taken_away() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-user-id", "x_user_id", "x-user_id", "x-user-ids", "xuserid"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        remove_spellings(&mut headers, &[HeaderName::from_static("x-user_id")]);
+        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-user-ids", "xuserid"]);
     }
 
     #[test]

@@ -2,11 +2,18 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+mod answers;
+mod carry;
+mod clock;
 mod fields;
+mod forward;
 mod headers;
+mod introspection;
 mod mtls;
 mod redirect;
 mod respond;
+mod service;
+mod words;
 
 #[cfg(test)]
 mod cases;
@@ -21,5 +28,7 @@ pub static ALL: &[Plugin] = &[
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
     // identities
+    Plugin::Identity(&forward::Forward),
+    Plugin::Identity(&introspection::Introspection),
     Plugin::Identity(&mtls::Mtls),
 ];
