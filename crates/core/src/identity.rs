@@ -58,6 +58,12 @@ pub trait Identity: Send + Sync {
         &[]
     }
 
+    /// Whether identifying may wait for something ([`Step::Later`]). One that never does costs its
+    /// requests no allocation.
+    fn waits(&self) -> bool {
+        true
+    }
+
     /// How a client is told what to send (RFC 9110 §11.6.1); `None` for a kind that has no scheme.
     fn challenge(&self, why: Challenge<'_>) -> Option<HeaderValue> {
         let _ = why;

@@ -3,8 +3,10 @@
 //! the gateway names it.
 
 mod answers;
+mod auth;
 mod carry;
 mod clock;
+mod concurrency;
 mod fields;
 mod forward;
 mod headers;
@@ -23,6 +25,8 @@ use lockgate_core::Plugin;
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
 pub static ALL: &[Plugin] = &[
     // policies
+    Plugin::Policy(&concurrency::Concurrency),
+    Plugin::Policy(&auth::Auth),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),

@@ -110,6 +110,7 @@ impl Builder<'_> {
                 place: path.join(".").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
+                target: "".into(),
                 identities: &none,
                 provide: self.provide,
             };
@@ -155,6 +156,7 @@ impl Builder<'_> {
             place: "".into(),
             name: "".into(),
             priority: route.priority(),
+            target: route.upstreams().into(),
             identities,
             provide: self.provide,
         };

@@ -1,16 +1,16 @@
 //! Policies, handlers and identities: each is built once through its plugin, so that its settings
 //! are known to be good before a configuration is used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
-use lockgate_core::{Build, ConfigError, Identities, Plugin, Priority};
+use lockgate_core::{Build, ConfigError, Identities, Listed, Plugin, Priority};
 use serde_json::Value;
 
 use super::Findings;
 use super::dry::Dry;
 use crate::decode::{HANDLERS, ROUTE_KEYS, UPSTREAM_KEYS, suggest};
-use crate::model::{Document, Settings, Target};
+use crate::model::{Document, PolicyEntry, Settings, Target};
 use crate::source::{Fail, Shape};
 
 /// Policies that the manual fixes the names of, this version's or a later one's.
@@ -42,7 +42,8 @@ pub(super) fn check(
     findings: &mut Findings<'_>,
 ) -> Vec<PathBuf> {
     let dry = Dry::new(document);
-    let mut checker = Checker { plugins, findings, inherited: HashMap::new() };
+    let mut checker =
+        Checker { plugins, findings, inherited: HashMap::new(), together: HashSet::new() };
     checker.defaults();
     let identities = checker.identities(document, &dry);
     let listed = checker.findings.source.listed_routes();
@@ -53,9 +54,16 @@ pub(super) fn check(
             !is_list || checker.findings.source.items(&["routes", pattern]) == set.routes.len();
         for (place, route) in set.routes.iter_mut().enumerate() {
             let (identities, dry) = (&identities, &dry);
-            let at = Stands { pattern, priority: route.priority(), identities, dry };
+            let (priority, target) = (route.priority(), route.upstreams());
+            let at = Stands { pattern, priority, target, identities, dry };
+            let before = checker.findings.fails.len();
             for policy in &mut route.policies {
                 checker.policy(&at, &policy.name, &policy.path, &mut policy.config);
+            }
+            if checker.findings.fails.len() == before {
+                for list in route.policies.chunk_by(|one, next| one.name == next.name) {
+                    checker.together(&at, list);
+                }
             }
             if let Target::Handler { name, config } = &mut route.to
                 && is_whole
@@ -76,6 +84,7 @@ pub(super) fn check(
 struct Stands<'a> {
     pattern: &'a str,
     priority: Priority,
+    target: String,
     identities: &'a Identities,
     dry: &'a Dry,
 }
@@ -87,6 +96,7 @@ impl Stands<'_> {
             place: path.join(".").into(),
             name: name.into(),
             priority: self.priority,
+            target: self.target.as_str().into(),
             identities: self.identities,
             provide: self.dry,
         }
@@ -98,6 +108,8 @@ struct Checker<'a, 's> {
     findings: &'a mut Findings<'s>,
     /// What is inherited is checked once: its path → its settings, as the plugin takes them.
     inherited: HashMap<Vec<String>, Settings>,
+    /// The inherited lists that were checked as a whole.
+    together: HashSet<String>,
 }
 
 impl Checker<'_, '_> {
@@ -130,7 +142,8 @@ impl Checker<'_, '_> {
                 self.findings.error_at_key(&["identity", name, kind], message);
                 continue;
             };
-            let at = Stands { pattern: "", priority: Priority::Normal, identities: &none, dry };
+            let (pattern, target) = ("", String::new());
+            let at = Stands { pattern, priority: Priority::Normal, target, identities: &none, dry };
             let build = |config: &Value| plugin.build(config, &mut at.build(name, &path));
             self.build(&path, &mut identity.settings, &|config| build(config).map(|_| ()));
             if let Ok(identity) = build(&identity.settings) {
@@ -184,6 +197,37 @@ impl Checker<'_, '_> {
         });
         if is_inherited {
             self.inherited.insert(path.to_vec(), config.clone());
+        }
+    }
+
+    /// Settings of a list that are fine one by one may not fit together.
+    fn together(&mut self, at: &Stands<'_>, list: &[PolicyEntry]) {
+        let [first, _, ..] = list else { return };
+        let found = self.plugins.iter().find_map(|plugin| match plugin {
+            Plugin::Policy(plugin) if plugin.name() == first.name => Some(*plugin),
+            _ => None,
+        });
+        let Some(plugin) = found else { return };
+        let is_inherited = first.path.first().is_some_and(|first| first == "defaults");
+        if is_inherited && !self.together.insert(first.name.clone()) {
+            return;
+        }
+        let places: Vec<String> = list.iter().map(|one| one.path.join(".")).collect();
+        let all: Vec<Listed<'_>> = list
+            .iter()
+            .zip(&places)
+            .map(|(one, place)| Listed { config: &one.config, place })
+            .collect();
+        let built = plugin.build_list(&all, &mut at.build(&first.name, &first.path));
+        if let Err((place, error)) = built {
+            let one = list.get(place).unwrap_or(first);
+            let has_references = list.iter().any(|one| one.config.has_references());
+            // What is said may repeat a value that came from a reference.
+            let error = match has_references {
+                true => ConfigError::new("these settings do not fit together"),
+                false => error,
+            };
+            self.tell(&one.path, &error);
         }
     }
 

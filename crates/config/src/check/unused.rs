@@ -33,7 +33,7 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
             findings.warning(&["identity", name], message);
         }
     }
-    without_effect(document, findings);
+    without_effect(findings);
     for (name, consumer) in &document.consumers {
         if let Some(plan) = &consumer.plan
             && !document.plans.contains_key(plan)
@@ -57,7 +57,7 @@ fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>)
 }
 
 /// What is taken from files written for a later version.
-fn without_effect(document: &Document, findings: &mut Findings<'_>) {
+fn without_effect(findings: &mut Findings<'_>) {
     let source = findings.source;
     for word in ["stores", "alerts"] {
         let written = source.tree.get(source.root, word);
@@ -70,19 +70,6 @@ fn without_effect(document: &Document, findings: &mut Findings<'_>) {
         if written.is_some_and(|node| !empty(node) && !none(node)) {
             let fail = Fail::warning(source.key(&[word]), unread(word));
             findings.push(fail);
-        }
-    }
-    let listed = source.listed_routes();
-    for (pattern, set) in &document.routes {
-        for (place, route) in set.routes.iter().enumerate() {
-            let place = place.to_string();
-            let at = match listed.contains(pattern.as_str()) {
-                true => vec!["routes", pattern, &place, "priority"],
-                false => vec!["routes", pattern, "priority"],
-            };
-            if route.priority.is_some() {
-                findings.warning(&at, unread("priority"));
-            }
         }
     }
 }

@@ -43,6 +43,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// The upstream that it goes to, or all those of a split; empty for a handler.
+    pub fn upstreams(&self) -> String {
+        match &self.to {
+            Target::Upstream(name) => name.clone(),
+            Target::Split(parts) => parts.keys().map(String::as_str).collect::<Vec<_>>().join("+"),
+            Target::Handler { .. } => String::new(),
+        }
+    }
+
     /// The priority as the route's plugins take it.
     pub fn priority(&self) -> Priority {
         match self.priority.as_deref() {

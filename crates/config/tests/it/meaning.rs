@@ -226,10 +226,10 @@ fn a_difference_is_told_by_section_and_name() {
 #[test]
 fn what_has_no_effect_yet_is_a_warning() {
     let all = "stores: { s: \"redis://h\" }\nalerts: [{ url: \"http://h\" }]\nroutes:\n  \
-               /a: { to: \"http://a:1\", priority: low }\n";
+               /a: { to: \"http://a:1\" }\n";
     let told = |word| format!("this version reads `{word}` but does not act on it");
     let found = warnings(all);
-    for (place, word) in [("1:1", "stores"), ("2:1", "alerts"), ("4:37", "priority")] {
+    for (place, word) in [("1:1", "stores"), ("2:1", "alerts")] {
         assert!(found.contains(&format!("{place} {}", told(word))), "{word}: {found:?}");
     }
     let none =

@@ -15,6 +15,7 @@ mod balance;
 mod bodies;
 mod broken;
 mod cli;
+mod concurrency;
 mod demo;
 mod drain;
 mod endurance;

@@ -46,6 +46,7 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
             request,
             upstream: case.upstream,
             upstream_sees: case.upstream_sees,
+            outside_sees: case.outside_sees,
             answer,
         }],
         _ => return Err("needs `request` and `answer`, or `exchanges`, or `load_error`".to_owned()),
@@ -54,7 +55,16 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
         if let Some(after) = exchange.after {
             tokio::time::advance(after.0).await;
         }
-        run(&route, exchange).await.map_err(|error| format!("exchange {}: {error}", place + 1))?;
+        let at = |error| format!("exchange {}: {error}", place + 1);
+        run(&route, exchange).await.map_err(at)?;
+        // What goes on in the background gets its turn.
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+        let asked = played.asked();
+        if let Some(expected) = &exchange.outside_sees {
+            outside(expected, &asked).map_err(at)?;
+        }
     }
     Ok(())
 }
@@ -88,6 +98,7 @@ fn identities(
                 place: format!("identity.{name}.{kind}").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
+                target: "".into(),
                 identities: &none,
                 provide,
             };
@@ -122,7 +133,8 @@ fn build_route(
         _ => Priority::Normal,
     };
     let (route, place, name) = (pattern.into(), "".into(), "".into());
-    let mut build = Build { route, place, name, priority, identities, provide };
+    let target = map.get("to").and_then(Value::as_str).unwrap_or_default().into();
+    let mut build = Build { route, place, name, priority, target, identities, provide };
     let mut policies: Vec<(Stage, Box<dyn Policy>)> = Vec::new();
     let own = ["to", "priority"];
     for (name, config) in map.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
@@ -160,10 +172,33 @@ fn build_route(
 }
 
 /// What a played upstream was asked.
-struct Asked {
-    line: String,
-    headers: HeaderMap,
-    body: String,
+pub(super) struct Asked {
+    pub(super) line: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Asked {
+    fn compare(&self, sees: &case::Sees) -> Result<(), String> {
+        if sees.line.as_ref().is_some_and(|line| *line != self.line) {
+            return Err(format!("asked `{}`", self.line));
+        }
+        same_headers(&sees.headers, &self.headers)?;
+        match &sees.body {
+            Some(body) if *body != self.body => Err(format!("the body {:?}", self.body)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Compares what the gateway itself asked.
+fn outside(expected: &[case::Sees], asked: &[Asked]) -> Result<(), String> {
+    if expected.len() != asked.len() {
+        let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
+        return Err(format!("outside was asked {lines:?}"));
+    }
+    let mut pairs = expected.iter().zip(asked);
+    pairs.try_for_each(|(sees, asked)| asked.compare(sees)).map_err(|e| format!("outside: {e}"))
 }
 
 async fn run(route: &Route, case: &case::Exchange) -> Result<(), String> {
@@ -385,13 +420,7 @@ async fn compare(
 ) -> Result<(), String> {
     if let Some(sees) = &case.upstream_sees {
         let asked = asked.ok_or("the upstream was not asked")?;
-        if sees.line.as_ref().is_some_and(|line| *line != asked.line) {
-            return Err(format!("the upstream was asked `{}`", asked.line));
-        }
-        same_headers(&sees.headers, &asked.headers).map_err(|e| format!("the upstream saw {e}"))?;
-        if sees.body.as_ref().is_some_and(|body| *body != asked.body) {
-            return Err(format!("the upstream got the body {:?}", asked.body));
-        }
+        asked.compare(sees).map_err(|error| format!("the upstream: {error}"))?;
     }
     let (head, body) = answer.into_parts();
     if case.answer.status.is_some_and(|status| status != head.status.as_u16()) {

@@ -3,8 +3,6 @@
 
 mod ask;
 mod settings;
-#[cfg(test)]
-mod tests;
 mod vouched;
 
 use std::sync::Arc;
@@ -121,7 +119,7 @@ impl Asked {
 impl Identity for Asked {
     fn identify<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Proof, Fault>> {
         // `auth` has done so before: for whoever asks an identity without it.
-        fields::remove_spellings(&mut exchange.head.headers, &self.reading.copy);
+        fields::remove_spellings(&mut exchange.head.headers, self.reading.copy.iter());
         if !self.ask_anyway && !self.ask.has_credentials(exchange) {
             return Step::Now(Ok(Proof::Absent));
         }

@@ -3,8 +3,6 @@
 
 mod ask;
 mod settings;
-#[cfg(test)]
-mod tests;
 mod vouched;
 
 use std::borrow::Cow;

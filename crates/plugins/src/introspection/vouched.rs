@@ -146,3 +146,45 @@ fn words<'c>(members: impl Iterator<Item = &'c Value>) -> Box<[Box<str>]> {
     }
     words.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kept(claims: Value) -> Option<u64> {
+        let naming = Naming {
+            identity: "idp".into(),
+            audience: Box::default(),
+            issuer: None,
+            name: "sub".to_owned(),
+            roles: Box::default(),
+            scopes: Box::default(),
+            plan: None,
+            plans: Box::default(),
+            consumers: Arc::default(),
+        };
+        let Value::Object(claims) = claims else { panic!("claims are a mapping") };
+        match naming.read(claims, Duration::from_secs(60)) {
+            Ok(Vouched::Active(_, keep)) => Some(keep.as_secs()),
+            _ => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_believed_for_a_while_and_not_beyond_its_exp() {
+        let now = clock::now();
+        let active = |exp: Value| json!({ "active": true, "sub": "alice", "exp": exp });
+        assert_eq!(kept(json!({ "active": true, "sub": "alice" })), Some(60));
+        for (left, expected) in [(600, Some(60)), (61, Some(60)), (10, Some(10)), (1, Some(1))] {
+            assert_eq!(kept(active(json!(now + left))), expected, "{left}");
+        }
+        assert_eq!(kept(active(json!(now as f64 + 10.5))), Some(10));
+        for over in
+            [json!(now), json!(now - 1), json!(0), json!(-5), json!("9999999999"), json!(1e300)]
+        {
+            assert_eq!(kept(active(over.clone())), None, "{over}");
+        }
+    }
+}
