@@ -65,7 +65,8 @@ impl Key {
 }
 
 impl KeyPart {
-    fn value<'a>(&'a self, exchange: &'a Exchange) -> Option<Cow<'a, [u8]>> {
+    /// Its value for a request; `None` when it has none.
+    pub(crate) fn value<'a>(&'a self, exchange: &'a Exchange) -> Option<Cow<'a, [u8]>> {
         let text = match self {
             Self::Ip => return Some(ip_bytes(exchange.client_ip)),
             Self::Consumer => {

@@ -19,10 +19,12 @@ mod nowhere;
 mod outbound;
 mod plugin;
 mod policy;
+mod preflight;
 mod reason;
 mod reply;
 mod serve;
 mod store;
+mod template;
 mod units;
 
 pub use body::{Body, BoxBody};
@@ -42,8 +44,10 @@ pub use plugin::{
     Built, ConfigError, HandlerPlugin, IdentityPlugin, Listed, Plugin, PolicyPlugin, decode,
 };
 pub use policy::{BodyUse, LocalFuture, Policy, Stage, Step, Verdict};
+pub use preflight::preflight;
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{Algorithm, Blob, Blobs, Counters, Grant, Limit, StoreError, Take};
+pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

@@ -30,6 +30,15 @@ impl Plugin {
         }
     }
 
+    /// Which of its settings are templates; an identity has none.
+    pub fn templates(&self) -> &'static [&'static str] {
+        match self {
+            Self::Policy(plugin) => plugin.templates(),
+            Self::Handler(plugin) => plugin.templates(),
+            Self::Identity(_) => &[],
+        }
+    }
+
     /// The JSON Schema of its configuration.
     pub fn schema(&self) -> schemars::Schema {
         match self {
@@ -71,6 +80,12 @@ pub trait PolicyPlugin: Send + Sync {
         BodyUse::None
     }
 
+    /// Whether one policy may serve all the routes that inherit it: it keeps nothing for a route,
+    /// and does not ask which one it is built for.
+    fn is_routeless(&self) -> bool {
+        false
+    }
+
     /// The reasons it can refuse with.
     fn reasons(&self) -> &'static [&'static Reason] {
         &[]
@@ -78,6 +93,12 @@ pub trait PolicyPlugin: Send + Sync {
 
     /// The metrics it shows of its own.
     fn metrics(&self) -> &'static [&'static Metric] {
+        &[]
+    }
+
+    /// Which of its settings are templates ([`Template`](crate::Template)): keys joined by dots,
+    /// `*` for any of them. In all others `${ip}` and the like are errors.
+    fn templates(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -122,6 +143,12 @@ pub trait HandlerPlugin: Send + Sync {
 
     /// The metrics it shows of its own.
     fn metrics(&self) -> &'static [&'static Metric] {
+        &[]
+    }
+
+    /// Which of its settings are templates ([`Template`](crate::Template)): keys joined by dots,
+    /// `*` for any of them. In all others `${ip}` and the like are errors.
+    fn templates(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -224,6 +251,10 @@ impl std::error::Error for ConfigError {}
 /// # Errors
 /// The first thing that does not fit, and where.
 pub fn decode<T: DeserializeOwned>(config: &Value) -> Result<T, ConfigError> {
+    // Keeping the place costs more than the rest, and most of the time nobody asks for it.
+    if let Ok(good) = T::deserialize(config) {
+        return Ok(good);
+    }
     serde_path_to_error::deserialize(config).map_err(|error| {
         let path = error.path().iter().map(|segment| segment.to_string()).collect();
         ConfigError { path, message: error.into_inner().to_string() }

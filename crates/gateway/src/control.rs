@@ -211,8 +211,8 @@ impl Running {
                 self.listeners.commit(prepared, &self.workers).await;
                 watch.keep(&files);
                 let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-                let changes = lockgate_config::diff(&applied.old, &applied.new);
                 let generation = applied.generation;
+                let changes = self.gateway.changes(applied);
                 tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
                 for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
                     tracing::warn!("{change}");

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use lockgate_core::{ConfigError, Exchange};
 
 use crate::fields;
-use crate::words::Words;
+use crate::one_or_more::OneOrMore;
 
 /// One place.
 pub(crate) enum Place {
@@ -41,9 +41,9 @@ impl Carry {
     /// # Errors
     /// Which name is none, placed at its setting.
     pub(crate) fn new(
-        headers: &Words,
-        cookies: &Words,
-        queries: &Words,
+        headers: &OneOrMore<String>,
+        cookies: &OneOrMore<String>,
+        queries: &OneOrMore<String>,
         forward: bool,
     ) -> Result<Self, ConfigError> {
         let mut places = Vec::new();

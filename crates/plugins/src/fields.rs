@@ -2,6 +2,7 @@
 //! meets a bad one. Refuses what belongs to the framing or to one connection alone: the gateway
 //! writes those itself, and a second opinion about them is how requests are smuggled.
 
+use http::header::VARY;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::ConfigError;
 
@@ -73,6 +74,15 @@ fn folds_into(name: &HeaderName, own: &HeaderName) -> bool {
     name.len() == own.len() && name.iter().zip(own).all(|(a, b)| fold(*a) == fold(*b))
 }
 
+/// Says that an answer depends on a request header (RFC 9110 §12.5.5), once.
+pub(crate) fn vary(headers: &mut HeaderMap, name: &'static str) {
+    let named = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    let mut named = named.flat_map(|line| line.split(',')).map(str::trim);
+    if !named.any(|other| other == "*" || other.eq_ignore_ascii_case(name)) {
+        headers.append(VARY, HeaderValue::from_static(name));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +122,21 @@ mod tests {
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["x-user-ids", "xuserid"]);
+    }
+
+    #[test]
+    fn vary_names_a_header_once() {
+        let mut headers = HeaderMap::new();
+        vary(&mut headers, "Origin");
+        vary(&mut headers, "Accept");
+        vary(&mut headers, "Origin");
+        let lines: Vec<_> = headers.get_all(VARY).iter().collect();
+        assert_eq!(lines, ["Origin", "Accept"]);
+        for line in ["accept, ORIGIN", "*"] {
+            headers.insert(VARY, line.parse().unwrap());
+            vary(&mut headers, "Origin");
+            assert_eq!(headers.get_all(VARY).iter().count(), 1, "{line}");
+        }
     }
 
     #[test]

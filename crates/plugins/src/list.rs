@@ -7,15 +7,18 @@ mod auth;
 mod carry;
 mod clock;
 mod concurrency;
+mod cors;
 mod fields;
 mod forward;
 mod headers;
 mod introspection;
+mod ip_filter;
 mod mtls;
+mod networks;
+mod one_or_more;
 mod redirect;
 mod respond;
 mod service;
-mod words;
 
 #[cfg(test)]
 mod cases;
@@ -27,6 +30,8 @@ pub static ALL: &[Plugin] = &[
     // policies
     Plugin::Policy(&concurrency::Concurrency),
     Plugin::Policy(&auth::Auth),
+    Plugin::Policy(&cors::Cors),
+    Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),

@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// When it was built.
     pub loaded: SystemTime,
-    /// What it was built from.
+    /// What it was built from, without the routes: those are here as they serve.
     pub document: Arc<Document>,
     /// The upstreams by name.
     pub upstreams: Arc<HashMap<String, Arc<Upstream>>>,
@@ -41,20 +41,22 @@ pub struct Snapshot {
 pub(crate) struct RouteSet {
     pub(crate) pattern: Arc<str>,
     pub(crate) captures: Arc<[Box<str>]>,
-    pub(crate) routes: Vec<Route>,
+    pub(crate) routes: Box<[Route]>,
 }
 
 /// One route, resolved.
 pub(crate) struct Route {
     pub(crate) pattern: Arc<str>,
     pub(crate) when: Condition,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Box<[Entry]>,
     pub(crate) target: Target,
-    pub(crate) rewrite: Rewrite,
+    /// Boxed, as most have none.
+    pub(crate) rewrite: Option<Box<Rewrite>>,
     /// The handler's settings as written, where they have references, for `explain`.
-    pub(crate) written: Option<String>,
+    pub(crate) written: Option<Box<str>>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) retry: Option<model::Retry>,
+    /// Boxed, as most have none.
+    pub(crate) retry: Option<Box<model::Retry>>,
     pub(crate) series: Arc<RouteSeries>,
     pub(crate) tags: Arc<[String]>,
 }

@@ -26,6 +26,9 @@ use ipnet::IpNet;
 use lockgate_core::{ConsumerEntry, Consumers};
 use serde::Serialize;
 
+/// The routes of a configuration by their patterns as written.
+pub type Routes = IndexMap<String, RouteSet>;
+
 /// A whole configuration, includes merged, short forms expanded, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Document {
@@ -55,7 +58,7 @@ pub struct Document {
     pub upstreams: IndexMap<String, Upstream>,
     /// Route pattern, as written → one route, or several told apart by `when`. Policies of
     /// `defaults` are already merged in.
-    pub routes: IndexMap<String, RouteSet>,
+    pub routes: Routes,
     /// Access log, metrics, traces.
     pub telemetry: Telemetry,
     /// Webhooks, kept as written.

@@ -1,5 +1,7 @@
 //! `routes`: which request goes where, and by what rules.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use lockgate_core::{Priority, Time};
 use regex::bytes::{Regex, RegexBuilder};
@@ -38,8 +40,9 @@ pub struct Route {
     pub priority: Option<String>,
     /// Free words, shown by `routes` and in the log.
     pub tags: Vec<String>,
-    /// The policies of the route, those of `defaults` included, in the configuration's order.
-    pub policies: Vec<PolicyEntry>,
+    /// The policies of the route, those of `defaults` included, in the configuration's order. What
+    /// is inherited is one entry for all routes.
+    pub policies: Vec<Arc<PolicyEntry>>,
 }
 
 impl Route {
@@ -66,13 +69,13 @@ impl Route {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PolicyEntry {
     /// The plugin's name.
-    pub name: String,
+    pub name: Arc<str>,
     /// What stands under it. A list under one name has become several entries.
     pub config: Settings,
     /// Where it stands, for [`crate::Source::locate`]: `["routes", "/x/*", "cors"]`, or
     /// `["defaults", "cors"]` when inherited.
     #[serde(skip)]
-    pub path: Vec<String>,
+    pub path: Arc<[Arc<str>]>,
 }
 
 /// All parts must hold.
@@ -96,7 +99,7 @@ pub struct Condition {
 
 /// What a value must be. In the file: `"text"`, `true`/`false` (there or not), `{ prefix }`,
 /// `{ regex }`.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Match {
     Present,
@@ -148,7 +151,7 @@ pub enum Target {
 }
 
 /// How the request is changed on its way upstream.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Rewrite {
     /// Taken off the path's front, on a segment's edge.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use crate::words::Words;
+use crate::one_or_more::OneOrMore;
 
 /// Identifies callers by asking an auth service, which sees the request's head.
 #[derive(Deserialize, JsonSchema)]
@@ -29,14 +29,14 @@ pub(super) struct Config {
     /// The request's headers that the service gets. A request that has none of them is not asked
     /// about: it has no credentials.
     #[serde(default = "default_send")]
-    pub(super) send: Words,
+    pub(super) send: OneOrMore<String>,
     /// Whether the service is asked about requests without any of these headers too (`false`).
     #[serde(default)]
     pub(super) ask_anyway: bool,
     /// Headers of its answer that the target gets. What clients send under these names is always
     /// taken away.
     #[serde(default)]
-    pub(super) copy: Words,
+    pub(super) copy: OneOrMore<String>,
     /// The header of its answer that names the consumer. With `""` all callers are one, who goes
     /// by the identity's name.
     #[serde(default = "default_name")]
@@ -143,8 +143,8 @@ impl JsonSchema for Cache {
     }
 }
 
-fn default_send() -> Words {
-    Words::new(&["Authorization", "Cookie"])
+fn default_send() -> OneOrMore<String> {
+    OneOrMore(vec!["Authorization".to_owned(), "Cookie".to_owned()])
 }
 
 fn default_name() -> String {

@@ -6,7 +6,7 @@ use lockgate_core::Time;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::words::Words;
+use crate::one_or_more::OneOrMore;
 
 /// Identifies callers by a token that the authorization server is asked about (RFC 7662).
 #[derive(Deserialize, JsonSchema)]
@@ -43,19 +43,19 @@ pub(super) struct Config {
     pub(super) timeout: Time,
     /// A header, or several, in place of `Authorization: Bearer`.
     #[serde(default)]
-    pub(super) header: Words,
+    pub(super) header: OneOrMore<String>,
     /// A cookie, or several.
     #[serde(default)]
-    pub(super) cookie: Words,
+    pub(super) cookie: OneOrMore<String>,
     /// A query parameter, or several. It is taken out of the URL before the target sees it.
     #[serde(default)]
-    pub(super) query: Words,
+    pub(super) query: OneOrMore<String>,
     /// Whether the target gets the header or cookie with the token.
     #[serde(default = "default_forward")]
     pub(super) forward: bool,
     /// Of which the answer's `aud` must have one. Without it `aud` is not looked at.
     #[serde(default)]
-    pub(super) audience: Words,
+    pub(super) audience: OneOrMore<String>,
     /// The exact text of the answer's `iss`. Without it `iss` is not looked at.
     pub(super) issuer: Option<String>,
     /// The member of the answer that names the consumer. For tokens of clients without a user it
@@ -64,10 +64,10 @@ pub(super) struct Config {
     pub(super) name_claim: String,
     /// The member with the roles, or several, such as `realm_access.roles`.
     #[serde(default = "default_roles")]
-    pub(super) roles_claim: Words,
+    pub(super) roles_claim: OneOrMore<String>,
     /// The members that may hold the scopes; the first that is there counts.
     #[serde(default = "default_scope")]
-    pub(super) scope_claim: Words,
+    pub(super) scope_claim: OneOrMore<String>,
     /// The member that names one of `plans`.
     pub(super) plan_claim: Option<String>,
 }
@@ -107,10 +107,10 @@ fn default_name() -> String {
     "sub".to_owned()
 }
 
-fn default_roles() -> Words {
-    Words::new(&["roles"])
+fn default_roles() -> OneOrMore<String> {
+    OneOrMore(vec!["roles".to_owned()])
 }
 
-fn default_scope() -> Words {
-    Words::new(&["scope"])
+fn default_scope() -> OneOrMore<String> {
+    OneOrMore(vec!["scope".to_owned()])
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::settings::Config;
 use super::{ELSEWHERE, INACTIVE, UNNAMED};
 use crate::clock;
+use crate::one_or_more::OneOrMore;
 
 /// What became of a token.
 pub(super) enum Vouched {
@@ -37,11 +38,11 @@ impl Naming {
     pub(super) fn new(config: &Config, build: &Build<'_>) -> Self {
         Self {
             identity: (*build.name).into(),
-            audience: config.audience.boxed(),
+            audience: boxed(&config.audience),
             issuer: config.issuer.clone(),
             name: config.name_claim.clone(),
-            roles: config.roles_claim.boxed(),
-            scopes: config.scope_claim.boxed(),
+            roles: boxed(&config.roles_claim),
+            scopes: boxed(&config.scope_claim),
             plan: config.plan_claim.clone(),
             plans: build.provide.plans().into_iter().map(Into::into).collect(),
             consumers: Arc::clone(build.provide.consumers()),
@@ -117,6 +118,10 @@ impl Naming {
         self.consumers.complete(&mut consumer);
         Some(consumer)
     }
+}
+
+fn boxed(words: &OneOrMore<String>) -> Box<[Box<str>]> {
+    words.0.iter().map(|word| word.as_str().into()).collect()
 }
 
 /// How far the server's clock may be ahead, in seconds.
