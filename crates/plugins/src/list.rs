@@ -11,8 +11,10 @@ mod cors;
 mod fields;
 mod forward;
 mod headers;
+mod hmac;
 mod introspection;
 mod ip_filter;
+mod mirror;
 mod mtls;
 mod networks;
 mod one_or_more;
@@ -22,6 +24,11 @@ mod service;
 
 #[cfg(test)]
 mod cases;
+
+/// For the fuzz targets alone.
+pub mod fuzz {
+    pub use crate::hmac::structured;
+}
 
 use lockgate_core::Plugin;
 
@@ -33,11 +40,13 @@ pub static ALL: &[Plugin] = &[
     Plugin::Policy(&cors::Cors),
     Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&headers::Headers),
+    Plugin::Policy(&mirror::Mirror),
     // handlers
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
     // identities
     Plugin::Identity(&forward::Forward),
+    Plugin::Identity(&hmac::Hmac),
     Plugin::Identity(&introspection::Introspection),
     Plugin::Identity(&mtls::Mtls),
 ];

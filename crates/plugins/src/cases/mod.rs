@@ -10,6 +10,8 @@ mod readme;
 mod run;
 mod yaml;
 
+pub(crate) use run::{identity, request};
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lockgate_core::{
     Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange, Fault, Handler,
-    Identities, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage, Step, Tls,
-    UpstreamNotes, Verdict, reasons,
+    Identities, Identity, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage,
+    Step, Tls, UpstreamNotes, Verdict, reasons,
 };
 use serde_json::Value;
 
@@ -25,6 +26,21 @@ struct Route {
     policies: Vec<Box<dyn Policy>>,
     /// `None`: the upstream that the case plays.
     handler: Option<Box<dyn Handler>>,
+}
+
+/// A request as a case would write it, for tests that are no cases.
+pub(crate) fn request(request: &Value) -> Exchange {
+    let route = Route { pattern: "/*".to_owned(), policies: Vec::new(), handler: None };
+    exchange(&route, request).expect("a request")
+}
+
+/// An identity of this kind, for tests that are no cases.
+pub(crate) fn identity(kind: &str, config: &Value) -> Result<Arc<dyn Identity>, ConfigError> {
+    let case = serde_json::json!({ "case": "", "route": {} });
+    let played = Played::new(&mut serde_json::from_value(case).expect("a case"));
+    let kinds = [(kind.to_owned(), config.clone())].into();
+    let mut built = identities(&[("tested".to_owned(), kinds)].into(), &played)?;
+    Ok(built.remove("tested").expect("it was built"))
 }
 
 /// Runs a case. `Err` says what did not come as expected.
