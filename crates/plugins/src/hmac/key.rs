@@ -25,7 +25,7 @@ pub(super) struct Key {
 }
 
 enum Way {
-    HmacSha256(hmac::Key),
+    HmacSha256(Box<hmac::Key>),
     Ed25519([u8; 32]),
 }
 
@@ -76,7 +76,7 @@ impl Way {
                 let message = format!("a secret has at least {MIN_SECRET} bytes");
                 return Err(ConfigError::new(message).at(key));
             }
-            Ok(Self::HmacSha256(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
+            Ok(Self::HmacSha256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, bytes))))
         };
         match (&settings.secret, &settings.secret_base64, &settings.public_key) {
             (Some(text), None, None) => secret("secret", text.as_bytes()),

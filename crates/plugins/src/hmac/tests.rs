@@ -75,6 +75,9 @@ fn sign(exchange: &mut Exchange, input: &str) {
     headers.insert("signature", format!("sig=:{signature}:").parse().unwrap());
 }
 
+/// What is changed, how, and why that is refused.
+type Change = (&'static str, fn(&mut Exchange), &'static str);
+
 const ALL: &str = r#"("@method" "@authority" "@path" "@query" "content-digest")"#;
 
 fn usual(parameters: &str) -> String {
@@ -124,7 +127,7 @@ async fn a_signed_request_passes_once_with_its_body() {
 #[tokio::test(start_paused = true)]
 async fn what_was_changed_on_the_way_is_refused() {
     let identity = build(json!({}));
-    let changes: [(&str, fn(&mut Exchange), &str); 9] = [
+    let changes: [Change; 9] = [
         ("method", |e| e.head.method = http::Method::PUT, "signature_mismatch"),
         (
             "path",
