@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, Response};
 
-use crate::{Consumer, Exchange, Fault, Reason, Step};
+use crate::{Body, Consumer, Exchange, Fault, Reason, Step};
 
 /// What an identity found in a request.
 #[derive(Debug)]
@@ -17,6 +17,9 @@ pub enum Proof {
     Consumer(Arc<Consumer>),
     /// Credentials of its kind that do not hold.
     Invalid(Rejection),
+    /// No credentials that hold, and an answer that tells the client what to do: an auth service's
+    /// own refusal, a way to a login. It is given when no other identity vouches.
+    Answer(Rejection, Response<Body>),
 }
 
 /// Why credentials do not hold.
@@ -48,6 +51,12 @@ pub trait Identity: Send + Sync {
     /// Only what makes it impossible to tell: an auth service that does not answer. The request
     /// is then refused, whatever else would identify it.
     fn identify<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Proof, Fault>>;
+
+    /// Headers that it alone may state to the target. `auth` takes away what a client sends under
+    /// these names, in any spelling that may be read as them, before any identity is asked.
+    fn states(&self) -> &[HeaderName] {
+        &[]
+    }
 
     /// Whether identifying may wait for something ([`Step::Later`]). One that never does costs its
     /// requests no allocation.

@@ -52,6 +52,28 @@ pub(crate) fn value(text: &str) -> Result<HeaderValue, ConfigError> {
     HeaderValue::from_str(text).map_err(|_| wrong())
 }
 
+/// Takes away every line that an upstream may take for one of these names: `_` and `-` are the same
+/// to many.
+pub(crate) fn remove_spellings<'n>(
+    headers: &mut HeaderMap,
+    names: impl Iterator<Item = &'n HeaderName> + Clone,
+) {
+    if names.clone().next().is_none() {
+        return;
+    }
+    let ours = |name: &HeaderName| names.clone().any(|own| folds_into(name, own));
+    let forged: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}
+
+fn folds_into(name: &HeaderName, own: &HeaderName) -> bool {
+    let (name, own) = (name.as_str().as_bytes(), own.as_str().as_bytes());
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() == own.len() && name.iter().zip(own).all(|(a, b)| fold(*a) == fold(*b))
+}
+
 /// Says that an answer depends on a request header (RFC 9110 §12.5.5), once.
 pub(crate) fn vary(headers: &mut HeaderMap, name: &'static str) {
     let named = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
@@ -88,6 +110,18 @@ mod tests {
         for text in ["", "a", "a\tb c", "text/plain; charset=utf-8"] {
             assert_eq!(value(text).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn every_spelling_of_a_name_is_taken_away() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-user-id", "x_user_id", "x-user_id", "x-user-ids", "xuserid"] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("1"));
+        }
+        remove_spellings(&mut headers, std::iter::once(&HeaderName::from_static("x-user_id")));
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-user-ids", "xuserid"]);
     }
 
     #[test]

@@ -2,20 +2,27 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+mod answers;
 pub mod api_key;
 mod auth;
 pub mod basic;
+mod carry;
+mod clock;
 mod compress;
 mod concurrency;
 mod cors;
 mod counted;
 mod fault;
 mod fields;
+mod forward;
 mod headers;
+mod hmac;
+mod introspection;
 mod ip_filter;
 mod jwt;
 mod limits;
 mod maintenance;
+mod mirror;
 mod mtls;
 mod networks;
 mod one_or_more;
@@ -24,10 +31,16 @@ mod rate_limit;
 mod redirect;
 mod request_id;
 mod respond;
+mod service;
 mod switch;
 
 #[cfg(test)]
 mod cases;
+
+/// For the fuzz targets alone.
+pub mod fuzz {
+    pub use crate::hmac::structured;
+}
 
 use lockgate_core::Plugin;
 
@@ -46,6 +59,7 @@ pub static ALL: &[Plugin] = &[
     Plugin::Policy(&quota::Quota),
     Plugin::Policy(&headers::Headers),
     Plugin::Policy(&fault::Faults),
+    Plugin::Policy(&mirror::Mirror),
     // handlers
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
@@ -53,5 +67,8 @@ pub static ALL: &[Plugin] = &[
     Plugin::Identity(&api_key::ApiKey),
     Plugin::Identity(&basic::Basic),
     Plugin::Identity(&jwt::Jwt),
+    Plugin::Identity(&forward::Forward),
+    Plugin::Identity(&hmac::Hmac),
+    Plugin::Identity(&introspection::Introspection),
     Plugin::Identity(&mtls::Mtls),
 ];

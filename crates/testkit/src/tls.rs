@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
@@ -63,13 +63,28 @@ impl Authority {
         self.issue(Vec::new(), named(name), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// Issues a client's certificate that bears a URI, such as a SPIFFE id, and no subject.
+    pub fn client_uri(&self, uri: &str) -> Leaf {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        self.sign(params, DistinguishedName::new(), ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
     fn issue(
         &self,
         names: Vec<String>,
         subject: DistinguishedName,
         usage: ExtendedKeyUsagePurpose,
     ) -> Leaf {
-        let mut params = CertificateParams::new(names).unwrap();
+        self.sign(CertificateParams::new(names).unwrap(), subject, usage)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        subject: DistinguishedName,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Leaf {
         params.distinguished_name = subject;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];

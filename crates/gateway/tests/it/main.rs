@@ -10,6 +10,7 @@
 )]
 
 mod access_log;
+mod asked;
 mod attempts;
 mod auth;
 mod balance;

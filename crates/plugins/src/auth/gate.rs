@@ -5,15 +5,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use http::Response;
 use http::header::WWW_AUTHENTICATE;
 use lockgate_core::{
-    Build, Challenge, ConfigError, Consumer, Exchange, Expression, Fault, Identity, Policy, Proof,
-    Reason, Rejection, Scope, Seen, Step, Verdict, reasons,
+    Body, Build, Challenge, ConfigError, Consumer, Exchange, Expression, Fault, Identity, Policy,
+    Proof, Reason, Rejection, Scope, Seen, Step, Verdict, reasons,
 };
 
 use super::config::{Invalid, Settings, Words};
 use super::stated::Stated;
 use super::{FORBIDDEN, INVALID, INVALID_401, MISSING};
+use crate::fields;
 
 /// Most identities that one route asks.
 const MAX_IDENTITIES: usize = 16;
@@ -47,6 +49,7 @@ enum Found<'g> {
     Absent,
     Consumer(&'g Named, Arc<Consumer>),
     Invalid(&'g Named, Rejection),
+    Answer(Response<Body>),
 }
 
 impl Gate {
@@ -100,12 +103,16 @@ impl Gate {
 
     async fn decide(&self, exchange: &mut Exchange) -> Result<Verdict, Fault> {
         self.stated.strip(&mut exchange.head.headers);
+        for named in self.groups.iter().flat_map(|group| &group.0) {
+            fields::remove_spellings(&mut exchange.head.headers, named.identity.states().iter());
+        }
         let mut vouched: Option<(&Named, Arc<Consumer>)> = None;
         let mut absent = Vec::new();
         for group in &self.groups {
             match group.ask(exchange).await? {
                 Found::Absent => absent.push(group),
                 Found::Invalid(by, rejection) => return Err(self.refuse_invalid(by, &rejection)),
+                Found::Answer(answer) => return Ok(Verdict::Answer(answer)),
                 Found::Consumer(by, consumer) => match &mut vouched {
                     Some((_, first)) => add_claims(Arc::make_mut(first), &consumer),
                     None => vouched = Some((by, consumer)),
@@ -251,7 +258,11 @@ impl Group {
                 Ok(Proof::Invalid(rejection)) => {
                     let Rejection { reason, detail } = &rejection;
                     exchange.note(|| format!("identity {name}: {}: {detail}", reason.code));
-                    rejected.get_or_insert((named, rejection));
+                    rejected.get_or_insert(Found::Invalid(named, rejection));
+                }
+                Ok(Proof::Answer(Rejection { reason, detail }, answer)) => {
+                    exchange.note(|| format!("identity {name}: {}: {detail}", reason.code));
+                    rejected.get_or_insert(Found::Answer(answer));
                 }
                 Err(fault) => {
                     exchange.note(|| format!("identity {name}: {}", fault.reason().code));
@@ -259,7 +270,7 @@ impl Group {
                 }
             }
         }
-        Ok(rejected.map_or(Found::Absent, |(named, rejection)| Found::Invalid(named, rejection)))
+        Ok(rejected.unwrap_or(Found::Absent))
     }
 }
 

@@ -61,14 +61,7 @@ impl Stated {
 
     /// Takes away what the client sent under these names.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        if self.0.is_empty() {
-            return;
-        }
-        let ours = |name: &HeaderName| self.0.iter().any(|(own, _)| folds_into(name, own));
-        let forged: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
-        for name in forged {
-            headers.remove(name);
-        }
+        fields::remove_spellings(headers, self.0.iter().map(|(name, _)| name));
     }
 
     /// States who the consumer is.
@@ -152,13 +145,6 @@ fn word(value: &Value) -> Option<Box<str>> {
         Value::Number(_) | Value::Bool(_) => Some(value.to_string().into()),
         _ => None,
     }
-}
-
-/// Whether an upstream may take a name for another: `_` and `-` are the same to many.
-fn folds_into(name: &HeaderName, own: &HeaderName) -> bool {
-    let (name, own) = (name.as_str().as_bytes(), own.as_str().as_bytes());
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    name.len() == own.len() && name.iter().zip(own).all(|(a, b)| fold(*a) == fold(*b))
 }
 
 fn put(headers: &mut HeaderMap, name: &HeaderName, value: Cow<'_, str>) {

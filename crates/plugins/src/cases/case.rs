@@ -36,6 +36,7 @@ pub(super) struct Case {
     pub(super) finds: Option<Finds>,
     pub(super) upstream: Option<Upstream>,
     pub(super) upstream_sees: Option<Sees>,
+    pub(super) outside_sees: Option<Vec<Sees>>,
     pub(super) answer: Option<Answer>,
     /// Several requests to the same built route, one after another.
     pub(super) exchanges: Option<Vec<Exchange>>,
@@ -80,6 +81,8 @@ pub(super) struct Exchange {
     pub(super) finds: Option<Finds>,
     pub(super) upstream: Option<Upstream>,
     pub(super) upstream_sees: Option<Sees>,
+    /// All requests of the gateway's own that came of it, in their order.
+    pub(super) outside_sees: Option<Vec<Sees>>,
     pub(super) answer: Option<Answer>,
 }
 
@@ -161,7 +164,7 @@ pub(super) struct Upstream {
     pub(super) fails: bool,
 }
 
-/// What the upstream must have been asked. Its presence says that it must have been asked at all.
+/// What an upstream must have been asked. Its presence says that it must have been asked at all.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sees {

@@ -15,7 +15,9 @@ pub(super) async fn compare(
     let found = wait(identity.identify(exchange)).await;
     let challenge = match &found {
         Ok(Proof::Absent) => identity.challenge(Challenge::Missing),
-        Ok(Proof::Invalid(rejection)) => identity.challenge(Challenge::Invalid(rejection)),
+        Ok(Proof::Invalid(rejection) | Proof::Answer(rejection, _)) => {
+            identity.challenge(Challenge::Invalid(rejection))
+        }
         Ok(Proof::Consumer(_)) => identity.challenge(Challenge::Scope("all")),
         Err(_) => None,
     };

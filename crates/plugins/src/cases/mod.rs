@@ -12,13 +12,10 @@ mod run;
 pub(crate) mod token;
 mod yaml;
 
+pub(crate) use run::{identity, request};
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use http::{HeaderName, HeaderValue};
-use lockgate_core::{Exchange, Identity};
-use serde_json::Value;
 
 use crate::ALL;
 
@@ -26,19 +23,6 @@ use crate::ALL;
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true).build().unwrap()
-}
-
-/// An identity of these settings, for tests that no case can say. On a runtime.
-pub(crate) fn identity(kind: &str, settings: &Value) -> Arc<dyn Identity> {
-    run::one_identity(kind, settings).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// A request with one header.
-pub(crate) fn request(name: &str, value: &[u8]) -> Exchange {
-    let mut exchange = run::exchange("/*", &"GET /".into()).unwrap();
-    let name: HeaderName = name.parse().unwrap();
-    exchange.head.headers.insert(name, HeaderValue::from_bytes(value).unwrap());
-    exchange
 }
 
 /// The folder that holds the plugins' folders.

@@ -50,7 +50,7 @@ impl Played {
             consumers: Arc::new(entries.collect()),
             plans: case.plans.clone(),
             files: case.files.clone(),
-            outside: Arc::new(Outside(Mutex::new(outside))),
+            outside: Arc::new(Outside { answers: Mutex::new(outside), asked: Mutex::default() }),
             kept: RefCell::default(),
             memory: Arc::new(Memory::in_time(BOUNDS, START)),
         }
@@ -64,6 +64,11 @@ impl Played {
         let mut consumer = Consumer { name, identity, ..Consumer::default() };
         self.consumers.complete(&mut consumer);
         consumer
+    }
+
+    /// What was asked outside since this was asked for.
+    pub(super) fn asked(&self) -> Vec<run::Asked> {
+        std::mem::take(&mut *self.outside.asked.lock().expect("no test panics with it"))
     }
 }
 
@@ -144,8 +149,12 @@ impl Blocking for AtOnce {
     }
 }
 
-/// Answers by request line, those that are left.
-struct Outside(Mutex<BTreeMap<String, Vec<case::Upstream>>>);
+struct Outside {
+    /// Answers by request line, those that are left.
+    answers: Mutex<BTreeMap<String, Vec<case::Upstream>>>,
+    /// What was asked since it was looked at.
+    asked: Mutex<Vec<run::Asked>>,
+}
 
 impl Outbound for Outside {
     fn send(&self, call: Call) -> SendFuture<Result<Response<Bytes>, Fault>> {
@@ -154,7 +163,13 @@ impl Outbound for Outside {
             Destination::Url { .. } => format!("{} {uri}", call.request.method()),
             Destination::Upstream(name) => format!("{} {name}:{uri}", call.request.method()),
         };
-        let mut all = self.0.lock().expect("no test panics while it holds this");
+        let asked = run::Asked {
+            line: line.clone(),
+            headers: call.request.headers().clone(),
+            body: String::from_utf8_lossy(call.request.body()).into_owned(),
+        };
+        self.asked.lock().expect("no test panics while it holds this").push(asked);
+        let mut all = self.answers.lock().expect("no test panics while it holds this");
         let answer = match all.get_mut(&line) {
             Some(list) if list.len() > 1 => run::whole(&list.remove(0)),
             Some(list) => list.first().map_or_else(|| nothing(&line), run::whole),

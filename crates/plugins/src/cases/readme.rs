@@ -9,9 +9,9 @@ const HEADINGS: [&str; 5] = ["What it does", "When to use it", "Example", "Works
 
 #[test]
 fn every_readme_has_its_form_and_its_examples_build() {
+    // What they start in the background needs one; none of it runs.
     let runtime = runtime();
-    // Building may begin work in the background.
-    let _inside = runtime.enter();
+    let _entered = runtime.enter();
     for plugin in ALL {
         let name = plugin.name();
         let text = fs::read_to_string(folder().join(name).join("README.md")).unwrap();

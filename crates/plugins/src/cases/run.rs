@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lockgate_core::{
     Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange, Fault, Handler,
-    Identities, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage, Step, Tls,
-    UpstreamNotes, Verdict, reasons,
+    Identities, Identity, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage,
+    Step, Tls, UpstreamNotes, Verdict, reasons,
 };
 use serde_json::Value;
 
@@ -26,6 +26,20 @@ struct Route {
     policies: Vec<Box<dyn Policy>>,
     /// `None`: the upstream that the case plays.
     handler: Option<Box<dyn Handler>>,
+}
+
+/// A request as a case would write it, for tests that are no cases.
+pub(crate) fn request(request: &Value) -> Exchange {
+    exchange("/*", request).expect("a request")
+}
+
+/// An identity of this kind, for tests that are no cases.
+pub(crate) fn identity(kind: &str, config: &Value) -> Result<Arc<dyn Identity>, ConfigError> {
+    let case = serde_json::json!({ "case": "", "route": {} });
+    let played = Played::new(&mut serde_json::from_value(case).expect("a case"));
+    let kinds = [(kind.to_owned(), config.clone())].into();
+    let mut built = identities(&[("tested".to_owned(), kinds)].into(), &played)?;
+    Ok(built.remove("tested").expect("it was built"))
 }
 
 /// Runs a case. `Err` says what did not come as expected.
@@ -55,6 +69,7 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
             finds: case.finds,
             upstream: case.upstream,
             upstream_sees: case.upstream_sees,
+            outside_sees: case.outside_sees,
             answer: case.answer,
         }],
         _ => return Err("needs `request` and `answer`, or `exchanges`, or `load_error`".to_owned()),
@@ -68,7 +83,16 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
             (Some(name), Some(finds), None) => identify(&identities, name, exchange, finds).await,
             _ => Err("needs `answer`, or `identify` and what it `finds`".to_owned()),
         };
-        ran.map_err(|error| format!("exchange {}: {error}", place + 1))?;
+        let at = |error| format!("exchange {}: {error}", place + 1);
+        ran.map_err(at)?;
+        // What goes on in the background gets its turn.
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+        let asked = played.asked();
+        if let Some(expected) = &exchange.outside_sees {
+            outside(expected, &asked).map_err(at)?;
+        }
     }
     Ok(())
 }
@@ -176,10 +200,33 @@ fn build_route(
 }
 
 /// What a played upstream was asked.
-struct Asked {
-    line: String,
-    headers: HeaderMap,
-    body: String,
+pub(super) struct Asked {
+    pub(super) line: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Asked {
+    fn compare(&self, sees: &case::Sees) -> Result<(), String> {
+        if sees.line.as_ref().is_some_and(|line| *line != self.line) {
+            return Err(format!("asked `{}`", self.line));
+        }
+        same_headers(&sees.headers, &self.headers)?;
+        match &sees.body {
+            Some(body) if *body != self.body => Err(format!("the body {:?}", self.body)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Compares what the gateway itself asked.
+fn outside(expected: &[case::Sees], asked: &[Asked]) -> Result<(), String> {
+    if expected.len() != asked.len() {
+        let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
+        return Err(format!("outside was asked {lines:?}"));
+    }
+    let mut pairs = expected.iter().zip(asked);
+    pairs.try_for_each(|(sees, asked)| asked.compare(sees)).map_err(|e| format!("outside: {e}"))
 }
 
 /// Asks an identity alone.
@@ -193,7 +240,10 @@ async fn identify(
     let identity = identities.get(name).ok_or_else(|| format!("no identity `{name}`"))?;
     identify::compare(&**identity, &mut exchange, finds).await?;
     match &case.upstream_sees {
-        Some(sees) => compare_asked(sees, &ask(&mut exchange).await?),
+        Some(sees) => {
+            let asked = ask(&mut exchange).await?;
+            asked.compare(sees).map_err(|error| format!("the upstream: {error}"))
+        }
         None => Ok(()),
     }
 }
@@ -438,17 +488,6 @@ impl http_body::Body for BreaksOff {
     }
 }
 
-fn compare_asked(sees: &case::Sees, asked: &Asked) -> Result<(), String> {
-    if sees.line.as_ref().is_some_and(|line| *line != asked.line) {
-        return Err(format!("the upstream was asked `{}`", asked.line));
-    }
-    same_headers(&sees.headers, &asked.headers).map_err(|e| format!("the upstream saw {e}"))?;
-    if sees.body.as_ref().is_some_and(|body| *body != asked.body) {
-        return Err(format!("the upstream got the body {:?}", asked.body));
-    }
-    Ok(())
-}
-
 async fn compare(
     case: &case::Exchange,
     expected: &case::Answer,
@@ -456,7 +495,8 @@ async fn compare(
     answer: Response<Body>,
 ) -> Result<(), String> {
     if let Some(sees) = &case.upstream_sees {
-        compare_asked(sees, &asked.ok_or("the upstream was not asked")?)?;
+        let asked = asked.ok_or("the upstream was not asked")?;
+        asked.compare(sees).map_err(|error| format!("the upstream: {error}"))?;
     }
     let (head, body) = answer.into_parts();
     if expected.status.is_some_and(|status| status != head.status.as_u16()) {
@@ -495,19 +535,6 @@ fn same_headers(
 
 fn text(error: impl ToString) -> String {
     error.to_string()
-}
-
-/// One identity, in surroundings with nothing else.
-pub(super) fn one_identity(
-    kind: &str,
-    settings: &Value,
-) -> Result<std::sync::Arc<dyn lockgate_core::Identity>, ConfigError> {
-    let case = serde_json::json!({ "case": "one", "identity": { "one": { kind: settings } } });
-    let mut case: case::Case =
-        serde_json::from_value(case).map_err(|error| ConfigError::new(error.to_string()))?;
-    let played = Played::new(&mut case);
-    let built = identities(&case.identity, &played)?;
-    built.get("one").cloned().ok_or_else(|| ConfigError::new("it was not built"))
 }
 
 /// Builds everything that a README's example names.

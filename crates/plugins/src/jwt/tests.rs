@@ -16,7 +16,7 @@ use crate::cases;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn identity(settings: &Value) -> Arc<dyn Identity> {
-    cases::identity("jwt", settings)
+    cases::identity("jwt", settings).unwrap()
 }
 
 /// An identity with the test secret.
@@ -26,7 +26,10 @@ fn own() -> Arc<dyn Identity> {
 
 /// What it makes of a token: the consumer's name, or the code of the reason.
 fn judge(identity: &dyn Identity, token: &str) -> Result<String, &'static str> {
-    let mut exchange = cases::request("authorization", format!("Bearer {token}").as_bytes());
+    let mut exchange = cases::request(&json!("GET /"));
+    let value = format!("Bearer {token}").into_bytes();
+    let value = http::HeaderValue::from_bytes(&value).unwrap();
+    exchange.head.headers.insert(http::header::AUTHORIZATION, value);
     match identity.identify(&mut exchange) {
         Step::Now(Ok(Proof::Consumer(consumer))) => Ok(consumer.name.to_string()),
         Step::Now(Ok(Proof::Invalid(rejection))) => {
@@ -37,6 +40,7 @@ fn judge(identity: &dyn Identity, token: &str) -> Result<String, &'static str> {
             Err(rejection.reason.code)
         }
         Step::Now(Ok(Proof::Absent)) => Err("absent"),
+        Step::Now(Ok(Proof::Answer(..))) => Err("answer"),
         Step::Now(Err(fault)) => Err(fault.reason().code),
         Step::Later(_) => Err("later"),
     }
