@@ -152,7 +152,11 @@ fn route(generator: &mut SchemaGenerator, plugins: &[Plugin]) -> Map<String, Val
             "How the request changes on its way upstream.",
             reference::<Rewrite>(generator),
         ),
-        ("timeout", "The whole request's limit, instead of the upstream's.", time),
+        (
+            "timeout",
+            "The whole request's limit, instead of the upstream's. `off`: none.",
+            json!({ "anyOf": [time, off()] }),
+        ),
         ("retry", "Instead of the upstream's.", reference::<Retry>(generator)),
         (
             "priority",

@@ -1,10 +1,12 @@
 //! What is known of a client's connection, shared by all of its requests.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderValue, Version};
+
+use crate::Lines;
 
 /// A client's connection as the listener saw it.
 #[derive(Debug)]
@@ -25,7 +27,18 @@ pub struct Connection {
 
 /// What every request of a connection says of it, written out once.
 #[derive(Debug, Default)]
-pub struct Texts(OnceCell<[HeaderValue; 2]>);
+pub struct Texts {
+    addresses: OnceCell<[HeaderValue; 2]>,
+    origin: RefCell<Option<OriginLines>>,
+}
+
+/// What upstreams were last told about the way requests come, and of which requests it is true.
+#[derive(Debug)]
+struct OriginLines {
+    host: Option<HeaderValue>,
+    version: Version,
+    lines: Lines,
+}
 
 impl Connection {
     /// The peer's IP address, an IPv4 one in its own form.
@@ -38,8 +51,31 @@ impl Connection {
         &self.texts()[1]
     }
 
+    /// The lines that tell upstreams how a request with this host and version came, and room for
+    /// `more` bytes: those of the last such request, or else what `write` makes. It may depend on
+    /// nothing else that differs between requests.
+    pub fn origin_lines(
+        &self,
+        host: Option<&HeaderValue>,
+        version: Version,
+        more: usize,
+        write: impl FnOnce(&mut Lines),
+    ) -> Lines {
+        let mut last = self.texts.origin.borrow_mut();
+        if let Some(last) = &*last
+            && last.version == version
+            && last.host.as_ref() == host
+        {
+            return last.lines.with_room(more);
+        }
+        let mut lines = Lines::default();
+        write(&mut lines);
+        let fresh = last.insert(OriginLines { host: host.cloned(), version, lines });
+        fresh.lines.with_room(more)
+    }
+
     fn texts(&self) -> &[HeaderValue; 2] {
-        self.texts.0.get_or_init(|| {
+        self.texts.addresses.get_or_init(|| {
             let peer = HeaderValue::try_from(self.peer.ip().to_canonical().to_string());
             [
                 // An address is made of visible characters.

@@ -164,12 +164,9 @@ pub struct RequestId(http::HeaderValue);
 impl RequestId {
     /// A fresh random id. Unique enough to find a request by; not a secret.
     pub fn random() -> Self {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let bits = fastrand::u128(..);
         let mut text = [0_u8; 32];
-        for (place, byte) in text.iter_mut().zip((0..32_u32).rev()) {
-            let nibble = (bits >> (byte * 4)) as usize & 0xf;
-            *place = HEX.get(nibble).copied().unwrap_or(b'0');
+        for half in text.chunks_exact_mut(16) {
+            half.copy_from_slice(&hex(fastrand::u64(..)));
         }
         let value = http::HeaderValue::from_bytes(&text);
         Self(value.unwrap_or(http::HeaderValue::from_static("0")))
@@ -183,6 +180,11 @@ impl RequestId {
         fits.then(|| Self(value.clone()))
     }
 
+    /// As a header value, to look at.
+    pub fn as_header(&self) -> &http::HeaderValue {
+        &self.0
+    }
+
     /// As a header value.
     pub fn header(&self) -> http::HeaderValue {
         self.0.clone()
@@ -192,6 +194,19 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
+}
+
+/// Sixteen hex digits, all made at once: each byte of the word becomes one digit.
+fn hex(bits: u64) -> [u8; 16] {
+    const ONES: u128 = u128::from_ne_bytes([1; 16]);
+    let wide = u128::from(bits);
+    let wide = (wide | wide << 32) & 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff;
+    let wide = (wide | wide << 16) & 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff;
+    let wide = (wide | wide << 8) & 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
+    let nibbles = (wide | wide << 4) & (ONES * 0xf);
+    // Where a nibble and six make sixteen or more, it is a letter.
+    let letters = ((nibbles + ONES * 6) >> 4) & ONES;
+    (nibbles + ONES * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 impl fmt::Debug for RequestId {
@@ -226,5 +241,20 @@ impl Captures {
         names.zip(&self.ranges).filter_map(|(name, &(from, to))| {
             Some((&**name, path.get(from as usize..to as usize)?))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_in_hex() {
+        for bits in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
+            assert_eq!(hex(bits), *format!("{bits:016x}").as_bytes());
+        }
+        let id = RequestId::random();
+        assert_eq!(id.as_str().len(), 32);
+        assert_eq!(RequestId::keep(id.as_header()), Some(id));
     }
 }

@@ -5,7 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{Kind, Reason};
 
@@ -43,6 +44,8 @@ struct Inner {
     source: Option<Box<dyn Error + Send + Sync>>,
     retry_after: Option<Duration>,
     headers: HeaderMap,
+    status: Option<StatusCode>,
+    page: Option<(HeaderValue, Bytes)>,
 }
 
 impl Fault {
@@ -70,6 +73,8 @@ impl Fault {
             source: None,
             retry_after: None,
             headers: HeaderMap::new(),
+            status: None,
+            page: None,
         }))
     }
 
@@ -108,6 +113,20 @@ impl Fault {
         self
     }
 
+    /// Answers with another status than the kind's: for what the configuration asks for.
+    #[must_use]
+    pub fn answered_with(mut self, status: StatusCode) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
+    /// Answers with a body of the configuration's own, of this type.
+    #[must_use]
+    pub fn page(mut self, kind: HeaderValue, text: Bytes) -> Self {
+        self.0.page = Some((kind, text));
+        self
+    }
+
     /// The cause's name.
     pub fn reason(&self) -> &'static Reason {
         self.0.reason
@@ -126,6 +145,16 @@ impl Fault {
     /// Whether the request may be sent again.
     pub fn may_resend(&self) -> Resend {
         self.0.resend
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.0.status.unwrap_or_else(|| self.kind().status())
+    }
+
+    /// The body of the answer and its type, if it is the configuration's own.
+    pub fn own_page(&self) -> Option<&(HeaderValue, Bytes)> {
+        self.0.page.as_ref()
     }
 
     /// How long the client should wait, if said.

@@ -48,9 +48,9 @@ pub mod reasons {
         TOO_LARGE = TooLarge, "too_large",
             "The body is larger than the limit that holds for this route.";
         URI_TOO_LONG = UriTooLong, "uri_too_long",
-            "The request target is longer than `http.max_uri`.";
+            "The request target is longer than `http.max_uri`, or than the route's `limits.uri`.";
         HEADERS_TOO_LARGE = HeadersTooLarge, "headers_too_large",
-            "The head has more or larger headers than `http.max_headers` and `http.max_header_size` allow.";
+            "The head has more or larger headers than `http.max_headers` and `http.max_header_size` allow, or the route's `limits`.";
         REQUEST_TIMEOUT = RequestTimeout, "request_timeout",
             "The client sent its head or body too slowly (`http.header_timeout`, `http.min_rate`).";
         EXPECTATION_FAILED = ExpectationFailed, "expectation_failed",
@@ -78,7 +78,7 @@ pub mod reasons {
         UPSTREAM_TLS = BadGateway, "upstream_tls",
             "The TLS handshake with the endpoint failed: see the certificate and `tls.ca`.";
         UPSTREAM_TIMEOUT = GatewayTimeout, "upstream_timeout",
-            "The upstream did not answer within `timeout.request`.";
+            "The upstream's answer was not there, or not whole, within `timeout.request`.";
         UPSTREAM_TIMEOUTS = Unavailable, "upstream_all_timed_out",
             "Each try ran into `timeout.connect` or `timeout.headers`, on every endpoint tried.";
         UPSTREAM_CLOSED = BadGateway, "upstream_closed",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::{Body, LocalFuture, Reason};
 
@@ -51,4 +52,6 @@ pub struct Outcome {
     pub broken: Option<&'static Reason>,
     /// How long the client took to take the body, from the head on.
     pub took: Duration,
+    /// When that was, if the clock has just been read.
+    pub ended: Option<Instant>,
 }

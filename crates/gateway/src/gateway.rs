@@ -101,7 +101,8 @@ fn unusable_files(document: &Document, source: &Source) -> Vec<Problem> {
     for (name, upstream) in &document.upstreams {
         let named = |tls: &&UpstreamTls| tls.ca.is_some() || tls.cert.is_some();
         let loaded = upstream.tls.as_ref().filter(named);
-        if let Some(Err(error)) = loaded.map(|tls| ClientTls::load(tls, upstream.http2)) {
+        if let Some(Err(error)) = loaded.map(|tls| ClientTls::load(tls, upstream.may_speak_http2()))
+        {
             let path = ["upstreams", name, "tls"];
             found.push(source.problem(&path, Severity::Error, error.to_string()));
         }

@@ -11,8 +11,9 @@ use lockgate_net::Drain;
 use lockgate_net::listen::{ListenerState, accept};
 use lockgate_proxy::{Proxy, Shared, Worker};
 use lockgate_upstream::Caller;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::task::AbortHandle;
 
 /// How often a worker looks after what is not tied to a request.
 const TICK: Duration = Duration::from_millis(100);
@@ -50,12 +51,10 @@ pub(crate) fn start(
         .spawn(move || {
             // Dropped last, so that a panic is heard of too.
             let _ended = Ended(index, ended);
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime =
+                Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
             match runtime {
-                Ok(runtime) => {
-                    let local = LocalSet::new();
-                    local.block_on(&runtime, work(index, shared, inbox));
-                }
+                Ok(runtime) => runtime.block_on(work(index, shared, inbox)),
                 Err(error) => tracing::error!(index, %error, "a worker's runtime cannot start"),
             }
         })

@@ -53,7 +53,8 @@ pub async fn copy_both(
         silence.poll(cx, up.moved + down.moved != before).map(|()| Some(&TUNNEL_IDLE))
     })
     .await;
-    Outcome { received: up.written, sent: down.written, broken, took: started.elapsed() }
+    let took = started.elapsed();
+    Outcome { received: up.written, sent: down.written, broken, took, ended: None }
 }
 
 /// Which end of a direction broke.

@@ -4,18 +4,24 @@
 
 pub mod api_key;
 mod auth;
+mod compress;
 pub mod basic;
 mod concurrency;
 mod cors;
+mod fault;
 mod fields;
 mod headers;
 mod ip_filter;
 mod jwt;
+mod limits;
+mod maintenance;
 mod mtls;
 mod networks;
 mod one_or_more;
 mod redirect;
+mod request_id;
 mod respond;
+mod switch;
 
 #[cfg(test)]
 mod cases;
@@ -27,9 +33,14 @@ pub static ALL: &[Plugin] = &[
     // policies
     Plugin::Policy(&concurrency::Concurrency),
     Plugin::Policy(&auth::Auth),
+    Plugin::Policy(&request_id::RequestIds),
     Plugin::Policy(&cors::Cors),
+    Plugin::Policy(&compress::Compress),
     Plugin::Policy(&ip_filter::IpFilter),
+    Plugin::Policy(&limits::Limits),
+    Plugin::Policy(&maintenance::Maintenance),
     Plugin::Policy(&headers::Headers),
+    Plugin::Policy(&fault::Faults),
     // handlers
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),

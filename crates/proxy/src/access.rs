@@ -2,7 +2,6 @@
 //! byte of the answer has been written, or can no longer be.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::uri::PathAndQuery;
@@ -11,10 +10,12 @@ use lockgate_core::{
     Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Kind, Origin, Outcome, Reason,
     Reply, RequestId, reasons,
 };
-use lockgate_telemetry::{Entry, InFlight, RouteSeries, Sample};
+use lockgate_telemetry::{Entry, InFlight, Sample};
+use tokio::time::Instant;
 
-use crate::receive::receive;
+use crate::receive::{fit, receive};
 use crate::reply;
+use crate::snapshot::Place;
 use crate::worker::{Current, Worker};
 
 /// A request and all that belongs to it, from its head to the last byte of its answer.
@@ -22,9 +23,8 @@ pub(crate) struct Journey {
     pub(crate) exchange: Exchange,
     pub(crate) snapshot: Current,
     pub(crate) worker: Rc<Worker>,
-    /// The series of the route that matched.
-    pub(crate) series: Option<Arc<RouteSeries>>,
-    pub(crate) tags: Option<Arc<[String]>>,
+    /// The route that matched.
+    pub(crate) place: Option<Place>,
     /// What the client asked for, before anything was rewritten.
     target: Option<PathAndQuery>,
     status: u16,
@@ -37,20 +37,19 @@ impl Journey {
     pub(crate) fn begin(worker: Rc<Worker>, incoming: Incoming) -> (Box<Self>, Result<(), Fault>) {
         let snapshot = worker.snapshot();
         let target = incoming.head.uri.path_and_query().cloned();
-        let (exchange, fit) = receive(incoming, &snapshot);
-        let journey = Self {
-            exchange,
+        let journey = Box::new(Self {
+            exchange: receive(incoming, &snapshot),
             snapshot,
-            series: None,
-            tags: None,
+            place: None,
             target,
             // What is logged when the client goes before there is an answer.
             status: reasons::CLIENT_CLOSED.kind.status().as_u16(),
             logged: false,
             _in_flight: worker.series.enter(),
             worker,
-        };
-        (Box::new(journey), fit)
+        });
+        let fit = fit(&journey.exchange);
+        (journey, fit)
     }
 
     /// The answer to a fault outside of any route.
@@ -70,8 +69,10 @@ impl Journey {
         self.logged = true;
         let exchange = &self.exchange;
         let (reason, blame) = cause(exchange, outcome);
-        let total = exchange.started.elapsed();
-        let series = self.series.as_ref().unwrap_or(&self.snapshot.unrouted);
+        let ended = outcome.ended.unwrap_or_else(Instant::now);
+        let total = ended.saturating_duration_since(exchange.started);
+        let route = self.place.and_then(|place| self.snapshot.route(place));
+        let series = route.map_or(&self.snapshot.unrouted, |route| &route.series);
         series.observe(
             self.worker.index,
             &Sample {
@@ -89,7 +90,8 @@ impl Journey {
             self.snapshot.plans.count(plan, self.status, self.worker.index);
         }
         self.worker.log(|log| {
-            let mut entry = entry(exchange, total);
+            let time = self.worker.time_of_day(exchange.started);
+            let mut entry = entry(exchange, time, total);
             entry.status = self.status;
             entry.reason = reason.map(|reason| reason.code);
             entry.blame = blame;
@@ -100,7 +102,7 @@ impl Journey {
             entry.body = outcome.took;
             entry.received = outcome.received;
             entry.sent = outcome.sent;
-            entry.tags = self.tags.as_deref().unwrap_or_default();
+            entry.tags = route.map_or(&[], |route| &route.tags);
             log.write(&entry);
         });
     }
@@ -127,13 +129,13 @@ fn blame(reason: &'static Reason) -> Blame {
     }
 }
 
-fn entry(exchange: &Exchange, total: Duration) -> Entry<'_> {
+fn entry(exchange: &Exchange, time: SystemTime, total: Duration) -> Entry<'_> {
     let connection = &exchange.connection;
     let headers = &exchange.head.headers;
     let consumer = exchange.consumer.as_deref();
     let bytes = |name| headers.get(name).map(|value| value.as_bytes());
     Entry {
-        time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
+        time,
         id: exchange.id.as_str(),
         client_ip: exchange.client_ip,
         peer: connection.peer,

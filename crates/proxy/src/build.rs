@@ -88,9 +88,9 @@ impl Builder<'_> {
         let mut sets = Vec::with_capacity(routes.len());
         for (place, set) in routes.values().enumerate() {
             // The router has been built of these very routes.
-            let Some((pattern, captures)) = router.pattern(place) else { continue };
-            let routes = self.routes(pattern, set, &mut given, &mut errors);
-            sets.push(RouteSet { pattern: pattern.clone(), captures: captures.clone(), routes });
+            let Some(pattern) = router.text(place) else { continue };
+            let routes = self.routes(&pattern, set, &mut given, &mut errors);
+            sets.push(RouteSet { pattern, captures: router.captures(place), routes });
         }
         let redirects = document
             .listeners

@@ -6,12 +6,12 @@ use http::{Method, Response, StatusCode};
 use lockgate_core::{Body, Captures, Exchange, Fault, Seen, Stage, preflight, reasons};
 
 use crate::route::{Found, normalise};
-use crate::snapshot::{Route, RouteSet, Snapshot};
+use crate::snapshot::{Place, Route, RouteSet, Snapshot};
 
 /// Where a request goes.
 pub(crate) enum Way<'s> {
-    /// To a route's target, through its policies.
-    Route(&'s Route),
+    /// To a route's target, through its policies; and where the route stands in the snapshot.
+    Route(Place, &'s Route),
     /// Nowhere: this is the answer.
     Answer(Response<Body>),
 }
@@ -26,28 +26,32 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
     }
     make_normal(exchange)?;
     if let Some(method) = preflight(&exchange.head.method, &exchange.head.headers)
-        && let Some(route) = of_preflight(snapshot, exchange, method)
+        && let Some(way) = of_preflight(snapshot, exchange, method)
     {
-        return Ok(Way::Route(route));
+        return Ok(way);
     }
     let path = exchange.head.uri.path();
-    let (set, ranges) = match snapshot.find(&exchange.head.method, &exchange.host, path) {
-        Found::Route { index, ranges } => {
-            let set = snapshot.set(index);
-            (set.ok_or_else(|| Fault::gateway(&reasons::INTERNAL).detail("route table"))?, ranges)
-        }
+    let (index, ranges) = match snapshot.find(&exchange.head.method, &exchange.host, path) {
+        Found::Route { index, ranges } => (index, ranges),
         Found::MethodNotAllowed { allow } => return wrong_method(exchange, allow),
         Found::None => {
             let detail = format!("{} {}{}", exchange.head.method, exchange.host, path);
             return Err(Fault::client(&reasons::NO_ROUTE).detail(detail));
         }
     };
+    let set = snapshot.set(index);
+    let set = set.ok_or_else(|| Fault::gateway(&reasons::INTERNAL).detail("route table"))?;
     enter(exchange, set, ranges);
-    let seen = Seen::from(&*exchange);
-    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
-    let route = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
+    let (among, route) =
+        holding(set, exchange).ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
     exchange.note(|| format!("route {}", route.pattern));
-    Ok(Way::Route(route))
+    Ok(Way::Route(Place { set: index, among }, route))
+}
+
+/// The first route of a set whose condition holds.
+fn holding<'s>(set: &'s RouteSet, exchange: &Exchange) -> Option<(usize, &'s Route)> {
+    let seen = Seen::from(exchange);
+    set.routes.iter().enumerate().find(|(_, route)| route.when.holds(&seen).is_ok())
 }
 
 /// The route that a preflight asks about, if that answers preflights itself: what a browser may
@@ -56,18 +60,17 @@ fn of_preflight<'s>(
     snapshot: &'s Snapshot,
     exchange: &mut Exchange,
     method: Method,
-) -> Option<&'s Route> {
+) -> Option<Way<'s>> {
     let found = snapshot.find(&method, &exchange.host, exchange.head.uri.path());
     let Found::Route { index, ranges } = found else { return None };
     let set = snapshot.set(index)?;
     let own = std::mem::replace(&mut exchange.head.method, method);
-    let seen = Seen::from(&*exchange);
-    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
+    let holding = holding(set, exchange);
     let method = std::mem::replace(&mut exchange.head.method, own);
-    let route = holding.filter(|route| route.answers_preflights())?;
+    let (among, route) = holding.filter(|(_, route)| route.answers_preflights())?;
     enter(exchange, set, ranges);
     exchange.note(|| format!("route {}, asked for {method}", route.pattern));
-    Some(route)
+    Some(Way::Route(Place { set: index, among }, route))
 }
 
 impl Route {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::{Bytes, BytesMut};
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use lockgate_core::Exchange;
+use lockgate_core::{Exchange, Lines};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -15,6 +15,34 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CERT_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 const CERT_FINGERPRINT: HeaderName = HeaderName::from_static("x-client-cert-fingerprint");
+
+/// Room for the line of a request's id.
+const ID_LINE: usize = 64;
+
+/// What [`state_origin`] would state in the head of a request whose peer is not trusted and has
+/// no certificate, as lines that go out beside it. All but the id is the same for the next
+/// request of the connection, and is kept there.
+pub(crate) fn origin_lines(exchange: &mut Exchange) -> Lines {
+    let Exchange { head, connection, secure, id, .. } = exchange;
+    let host = head.headers.get(header::HOST);
+    let mut lines = connection.origin_lines(host, head.version, ID_LINE, |lines| {
+        let scheme = if *secure { "https" } else { "http" };
+        let peer = connection.peer_text();
+        lines.push(&header::VIA, &HeaderValue::from_static(via(head.version)));
+        lines.push(&X_FORWARDED_FOR, peer);
+        lines.push(&header::FORWARDED, &forwarded(peer, host, scheme));
+        lines.push(&X_FORWARDED_PROTO, &HeaderValue::from_static(scheme));
+        lines.push(&X_FORWARDED_PORT, connection.port_text());
+        if let Some(host) = host {
+            lines.push(&X_FORWARDED_HOST, host);
+        }
+    });
+    match head.headers.get_mut(X_REQUEST_ID) {
+        Some(sent) => *sent = id.header(),
+        None => lines.push(&X_REQUEST_ID, id.as_header()),
+    }
+    lines
+}
 
 /// States the way the request came. A trusted proxy's chain is continued, and the protocol, host
 /// and port that it states are kept; of any other peer nothing of the kind is left by now.

@@ -5,6 +5,7 @@
 
 mod access;
 mod build;
+mod deadline;
 mod explain;
 mod fields;
 mod find;

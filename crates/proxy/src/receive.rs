@@ -15,9 +15,9 @@ use crate::snapshot::Snapshot;
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LOCKGATE_DEBUG: HeaderName = HeaderName::from_static("lockgate-debug");
 
-/// Makes the exchange of a request. It is complete even when the request is refused at once, so
-/// that the refusal is logged like any other answer.
-pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Result<(), Fault>) {
+/// Makes the exchange of a request. It is complete even when the request does not [`fit`], so that
+/// the refusal is logged like any other answer.
+pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let Incoming { mut head, body, connection, upgrade } = incoming;
     let upgrade = upgrade && !offers_h2c(&head.headers);
     let peer = connection.peer.ip().to_canonical();
@@ -25,12 +25,14 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
     let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
-    let id = head.headers.get(X_REQUEST_ID).and_then(RequestId::keep);
+    let (id, expects) = look(&head.headers);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
     fields::strip_stated(&mut head.headers, trusted);
-    // The codec has answered it.
-    head.headers.remove(header::EXPECT);
+    if expects {
+        // The codec has answered it.
+        head.headers.remove(header::EXPECT);
+    }
     fields::strip_hop_by_hop(&mut head.headers);
     if let Some(protocol) = upgrade_to {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -42,7 +44,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
 
-    let exchange = Exchange {
+    Exchange {
         head,
         body,
         client_ip,
@@ -62,9 +64,21 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> (Exchange, Res
         trace: trace.then(Vec::new),
         kept: Keeping::default(),
         connection,
-    };
-    let fit = fit(&exchange);
-    (exchange, fit)
+    }
+}
+
+/// The id that the client gives its request, if it may be kept, and whether it expects anything.
+/// One look at the names is cheaper than asking the map for each.
+fn look(headers: &HeaderMap) -> (Option<RequestId>, bool) {
+    let (mut id, mut expects) = (None, false);
+    for (name, value) in headers {
+        match *name {
+            header::EXPECT => expects = true,
+            _ if id.is_none() && *name == X_REQUEST_ID => id = Some(RequestId::keep(value)),
+            _ => {}
+        }
+    }
+    (id.flatten(), expects)
 }
 
 /// HTTP/2 by upgrade (RFC 7540 §3.2, dropped by RFC 9113) would open a connection behind the
@@ -82,7 +96,7 @@ fn offers_h2c(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the request may go on at all.
-fn fit(exchange: &Exchange) -> Result<(), Fault> {
+pub(crate) fn fit(exchange: &Exchange) -> Result<(), Fault> {
     if exchange.host.is_empty() {
         return Err(Fault::client(&reasons::BAD_HOST).detail("the request names no host"));
     }
@@ -100,7 +114,7 @@ fn own_host(head: &mut http::request::Parts) -> Option<Box<str>> {
         let value = HeaderValue::from_str(authority.as_str()).ok()?;
         head.headers.insert(header::HOST, value);
     }
-    let value = head.headers.get(header::HOST)?.to_str().ok()?;
+    let value = str::from_utf8(head.headers.get(header::HOST)?.as_bytes()).ok()?;
     Some(without_port(value)?.to_ascii_lowercase().into())
 }
 
@@ -110,7 +124,8 @@ fn without_port(host: &str) -> Option<&str> {
     let name = if host.starts_with('[') {
         host.get(..=host.find(']')?)?
     } else {
-        host.split_once(':').map_or(host, |(name, _)| name)
+        let colon = host.bytes().position(|byte| byte == b':');
+        host.get(..colon.unwrap_or(host.len()))?
     };
     (!name.is_empty() && !name.contains(['@', '/', '?', '#'])).then_some(name)
 }

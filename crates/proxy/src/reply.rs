@@ -25,16 +25,22 @@ pub(crate) fn refuse_unread(fault: &Fault, id: &RequestId) -> Response<Body> {
 }
 
 fn plain(fault: &Fault, id: &RequestId, html: bool) -> Response<Body> {
-    let status = fault.kind().status();
-    let (kind, body) = if html {
-        ("text/html; charset=utf-8", page(fault, status, id))
-    } else {
-        ("application/problem+json", problem(fault, status, id))
+    let status = fault.status();
+    let (kind, body) = match fault.own_page() {
+        Some((kind, text)) => (kind.clone(), Body::from(text.clone())),
+        None if html => {
+            let kind = HeaderValue::from_static("text/html; charset=utf-8");
+            (kind, page(fault, status, id).into())
+        }
+        None => {
+            let kind = HeaderValue::from_static("application/problem+json");
+            (kind, problem(fault, status, id).into())
+        }
     };
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if fault.kind().closes() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -25,9 +25,9 @@ impl Proxy {
 
 impl Serve for Proxy {
     fn serve(&self, incoming: Incoming) -> impl Future<Output = Reply> + 'static {
-        let worker = Rc::clone(&self.0);
+        // Before the future, which is thereby born with a pointer to all of it.
+        let (mut journey, fit) = Journey::begin(Rc::clone(&self.0), incoming);
         async move {
-            let (mut journey, fit) = Journey::begin(worker, incoming);
             let answer = match fit {
                 Ok(()) => panics::caught(pin!(travel(&mut journey))).await,
                 Err(fault) => Err(fault),
@@ -48,13 +48,16 @@ impl Serve for Proxy {
 /// From the route to the answer. A refusal outside any route is `Err`; one inside it is an answer
 /// already, and has passed the response hooks of the policies that were entered.
 async fn travel(journey: &mut Journey) -> Result<Answer, Fault> {
-    let Journey { exchange, snapshot, worker, series, tags, .. } = journey;
+    let Journey { exchange, snapshot, worker, place, .. } = journey;
     let route = match find::route(snapshot, exchange)? {
-        Way::Route(route) => route,
+        Way::Route(found, route) => {
+            *place = Some(found);
+            route
+        }
         Way::Answer(response) => return Ok(response.into()),
     };
-    (*series, *tags) = (Some(route.series.clone()), Some(route.tags.clone()));
 
+    exchange.deadline = target::deadline(route, exchange);
     let mut entered = 0;
     let cap = snapshot.max_buffered_body();
     let down = pipeline::down(&route.entries, exchange, cap, &mut entered).await;

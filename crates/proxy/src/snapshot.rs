@@ -46,6 +46,13 @@ pub(crate) struct RouteSet {
     pub(crate) routes: Box<[Route]>,
 }
 
+/// Where a route stands in its snapshot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) set: usize,
+    pub(crate) among: usize,
+}
+
 /// One route, resolved.
 pub(crate) struct Route {
     pub(crate) pattern: Arc<str>,
@@ -90,6 +97,10 @@ impl Snapshot {
 
     pub(crate) fn set(&self, index: usize) -> Option<&RouteSet> {
         self.sets.get(index)
+    }
+
+    pub(crate) fn route(&self, place: Place) -> Option<&Route> {
+        self.sets.get(place.set)?.routes.get(place.among)
     }
 
     pub(crate) fn max_buffered_body(&self) -> usize {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use lockgate_config::model::HostHeader;
-use lockgate_core::{Body, Exchange, Fault, Handler, Origin, Step, Tunnel};
+use lockgate_core::{Body, Exchange, Fault, Handler, Lines, Origin, Step, Tls, Tunnel};
 use lockgate_upstream::{Plan, Upstream};
 use tokio::time::Instant;
 
 use crate::snapshot::{Route, Snapshot};
 use crate::worker::Worker;
-use crate::{fields, forward, reply, tunnel};
+use crate::{deadline, fields, forward, reply, tunnel};
 
 /// Where a route's requests go, resolved.
 pub(crate) enum Target {
@@ -73,11 +73,16 @@ pub(crate) async fn ask(
     };
     // Before the rewrite: what is told of the origin is the client's own host.
     let trusted = snapshot.trusts(exchange.connection.peer.ip().to_canonical());
-    forward::state_origin(exchange, trusted);
+    let stated = if !trusted && is_only_sent(route, snapshot, upstream, exchange) {
+        forward::origin_lines(exchange)
+    } else {
+        forward::state_origin(exchange, trusted);
+        Lines::default()
+    };
     if let Some(rewrite) = &route.rewrite {
         rewrite.apply(exchange)?;
     }
-    let plan = plan(route, upstream, exchange);
+    let (plan, end) = plan(route, upstream, exchange, stated);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
     let mut response = answer.response;
@@ -90,9 +95,29 @@ pub(crate) async fn ask(
         response.headers_mut().insert(header::CONNECTION, upgrade);
         response.headers_mut().insert(header::UPGRADE, protocol);
     }
+    if let Some(end) = end.filter(|_| !is_event_stream(response.headers())) {
+        response = response.map(|body| deadline::until(body, end));
+    }
     let idle = upstream.settings().timeout.idle.0;
     let tunnel = answer.upgraded.map(|far| tunnel::between(far, idle));
     Ok(Answer { response, tunnel })
+}
+
+/// Whether nobody but an endpoint of HTTP/1.1 sees what is stated of the origin: neither a policy,
+/// on the way back, nor the balancer's key, nor the access log. Then it need not be in the head.
+fn is_only_sent(
+    route: &Route,
+    snapshot: &Snapshot,
+    upstream: &Upstream,
+    exchange: &Exchange,
+) -> bool {
+    let certified = |tls: &Tls| tls.client.is_some();
+    let log = &snapshot.document.telemetry.access_log;
+    route.entries.is_empty()
+        && !upstream.settings().may_speak_http2()
+        && !upstream.is_keyed()
+        && !exchange.connection.tls.as_ref().is_some_and(certified)
+        && log.as_ref().is_none_or(|log| log.headers.is_empty())
 }
 
 fn choose(choices: &[(u32, Arc<Upstream>)]) -> Result<&Arc<Upstream>, Fault> {
@@ -104,9 +129,26 @@ fn choose(choices: &[(u32, Arc<Upstream>)]) -> Result<&Arc<Upstream>, Fault> {
     })
 }
 
+/// When the whole request must be over, as far as that is known before its target is chosen: so
+/// that no policy waits longer.
+pub(crate) fn deadline(route: &Route, exchange: &Exchange) -> Option<Instant> {
+    let whole = match (route.timeout, &route.target) {
+        (Some(own), _) => own,
+        (None, Target::Upstream(upstream)) => upstream.settings().timeout.request.0,
+        (None, _) => return None,
+    };
+    (!whole.is_zero()).then(|| exchange.started + whole)
+}
+
 /// The limits of this call: the route's own where it has them, the client's gRPC deadline when it
-/// is nearer.
-fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -> Plan<'r> {
+/// is nearer. And when the answer's body must be whole: a gRPC call may be a stream, so that only
+/// its client knows that.
+fn plan<'r>(
+    route: &'r Route,
+    upstream: &'r Upstream,
+    exchange: &mut Exchange,
+    stated: Lines,
+) -> (Plan<'r>, Option<Instant>) {
     let settings = upstream.settings();
     let whole = route.timeout.unwrap_or(settings.timeout.request.0);
     let own = (!whole.is_zero()).then(|| exchange.started + whole);
@@ -119,8 +161,17 @@ fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -
         Some(rewrite) if rewrite.sets_host() => HostHeader::Keep,
         _ => settings.host,
     };
-    Plan { retry: route.retry.as_deref().unwrap_or(&settings.retry), host }
+    let plan = Plan { retry: route.retry.as_deref().unwrap_or(&settings.retry), host, stated };
+    (plan, if exchange.grpc { asked } else { own })
 }
+
+/// Server-sent events come for as long as the client wants them.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.and_then(|kind| kind.get(..EVENTS.len())).is_some_and(|k| k.eq_ignore_ascii_case(EVENTS))
+}
+
+const EVENTS: &[u8] = b"text/event-stream";
 
 /// `grpc-timeout`: up to eight digits and a unit (the gRPC over HTTP/2 protocol's own grammar).
 fn grpc_timeout(exchange: &Exchange) -> Option<Instant> {

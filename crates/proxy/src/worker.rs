@@ -5,10 +5,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use lockgate_telemetry::{AccessLog, Metrics, WorkerLog, WorkerSeries};
 use lockgate_upstream::Caller;
+use tokio::time::Instant;
 
 use crate::snapshot::Snapshot;
 
@@ -55,6 +57,8 @@ pub struct Worker {
     seen: Cell<u64>,
     current: RefCell<Current>,
     log: RefCell<Option<(Arc<AccessLog>, WorkerLog)>>,
+    /// What the two clocks said at the same time, at the last tick.
+    clocks: Cell<(Instant, SystemTime)>,
 }
 
 impl Worker {
@@ -69,6 +73,7 @@ impl Worker {
             seen: Cell::new(snapshot.generation),
             current: RefCell::new(Rc::new(snapshot)),
             log: RefCell::new(log),
+            clocks: Cell::new((Instant::now(), SystemTime::now())),
             shared,
         }
     }
@@ -97,6 +102,14 @@ impl Worker {
         *self.current.borrow_mut() = Rc::new(snapshot);
     }
 
+    /// The time of day at a moment not far away, without another look at that clock.
+    pub(crate) fn time_of_day(&self, at: Instant) -> SystemTime {
+        let (then, time) = self.clocks.get();
+        let since = time.checked_add(at.saturating_duration_since(then));
+        let before = since.and_then(|time| time.checked_sub(then.saturating_duration_since(at)));
+        before.unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
     /// Writes a line to the access log, when there is one.
     pub(crate) fn log(&self, write: impl FnOnce(&WorkerLog)) {
         if let Some((_, log)) = &*self.log.borrow() {
@@ -109,6 +122,7 @@ impl Worker {
     /// this worker's.
     pub fn tick(&self, open: usize) {
         self.series.set_connections(open);
+        self.clocks.set((Instant::now(), SystemTime::now()));
         if self.shared.generation.load(Ordering::Acquire) != self.seen.get() {
             self.refresh();
         }

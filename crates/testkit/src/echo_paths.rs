@@ -237,6 +237,7 @@ pub(crate) fn health(healthy: bool) -> Response<Pieces> {
 
 async fn grpc(seen: &Seen) -> Response<Pieces> {
     let method = seen.uri.path().rsplit('/').next().unwrap_or_default();
+    let mut pause = Duration::ZERO;
     let count = match method {
         "Hang" => std::future::pending().await,
         "Fail" => {
@@ -244,12 +245,17 @@ async fn grpc(seen: &Seen) -> Response<Pieces> {
             return header(header(response, "grpc-status", "5"), "grpc-message", "none such");
         }
         "Stream" => 3,
+        "Slow" => {
+            pause = Duration::from_millis(25);
+            40
+        }
         _ => 1,
     };
     let message = seen.body.clone();
     fed("application/grpc", |sender| async move {
         for _ in 0..count {
             sender.data(message.clone()).await;
+            tokio::time::sleep(pause).await;
         }
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));

@@ -16,8 +16,10 @@ use crate::window::Window;
 /// One endpoint's counts.
 #[derive(Debug, Default)]
 pub(crate) struct Passive {
-    /// Failures in a row.
+    /// Failures in a row, up to the heads of answers: any good head ends the row.
     pub(crate) consecutive: AtomicU32,
+    /// Answers in a row that broke off after a good head. Only a whole one ends this row.
+    broken: AtomicU32,
     /// How often it was ejected of late; the next ejection lasts one more `eject_for`.
     times: AtomicU32,
     /// All ejections ever, for the metrics.
@@ -25,6 +27,17 @@ pub(crate) struct Passive {
     /// When the last ejection ended or will end, in milliseconds of the endpoint's clock.
     last_end: AtomicU64,
     window: ArcSwapOption<Window>,
+}
+
+/// What a request saw of its endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The head of a good answer.
+    Good,
+    /// A bad answer, or none.
+    Failed,
+    /// A good head, and then no whole answer.
+    BrokeOff,
 }
 
 /// What an outcome calls for.
@@ -40,12 +53,12 @@ enum Evidence {
 pub(crate) fn observe(
     settings: &Outlier,
     endpoint: &Endpoint,
-    failed: bool,
+    seen: Seen,
     now: Instant,
     all: &[Arc<Endpoint>],
     turn: &Mutex<()>,
 ) {
-    let reason = match endpoint.passive.weigh(settings, failed) {
+    let reason = match endpoint.passive.weigh(settings, seen) {
         Evidence::Fine => return,
         Evidence::InARow(count) => format!("{count} failures in a row"),
         Evidence::Ratio { failed, of } => format!("{failed} of {of} requests failed"),
@@ -75,7 +88,16 @@ fn may_eject(settings: &Outlier, one: &Endpoint, now: Instant, all: &[Arc<Endpoi
 }
 
 impl Passive {
-    fn weigh(&self, settings: &Outlier, failed: bool) -> Evidence {
+    /// An answer has ended whole.
+    pub(crate) fn whole(&self) {
+        // A load first, as below.
+        if self.broken.load(Relaxed) != 0 {
+            self.broken.store(0, Relaxed);
+        }
+    }
+
+    fn weigh(&self, settings: &Outlier, seen: Seen) -> Evidence {
+        let failed = seen != Seen::Good;
         let ratio = settings.failures.and_then(|share| {
             let sums = self.window(settings.of_last).record(failed, false);
             let full = sums.filled >= settings.of_last.min(10_000);
@@ -89,7 +111,12 @@ impl Passive {
             }
             return Evidence::Fine;
         }
-        let consecutive = self.consecutive.fetch_add(1, Relaxed).saturating_add(1);
+        let (row, other) = match seen {
+            Seen::BrokeOff => (&self.broken, &self.consecutive),
+            _ => (&self.consecutive, &self.broken),
+        };
+        let in_row = row.fetch_add(1, Relaxed).saturating_add(1);
+        let consecutive = in_row.saturating_add(other.load(Relaxed));
         if settings.consecutive > 0 && consecutive >= settings.consecutive {
             return Evidence::InARow(consecutive);
         }
@@ -124,6 +151,7 @@ impl Passive {
     /// Old failures do not count against an endpoint that comes back.
     fn restart(&self) {
         self.consecutive.store(0, Relaxed);
+        self.broken.store(0, Relaxed);
         if let Some(window) = &*self.window.load() {
             window.clear();
         }

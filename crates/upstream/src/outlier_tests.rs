@@ -71,6 +71,39 @@ async fn five_failures_in_a_row_eject_whatever_kind_they_are() {
     assert_eq!(out.reason.unwrap(), "ejected for its failures, for 30.0s more");
 }
 
+/// Lets an answer of this endpoint break off after its head, or end whole.
+fn stream(upstream: &Arc<Upstream>, whole: bool) {
+    let others: Vec<_> = (1..3).map(|other| endpoint(upstream, other)).collect();
+    let mut picked = upstream.pick(&exchange(&[]), &others).unwrap();
+    picked.done(Ending::Answered { status: 200, latency: Duration::from_millis(1) });
+    if whole {
+        picked.ended();
+    } else {
+        picked.done(Ending::Failed { kind: Failure::Broken });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_break_off_are_failures_in_a_row() {
+    let upstream = upstream(3, |_| {});
+    (0..4).for_each(|_| stream(&upstream, false));
+    stream(&upstream, true);
+    (0..3).for_each(|_| stream(&upstream, false));
+    fail(&upstream, 0, 1);
+    assert_eq!(ejected(&upstream, 0), 0, "four since the last whole answer");
+    fail(&upstream, 0, 1);
+    assert_eq!(ejected(&upstream, 0), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_head_ends_a_row_of_bad_ones_before_its_body_does() {
+    let upstream = upstream(3, |_| {});
+    fail(&upstream, 0, 4);
+    answer(&upstream, 0, 200);
+    fail(&upstream, 0, 4);
+    assert_eq!(ejected(&upstream, 0), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn client_errors_are_good_answers() {
     let upstream = upstream(3, |_| {});

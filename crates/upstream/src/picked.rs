@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::breaker::Permit;
 use crate::endpoint::Endpoint;
+use crate::outlier::Seen;
 use crate::upstream::Upstream;
 
 /// How an attempt ended, as far as the endpoint is concerned.
@@ -48,6 +49,10 @@ pub struct Picked {
     keyed: bool,
     cookie: Option<HeaderValue>,
     permit: Option<Permit>,
+    /// A good head has come.
+    good: bool,
+    /// The answer has ended whole.
+    whole: bool,
 }
 
 impl Picked {
@@ -62,12 +67,17 @@ impl Picked {
         if keyed {
             upstream.position().keyed.fetch_add(1, Relaxed);
         }
-        Self { upstream, endpoint, since, keyed, cookie, permit: None }
+        Self { upstream, endpoint, since, keyed, cookie, permit: None, good: false, whole: false }
     }
 
     /// The endpoint.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.endpoint
+    }
+
+    /// When it was picked.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
     }
 
     /// The upstream it was picked from.
@@ -86,8 +96,17 @@ impl Picked {
         self.cookie.take()
     }
 
+    /// The answer has ended whole. May be said before or after [`Picked::done`] tells of its head.
+    pub fn ended(&mut self) {
+        self.whole = true;
+        if self.good {
+            self.endpoint.passive.whole();
+        }
+    }
+
     /// Feeds the latency average, the passive health and the breaker. Called when the head came
     /// or the attempt failed; once more with [`Failure::Broken`] when the body broke off after.
+    /// The breaker has its verdict from the head: a trial is not held for a body's length.
     pub fn done(&mut self, ending: Ending) {
         let now = match ending {
             // As good as the clock, and it has just been read.
@@ -108,7 +127,16 @@ impl Picked {
             Ending::Answered { .. } => self.endpoint.latency.observe_failure(latency, clock),
             _ => self.endpoint.latency.observe_failure(latency.max(FAILURE_LATENCY), clock),
         }
-        self.upstream.observe(&self.endpoint, failed, now);
+        let seen = match failed {
+            true if self.good => Seen::BrokeOff,
+            true => Seen::Failed,
+            false => Seen::Good,
+        };
+        self.good = !failed;
+        if self.good && self.whole {
+            self.endpoint.passive.whole();
+        }
+        self.upstream.observe(&self.endpoint, seen, now);
         if let Some(permit) = self.permit.take() {
             permit.done(failed, latency);
         }
@@ -123,7 +151,7 @@ impl Drop for Picked {
             self.upstream.queue().wake();
         }
         // A stream has ended, so its connection may take another.
-        if pool.max_connections > 0 && self.upstream.settings().http2 {
+        if pool.max_connections > 0 && self.upstream.settings().may_speak_http2() {
             self.endpoint.queue().wake();
         }
         if self.keyed {

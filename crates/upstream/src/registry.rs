@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::discover::Resolver;
 use crate::task::Spawn;
-use crate::upstream::Upstream;
+use crate::upstream::{Secured, Upstream};
 
 /// The upstreams of one configuration, by name.
 pub type Upstreams = HashMap<String, Arc<Upstream>>;
@@ -28,6 +28,8 @@ pub struct Prepared {
     upstreams: Arc<Upstreams>,
     /// Those that have not begun, with those of the same names before them.
     fresh: Vec<(Arc<Upstream>, Option<Arc<Upstream>>)>,
+    /// Those that stay, and whose TLS files have changed.
+    secured: Vec<(Arc<Upstream>, Secured)>,
 }
 
 impl Prepared {
@@ -48,11 +50,14 @@ impl Registry {
     pub fn prepare(&self, sections: &IndexMap<String, model::Upstream>) -> Prepared {
         let current = self.upstreams();
         let mut next = Upstreams::with_capacity(sections.len());
-        let mut fresh = Vec::new();
+        let (mut fresh, mut secured) = (Vec::new(), Vec::new());
         for (name, settings) in sections {
             let before = current.get(name);
             let upstream = match before {
-                Some(same) if same.settings() == settings => Arc::clone(same),
+                Some(same) if same.settings() == settings => {
+                    secured.extend(same.changed_tls().map(|tls| (Arc::clone(same), tls)));
+                    Arc::clone(same)
+                }
                 _ => {
                     let new = Upstream::new(name, settings, before.map(|b| &**b), &self.spawn);
                     let new = Arc::new(new);
@@ -62,7 +67,7 @@ impl Registry {
             };
             next.insert(name.clone(), upstream);
         }
-        Prepared { upstreams: Arc::new(next), fresh }
+        Prepared { upstreams: Arc::new(next), fresh, secured }
     }
 
     /// Begins the work of what is new, as nothing can fail any more: endpoints are adopted, names
@@ -95,6 +100,9 @@ impl Registry {
     fn start(&self, prepared: &mut Prepared) {
         for (upstream, before) in prepared.fresh.drain(..) {
             upstream.begin(before.as_deref(), &self.resolver);
+        }
+        for (upstream, tls) in prepared.secured.drain(..) {
+            upstream.take_tls(tls);
         }
     }
 

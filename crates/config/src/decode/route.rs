@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use lockgate_core::Time;
 use serde_json::Value;
 
 use super::inherit::Inherited;
@@ -101,6 +102,7 @@ impl<'a, 's> Routes<'a, 's> {
                 "to" => to = Some(target::target(cx, value, self.handlers, urls)),
                 "when" => route.0 = cx.decode(value).unwrap_or_default(),
                 "rewrite" => route.1 = cx.decode(value).unwrap_or_default(),
+                "timeout" if tree.is_off(value) => route.2 = Some(Time::default()),
                 "timeout" => route.2 = cx.decode(value),
                 "retry" => route.3 = cx.decode(self.inherited.retry(value)),
                 "priority" => route.4 = self.priority(value),

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use super::emit::emit;
 use crate::load::load_shown;
 use crate::model::{
-    Condition, Document, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky, Target, Upstream,
+    Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky, Target,
+    Upstream,
 };
 use crate::report::Report;
 
@@ -137,6 +138,9 @@ fn consumers(document: &Document) -> Value {
 fn upstream(upstream: &Upstream) -> Value {
     let mut out = switched(value(upstream));
     set(&mut out, "retry", retry(&upstream.retry));
+    if upstream.http2 == Http2Use::Negotiated {
+        unset(&mut out, "http2");
+    }
     if let Some(health) = &upstream.health
         && let Some(place) = out.get_mut("health")
     {

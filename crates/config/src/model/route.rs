@@ -32,7 +32,7 @@ pub struct Route {
     pub to: Target,
     /// How the request is changed on its way upstream.
     pub rewrite: Rewrite,
-    /// The whole request's limit, instead of the upstream's `timeout.request`.
+    /// The whole request's limit, instead of the upstream's `timeout.request`; zero: none.
     pub timeout: Option<Time>,
     /// Instead of the upstream's.
     pub retry: Option<Retry>,

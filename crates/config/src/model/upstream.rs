@@ -7,7 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use lockgate_core::{Key, Percent, Size, Time};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::decode::forms;
 
@@ -29,8 +29,10 @@ pub struct Upstream {
     pub timeout: TimeoutSet,
     /// TLS towards the endpoints; `None` speaks plain text.
     pub tls: Option<UpstreamTls>,
-    /// HTTP/2 towards the endpoints: prior knowledge in plain text, by ALPN over TLS.
-    pub http2: bool,
+    /// HTTP/2 towards the endpoints. True: over TLS as they choose by ALPN, in plain text without
+    /// asking. False: never. Not said: over TLS as they choose, HTTP/1.1 in plain text.
+    #[schemars(with = "bool")]
+    pub http2: Http2Use,
     pub pool: Pool,
     /// How long a fresh endpoint's share grows to its weight; zero: at once.
     pub slow_start: Time,
@@ -41,6 +43,44 @@ pub struct Upstream {
     pub panic_threshold: Percent,
     /// Send the endpoint's own name as Host instead of the client's (`host: endpoint`).
     pub host: HostHeader,
+}
+
+/// Whether HTTP/2 is spoken to endpoints. In the file a bool, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Http2Use {
+    /// Over TLS as the endpoint chooses.
+    #[default]
+    Negotiated,
+    On,
+    Off,
+}
+
+impl Serialize for Http2Use {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let said = match self {
+            Self::Negotiated => None,
+            Self::On => Some(true),
+            Self::Off => Some(false),
+        };
+        said.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Http2Use {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(if bool::deserialize(deserializer)? { Self::On } else { Self::Off })
+    }
+}
+
+impl Upstream {
+    /// Whether connections to its endpoints may turn out to speak HTTP/2.
+    pub fn may_speak_http2(&self) -> bool {
+        match self.http2 {
+            Http2Use::On => true,
+            Http2Use::Off => false,
+            Http2Use::Negotiated => self.tls.is_some(),
+        }
+    }
 }
 
 /// Which Host an upstream sees, unless the route rewrites it.
@@ -214,8 +254,8 @@ pub struct TimeoutSet {
     pub connect: Time,
     /// From the request's being sent to the answer's head; per try (10s).
     pub headers: Time,
-    /// The whole request, all tries and pauses, to the answer's head... and its body's end (30s;
-    /// 0s: none). Not applied to tunnels and to streams once their head has come.
+    /// The whole request, all tries and pauses, to the end of the answer's body (30s; 0s: none).
+    /// Tunnels, `text/event-stream` and gRPC answers are bound up to their head.
     pub request: Time,
     /// The longest silence inside an answer's body, or in a tunnel (60s).
     pub idle: Time,
@@ -271,7 +311,7 @@ impl Default for Upstream {
             retry: Retry::default(),
             timeout: TimeoutSet::default(),
             tls: None,
-            http2: false,
+            http2: Http2Use::default(),
             pool: Pool::default(),
             slow_start: Time::default(),
             panic_threshold: Percent(0.5),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockgate_config::model::{Balance, Health, PolicyEntry, Sticky, Target};
+use lockgate_config::model::{Balance, Health, Http2Use, PolicyEntry, Sticky, Target};
 use lockgate_core::{Percent, Time};
 use serde_json::json;
 
@@ -92,7 +92,7 @@ fn the_fixed_spellings_are_read() {
     assert_eq!(users.health, Some(health));
     assert_eq!(users.breaker.as_ref().unwrap().open_for, secs(10));
     assert_eq!(users.tls.as_ref().unwrap().ca, Some("tests/data/ca.pem".into()));
-    assert!(users.http2);
+    assert_eq!(users.http2, Http2Use::On);
     assert_eq!(document.consumers["alice"].roles, ["teller"]);
     assert_eq!(document.consumers["alice"].api_keys.len(), 1);
     let own = &document.identity["own"].settings;

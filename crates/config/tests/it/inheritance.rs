@@ -36,7 +36,10 @@ fn upstreams_of_urls_inherit_all_but_health() {
     let text = "defaults: { timeout: 3s, health: /up, http2: true }\nroutes: { /x: { to: \
                 http://a:1 } }\n";
     let upstream = &good(text).document.upstreams["http://a:1"];
-    assert_eq!((upstream.timeout.request, upstream.http2), (ms(3000), true));
+    assert_eq!(
+        (upstream.timeout.request, upstream.http2),
+        (ms(3000), lockgate_config::model::Http2Use::On)
+    );
     assert_eq!(upstream.health, None);
 }
 

@@ -152,7 +152,7 @@ impl Sender {
             false => HostHeader::Endpoint,
         };
         upstream.ready().await;
-        let plan = Plan { retry: &upstream.settings().retry, host };
+        let plan = Plan { retry: &upstream.settings().retry, host, stated: Default::default() };
         let mut exchange = self.exchange(head, body.into(), deadline);
         let answer = self.caller.call(&upstream, &plan, &mut exchange).await?;
         let (head, body) = answer.response.into_parts();

@@ -206,6 +206,35 @@ async fn a_route_has_its_own_timeout() {
 }
 
 #[tokio::test]
+async fn the_whole_has_its_body_in_it_unless_it_is_a_stream() {
+    let echo = Echo::start("a").await;
+    let config = format!(
+        "upstreams:\n{}routes:\n  /*: {{ to: pool }}\n  /stream/4/*: {{ to: pool, timeout: off }}\n",
+        crate::support::upstream("pool", &[echo.address()], "timeout: { request: 300ms }")
+    );
+    let gateway = start(&config).await;
+    let mut wire = gateway.wire().await;
+    wire.send(request("GET", "/stream/400/25", &[], "")).await;
+    assert!(wire.answer_to("GET").await.is_err(), "ten seconds of body");
+    let line = gateway.logged(|line| line["path"] == "/stream/400/25").await;
+    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"upstream_timeout".into()));
+    until("the endpoint to be let go", async || {
+        gateway.metrics().await.sum("lockgate_endpoint_requests_in_flight", &[]) == 0.0
+    })
+    .await;
+    assert_eq!(gateway.get("/stream/4/150").await.status, 200, "a route may have all the time");
+
+    let mut wire = gateway.wire().await;
+    wire.send(request("GET", "/sse", &[], "")).await;
+    let mut head = wire.head("GET").await.unwrap();
+    for _ in 0..3 {
+        assert!(wire.piece(&mut head).await.unwrap().is_some());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        echo.open(1);
+    }
+}
+
+#[tokio::test]
 async fn a_slow_upload_does_not_use_up_the_wait_for_the_head() {
     let echo = Echo::start("a").await;
     let settings = "timeout: { headers: 300ms }\nretry: { attempts: 0 }";

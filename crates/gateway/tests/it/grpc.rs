@@ -82,6 +82,20 @@ async fn a_deadline_holds() {
 }
 
 #[tokio::test]
+async fn a_deadline_holds_for_a_stream_and_the_request_timeout_does_not() {
+    let echo = Echo::h2c("a").await;
+    let (gateway, mut h2) = over(&echo, "timeout: { request: 300ms }").await;
+    let answer = call(&mut h2, "Slow", &[("grpc-timeout", "10S")]).await;
+    assert_eq!((answer.body.len(), status(&answer)), (40 * MESSAGE.len(), "0"), "a second of it");
+
+    let request = h2.request("POST", "a.test", "/test.Echo/Slow").header("grpc-timeout", "300m");
+    let request = request.header("content-type", "application/grpc");
+    let answer = h2.ask(request.body(Pieces::whole(MESSAGE)).unwrap()).await;
+    assert!(answer.is_err(), "cut: {answer:?}");
+    gateway.logged(|line| line["reason"] == "upstream_timeout").await;
+}
+
+#[tokio::test]
 async fn refusals_speak_grpc() {
     let port = Port::reserve();
     let config = format!(

@@ -21,6 +21,34 @@ async fn the_way_of_a_request_is_stated() {
     assert_eq!(answer.seen_all("host"), ["a.test:81"], "the Host is kept");
 }
 
+#[tokio::test]
+async fn each_request_of_a_connection_has_its_own_way_stated() {
+    let echo = Echo::start("a").await;
+    let gateway = start_to(echo.address()).await;
+    let mut wire = gateway.wire().await;
+    let asked = [
+        ("a.test", "1.1", "X-Request-Id: mine\r\n"),
+        ("a.test", "1.1", ""),
+        ("b.test", "1.1", ""),
+        ("b.test", "1.0", "Connection: keep-alive\r\n"),
+        ("a.test", "1.1", "X-Request-Id: not one\r\n"),
+    ];
+    let mut ids = Vec::new();
+    for (host, version, more) in asked {
+        let head = format!("GET / HTTP/{version}\r\nHost: {host}\r\n{more}\r\n");
+        let answer = wire.ask(head).await;
+        assert_eq!(answer.seen_all("x-forwarded-host"), [host]);
+        assert_eq!(answer.seen_all("via"), [format!("{version} lockgate")]);
+        let forwarded = format!("for=127.0.0.1;host=\"{host}\";proto=http");
+        assert_eq!(answer.seen_all("forwarded"), [forwarded]);
+        assert_eq!(answer.seen_all("x-request-id"), [answer.header("x-request-id").unwrap()]);
+        ids.push(answer.header("x-request-id").unwrap().to_owned());
+    }
+    assert_eq!(ids[0], "mine");
+    assert!(ids[1..].iter().all(|id| id.len() == 32), "{ids:?}");
+    assert!(ids[1] != ids[2], "{ids:?}");
+}
+
 const FORGED: [(&str, &str); 9] = [
     ("X-Forwarded-For", "6.6.6.6"),
     ("X-Forwarded-Proto", "https"),

@@ -136,6 +136,58 @@ async fn failing_requests_eject_an_endpoint() {
 }
 
 #[tokio::test]
+async fn answers_that_break_off_eject_an_endpoint_by_either_protocol() {
+    for http2 in [false, true] {
+        let (a, b) = match http2 {
+            false => (Echo::start("a").await, Echo::start("b").await),
+            true => (Echo::h2c("a").await, Echo::h2c("b").await),
+        };
+        let settings = format!(
+            "outlier: {{ consecutive: 3, eject_for: 60s }}\nretry: {{ attempts: 0 }}\nhttp2: {http2}"
+        );
+        let gateway = start(&pool(&[a.address(), b.address()], &settings)).await;
+        let broken = |echo: &Echo| {
+            echo.seen().iter().filter(|seen| seen.uri.path().starts_with("/broken")).count()
+        };
+        // Each in turn: after the one, the other. Each broken answer has had a good head.
+        for _ in 0..20 {
+            if gateway.get("/").await.endpoint() == "b" && broken(&a) < 3 {
+                let mut wire = gateway.wire().await;
+                wire.send(request("GET", "/broken/1000", &[], "")).await;
+                assert!(wire.answer_to("GET").await.is_err(), "http2: {http2}");
+            }
+        }
+        assert_eq!((broken(&a), broken(&b)), (3, 0), "http2: {http2}");
+        assert!(only(&gateway, "b").await);
+    }
+}
+
+/// Lets a process have no more file descriptors than it has, or as many as it may.
+fn starve(gateway: &Gateway, starved: bool) {
+    use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+    let most = getrlimit(Resource::Nofile);
+    let current = if starved { Some(3) } else { most.maximum };
+    let limit = Rlimit { current, maximum: most.maximum };
+    let pid = Pid::from_raw(gateway.pid() as i32);
+    prlimit(pid, Resource::Nofile, limit).unwrap();
+}
+
+#[tokio::test]
+async fn a_probe_that_finds_no_file_descriptor_says_nothing_of_the_endpoint() {
+    let a = Echo::start("a").await;
+    let gateway = start(&pool(&[a.address()], FAST)).await;
+    until("probes", async || a.probes() > 2).await;
+    starve(&gateway, true);
+    let unmade = || gateway.said().matches("could not be made").count();
+    until("probes that cannot be made", async || unmade() > 5).await;
+    starve(&gateway, false);
+    let probes = a.probes();
+    until("probes again", async || a.probes() > probes).await;
+    assert!(!gateway.said().contains("health check failed"), "{}", gateway.said());
+    assert_eq!(gateway.get("/").await.status, 200);
+}
+
+#[tokio::test]
 async fn an_ejected_endpoint_comes_back_in_time() {
     let (a, b) = (Echo::start("a").await, Echo::start("b").await);
     let settings = "outlier: { consecutive: 2, eject_for: 200ms }\nretry: { attempts: 0 }";

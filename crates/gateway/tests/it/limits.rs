@@ -292,3 +292,36 @@ async fn a_flood_of_streams_ends_the_connection() {
     }
     assert!((40..500).contains(&made), "{made} streams were taken");
 }
+
+#[tokio::test]
+async fn a_routes_own_limits_hold_while_a_body_streams() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&format!(
+        "routes:\n  /*:\n    limits: {{ body: 1KB, headers: 5, uri: 40B }}\n    to: \"http://{}\"\n",
+        echo.address()
+    ))
+    .await;
+    // Told beforehand: refused without waiting for a byte of it.
+    let mut wire = gateway.wire().await;
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n").await;
+    refused(&mut wire, 413, "too_large").await;
+
+    // Told by nobody: counted while it passes.
+    let chunk = format!("1f4\r\n{}\r\n", "x".repeat(500));
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut wire = gateway.wire().await;
+    let answer = wire.ask(format!("{head}{chunk}{chunk}0\r\n\r\n")).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let mut wire = gateway.wire().await;
+    wire.send(format!("{head}{chunk}{chunk}1\r\n")).await;
+    wire.send("x\r\n").await;
+    refused(&mut wire, 413, "too_large").await;
+    assert_eq!(echo.seen().iter().filter(|seen| seen.method == "POST").count(), 1);
+
+    let answer = gateway.get(&format!("/{}", "x".repeat(40))).await;
+    assert_eq!((answer.status, answer.reason()), (414, Some("uri_too_long")));
+    let many = ["1", "2", "3", "4", "5"].map(|value| ("X-A", value));
+    let answer = gateway.ask("GET", "/", &many, "").await;
+    assert_eq!((answer.status, answer.reason()), (431, Some("headers_too_large")));
+    assert_eq!(gateway.get("/fine").await.status, 200);
+}

@@ -6,9 +6,13 @@
 use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{StatusCode, request, response};
+use lockgate_core::Lines;
 
 use super::head::Framing;
 use crate::date;
+
+/// What ends a head.
+const END: &[u8] = b"\r\n";
 
 /// The framing header of a message that is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +45,13 @@ pub(super) fn response_head(
     persistence: Persistence,
 ) {
     status_line(out, head.status);
+    let mut dated = false;
     for (name, value) in &head.headers {
         let kept = match *name {
+            header::DATE => {
+                dated = true;
+                true
+            }
             header::CONNECTION | header::TRANSFER_ENCODING => false,
             header::CONTENT_LENGTH => announce == Announce::Informed,
             _ => true,
@@ -51,7 +60,7 @@ pub(super) fn response_head(
             field(out, name, value.as_bytes());
         }
     }
-    if !head.headers.contains_key(header::DATE) {
+    if !dated {
         out.put_slice(b"date: ");
         date::with(|date| out.put_slice(date.as_bytes()));
         out.put_slice(b"\r\n");
@@ -65,8 +74,9 @@ pub(super) fn response_head(
     });
 }
 
-/// Writes a request's head, in origin form.
-pub(super) fn request_head(out: &mut BytesMut, head: &request::Parts, announce: Announce) {
+/// Writes a request's head, in origin form. Whether it asks for another protocol.
+pub(super) fn request_head(out: &mut BytesMut, head: &request::Parts, announce: Announce) -> bool {
+    let mut upgrade = false;
     out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -79,12 +89,23 @@ pub(super) fn request_head(out: &mut BytesMut, head: &request::Parts, announce: 
     let host = head.headers.get(header::HOST).map_or_else(authority, |host| host.as_bytes());
     field(out, &header::HOST, host);
     for (name, value) in &head.headers {
-        if !matches!(*name, header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
-            field(out, name, value.as_bytes());
+        match *name {
+            header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING => continue,
+            header::UPGRADE => upgrade = true,
+            _ => {}
         }
+        field(out, name, value.as_bytes());
     }
     announcement(out, announce);
-    out.put_slice(b"\r\n");
+    out.put_slice(END);
+    upgrade
+}
+
+/// Adds lines to a head that has just been written.
+pub(super) fn more_lines(out: &mut BytesMut, lines: &Lines) {
+    out.truncate(out.len().saturating_sub(END.len()));
+    out.put_slice(lines.as_bytes());
+    out.put_slice(END);
 }
 
 /// Writes the last chunk and the trailers after it.

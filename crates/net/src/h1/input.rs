@@ -19,7 +19,12 @@ const ROOM: usize = 2048;
 
 /// A read buffer that is there only while it has something in it.
 #[derive(Default)]
-pub(super) struct Input(Option<BytesMut>);
+pub(super) struct Input {
+    buffer: Option<BytesMut>,
+    /// How much of the buffer's front has been used. Counted here, so that a buffer whose
+    /// contents are used up is as good as new without being moved back.
+    used: usize,
+}
 
 impl Input {
     /// Beginning with what somebody else has read ahead.
@@ -28,13 +33,13 @@ impl Input {
         if !read_ahead.is_empty() {
             let mut buffer = pool::take();
             buffer.extend_from_slice(read_ahead);
-            input.0 = Some(buffer);
+            input.buffer = Some(buffer);
         }
         input
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+        self.buffer.as_deref().and_then(|buffer| buffer.get(self.used..)).unwrap_or_default()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -43,9 +48,7 @@ impl Input {
 
     /// Forgets the first `count` bytes.
     pub(super) fn skip(&mut self, count: usize) {
-        if let Some(buffer) = &mut self.0 {
-            buffer.advance(count.min(buffer.len()));
-        }
+        self.used = self.used.saturating_add(count);
         self.release();
     }
 
@@ -60,20 +63,22 @@ impl Input {
 
     /// At most the first `count` bytes, for something that will be used up soon.
     pub(super) fn take(&mut self, count: u64) -> Bytes {
-        let Some(buffer) = &mut self.0 else { return Bytes::new() };
-        let count = usize::try_from(count).unwrap_or(usize::MAX).min(buffer.len());
-        if count <= COPIED {
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.bytes().len());
+        let Some(buffer) = self.buffer.as_mut().filter(|_| count > COPIED) else {
             return self.take_copy(count);
-        }
-        buffer.split_to(count).freeze()
+        };
+        let mut piece = buffer.split_to(self.used + count);
+        piece.advance(std::mem::take(&mut self.used));
+        piece.freeze()
     }
 
     /// Gives the buffer back if nothing is in it.
     pub(super) fn release(&mut self) {
-        if self.is_empty()
-            && let Some(buffer) = self.0.take()
-        {
-            pool::give(buffer);
+        if self.is_empty() {
+            self.used = 0;
+            if let Some(buffer) = self.buffer.take() {
+                pool::give(buffer);
+            }
         }
     }
 
@@ -83,7 +88,10 @@ impl Input {
         io: &mut IO,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut buffer = self.0.take().unwrap_or_else(pool::take);
+        let mut buffer = self.buffer.take().unwrap_or_else(pool::take);
+        if self.used > 0 && buffer.capacity() - buffer.len() < ROOM {
+            buffer.advance(std::mem::take(&mut self.used));
+        }
         let room = buffer.capacity() - buffer.len();
         if buffer.is_empty() && room < pool::SIZE / 2 {
             // A piece cut off its front may still be on its way out; then another buffer it is.
@@ -98,7 +106,7 @@ impl Input {
         if buffer.is_empty() {
             pool::give(buffer);
         } else {
-            self.0 = Some(buffer);
+            self.buffer = Some(buffer);
         }
         Poll::Ready(ready!(read))
     }
@@ -106,7 +114,7 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
-        if let Some(buffer) = self.0.take() {
+        if let Some(buffer) = self.buffer.take() {
             pool::give(buffer);
         }
     }

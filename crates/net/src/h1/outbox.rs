@@ -104,15 +104,15 @@ impl Outbox {
     }
 
     fn written(&mut self, mut count: usize) {
-        if let Some(front) = &mut self.front {
-            let part = count.min(front.len());
-            front.advance(part);
-            count -= part;
-            if front.is_empty()
-                && let Some(front) = self.front.take()
-            {
-                pool::give(front);
+        if let Some(mut front) = self.front.take() {
+            let size = front.len();
+            if count < size {
+                front.advance(count);
+                self.front = Some(front);
+                return;
             }
+            pool::give(front);
+            count -= size;
         }
         let part = count.min(self.large.len());
         self.large.advance(part);

@@ -221,7 +221,8 @@ impl Ending {
     fn over(self, broken: Option<&'static Reason>) {
         let Some(finish) = self.finish else { return };
         let Self { started, received, sent, .. } = self;
-        finish.finish(Outcome { received, sent, broken, took: started.elapsed() });
+        let took = started.elapsed();
+        finish.finish(Outcome { received, sent, broken, took, ended: None });
     }
 }
 

@@ -1,5 +1,6 @@
 //! TLS towards upstreams: always verified, against the system's authorities or a named one.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,7 +19,11 @@ pub type ClientStream<IO> = tokio_rustls::client::TlsStream<IO>;
 /// The TLS of one upstream, shared by all workers; sessions are resumed between them.
 pub struct ClientTls {
     connector: TlsConnector,
+    /// The same, offering HTTP/1.1 alone: for protocol switches.
+    http1: TlsConnector,
     name: Option<ServerName<'static>>,
+    /// Of the files that it was read from.
+    content: u64,
 }
 
 impl ClientTls {
@@ -27,6 +32,8 @@ impl ClientTls {
     /// # Errors
     /// What is wrong, and in which file.
     pub fn load(tls: &UpstreamTls, http2: bool) -> Result<Self, TlsError> {
+        // Before the rest: what changes in between is then seen as changed.
+        let content = content(tls)?;
         let roots = match &tls.ca {
             Some(path) => files::read_roots(path)?,
             None => files::system_roots()?,
@@ -53,12 +60,20 @@ impl ClientTls {
                 return Err(TlsError::Settings(why.to_owned()));
             }
         };
-        config.alpn_protocols = match http2 {
-            true => vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()],
-            false => vec![ALPN_H1.to_vec()],
-        };
+        config.alpn_protocols = vec![ALPN_H1.to_vec()];
+        let http1 = TlsConnector::from(Arc::new(config.clone()));
+        if http2 {
+            config.alpn_protocols.insert(0, ALPN_H2.to_vec());
+        }
+        let connector = TlsConnector::from(Arc::new(config));
         let name = tls.sni.as_deref().map(server_name).transpose().map_err(TlsError::Settings)?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+        Ok(Self { connector, http1, name, content })
+    }
+
+    /// Whether its files are still what they were when it was read from them. Files that cannot be
+    /// read are not.
+    pub fn is_current(&self, tls: &UpstreamTls) -> bool {
+        content(tls).is_ok_and(|content| content == self.content)
     }
 
     /// Trusts the authorities of this PEM text and no others; offers HTTP/1.1.
@@ -72,7 +87,9 @@ impl ClientTls {
             .with_root_certificates(files::roots(ca).map_err(TlsError::Settings)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN_H1.to_vec()];
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name: None })
+        let connector = TlsConnector::from(Arc::new(config));
+        // There are no files that could change.
+        Ok(Self { http1: connector.clone(), connector, name: None, content: 0 })
     }
 
     /// Does the handshake. `host` is the endpoint's host, a name or an address, without a port;
@@ -84,13 +101,36 @@ impl ClientTls {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        self.shake(&self.connector, io, host).await
+    }
+
+    /// [`connect`](Self::connect) without offering HTTP/2.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn connect_http1<IO>(&self, io: IO, host: &str) -> Result<ClientStream<IO>, Fault>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.shake(&self.http1, io, host).await
+    }
+
+    async fn shake<IO>(
+        &self,
+        connector: &TlsConnector,
+        io: IO,
+        host: &str,
+    ) -> Result<ClientStream<IO>, Fault>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         let fault = || Fault::upstream(&reasons::UPSTREAM_TLS).resend(Resend::Safe);
         let name = match &self.name {
             Some(name) => name.clone(),
             None => server_name(host).map_err(|why| fault().detail(why))?,
         };
         let shown = name.to_str().into_owned();
-        self.connector
+        connector
             .connect(name, io)
             .await
             .map_err(|error| fault().detail(format!("no TLS session with `{shown}`")).source(error))
@@ -100,6 +140,15 @@ impl ClientTls {
     pub fn chose_http2<IO>(stream: &ClientStream<IO>) -> bool {
         stream.get_ref().1.alpn_protocol() == Some(ALPN_H2)
     }
+}
+
+/// A hash of all that stands in the files.
+fn content(tls: &UpstreamTls) -> Result<u64, TlsError> {
+    let mut hasher = DefaultHasher::new();
+    for path in [&tls.ca, &tls.cert, &tls.key] {
+        path.as_deref().map(files::read).transpose()?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
 }
 
 fn server_name(host: &str) -> Result<ServerName<'static>, String> {

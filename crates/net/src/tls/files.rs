@@ -70,7 +70,7 @@ pub(super) fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
     ROOTS.clone().map_err(TlsError::NoSystemRoots)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let wrong = |source: io::Error| TlsError::Read { path: path.to_owned(), source };
     let mut content = Vec::new();
     File::open(path).map_err(wrong)?.take(LARGEST + 1).read_to_end(&mut content).map_err(wrong)?;

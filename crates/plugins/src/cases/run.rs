@@ -342,9 +342,17 @@ fn fill(
 
 /// The gateway's own answer to a fault, as far as cases look at it.
 fn refusal(exchange: &mut Exchange, fault: Fault) -> Response<Body> {
-    let mut response = Response::new(Body::from(fault.kind().sentence()));
-    *response.status_mut() = fault.kind().status();
+    let sentence = || fault.kind().sentence().into();
+    let body = fault.own_page().map_or_else(sentence, |(_, text)| Body::from(text.clone()));
+    let mut response = Response::new(body);
+    *response.status_mut() = fault.status();
     response.headers_mut().clone_from(fault.headers());
+    if let Some((kind, _)) = fault.own_page() {
+        response.headers_mut().insert(http::header::CONTENT_TYPE, kind.clone());
+    }
+    if let Some(wait) = fault.wait() {
+        response.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
+    }
     response.headers_mut().insert(REASON, HeaderValue::from_static(fault.reason().code));
     exchange.origin = Origin::Gateway;
     exchange.fault = Some(fault);

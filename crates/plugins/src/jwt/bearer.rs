@@ -41,9 +41,9 @@ enum No {
     /// It does not hold.
     Rejected(Rejection),
     /// Nothing can be said before its issuer's keys are there.
-    NoKeys(Arc<Remote>),
+    KeysAbsent(Arc<Remote>),
     /// Its issuer may have a key that is not known here yet.
-    NoSuchKey(Arc<Remote>, Rejection),
+    KeyUnknown(Arc<Remote>, Rejection),
 }
 
 impl From<Rejection> for No {
@@ -71,10 +71,15 @@ impl Identity for Bearer {
         match self.verify(worker, token) {
             Ok(consumer) => Step::Now(Ok(self.believe(exchange, consumer))),
             Err(No::Rejected(rejection)) => Step::Now(Ok(Proof::Invalid(rejection))),
-            Err(No::NoKeys(remote) | No::NoSuchKey(remote, _)) => {
+            Err(No::KeysAbsent(remote) | No::KeyUnknown(remote, _)) => {
                 Step::Later(Box::pin(self.later(exchange, remote)))
             }
         }
+    }
+
+    /// Only for keys that are fetched.
+    fn waits(&self) -> bool {
+        self.issuers.iter().any(|issuer| matches!(issuer.keys, Keys::Fetched { .. }))
     }
 
     /// RFC 6750 §3.
@@ -129,10 +134,10 @@ impl Bearer {
         };
         match self.verify(exchange.connection.worker, token) {
             Ok(consumer) => Ok(self.believe(exchange, consumer)),
-            Err(No::Rejected(rejection) | No::NoSuchKey(_, rejection)) => {
+            Err(No::Rejected(rejection) | No::KeyUnknown(_, rejection)) => {
                 Ok(Proof::Invalid(rejection))
             }
-            Err(No::NoKeys(remote)) => Err(Fault::gateway(&KEYS_UNAVAILABLE)
+            Err(No::KeysAbsent(remote)) => Err(Fault::gateway(&KEYS_UNAVAILABLE)
                 .detail(remote.trouble())
                 .retry_after(Duration::from_secs(1))),
         }
@@ -145,7 +150,7 @@ impl Bearer {
         let keys = match &issuer.keys {
             Keys::Fixed(keys) => Arc::clone(keys),
             Keys::Fetched { remote, .. } => {
-                remote.keys().ok_or_else(|| No::NoKeys(Arc::clone(remote)))?
+                remote.keys().ok_or_else(|| No::KeysAbsent(Arc::clone(remote)))?
             }
         };
         check_signature(&token, &keys, issuer)?;
@@ -188,7 +193,7 @@ fn check_signature(token: &Token<'_>, keys: &KeySet, issuer: &Issuer) -> Result<
             match &issuer.keys {
                 Keys::Fixed(_) => unknown,
                 Keys::Fetched { remote, .. } => {
-                    return Err(No::NoSuchKey(Arc::clone(remote), unknown));
+                    return Err(No::KeyUnknown(Arc::clone(remote), unknown));
                 }
             }
         }

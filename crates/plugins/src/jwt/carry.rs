@@ -123,15 +123,22 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
     if in_cookies(headers, name).next().is_none() {
         return;
     }
-    let left: Vec<String> = pairs(headers)
-        .filter(|(key, _)| *key != name)
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     headers.remove(COOKIE);
-    if let Ok(line) = HeaderValue::try_from(left.join("; "))
-        && !left.is_empty()
-    {
-        headers.insert(COOKIE, line);
+    for line in lines {
+        // Whatever else the client sends stays as it is.
+        let left = line.to_str().map(|text| {
+            let others = text
+                .split(';')
+                .map(str::trim)
+                .filter(|pair| pair.split_once('=').is_none_or(|(key, _)| key != name));
+            others.collect::<Vec<_>>().join("; ")
+        });
+        match left {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => headers.extend(HeaderValue::try_from(left).map(|left| (COOKIE, left))),
+            Err(_) => headers.extend([(COOKIE, line)]),
+        }
     }
 }
 

@@ -15,10 +15,15 @@ pub(super) struct Rules {
     /// Most seconds since `iat`.
     pub(super) max_age: Option<i64>,
     pub(super) required: Box<[Box<str>]>,
-    /// Claims and the values of which they must have one.
-    pub(super) equal: Box<[(Box<str>, Box<[Value]>)]>,
+    pub(super) equal: Box<[Equal]>,
     /// The `typ` of the header, without `application/`, in lower case.
     pub(super) typ: Option<Box<str>>,
+}
+
+/// A claim, and the values of which it must have one.
+pub(super) struct Equal {
+    pub(super) name: Box<str>,
+    pub(super) values: Box<[Value]>,
 }
 
 /// When a token holds: from the first second, to before the last.
@@ -65,7 +70,7 @@ impl Rules {
                 return Err(rejected(&CLAIM_MISSING, format!("it has no `{name}`")));
             }
         }
-        for (name, values) in &self.equal {
+        for Equal { name, values } in &self.equal {
             let found = find(claims, name);
             let fits = |found: &Value| match found {
                 Value::Array(list) => list.iter().any(|one| values.contains(one)),

@@ -2,6 +2,7 @@
 //! document, and for how long it may be believed. Refuses a discovery document of another issuer,
 //! and keys in plain text for an issuer with TLS.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,11 +37,22 @@ pub(super) enum Origin {
     Issuer(String),
 }
 
+/// For the log.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keys(url) | Self::Issuer(url) => f.write_str(url),
+        }
+    }
+}
+
 /// What asks, and what it remembers of the last answer.
 pub(super) struct Fetch {
     pub(super) outbound: Arc<dyn Outbound>,
     pub(super) origin: Origin,
     pub(super) allowed: Allowed,
+    /// The authorities to trust in place of the system's, in PEM.
+    pub(super) ca: Option<Bytes>,
     /// Where the key document was found to be, and when.
     pub(super) found: Option<(String, Instant)>,
     /// The last document and its tag.
@@ -141,7 +153,7 @@ impl Fetch {
         let request = request.body(Bytes::new()).map_err(|error| error.to_string())?;
         let call = Call {
             request,
-            to: Destination::Url { ca: None },
+            to: Destination::Url { ca: self.ca.clone() },
             timeout: TIMEOUT,
             max_body: MAX_BODY,
         };

@@ -4,14 +4,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lockgate_core::{Build, ConfigError, Metric, MetricKind};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::algorithm::Allowed;
 use super::fetch::{Fetch, Origin, check_url};
 use super::key::Key;
 use super::keys::{self, KeySet};
 use super::remote::{Counts, Remote};
-use super::settings::Source;
+use super::settings::{Source, boxed};
 
 /// Rounds of fetching.
 pub(super) static REFRESHES: Metric = Metric {
@@ -70,7 +74,11 @@ impl Issuer {
         } else {
             fetched(&source, &allowed, build)?
         };
-        let audience = source.audience.unwrap_or_default().boxed();
+        if source.ca.is_some() && matches!(keys, Keys::Fixed(_)) {
+            let message = "nothing is fetched with these keys, so no authority is asked";
+            return Err(ConfigError::new(message).at("ca"));
+        }
+        let audience = boxed(&source.audience.unwrap_or_default());
         Ok(Self { name: source.issuer.map(Into::into), audience, keys, story })
     }
 }
@@ -136,6 +144,15 @@ fn jwks_file(path: &str, allowed: &Allowed, build: &Build<'_>) -> Result<Vec<Key
     Ok(keys)
 }
 
+/// A file of certificates in PEM.
+fn authorities(path: &str, build: &Build<'_>) -> Result<Bytes, String> {
+    let read = build.provide.read(Path::new(path))?;
+    match CertificateDer::pem_slice_iter(&read).collect::<Result<Vec<_>, _>>() {
+        Ok(all) if !all.is_empty() => Ok(read),
+        _ => Err(format!("`{path}`: there is no `-----BEGIN CERTIFICATE-----` in it")),
+    }
+}
+
 fn fetched(
     source: &Source,
     allowed: &Allowed,
@@ -157,18 +174,22 @@ fn fetched(
         Some(_) => (Origin::Keys(url.clone()), format!("keys of {url}")),
         None => (Origin::Issuer(url.clone()), "keys by discovery".to_owned()),
     };
+    let ca = source.ca.as_ref().map(|path| authorities(path, build)).transpose();
+    let ca = ca.map_err(|why| ConfigError::new(why).at("ca"))?;
     let labelled = source.issuer.as_deref().unwrap_or(&url);
     let identity = build.name.clone();
     // Made first: what is made while something shared is must not ask for something shared.
     let [changed, same, failed] = ["changed", "same", "failed"]
         .map(|result| build.counter(&REFRESHES, &[&identity, labelled, result]));
     let (provide, outbound) = (build.provide, build.provide.outbound());
-    let key = format!("{identity} {origin:?} {allowed:?}");
+    let trusted = ca.as_ref().map(|ca| xxh3_64(ca));
+    let key = format!("{identity} {origin:?} {allowed:?} {trusted:?}");
     let remote = build.shared(&key, || {
         let fetch = Fetch {
             outbound: Arc::clone(&outbound),
             origin: origin.clone(),
             allowed: allowed.clone(),
+            ca: ca.clone(),
             found: None,
             last: None,
         };

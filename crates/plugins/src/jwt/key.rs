@@ -21,7 +21,7 @@ pub(super) struct Key {
 }
 
 enum Verifier {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -65,7 +65,7 @@ impl Key {
                 continue;
             }
             if secret.len() >= least {
-                ways.push((algorithm, Verifier::Hmac(hmac::Key::new(*hash, secret))));
+                ways.push((algorithm, Verifier::Hmac(Box::new(hmac::Key::new(*hash, secret)))));
             } else if ways.is_empty() || allowed.named().contains(&algorithm) {
                 return Err(short(algorithm, least));
             }

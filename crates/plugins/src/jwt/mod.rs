@@ -1,6 +1,6 @@
 //! `jwt`: signed tokens (RFC 7519) as an identity. Begin with `bearer.rs`, the way of a token; what
 //! is refused and why stands in `reasons.rs`. Why the parsing is our own, and the signatures are
-//! the library's: `docs/decisions/0005-own-jwt-parsing.md`.
+//! the library's: `docs/decisions/0007-own-jwt-parsing.md`.
 
 mod algorithm;
 mod bearer;
@@ -34,10 +34,10 @@ use serde_json::Value;
 use self::bearer::Bearer;
 use self::cache::Cache;
 use self::carry::{Carry, Place};
-use self::claims::Rules;
+use self::claims::{Equal, Rules};
 use self::issuer::{Issuer, KEYS, REFRESHES};
 use self::person::Naming;
-use self::settings::{Config, Source, Trusted};
+use self::settings::{Config, Source, Trusted, boxed};
 use crate::fields;
 
 #[cfg(test)]
@@ -112,13 +112,14 @@ fn issuers(config: &mut Config, build: &mut Build<'_>) -> Result<Box<[Issuer]>, 
         public_key: config.public_key.take(),
         jwks_file: config.jwks_file.take(),
         jwks_url: config.jwks_url.take(),
+        ca: config.ca.take(),
         audience: Some(config.audience.clone()),
         algorithms: config.algorithms.clone(),
     };
     if config.issuers.is_empty() {
         return Ok([Issuer::build(top, build)?].into());
     }
-    if [&top.issuer, &top.secret, &top.public_key, &top.jwks_file, &top.jwks_url]
+    if [&top.issuer, &top.secret, &top.public_key, &top.jwks_file, &top.jwks_url, &top.ca]
         .iter()
         .any(|one| one.is_some())
     {
@@ -157,12 +158,14 @@ fn rules(config: &Config) -> Result<Rules, ConfigError> {
             let error = ConfigError::new("a claim's value, or a list of its values");
             return Err(error.at(name).at("claims"));
         }
-        equal.push((name.as_str().into(), values.into()));
+        equal.push(Equal { name: name.as_str().into(), values: values.into() });
     }
+    let exp = (!config.endless).then(|| "exp".into());
+    let required = exp.into_iter().chain(boxed(&config.required)).collect();
     Ok(Rules {
         leeway: seconds(config.leeway),
         max_age: config.max_age.map(seconds),
-        required: config.required.iter().map(|name| name.as_str().into()).collect(),
+        required,
         equal: equal.into(),
         typ: config.typ.as_deref().map(|typ| claims::media_type(typ).into()),
     })
@@ -200,8 +203,8 @@ fn naming(config: &Config, identity: Arc<str>, build: &Build<'_>) -> Result<Nami
     Ok(Naming {
         identity,
         name: config.name_claim.as_str().into(),
-        roles: config.roles_claim.boxed(),
-        scopes: config.scope_claim.boxed(),
+        roles: boxed(&config.roles_claim),
+        scopes: boxed(&config.scope_claim),
         plan: config.plan_claim.as_deref().map(Into::into),
         plans: build.provide.plans().into_iter().map(Into::into).collect(),
         consumers: Arc::clone(build.provide.consumers()),

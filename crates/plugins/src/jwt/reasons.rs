@@ -46,7 +46,7 @@ reasons! {
     NOT_YET_VALID = Unauthenticated, "token_not_yet_valid", "The token is not valid yet",
         "The token's `nbf` or `iat` lies ahead by more than the leeway. Compare the clocks of the issuer and of this machine.";
     CLAIM_MISSING = Unauthenticated, "token_claim_missing", "The token lacks a claim",
-        "The token lacks a claim that the identity needs: one of `required` (`exp` unless said otherwise), or the one that names the consumer.";
+        "The token lacks a claim that the identity needs: `exp` (unless it is `endless`), one of `required`, or the one that names the consumer.";
     CLAIM = Unauthenticated, "token_claim", "The token has another value in a claim",
         "A claim of the token has none of the values that the identity's `claims` ask for.";
     KEYS_UNAVAILABLE = Unavailable, "keys_unavailable", "The issuer's keys are not there",

@@ -37,6 +37,8 @@ pub(super) struct Shared {
     /// Why the last round failed.
     trouble: Mutex<Option<Arc<str>>>,
     counts: Counts,
+    /// For the log.
+    issuer: Box<str>,
 }
 
 /// Rounds by what they brought.
@@ -68,6 +70,7 @@ impl Remote {
             wake: Notify::new(),
             trouble: Mutex::default(),
             counts,
+            issuer: fetch.origin.to_string().into(),
         });
         let work = spawn(Box::pin(refresh(Arc::clone(&shared), fetch)));
         Self { shared, _work: work }
@@ -138,6 +141,7 @@ async fn refresh(shared: Arc<Shared>, mut fetch: Fetch) {
 
 impl Shared {
     fn take(&self, brought: Result<Fetched, String>, wait: Duration) {
+        let issuer = &self.issuer;
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match brought {
             Ok(Fetched { keys: None, .. }) => {
@@ -149,9 +153,10 @@ impl Shared {
                 *trouble = None;
                 if keys.is_empty() {
                     // What the issuer says holds: it may have taken all of them back.
-                    tracing::warn!(unusable = ?others, "an issuer has no key that can be used");
+                    tracing::warn!(%issuer, unusable = ?others, "an issuer has no key that can be used");
                 } else {
-                    tracing::info!(keys = keys.len(), unusable = ?others, "an issuer's keys are new");
+                    let (keys, unusable) = (keys.len(), others);
+                    tracing::info!(%issuer, keys, ?unusable, "an issuer's keys are new");
                 }
                 let generation = self.generation.load(Ordering::Acquire) + 1;
                 self.keys.store(Some(Arc::new(KeySet { generation, keys })));
@@ -160,7 +165,7 @@ impl Shared {
             Err(why) => {
                 self.counts.failed.add(0, 1);
                 let kept = self.keys.load().is_some();
-                tracing::warn!(%why, kept, again_in = ?wait, "an issuer's keys cannot be fetched");
+                tracing::warn!(%issuer, %why, kept, ?wait, "an issuer's keys cannot be fetched");
                 *trouble = Some(why.into());
             }
         }

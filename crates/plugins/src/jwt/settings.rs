@@ -8,10 +8,11 @@ use lockgate_core::{Size, Time};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::algorithm::Algorithm;
+use crate::one_or_more::OneOrMore;
 
 /// Identifies callers by a signed JSON Web Token.
 #[derive(Deserialize, JsonSchema)]
@@ -30,6 +31,9 @@ pub(super) struct Config {
     pub(super) jwks_file: Option<String>,
     /// Where a JSON Web Key Set is fetched from, and fetched again as its keys change.
     pub(super) jwks_url: Option<String>,
+    /// The path of a PEM file of authorities, for an issuer or `jwks_url` whose certificate the
+    /// system does not know.
+    pub(super) ca: Option<String>,
     /// Several issuers: the `iss` of each, or its own `issuer`, source of keys, `audience` and
     /// `algorithms`. A token's `iss` picks one, and only its keys count.
     pub(super) issuers: Vec<Trusted>,
@@ -40,8 +44,10 @@ pub(super) struct Config {
     pub(super) algorithms: Option<Vec<Algorithm>>,
     /// The `typ` that a token's header must have, such as `at+jwt` (RFC 9068).
     pub(super) typ: Option<String>,
-    /// Claims that a token must have.
-    pub(super) required: Vec<String>,
+    /// Claims that a token must have, beside `exp` and the one that names the consumer.
+    pub(super) required: Words,
+    /// Whether a token without `exp` is taken too, which holds until its key is gone.
+    pub(super) endless: bool,
     /// Claims, and the value or values of which a token must have one.
     pub(super) claims: BTreeMap<String, Value>,
     /// How far the clocks may differ, for `exp`, `nbf` and `iat`. At most 5m.
@@ -78,11 +84,13 @@ impl Default for Config {
             public_key: None,
             jwks_file: None,
             jwks_url: None,
+            ca: None,
             issuers: Vec::new(),
             audience: Words::default(),
             algorithms: None,
             typ: None,
-            required: vec!["exp".to_owned()],
+            required: Words::default(),
+            endless: false,
             claims: BTreeMap::new(),
             leeway: Time(Duration::from_secs(30)),
             max_age: None,
@@ -92,8 +100,8 @@ impl Default for Config {
             query: Words::default(),
             forward: true,
             name_claim: "sub".to_owned(),
-            roles_claim: Words(vec!["roles".to_owned()]),
-            scope_claim: Words(["scope", "scp", "scopes"].map(str::to_owned).to_vec()),
+            roles_claim: OneOrMore(vec!["roles".to_owned()]),
+            scope_claim: OneOrMore(["scope", "scp", "scopes"].map(str::to_owned).to_vec()),
             plan_claim: None,
             cache: 2048,
         }
@@ -114,6 +122,8 @@ pub(super) struct Source {
     pub(super) jwks_file: Option<String>,
     /// Where a JSON Web Key Set is fetched from.
     pub(super) jwks_url: Option<String>,
+    /// The path of a PEM file of the authorities to trust when keys are fetched.
+    pub(super) ca: Option<String>,
     /// In place of the `audience` of all.
     pub(super) audience: Option<Words>,
     /// In place of the `algorithms` of all.
@@ -157,56 +167,9 @@ impl JsonSchema for Trusted {
 }
 
 /// One word, or a list of them.
-#[derive(Default, Clone, serde::Serialize)]
-pub(super) struct Words(pub(super) Vec<String>);
+pub(super) type Words = OneOrMore<String>;
 
-impl Words {
-    pub(super) fn boxed(&self) -> Box<[Box<str>]> {
-        self.0.iter().map(|word| word.as_str().into()).collect()
-    }
-}
-
-impl<'de> Deserialize<'de> for Words {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
-        impl<'de> Visitor<'de> for Form {
-            type Value = Words;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text, or a list of texts")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Words, E> {
-                Ok(Words(vec![text.to_owned()]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Words, A::Error> {
-                let mut words = Vec::new();
-                while let Some(word) = seq.next_element()? {
-                    words.push(word);
-                }
-                Ok(Words(words))
-            }
-        }
-        deserializer.deserialize_any(Form)
-    }
-}
-
-impl JsonSchema for Words {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Words".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "anyOf": [
-                { "type": "string" },
-                { "type": "array", "items": { "type": "string" } },
-            ],
-        })
-    }
+/// As they are kept.
+pub(super) fn boxed(words: &Words) -> Box<[Box<str>]> {
+    words.0.iter().map(|word| word.as_str().into()).collect()
 }

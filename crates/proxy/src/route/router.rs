@@ -51,6 +51,8 @@ pub struct Router {
     /// A power of two, at most half full.
     slots: Vec<Slot>,
     pub(super) entries: Vec<Entry>,
+    /// Whether there is a host without a wildcard.
+    has_hosts: bool,
     /// How many labels the longest wildcard host has, the star not counted.
     wild_labels: usize,
     methods: MethodSet,
@@ -137,9 +139,14 @@ impl Router {
         Walk { router: self, path: path.as_bytes(), asked }.winner(host)
     }
 
-    /// The text and the captures of the pattern that was given at this place.
-    pub fn pattern(&self, place: usize) -> Option<(&Arc<str>, &Arc<[Box<str>]>)> {
-        self.entries.get(place).map(|entry| (&entry.text, &entry.names))
+    /// The text of the pattern that was given at this place.
+    pub fn text(&self, place: usize) -> Option<Arc<str>> {
+        self.entries.get(place).map(|entry| Arc::clone(&entry.text))
+    }
+
+    /// The names of its captures.
+    pub fn captures(&self, place: usize) -> Arc<[Box<str>]> {
+        self.entries.get(place).map(|entry| Arc::clone(&entry.names)).unwrap_or_default()
     }
 
     /// How many patterns there are.
@@ -171,17 +178,18 @@ impl Router {
     /// The roots to look in, the most specific host first.
     fn roots<'a>(&'a self, host: &'a str) -> impl Iterator<Item = u32> + 'a {
         let host = host.strip_suffix('.').unwrap_or(host);
-        let exact = self.child(EXACT_HOSTS, host.as_bytes());
+        let exact = self.has_hosts.then(|| self.child(EXACT_HOSTS, host.as_bytes())).flatten();
         exact.into_iter().chain(self.wild_roots(host)).chain(Some(0))
     }
 
     fn wild_roots<'a>(&'a self, host: &'a str) -> impl Iterator<Item = u32> + 'a {
         let most = self.wild_labels;
         let labels = if most == 0 { 0 } else { host.split('.').count() };
-        let parents = host.match_indices('.').zip(1..labels);
+        // The numbers first: with no wildcard there are none, and the host is not looked at.
+        let parents = (1..labels).zip(host.match_indices('.'));
         parents
-            .filter(move |((at, _), gone)| *at > 0 && labels - gone <= most)
-            .filter_map(move |((at, _), _)| self.child(WILD_HOSTS, host.as_bytes().get(at + 1..)?))
+            .filter(move |(gone, (at, _))| *at > 0 && labels - gone <= most)
+            .filter_map(move |(_, (at, _))| self.child(WILD_HOSTS, host.as_bytes().get(at + 1..)?))
     }
 
     fn child(&self, parent: u32, key: &[u8]) -> Option<u32> {
@@ -216,6 +224,7 @@ impl Router {
             keys: Vec::new(),
             slots: vec![Slot { tag: 0, node: NONE }; slots],
             entries: Vec::new(),
+            has_hosts: false,
             wild_labels: 0,
             methods: MethodSet::default(),
         };
@@ -237,7 +246,10 @@ impl Router {
         for ((kind, host), root) in &tree.roots {
             match kind {
                 Kind::Any => {}
-                Kind::Exact => router.link(EXACT_HOSTS, host.as_bytes(), *root),
+                Kind::Exact => {
+                    router.has_hosts = true;
+                    router.link(EXACT_HOSTS, host.as_bytes(), *root);
+                }
                 Kind::Under => {
                     router.wild_labels = router.wild_labels.max(host.split('.').count());
                     router.link(WILD_HOSTS, host.as_bytes(), *root);

@@ -189,11 +189,13 @@ macro_rules! fields {
 
         impl Key {
             /// What stands before the value in JSON: a comma, the name, a colon.
+            #[inline]
             pub(super) fn json(self) -> &'static str {
                 match self { $(Self::$id => concat!(",\"", $name, "\":")),* }
             }
 
             /// The same with the name of the Elastic Common Schema.
+            #[inline]
             pub(super) fn ecs(self) -> &'static str {
                 match self { $(Self::$id => concat!(",\"", $ecs, "\":")),* }
             }

@@ -17,6 +17,9 @@ const ECS_HEAD: &[u8] = b"{\"ecs.version\":\"8.11.0\",\"event.kind\":\"event\",\
 \"event.category\":[\"web\"],\"event.type\":[\"access\"],\"event.dataset\":\"lockgate.access\",\
 \"event.outcome\":";
 
+/// About what a line takes.
+const ROOM: usize = 1024;
+
 /// Appends an entry as one line. `ecs` chooses the names.
 pub(super) fn push_line(
     out: &mut Vec<u8>,
@@ -25,15 +28,33 @@ pub(super) fn push_line(
     ecs: bool,
     entry: &Entry<'_>,
 ) {
-    let mut line = Line { out, ecs, empty: !ecs };
-    if ecs {
+    match ecs {
+        true => push::<true>(out, clock, headers, entry),
+        false => push::<false>(out, clock, headers, entry),
+    }
+}
+
+/// Once for each format, so that the compiler knows the text of every name where it is written.
+fn push<const ECS: bool>(
+    out: &mut Vec<u8>,
+    clock: &mut Clock,
+    headers: &[HeaderChoice],
+    entry: &Entry<'_>,
+) {
+    out.reserve(ROOM);
+    let mut line = Line::<ECS> { out };
+    if ECS {
         line.out.extend_from_slice(ECS_HEAD);
         let outcome: &[u8] = if entry.is_error() { b"\"failure\"" } else { b"\"success\"" };
         line.out.extend_from_slice(outcome);
     } else {
         line.out.push(b'{');
     }
-    line.key(Key::Time).push(b'"');
+    // In our own format it is the first field, which has no comma before it.
+    let time = line.name_of(Key::Time);
+    let time = if ECS { time } else { time.trim_start_matches(',') };
+    line.out.extend_from_slice(time.as_bytes());
+    line.out.push(b'"');
     clock.push(line.out, entry.time);
     line.out.push(b'"');
     line.request(entry);
@@ -43,13 +64,11 @@ pub(super) fn push_line(
     line.out.extend_from_slice(b"}\n");
 }
 
-struct Line<'o> {
+struct Line<'o, const ECS: bool> {
     out: &'o mut Vec<u8>,
-    ecs: bool,
-    empty: bool,
 }
 
-impl Line<'_> {
+impl<const ECS: bool> Line<'_, ECS> {
     fn request(&mut self, entry: &Entry<'_>) {
         self.text(Key::Id, entry.id);
         self.quoted(Key::ClientIp, |out| push_address(out, entry.client_ip));
@@ -57,7 +76,7 @@ impl Line<'_> {
         self.number(Key::Worker, entry.worker as u64);
         self.name(Key::Listener, entry.listener);
         let protocol = entry.protocol;
-        let protocol = if self.ecs { protocol.trim_start_matches("HTTP/") } else { protocol };
+        let protocol = if ECS { protocol.trim_start_matches("HTTP/") } else { protocol };
         self.name(Key::Protocol, protocol);
         self.name(Key::Scheme, entry.scheme);
         self.text(Key::Method, entry.method);
@@ -74,7 +93,7 @@ impl Line<'_> {
         self.maybe(Key::Reason, entry.reason);
         self.maybe(Key::Blame, entry.blame.map(blame_word));
         self.maybe(Key::Story, Some(entry.story).filter(|story| !story.is_empty()));
-        self.name(Key::Origin, origin_word(entry.origin));
+        self.word(Key::Origin, origin_word(entry.origin));
         self.maybe(Key::Route, entry.route);
         self.maybe(Key::Consumer, entry.consumer);
         self.maybe(Key::Identity, entry.identity);
@@ -90,7 +109,7 @@ impl Line<'_> {
     }
 
     fn times(&mut self, entry: &Entry<'_>) {
-        if self.ecs {
+        if ECS {
             self.number(Key::Total, crate::metrics::nanos(entry.total));
         } else {
             self.millis(Key::Total, entry.total);
@@ -128,7 +147,7 @@ impl Line<'_> {
 
     fn tls(&mut self, tls: &Tls) {
         let version = tls.version;
-        let version = if self.ecs { version.trim_start_matches("TLSv") } else { version };
+        let version = if ECS { version.trim_start_matches("TLSv") } else { version };
         self.text(Key::TlsVersion, version);
         self.text(Key::TlsCipher, tls.cipher);
         self.maybe(Key::TlsSni, tls.sni.as_deref());
@@ -167,40 +186,54 @@ impl Line<'_> {
         }
     }
 
+    #[inline]
+    fn name_of(&self, key: Key) -> &'static str {
+        if ECS { key.ecs() } else { key.json() }
+    }
+
+    #[inline]
     fn key(&mut self, key: Key) -> &mut Vec<u8> {
-        let name = if self.ecs { key.ecs() } else { key.json() };
-        // The first field has no comma before it.
-        let name = if self.empty { name.trim_start_matches(',') } else { name };
-        self.empty = false;
-        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(self.name_of(key).as_bytes());
         self.out
     }
 
+    #[inline]
     fn quoted(&mut self, key: Key, value: impl FnOnce(&mut Vec<u8>)) {
         self.key(key).push(b'"');
         value(self.out);
         self.out.push(b'"');
     }
 
+    #[inline]
     fn text(&mut self, key: Key, value: &str) {
         self.quoted(key, |out| redact::push(out, value.as_bytes()));
     }
 
-    /// For words of our own and of the configuration, which hold no token.
+    /// For words of our own, which hold nothing that must be escaped.
+    #[inline]
+    fn word(&mut self, key: Key, value: &'static str) {
+        self.quoted(key, |out| out.extend_from_slice(value.as_bytes()));
+    }
+
+    /// For words of the configuration, which hold no token.
+    #[inline]
     fn name(&mut self, key: Key, value: &str) {
         self.quoted(key, |out| escape::push(out, value.as_bytes()));
     }
 
+    #[inline]
     fn maybe(&mut self, key: Key, value: Option<&str>) {
         if let Some(value) = value {
             self.text(key, value);
         }
     }
 
+    #[inline]
     fn number(&mut self, key: Key, value: u64) {
         self.key(key).extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
+    #[inline]
     fn millis(&mut self, key: Key, time: Duration) {
         push_millis(self.key(key), time);
     }
@@ -208,11 +241,21 @@ impl Line<'_> {
 
 /// Appends milliseconds with three places: `12.345`.
 pub(super) fn push_millis(out: &mut Vec<u8>, time: Duration) {
-    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    out.extend_from_slice(itoa::Buffer::new().format(micros / 1_000).as_bytes());
-    let digit = |n: u64| b'0' + (n % 10) as u8;
-    let part = micros % 1_000;
-    out.extend_from_slice(&[b'.', digit(part / 100), digit(part / 10), digit(part)]);
+    let micros = time.subsec_micros();
+    let digit = |n: u32| b'0' + (n % 10) as u8;
+    let places = [b'.', digit(micros / 100), digit(micros / 10), digit(micros)];
+    match (time.as_secs(), micros / 1_000) {
+        // Most are as short as this.
+        (0, millis @ 0..10) => {
+            let [point, a, b, c] = places;
+            out.extend_from_slice(&[digit(millis), point, a, b, c]);
+        }
+        (seconds, millis) => {
+            let millis = seconds.saturating_mul(1_000).saturating_add(millis.into());
+            out.extend_from_slice(itoa::Buffer::new().format(millis).as_bytes());
+            out.extend_from_slice(&places);
+        }
+    }
 }
 
 /// Appends an address; by hand for IPv4, which most are.
@@ -222,12 +265,25 @@ fn push_address(out: &mut Vec<u8>, address: IpAddr) {
         let _ = write!(out, "{address}");
         return;
     };
-    for (place, octet) in address.octets().into_iter().enumerate() {
-        if place > 0 {
-            out.push(b'.');
+    let mut text = [b'.'; 16];
+    let mut length = 0;
+    for octet in address.octets() {
+        let digits = match octet {
+            100.. => 3,
+            10.. => 2,
+            _ => 1,
+        };
+        if let Some(room) = text.get_mut(length..length + digits) {
+            let mut left = octet;
+            for place in room.iter_mut().rev() {
+                *place = b'0' + left % 10;
+                left /= 10;
+            }
         }
-        out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+        // The place after it is a dot already.
+        length += digits + 1;
     }
+    out.extend_from_slice(text.get(..length - 1).unwrap_or_default());
 }
 
 fn push_peer(out: &mut Vec<u8>, peer: SocketAddr) {

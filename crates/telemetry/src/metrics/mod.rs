@@ -38,12 +38,14 @@ pub trait Collect: Send + Sync {
     fn collect(&self, out: &mut Encoder);
 }
 
+/// A policy's name, and its route's pattern.
+type InRoute = (&'static str, Arc<str>);
+
 /// All metrics of the process.
 pub struct Metrics {
     routes: Registry<Arc<str>, RouteCell>,
     upstreams: Registry<Arc<str>, UpstreamCell>,
-    /// By policy and route.
-    policies: Registry<(&'static str, Arc<str>), PolicyCell>,
+    policies: Registry<InRoute, PolicyCell>,
     workers: Box<[Arc<WorkerSeries>]>,
     no_route: Arc<RouteSeries>,
     /// What routes had counted that are gone.
@@ -205,7 +207,7 @@ impl Metrics {
         all
     }
 
-    fn live_policies(&self) -> Vec<((&'static str, Arc<str>), Arc<PolicyShards>)> {
+    fn live_policies(&self) -> Vec<(InRoute, Arc<PolicyShards>)> {
         let mut all = self.policies.live(|_| {});
         let name = || (OVERFLOW, OVERFLOW.into());
         all.extend(self.policies.overflow().map(|shared| (name(), shared)));

@@ -1,7 +1,6 @@
 //! One attempt after another: pick an endpoint, send, learn from what came, and try again where
 //! that is safe, within the retry budget and the deadline.
 
-use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +26,9 @@ use crate::endpoint::Endpoint;
 use crate::picked::{Ending, Failure, Picked};
 use crate::upstream::Upstream;
 
+/// What a codec says of a request.
+type Sent = Result<ClientAnswer, (Fault, Option<Body>)>;
+
 /// An answer that is due at once is still waited for a moment.
 const SHORTEST: Duration = Duration::from_millis(1);
 
@@ -50,7 +52,8 @@ impl Caller {
         let body = std::mem::take(&mut exchange.body);
         let mut cargo = Cargo::new(body, repeatable && plan.retry.attempts > 0);
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
-        let mut before: Option<Result<Answer, Fault>> = None;
+        // Boxed, as it is rare: this future has room for it, and is moved.
+        let mut before: Option<Box<Result<Answer, Fault>>> = None;
         loop {
             let last = exchange.upstream.attempts >= plan.retry.attempts;
             let picked = match pick(upstream, exchange, &tried) {
@@ -59,12 +62,14 @@ impl Caller {
                     Box::pin(queue(upstream, exchange, fault)).await?
                 }
                 // What the last attempt brought says more than that there is no other.
-                Err(fault) => return before.unwrap_or(Err(fault)),
+                Err(fault) => return before.map_or(Err(fault), |before| *before),
             };
             drop(before.take());
             let endpoint = Arc::clone(picked.endpoint());
             exchange.upstream.attempts += 1;
-            let outcome = self.attempt(upstream, plan.host, picked, exchange, &mut cargo).await;
+            let pool = self.pool(upstream, &endpoint);
+            let call = Rc::new(Call::new(pool, picked));
+            let outcome = attempt(call, &endpoint, plan, exchange, &mut cargo).await;
             let resend = match &outcome {
                 Ok(answer) => {
                     let status = RetryOn::Status(answer.response.status().as_u16());
@@ -83,57 +88,60 @@ impl Caller {
             if exchange.deadline.is_some_and(|end| Instant::now() + pause >= end) {
                 return outcome;
             }
-            before = Some(outcome);
+            before = Some(Box::new(outcome));
             if !pause.is_zero() {
                 sleep(pause).await;
             }
         }
     }
+}
 
-    /// One attempt on one endpoint.
-    async fn attempt(
-        &self,
-        upstream: &Arc<Upstream>,
-        host: HostHeader,
-        picked: Picked,
-        exchange: &mut Exchange,
-        cargo: &mut Cargo,
-    ) -> Result<Answer, Fault> {
-        let begun = Instant::now();
-        let endpoint = Arc::clone(picked.endpoint());
-        if exchange.upstream.attempts == 1 {
-            exchange.upstream.queued = begun.saturating_duration_since(exchange.started);
+/// One attempt on one endpoint.
+async fn attempt(
+    call: Rc<Call>,
+    endpoint: &Endpoint,
+    plan: &Plan<'_>,
+    exchange: &mut Exchange,
+    cargo: &mut Cargo,
+) -> Result<Answer, Fault> {
+    // The pick has just read the clock.
+    let begun = call.picked.borrow().since();
+    if exchange.upstream.attempts == 1 {
+        exchange.upstream.queued = begun.saturating_duration_since(exchange.started);
+    }
+    exchange.upstream.endpoint = Some(Arc::clone(endpoint.label()));
+    exchange.upstream.connect = Duration::ZERO;
+    exchange.upstream.first_byte = None;
+    exchange.upstream.status = None;
+    if plan.host == HostHeader::Endpoint
+        && let Ok(host) = HeaderValue::from_str(endpoint.name())
+    {
+        exchange.head.headers.insert(header::HOST, host);
+    }
+    let sent = match quick(&call, plan, exchange, cargo, begun) {
+        Some(answer) => checked(answer.await, exchange),
+        None => None,
+    };
+    let result = match sent {
+        Some(result) => result,
+        // Boxed, as it is rare and large: connecting, HTTP/2, streamed bodies.
+        None => Box::pin(bounded(&call, plan, exchange, cargo)).await,
+    };
+    match result {
+        Ok(answer) => {
+            let now = call.returned.take().unwrap_or_else(Instant::now);
+            let latency = now.saturating_duration_since(begun);
+            let status = answer.response.status().as_u16();
+            call.done(Ending::Answered { status, latency });
+            exchange.upstream.first_byte = Some(latency);
+            exchange.upstream.status = Some(status);
+            Ok(bound(answer, call))
         }
-        exchange.upstream.endpoint = Some(Arc::clone(endpoint.label()));
-        exchange.upstream.connect = Duration::ZERO;
-        exchange.upstream.first_byte = None;
-        exchange.upstream.status = None;
-        if host == HostHeader::Endpoint
-            && let Ok(host) = HeaderValue::from_str(endpoint.name())
-        {
-            exchange.head.headers.insert(header::HOST, host);
-        }
-        let pool = self.pool(upstream, &endpoint);
-        let call = Rc::new(Call { pool, picked: RefCell::new(picked), line: Cell::new(None) });
-        let result = match quick(&call, exchange, cargo, begun).await {
-            Some(result) => result,
-            // Boxed, as it is rare and large: connecting, HTTP/2, streamed bodies.
-            None => Box::pin(bounded(&call, exchange, cargo)).await,
-        };
-        match result {
-            Ok(answer) => {
-                let (status, latency) = (answer.response.status().as_u16(), begun.elapsed());
-                call.done(Ending::Answered { status, latency });
-                exchange.upstream.first_byte = Some(latency);
-                exchange.upstream.status = Some(status);
-                Ok(bound(answer, call))
+        Err(fault) => {
+            if let Some(kind) = failure(&fault) {
+                call.done(Ending::Failed { kind });
             }
-            Err(fault) => {
-                if let Some(kind) = failure(&fault) {
-                    call.done(Ending::Failed { kind });
-                }
-                Err(fault)
-            }
+            Err(fault)
         }
     }
 }
@@ -152,25 +160,32 @@ fn limits(call: &Call, deadline: Option<Instant>, now: Instant) -> ClientLimits 
         max_header_size: usize::try_from(settings.pool.max_header_size.0).unwrap_or(usize::MAX),
         headers,
         idle: settings.timeout.idle.0,
+        now: Some(now),
         ..ClientLimits::default()
     }
 }
 
 /// The usual case, and the hot one: an idle connection and the body are at hand, so that there is
 /// nothing to wait for but the answer, which the codec's own timer bounds. `None` when it is not
-/// so, or when the connection turned out to have been closed.
-async fn quick(
+/// so.
+fn quick(
     call: &Rc<Call>,
-    exchange: &mut Exchange,
-    cargo: &mut Cargo,
+    plan: &Plan<'_>,
+    exchange: &Exchange,
+    cargo: &Cargo,
     now: Instant,
-) -> Option<Result<ClientAnswer, Fault>> {
+) -> Option<impl Future<Output = Sent> + use<>> {
     let body = cargo.at_hand()?;
     let (connection, line) = call.pool.idle(exchange.upgrade, now)?;
     call.line.set(Some(line));
     let limits = limits(call, exchange.deadline, now);
     let reuse = Rc::clone(call) as Rc<dyn Reuse>;
-    match connection.send(&exchange.head, body, limits, reuse).await {
+    Some(connection.send_stating(&exchange.head, &plan.stated, body, limits, reuse))
+}
+
+/// What came of the usual case. `None` when the connection turned out to have been closed.
+fn checked(sent: Sent, exchange: &Exchange) -> Option<Result<ClientAnswer, Fault>> {
+    match sent {
         Ok(answer) => Some(accept(answer, exchange)),
         Err((fault, _)) if is_stale(&fault) && wanted_again(&fault, &exchange.head) => None,
         Err((fault, _)) => Some(Err(overdue(fault, exchange))),
@@ -186,11 +201,12 @@ fn overdue(fault: Fault, exchange: &Exchange) -> Fault {
 /// The general case, until the deadline.
 async fn bounded(
     call: &Rc<Call>,
+    plan: &Plan<'_>,
     exchange: &mut Exchange,
     cargo: &mut Cargo,
 ) -> Result<ClientAnswer, Fault> {
-    let Some(end) = exchange.deadline else { return send(call, exchange, cargo).await };
-    match timeout_at(end, send(call, exchange, cargo)).await {
+    let Some(end) = exchange.deadline else { return send(call, plan, exchange, cargo).await };
+    match timeout_at(end, send(call, plan, exchange, cargo)).await {
         Ok(result) => result,
         Err(_) => Err(late(exchange)),
     }
@@ -198,10 +214,12 @@ async fn bounded(
 
 async fn send(
     call: &Rc<Call>,
+    plan: &Plan<'_>,
     exchange: &mut Exchange,
     cargo: &mut Cargo,
 ) -> Result<ClientAnswer, Fault> {
-    let limits = limits(call, None, Instant::now());
+    // The time would be an old one once there is a connection.
+    let limits = ClientLimits { now: None, ..limits(call, None, Instant::now()) };
     let mut again = true;
     loop {
         // A connection that was found closed must not count while a new one is waited for.
@@ -215,7 +233,9 @@ async fn send(
             Way::Http1 { connection, line, used } => {
                 call.line.set(Some(line));
                 let reuse = Rc::clone(call) as Rc<dyn Reuse>;
-                (connection.send(&exchange.head, body, limits, reuse).await, used)
+                let sending =
+                    connection.send_stating(&exchange.head, &plan.stated, body, limits, reuse);
+                (sending.await, used)
             }
             Way::Http2(shared) => (shared.handle.send(exchange.head.clone(), body).await, true),
         };
@@ -291,6 +311,7 @@ fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     if let Some(io) = upgraded {
+        call.ended();
         return Answer { response, upgraded: Some(Upgraded { io, hold: Hold(call) }) };
     }
     // An HTTP/1.1 body holds the call itself, as its way back to the pool.
@@ -298,6 +319,8 @@ fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
     if shared && matches!(response.body(), Body::Stream(_)) {
         let body = std::mem::take(response.body_mut());
         *response.body_mut() = Body::stream(Bound { body, call });
+    } else if shared {
+        call.ended();
     }
     Answer { response, upgraded: None }
 }
@@ -321,6 +344,10 @@ impl HttpBody for Bound {
             && fault.blame() == Blame::Upstream
         {
             self.call.broke_off();
+        }
+        // The codec above may not ask again once it has the last frame.
+        if matches!(frame, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.call.ended();
         }
         frame
     }

@@ -1,6 +1,5 @@
 //! Making a connection to an endpoint: TCP, then TLS where it is configured, then the protocol.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 
 use lockgate_core::{Fault, Resend, reasons};
@@ -15,8 +14,6 @@ use crate::upstream::Upstream;
 /// How the endpoints of one upstream are connected to.
 pub(super) struct Connector {
     upstream: Arc<Upstream>,
-    /// For protocol switches, which need HTTP/1.1: made when one is first asked for.
-    tls_http1: OnceCell<Option<ClientTls>>,
     h2: h2::Settings,
 }
 
@@ -37,12 +34,12 @@ impl Connector {
             idle: settings.timeout.idle.0,
             ..h2::Settings::default()
         };
-        Self { upstream, tls_http1: OnceCell::new(), h2 }
+        Self { upstream, h2 }
     }
 
-    /// Whether requests share connections. A protocol switch cannot.
+    /// Whether requests may come to share connections. A protocol switch cannot.
     pub(super) fn multiplexes(&self, upgrade: bool) -> bool {
-        self.upstream.settings().http2 && !upgrade
+        !upgrade && self.upstream.settings().may_speak_http2()
     }
 
     /// Connects, within `timeout.connect`.
@@ -82,37 +79,28 @@ impl Connector {
         let tcp = TcpStream::connect(endpoint.address()).await.map_err(refused)?;
         tcp.set_nodelay(true).map_err(refused)?;
         let multiplexes = self.multiplexes(upgrade);
-        let Some(tls) = self.tls(upgrade)? else {
+        let Some(tls) = self.upstream.tls()? else {
             return match multiplexes {
                 true => h2::connect(tcp, &self.h2).await.map(Connected::Http2),
                 false => Ok(Connected::Http1(h1::ClientConnection::new(tcp))),
             };
         };
-        let stream = tls.connect(tcp, endpoint.host()).await?;
-        if multiplexes && ClientTls::chose_http2(&stream) {
+        let host = endpoint.host();
+        if !multiplexes {
+            let stream = tls.connect_http1(tcp, host).await?;
+            return Ok(Connected::Http1(h1::ClientConnection::new(stream)));
+        }
+        let stream = tls.connect(tcp, host).await?;
+        if ClientTls::chose_http2(&stream) {
             return h2::connect(stream, &self.h2).await.map(Connected::Http2);
         }
         Ok(Connected::Http1(h1::ClientConnection::new(stream)))
-    }
-
-    fn tls(&self, upgrade: bool) -> Result<Option<&ClientTls>, Fault> {
-        let usual = self.upstream.tls()?.map(|tls| &**tls);
-        let settings = self.upstream.settings();
-        let Some(tls) = settings.tls.as_ref().filter(|_| upgrade && settings.http2) else {
-            return Ok(usual);
-        };
-        let http1 = self.tls_http1.get_or_init(|| {
-            ClientTls::load(tls, false)
-                .inspect_err(|error| tracing::error!(%error, "an upstream's TLS cannot be read"))
-                .ok()
-        });
-        http1.as_ref().map(Some).ok_or_else(|| Fault::gateway(&reasons::UPSTREAM_TLS))
     }
 }
 
 /// Whether it is this machine that has run out: of file descriptors (EMFILE 24, ENFILE 23) or of
 /// ports to connect from (EADDRNOTAVAIL). The endpoint has nothing to do with it.
-fn is_our_own(error: &std::io::Error) -> bool {
+pub(crate) fn is_our_own(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
         || error.kind() == std::io::ErrorKind::AddrNotAvailable
 }

@@ -38,6 +38,8 @@ pub(super) struct Call {
     pub(super) picked: RefCell<Picked>,
     /// The connection's own count and age, while it is in use; none on a shared connection.
     pub(super) line: Cell<Option<Line>>,
+    /// When the connection came back, which spares reading the clock again just after.
+    pub(super) returned: Cell<Option<Instant>>,
 }
 
 /// What is known of a connection besides its bytes.
@@ -47,6 +49,11 @@ pub(super) struct Line {
 }
 
 impl Call {
+    pub(super) fn new(pool: Rc<Pool>, picked: Picked) -> Self {
+        let (line, returned) = (Cell::new(None), Cell::new(None));
+        Self { pool, picked: RefCell::new(picked), line, returned }
+    }
+
     pub(super) fn done(&self, ending: Ending) {
         self.picked.borrow_mut().done(ending);
     }
@@ -61,8 +68,14 @@ impl Drop for Call {
 impl Reuse for Call {
     fn put_back(&self, connection: ClientConnection) {
         if let Some(line) = self.line.take() {
-            self.pool.put_back(Idle { connection, since: Instant::now(), line });
+            let since = Instant::now();
+            self.returned.set(Some(since));
+            self.pool.put_back(Idle { connection, since, line });
         }
+    }
+
+    fn ended(&self) {
+        self.picked.borrow_mut().ended();
     }
 
     fn broke_off(&self) {

@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use http::Response;
 use lockgate_config::model::{HostHeader, Retry};
-use lockgate_core::{Body, Duplex};
+use lockgate_core::{Body, Duplex, Lines};
 use tokio::time::Instant;
 
+pub(crate) use connect::is_our_own;
 pub use held::Hold;
 use pool::Pool;
 
@@ -31,6 +32,8 @@ pub struct Plan<'r> {
     pub retry: &'r Retry,
     /// Which Host the endpoint sees: [`HostHeader::Keep`] where the route has set it.
     pub host: HostHeader,
+    /// What an endpoint that speaks HTTP/1.1 is told beside the head's own fields.
+    pub stated: Lines,
 }
 
 /// An upstream's answer.

@@ -58,6 +58,13 @@ pub(super) struct Pool {
     waiting: Cell<usize>,
     returned: Notify,
     connector: Connector,
+    /// The endpoint has chosen HTTP/1.1 where it might have had HTTP/2.
+    chose_http1: Cell<bool>,
+    /// A connection is being made that requests may come to share, and what tells of its end.
+    making: Cell<bool>,
+    made: Notify,
+    /// How many such connections could not be made.
+    unmade: Cell<usize>,
 }
 
 impl Pool {
@@ -70,6 +77,10 @@ impl Pool {
             shared: RefCell::default(),
             waiting: Cell::new(0),
             returned: Notify::new(),
+            chose_http1: Cell::new(false),
+            making: Cell::new(false),
+            made: Notify::new(),
+            unmade: Cell::new(0),
         }
     }
 
@@ -88,6 +99,11 @@ impl Pool {
             return Ok((way, Duration::ZERO));
         }
         let begun = Instant::now();
+        let shares = self.connector.multiplexes(upgrade) && !self.chose_http1.get();
+        if shares && let Some(way) = self.join(upgrade).await {
+            return Ok((way, begun.elapsed()));
+        }
+        let making = shares.then(|| Making::begin(self));
         let most = self.upstream.settings().pool.max_connections;
         let counted = match Counted::claim(&self.endpoint, most) {
             Some(counted) => counted,
@@ -97,9 +113,15 @@ impl Pool {
             },
         };
         let line = Line { _counted: counted, born: Instant::now() };
-        let connected = self.connector.connect(&self.endpoint, upgrade).await?;
-        let way = match connected {
-            Connected::Http1(connection) => Way::Http1 { connection, line, used: false },
+        let connected = self.connector.connect(&self.endpoint, upgrade).await;
+        if connected.is_err() && making.is_some() {
+            self.unmade.set(self.unmade.get() + 1);
+        }
+        let way = match connected? {
+            Connected::Http1(connection) => {
+                self.chose_http1.set(shares || self.chose_http1.get());
+                Way::Http1 { connection, line, used: false }
+            }
             Connected::Http2(handle) => {
                 let shared = Shared { handle, line: Rc::new(line) };
                 self.shared.borrow_mut().push(shared.clone());
@@ -110,6 +132,23 @@ impl Pool {
         Ok((way, begun.elapsed()))
     }
 
+    /// Waits for the connection that another request is making, so that the first requests to an
+    /// endpoint do not make one each. `None`: there is none to wait for, or it came to nothing that
+    /// can be shared; each is then on its own, and fails no later than if it had been alone.
+    async fn join(&self, upgrade: bool) -> Option<Way> {
+        while self.making.get() {
+            let unmade = self.unmade.get();
+            self.made.notified().await;
+            if let Some(way) = self.at_hand(upgrade) {
+                return Some(way);
+            }
+            if self.chose_http1.get() || self.unmade.get() != unmade {
+                break;
+            }
+        }
+        None
+    }
+
     /// The settings of the upstream that it serves.
     pub(super) fn settings(&self) -> &model::Upstream {
         self.upstream.settings()
@@ -117,7 +156,7 @@ impl Pool {
 
     /// An idle HTTP/1.1 connection, when that is what requests go over.
     pub(super) fn idle(&self, upgrade: bool, now: Instant) -> Option<(ClientConnection, Line)> {
-        if self.connector.multiplexes(upgrade) {
+        if self.connector.multiplexes(upgrade) && !self.chose_http1.get() {
             return None;
         }
         self.newest(now)
@@ -179,12 +218,14 @@ impl Pool {
     pub(super) fn put_back(&self, idle: Idle) {
         let settings = &self.upstream.settings().pool;
         let mut kept = self.idle.borrow_mut();
-        let old = idle.line.born.elapsed() >= settings.max_age.0;
+        let old = idle.since.saturating_duration_since(idle.line.born) >= settings.max_age.0;
         if old || self.endpoint.gone() || kept.len() >= settings.max_idle || self.is_scarce() {
             return;
         }
         kept.push_back(idle);
-        self.returned.notify_one();
+        if self.waiting.get() > 0 {
+            self.returned.notify_one();
+        }
     }
 
     fn is_wanted_elsewhere(&self) -> bool {
@@ -232,6 +273,26 @@ impl Pool {
             !shared.handle.is_closed() && !(unused && (old || self.endpoint.gone()))
         });
         !(self.endpoint.gone() && idle.is_empty() && self.shared.borrow().is_empty())
+    }
+}
+
+/// Tells of a connection that is being made, until it is here or has failed, or nobody waits for it
+/// any more.
+struct Making<'p>(Option<&'p Pool>);
+
+impl<'p> Making<'p> {
+    /// Tells of it, unless of another one already.
+    fn begin(pool: &'p Pool) -> Self {
+        Self((!pool.making.replace(true)).then_some(pool))
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0 {
+            pool.making.set(false);
+            pool.made.notify_waiters();
+        }
     }
 }
 

@@ -20,8 +20,19 @@ use crate::endpoint::{Endpoint, Health};
 pub struct ProbeFailure {
     /// For the log: what was met, in one line.
     pub error: String,
-    /// Whether not even a connection could be made.
-    pub unreachable: bool,
+    /// What that says of the endpoint.
+    pub says: Says,
+}
+
+/// What a failed probe says of the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// It answered badly, or not in time.
+    Unhealthy,
+    /// Not even a connection could be made.
+    Unreachable,
+    /// Nothing: this machine had no file descriptor or port left to ask with.
+    Nothing,
 }
 
 /// Probes one endpoint for as long as it runs. No probe begins sooner than nine tenths of an
@@ -56,8 +67,14 @@ pub(crate) async fn check(endpoint: &Endpoint, prober: &Prober) {
     take_in(endpoint, prober.settings(), result.map(|()| began.elapsed()));
 }
 
-/// Takes in the result of a probe, and logs what it changed.
+/// Takes in the result of a probe, and logs what it changed. A probe that could not be made leaves
+/// all as it was.
 fn take_in(endpoint: &Endpoint, settings: &model::Health, result: Result<Duration, ProbeFailure>) {
+    if let Err(ProbeFailure { error, says: Says::Nothing }) = &result {
+        let (upstream, label) = (endpoint.upstream(), endpoint.label());
+        tracing::warn!(%upstream, endpoint = %label, error, "the health check could not be made");
+        return;
+    }
     let mut record = endpoint.probe();
     let now = SystemTime::now();
     record.last_checked = Some(now);
@@ -100,7 +117,10 @@ fn came_well(endpoint: &Endpoint, settings: &model::Health, successes: u32) {
 
 fn came_ill(endpoint: &Endpoint, settings: &model::Health, failures: u32, failure: &ProbeFailure) {
     let (upstream, label, error) = (endpoint.upstream(), endpoint.label(), &failure.error);
-    let found = if failure.unreachable { Health::Unreachable } else { Health::Unhealthy };
+    let found = match failure.says {
+        Says::Unreachable => Health::Unreachable,
+        _ => Health::Unhealthy,
+    };
     match endpoint.health() {
         Health::Unhealthy | Health::Unreachable => {
             endpoint.set_health(found);

@@ -5,27 +5,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
-use lockgate_config::model::{self, HealthKind};
+use lockgate_config::model::{self, HealthKind, Http2Use};
 use lockgate_net::tls::ClientTls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::{ProbeFailure, grpc, http};
+use super::{ProbeFailure, Says, grpc, http};
+use crate::call::is_our_own;
 use crate::endpoint::Endpoint;
-
-/// The TLS of an upstream: none, ready, or why it could not be made ready.
-pub(crate) type Secured = Option<Result<Arc<ClientTls>, String>>;
+use crate::upstream::{Secured, Tls};
 
 /// How one upstream's endpoints are probed.
 pub(crate) struct Prober {
     settings: model::Health,
-    tls: Secured,
-    http2: bool,
+    tls: Option<Arc<Tls>>,
+    http2: Http2Use,
 }
 
 impl Prober {
-    pub(crate) fn new(settings: model::Health, tls: Secured, http2: bool) -> Self {
+    pub(crate) fn new(settings: model::Health, tls: Option<Arc<Tls>>, http2: Http2Use) -> Self {
         Self { settings, tls, http2 }
     }
 
@@ -45,26 +44,26 @@ impl Prober {
         let tcp = match timeout_at(deadline, connect(address)).await {
             Ok(Ok(tcp)) => tcp,
             Ok(Err(error)) => {
-                return Err(ProbeFailure { error: format!("connect: {error}"), unreachable: true });
+                let says = if is_our_own(&error) { Says::Nothing } else { Says::Unreachable };
+                return Err(ProbeFailure { error: format!("connect: {error}"), says });
             }
-            Err(_) => return Err(ProbeFailure { error: late("connecting"), unreachable: true }),
+            Err(_) => {
+                return Err(ProbeFailure { error: late("connecting"), says: Says::Unreachable });
+            }
         };
         let asked = timeout_at(deadline, self.ask(endpoint, tcp)).await;
         let result = asked.unwrap_or_else(|_| Err(late("the answer")));
-        result.map_err(|error| ProbeFailure { error, unreachable: false })
+        result.map_err(|error| ProbeFailure { error, says: Says::Unhealthy })
     }
 
     async fn ask(&self, endpoint: &Endpoint, tcp: TcpStream) -> Result<(), String> {
-        match &self.tls {
-            None => self.speak(endpoint, tcp, self.http2, "http").await,
-            Some(Err(error)) => Err(error.clone()),
-            Some(Ok(tls)) => {
-                let host = endpoint.host();
-                let stream = tls.connect(tcp, host).await.map_err(|fault| fault.story())?;
-                let http2 = ClientTls::chose_http2(&stream);
-                self.speak(endpoint, stream, http2, "https").await
-            }
-        }
+        let Some(tls) = &self.tls else {
+            return self.speak(endpoint, tcp, self.http2 == Http2Use::On, "http").await;
+        };
+        let tls = Secured::clone(&tls.load())?;
+        let stream = tls.connect(tcp, endpoint.host()).await.map_err(|fault| fault.story())?;
+        let http2 = ClientTls::chose_http2(&stream);
+        self.speak(endpoint, stream, http2, "https").await
     }
 
     async fn speak<IO>(

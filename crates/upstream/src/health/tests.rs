@@ -263,7 +263,7 @@ async fn http2_is_asked_with_prior_knowledge() {
     let ill = Arc::new(AtomicBool::new(false));
     let address = http2_server(Arc::clone(&ill)).await;
     let mut settings = checked(address, |health| health.unhealthy_after = 1);
-    settings.http2 = true;
+    settings.http2 = model::Http2Use::On;
     let (upstream, only) = by_hand(&settings);
     upstream.check_now(None).await;
     assert_eq!(only.health(), crate::Health::Healthy);
@@ -408,6 +408,7 @@ async fn an_upstream_under_tls_is_probed_under_tls_and_verified() {
     });
     let probe = async |sni: &str| {
         let mut settings = checked(address, |_| {});
+        settings.http2 = model::Http2Use::Off;
         let (ca, sni) = (Some(cert.clone()), Some(sni.to_owned()));
         settings.tls = Some(UpstreamTls { ca, sni, ..UpstreamTls::default() });
         let (upstream, only) = by_hand(&settings);

@@ -20,6 +20,7 @@ use crate::budget::Budget;
 use crate::discover::{self, Host, Place, Resolver};
 use crate::endpoint::{Endpoint, Override};
 use crate::health::{self, Prober};
+use crate::outlier::Seen;
 use crate::picked::Picked;
 use crate::queue::Queue;
 use crate::set::EndpointSet;
@@ -43,7 +44,8 @@ pub struct Upstream {
     sticky: Option<StickyCookie>,
     /// What chooses by key: `maglev`'s own, or a sticky header.
     key: Option<Key>,
-    tls: Option<Result<Arc<ClientTls>, String>>,
+    /// Swapped when its files have changed.
+    tls: Option<Arc<Tls>>,
     prober: Option<Arc<Prober>>,
     eject_turn: Mutex<()>,
     state: Mutex<State>,
@@ -86,25 +88,26 @@ impl Upstream {
         before: Option<&Self>,
         spawn: &Spawn,
     ) -> Self {
-        let tls = settings.tls.as_ref().map(|tls| {
-            let loaded = ClientTls::load(tls, settings.http2);
-            loaded.map(Arc::new).map_err(|error| error.to_string())
+        let secured = settings.tls.as_ref().map(|tls| {
+            let http2 = settings.may_speak_http2();
+            ClientTls::load(tls, http2).map(Arc::new).map_err(|error| error.to_string())
         });
-        Self::with_tls(name, settings, tls, before, spawn)
+        Self::with_tls(name, settings, secured, before, spawn)
     }
 
     /// Makes an upstream whose TLS is not what its settings say.
     pub(crate) fn with_tls(
         name: &str,
         settings: &model::Upstream,
-        tls: Option<Result<Arc<ClientTls>, String>>,
+        secured: Option<Secured>,
         before: Option<&Self>,
         spawn: &Spawn,
     ) -> Self {
         let name: Arc<str> = name.into();
-        if let Some(Err(error)) = &tls {
+        if let Some(Err(error)) = &secured {
             tracing::error!(upstream = %name, error, "the upstream's TLS cannot be set up");
         }
+        let tls = secured.map(|secured| Arc::new(ArcSwap::from_pointee(secured)));
         let keep = before.filter(|before| before.settings.breaker == settings.breaker);
         let fresh = |b| Arc::new(Breaker::new(Arc::clone(&name), b));
         let breaker = match keep {
@@ -167,12 +170,37 @@ impl Upstream {
     ///
     /// # Errors
     /// `upstream_tls`, when its files cannot be used.
-    pub fn tls(&self) -> Result<Option<&Arc<ClientTls>>, Fault> {
-        match &self.tls {
-            None => Ok(None),
-            Some(Ok(tls)) => Ok(Some(tls)),
-            Some(Err(error)) => Err(Fault::gateway(&reasons::UPSTREAM_TLS).detail(error.clone())),
+    pub fn tls(&self) -> Result<Option<Arc<ClientTls>>, Fault> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        match &**tls.load() {
+            Ok(tls) => Ok(Some(Arc::clone(tls))),
+            Err(error) => Err(Fault::gateway(&reasons::UPSTREAM_TLS).detail(error.clone())),
         }
+    }
+
+    /// Whether what a request's head says chooses its endpoint.
+    pub fn is_keyed(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Its TLS as its files have it now, when they have changed since they were read.
+    pub(crate) fn changed_tls(&self) -> Option<Secured> {
+        let settings = self.settings.tls.as_ref()?;
+        let now = self.tls.as_ref()?.load();
+        let current = now.as_ref().as_ref().is_ok_and(|tls| tls.is_current(settings));
+        let http2 = self.settings.may_speak_http2();
+        (!current).then(|| secured(&self.name, settings, http2))
+    }
+
+    /// Takes it for new connections. Those that are open stay.
+    pub(crate) fn take_tls(&self, changed: Secured) {
+        // Files that have become unusable do not undo what was read of them.
+        let Some(tls) = self.tls.as_ref().filter(|tls| changed.is_ok() || tls.load().is_err())
+        else {
+            return;
+        };
+        tls.store(Arc::new(changed));
+        tracing::info!(upstream = %self.name, "the files of the upstream's TLS were read again");
     }
 
     pub(crate) fn position(&self) -> &Position {
@@ -228,11 +256,11 @@ impl Upstream {
         Fault::upstream(reason).resend(Resend::Safe).detail(detail)
     }
 
-    pub(crate) fn observe(&self, endpoint: &Endpoint, failed: bool, now: Instant) {
+    pub(crate) fn observe(&self, endpoint: &Endpoint, seen: Seen, now: Instant) {
         if let Some(outlier) = &self.settings.outlier {
             let set = self.set.load();
             let (all, turn) = (set.endpoints(), &self.eject_turn);
-            crate::outlier::observe(outlier, endpoint, failed, now, all, turn);
+            crate::outlier::observe(outlier, endpoint, seen, now, all, turn);
         }
     }
 
@@ -289,6 +317,19 @@ impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upstream").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// The TLS of an upstream: ready, or why it could not be made ready.
+pub(crate) type Secured = Result<Arc<ClientTls>, String>;
+/// The one that new connections use.
+pub(crate) type Tls = ArcSwap<Secured>;
+
+fn secured(upstream: &str, tls: &model::UpstreamTls, http2: bool) -> Secured {
+    ClientTls::load(tls, http2).map(Arc::new).map_err(|error| {
+        let error = error.to_string();
+        tracing::error!(upstream, error, "the upstream's TLS cannot be set up");
+        error
+    })
 }
 
 fn named(endpoint: &Endpoint, text: &str) -> bool {

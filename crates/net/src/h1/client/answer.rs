@@ -14,6 +14,7 @@ use super::call::{Call, Sending};
 use crate::ClientAnswer;
 use crate::h1::decode::{Decoder, Piece};
 use crate::h1::head::{Framing, ResponseHead, Wrong};
+use crate::h1::input::Input;
 use crate::rewind::Rewind;
 
 /// How a body in the chunked coding usually ends.
@@ -21,7 +22,7 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Makes the answer whose head has been read.
 pub(super) fn answer(
-    mut call: Call,
+    mut call: Box<Call>,
     head: ResponseHead,
     reuse: Rc<dyn Reuse>,
 ) -> Result<ClientAnswer, Fault> {
@@ -35,22 +36,63 @@ pub(super) fn answer(
         let response = Response::from_parts(parts, Body::Empty);
         return Ok(ClientAnswer { response, upgraded: Some(upgraded) });
     }
-    let mut reading = Reading {
-        first: Bytes::new(),
-        trailers: None,
-        decoder: Decoder::new(framing),
-        call: Some(call),
-        keep_alive,
-        reuse,
-    };
-    reading.at_once(framing).map_err(Wrong::by_upstream)?;
-    let body = if reading.decoder.is_done() && reading.trailers.is_none() {
-        reading.release();
-        Body::from(std::mem::take(&mut reading.first))
-    } else {
-        Body::stream(reading)
+    let mut decoder = Decoder::new(framing);
+    let begun = at_once(&mut decoder, &mut call.input, framing).map_err(Wrong::by_upstream)?;
+    let body = match begun {
+        (whole, None) if decoder.is_done() => {
+            release(call, keep_alive, &*reuse);
+            Body::from(whole)
+        }
+        (first, trailers) => {
+            let call = Some(call);
+            Body::stream(Reading { first, trailers, decoder, call, keep_alive, reuse })
+        }
     };
     Ok(ClientAnswer { response: Response::from_parts(parts, body), upgraded: None })
+}
+
+/// Reads the body from what came with the head, if it may be there in full.
+fn at_once(
+    decoder: &mut Decoder,
+    input: &mut Input,
+    framing: Framing,
+) -> Result<(Bytes, Option<HeaderMap>), Wrong> {
+    let (mut first, mut trailers) = (Bytes::new(), None);
+    let whole = match framing {
+        Framing::None => true,
+        Framing::Length(length) => input.bytes().len() as u64 >= length,
+        Framing::Chunked => input.bytes().ends_with(LAST_CHUNK),
+        Framing::Close => false,
+    };
+    if !whole {
+        return Ok((first, trailers));
+    }
+    let mut gathered = BytesMut::new();
+    loop {
+        match decoder.next(input)? {
+            Piece::Data(data) if first.is_empty() => first = data,
+            Piece::Data(data) => {
+                if gathered.is_empty() {
+                    gathered.extend_from_slice(&first);
+                }
+                gathered.extend_from_slice(&data);
+            }
+            Piece::Trailers(fields) => trailers = Some(fields),
+            Piece::More | Piece::End => break,
+        }
+    }
+    if !gathered.is_empty() {
+        first = gathered.freeze();
+    }
+    Ok((first, trailers))
+}
+
+/// The answer has ended: the connection goes back if it can be used again.
+fn release(call: Box<Call>, keep_alive: bool, reuse: &dyn Reuse) {
+    reuse.ended();
+    if keep_alive && call.is_clean() {
+        reuse.put_back(call.into_connection());
+    }
 }
 
 /// The rest of an answer, and the connection it comes on.
@@ -60,54 +102,12 @@ struct Reading {
     trailers: Option<HeaderMap>,
     decoder: Decoder,
     /// Gone once the answer has ended.
-    call: Option<Call>,
+    call: Option<Box<Call>>,
     keep_alive: bool,
     reuse: Rc<dyn Reuse>,
 }
 
 impl Reading {
-    /// Reads the body from what came with the head, if it may be there in full.
-    fn at_once(&mut self, framing: Framing) -> Result<(), Wrong> {
-        let Some(call) = &mut self.call else { return Ok(()) };
-        let whole = match framing {
-            Framing::None => true,
-            Framing::Length(length) => call.input.bytes().len() as u64 >= length,
-            Framing::Chunked => call.input.bytes().ends_with(LAST_CHUNK),
-            Framing::Close => false,
-        };
-        if !whole {
-            return Ok(());
-        }
-        let mut gathered = BytesMut::new();
-        loop {
-            match self.decoder.next(&mut call.input)? {
-                Piece::Data(data) if self.first.is_empty() => self.first = data,
-                Piece::Data(data) => {
-                    if gathered.is_empty() {
-                        gathered.extend_from_slice(&self.first);
-                    }
-                    gathered.extend_from_slice(&data);
-                }
-                Piece::Trailers(trailers) => self.trailers = Some(trailers),
-                Piece::More | Piece::End => break,
-            }
-        }
-        if !gathered.is_empty() {
-            self.first = gathered.freeze();
-        }
-        Ok(())
-    }
-
-    /// The answer has ended: the connection goes back if it can be used again.
-    fn release(&mut self) {
-        if let Some(call) = self.call.take()
-            && self.keep_alive
-            && call.is_clean()
-        {
-            self.reuse.put_back(call.into_connection());
-        }
-    }
-
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         self.call = None;
         if fault.blame() == Blame::Upstream {
@@ -149,8 +149,10 @@ impl HttpBody for Reading {
                 Ok(piece) => piece,
                 Err(wrong) => return this.fail(wrong.by_upstream()),
             };
-            if this.decoder.is_done() {
-                this.release();
+            if this.decoder.is_done()
+                && let Some(call) = this.call.take()
+            {
+                release(call, this.keep_alive, &*this.reuse);
             }
             match piece {
                 Piece::Data(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),

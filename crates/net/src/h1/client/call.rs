@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Method, StatusCode, header};
-use lockgate_core::{Body, Fault, Resend, reasons};
+use http::{Method, StatusCode};
+use lockgate_core::{Body, Fault, Lines, Resend, reasons};
 use tokio::time::Instant;
 
 use super::{ClientConnection, ClientLimits};
 use crate::h1::Transport;
 use crate::h1::alarm::Alarm;
-use crate::h1::encode::{request_framing, request_head};
-use crate::h1::head::{Finder, HeadLimits, ResponseHead, Wrong, read_response};
+use crate::h1::encode::{more_lines, request_framing, request_head};
+use crate::h1::head::{Finder, Framing, HeadLimits, ResponseHead, Wrong, read_response};
 use crate::h1::input::Input;
 use crate::h1::outbox::Outbox;
 use crate::h1::outgoing::Outgoing;
@@ -24,12 +24,14 @@ use crate::pace::or_forever;
 /// Interim answers borne before the final one.
 const INTERIM: u32 = 16;
 
-/// A request under way.
+/// A connection, and the request under way on it. It keeps its box for as long as it is open, so
+/// that a request moves pointers only.
 pub(super) struct Call {
     pub(super) io: Transport,
     pub(super) input: Input,
     alarm: Alarm,
-    requests: u64,
+    /// How many requests it has carried.
+    pub(super) requests: u64,
     limits: ClientLimits,
     method: Method,
     /// The request asks to switch protocols.
@@ -44,6 +46,8 @@ pub(super) struct Call {
     failed: Option<io::Error>,
     head_size: usize,
     written: usize,
+    /// When the request was handed over; known only until it is first polled.
+    begun: Option<Instant>,
     /// Since when the upstream is waited for.
     since: Option<Instant>,
     finder: Finder,
@@ -62,44 +66,57 @@ pub(super) enum Sending {
 }
 
 impl Call {
-    pub(super) fn new(
-        connection: ClientConnection,
-        head: &Parts,
-        body: Body,
-        limits: ClientLimits,
-    ) -> Self {
-        let ClientConnection { io, alarm, requests } = connection;
-        let (announce, framing) = request_framing(&head.method, body.len());
-        let mut out = Outbox::default();
-        request_head(out.front(), head, announce);
-        let whole = match &body {
-            Body::Empty => Some(Bytes::new()),
-            Body::Full(bytes) => Some(bytes.clone()),
-            Body::Stream(_) => None,
-        };
+    /// A connection without a request.
+    pub(super) fn new(io: Transport) -> Self {
         Self {
             io,
             input: Input::default(),
-            alarm,
-            requests: requests + 1,
-            limits,
-            method: head.method.clone(),
-            upgrade: head.headers.contains_key(header::UPGRADE),
-            head_size: out.len(),
-            out,
-            upload: Outgoing::new(body, framing),
-            whole,
-            sent: false,
+            alarm: Alarm::default(),
+            requests: 0,
+            limits: ClientLimits::default(),
+            method: Method::GET,
+            upgrade: false,
+            head_size: 0,
+            out: Outbox::default(),
+            upload: Outgoing::new(Body::Empty, Framing::None),
+            whole: None,
+            sent: true,
             failed: None,
             written: 0,
+            begun: None,
             since: None,
             finder: Finder::default(),
             interim: 0,
         }
     }
 
+    /// Begins a request, on a connection that is new or was left [clean](Self::is_clean).
+    pub(super) fn begin(&mut self, head: &Parts, stated: &Lines, body: Body, limits: ClientLimits) {
+        let (announce, framing) = request_framing(&head.method, body.len());
+        let out = self.out.front();
+        self.upgrade = request_head(out, head, announce);
+        more_lines(out, stated);
+        self.whole = match &body {
+            Body::Empty => Some(Bytes::new()),
+            Body::Full(bytes) => Some(bytes.clone()),
+            Body::Stream(_) => None,
+        };
+        self.requests += 1;
+        self.begun = limits.now;
+        self.limits = limits;
+        self.method = head.method.clone();
+        self.head_size = self.out.len();
+        self.upload = Outgoing::new(body, framing);
+        self.sent = false;
+        self.written = 0;
+        self.since = None;
+        self.finder = Finder::default();
+        self.interim = 0;
+    }
+
     /// Sends, and waits for the final head.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Fault>> {
+        let begun = self.begun.take();
         let sending = self.poll_send(cx)?;
         loop {
             match self.head() {
@@ -123,7 +140,7 @@ impl Call {
             Sending::Blocked => self.limits.idle,
             Sending::Starved => return Poll::Pending,
         };
-        self.poll_waited(wait, cx).map(|()| {
+        self.poll_waited(wait, begun, cx).map(|()| {
             Err(Fault::upstream(&reasons::UPSTREAM_TIMEOUTS)
                 .detail("no head within timeout.headers")
                 .resend(self.resend()))
@@ -194,12 +211,18 @@ impl Call {
         if sending == Sending::Starved {
             return Poll::Pending;
         }
-        let late = self.poll_waited(self.limits.idle, cx);
+        let late = self.poll_waited(self.limits.idle, None, cx);
         late.map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "silent for timeout.idle")))
     }
 
-    fn poll_waited(&mut self, wait: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        let since = *self.since.get_or_insert_with(Instant::now);
+    /// `now`, when the clock has been read a moment ago.
+    fn poll_waited(
+        &mut self,
+        wait: Duration,
+        now: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(|| now.unwrap_or_else(Instant::now));
         self.alarm.poll(since + or_forever(wait), cx)
     }
 
@@ -217,7 +240,7 @@ impl Call {
     }
 
     /// The body, to be sent again.
-    pub(super) fn unsent(self) -> Option<Body> {
+    pub(super) fn unsent(self: Box<Self>) -> Option<Body> {
         match self.whole {
             Some(whole) => Some(whole.into()),
             None => self.upload.unsent(),
@@ -229,8 +252,9 @@ impl Call {
         self.sent && self.failed.is_none() && self.input.is_empty()
     }
 
-    /// The connection, ready for another request.
-    pub(super) fn into_connection(self) -> ClientConnection {
-        ClientConnection { io: self.io, alarm: self.alarm, requests: self.requests }
+    /// The connection, ready for another request. Nothing of the last one is kept in memory.
+    pub(super) fn into_connection(mut self: Box<Self>) -> ClientConnection {
+        self.whole = None;
+        ClientConnection(self)
     }
 }

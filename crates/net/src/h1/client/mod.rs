@@ -6,14 +6,15 @@ mod call;
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::request::Parts;
-use lockgate_core::{Body, Fault};
+use lockgate_core::{Body, Fault, Lines};
+use tokio::time::Instant;
 
 use self::call::Call;
 use super::Transport;
-use super::alarm::Alarm;
 use crate::ClientAnswer;
 
 /// What an upstream's answer may be, and how long it may take.
@@ -29,6 +30,8 @@ pub struct ClientLimits {
     /// The longest silence inside an answer's body, or while the upstream takes no more of the
     /// request; zero: no limit.
     pub idle: Duration,
+    /// The time now, if the clock has just been read: spares reading it again.
+    pub now: Option<Instant>,
 }
 
 impl Default for ClientLimits {
@@ -38,6 +41,7 @@ impl Default for ClientLimits {
             max_headers: 256,
             headers: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            now: None,
         }
     }
 }
@@ -48,32 +52,31 @@ pub trait Reuse {
     /// has been read, if both directions ended cleanly. Not called: the connection was closed.
     fn put_back(&self, connection: ClientConnection);
 
+    /// The answer's last byte has been read, whether or not the connection can be used again.
+    fn ended(&self) {}
+
     /// The upstream broke the answer off after its head: called before the body says so.
     fn broke_off(&self) {}
 }
 
 /// An HTTP/1.1 connection to an upstream, not in use. Dropping it closes it.
-pub struct ClientConnection {
-    io: Transport,
-    alarm: Alarm,
-    requests: u64,
-}
+pub struct ClientConnection(Box<Call>);
 
 impl ClientConnection {
     /// Over a fresh stream, TCP_NODELAY already set.
     pub fn new(io: impl Into<Transport>) -> Self {
-        Self { io: io.into(), alarm: Alarm::default(), requests: 0 }
+        Self(Box::new(Call::new(io.into())))
     }
 
     /// Whether it can still be used, as far as is known: the upstream has neither closed it nor
     /// said anything unasked. Costs no system call on TCP unless something has happened.
     pub fn is_live(&mut self) -> bool {
-        self.io.is_quiet()
+        self.0.io.is_quiet()
     }
 
     /// How many requests it has carried.
     pub fn requests(&self) -> u64 {
-        self.requests
+        self.0.requests
     }
 
     /// Sends a request and waits for the final head of its answer; interim answers other than 101
@@ -90,17 +93,40 @@ impl ClientConnection {
     /// out in full, else only when it is idempotent, for an upstream that closes a connection
     /// does not say whether it has acted. The body comes back unless some of a stream has been
     /// consumed.
-    pub async fn send(
+    pub fn send(
         self,
         head: &Parts,
         body: Body,
         limits: ClientLimits,
         reuse: Rc<dyn Reuse>,
-    ) -> Result<ClientAnswer, (Fault, Option<Body>)> {
-        let mut call = Call::new(self, head, body, limits);
-        match poll_fn(|cx| call.poll_head(cx)).await {
-            Ok(head) => answer::answer(call, head, reuse).map_err(|fault| (fault, None)),
-            Err(fault) => Err((fault, call.unsent())),
-        }
+    ) -> impl Future<Output = Result<ClientAnswer, (Fault, Option<Body>)>> + use<> {
+        self.send_stating(head, &Lines::default(), body, limits, reuse)
+    }
+
+    /// As [`send`](Self::send), with what is `stated` beside the head's own fields.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_stating(
+        self,
+        head: &Parts,
+        stated: &Lines,
+        body: Body,
+        limits: ClientLimits,
+        reuse: Rc<dyn Reuse>,
+    ) -> impl Future<Output = Result<ClientAnswer, (Fault, Option<Body>)>> + use<> {
+        let Self(mut call) = self;
+        call.begin(head, stated, body, limits);
+        // By hand, as a future of two pointers: those around it hold room for it, and are moved.
+        let mut under_way = Some((call, reuse));
+        poll_fn(move |cx| {
+            let Some((call, _)) = &mut under_way else { return Poll::Pending };
+            let head = ready!(call.poll_head(cx));
+            let Some((call, reuse)) = under_way.take() else { return Poll::Pending };
+            Poll::Ready(match head {
+                Ok(head) => answer::answer(call, head, reuse).map_err(|fault| (fault, None)),
+                Err(fault) => Err((fault, call.unsent())),
+            })
+        })
     }
 }

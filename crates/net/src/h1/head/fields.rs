@@ -1,9 +1,12 @@
 //! Header lines, and what the codec itself must know of them.
 
+use std::ops::Range;
+
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use memchr::memchr;
 
+use super::host::is_host;
 use super::{Framing, Wrong};
 
 /// The header lines of a message. Framing headers are not in the map, only in the facts.
@@ -31,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) expect: Expect,
     /// How many `Host` lines there are.
     pub(crate) hosts: usize,
+    /// Whether the last of them is well formed.
+    pub(crate) is_host: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -70,24 +75,28 @@ impl Facts {
         Ok(Some(Framing::Chunked))
     }
 
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<Place, Wrong> {
+    fn note_length(&mut self, value: &[u8]) -> Result<(), Wrong> {
+        let again = self.length.replace(length(value)?);
+        if again.is_some() {
+            return Err(Wrong::Framing("more than one Content-Length"));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Place {
         match name.as_str() {
-            "content-length" => {
-                let again = self.length.replace(length(value.as_bytes())?);
-                if again.is_some() {
-                    return Err(Wrong::Framing("more than one Content-Length"));
-                }
-                return Ok(Place::Gone);
-            }
             "transfer-encoding" => {
                 let first = self.coding == Coding::Identity;
                 let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
                 self.coding = if first && chunked { Coding::Chunked } else { Coding::Other };
-                return Ok(Place::Gone);
+                return Place::Gone;
             }
             "connection" => self.connection(value.as_bytes()),
             "upgrade" => self.protocol = true,
-            "host" => self.hosts += 1,
+            "host" => {
+                self.hosts += 1;
+                self.is_host = is_host(value.as_bytes());
+            }
             "expect" => {
                 let known = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
                 let first = self.expect == Expect::Nothing;
@@ -95,7 +104,7 @@ impl Facts {
             }
             _ => {}
         }
-        Ok(Place::Kept)
+        Place::Kept
     }
 
     fn connection(&mut self, value: &[u8]) {
@@ -148,9 +157,14 @@ pub(crate) fn fields(
         if line.is_empty() {
             break;
         }
-        let (name, value) = field(head, at, line)?;
-        if let Place::Kept = fields.facts.note(&name, &value)? {
-            fields.headers.try_append(name, value).map_err(|_| Wrong::ManyHeaders)?;
+        let (name, place) = split(line)?;
+        if name == header::CONTENT_LENGTH {
+            fields.facts.note_length(line.get(place).unwrap_or_default())?;
+        } else {
+            let value = shared(head, at, place)?;
+            if let Place::Kept = fields.facts.note(&name, &value) {
+                fields.headers.try_append(name, value).map_err(|_| Wrong::ManyHeaders)?;
+            }
         }
         at = next;
     }
@@ -167,7 +181,8 @@ pub(crate) fn trailers(block: &Bytes) -> Result<HeaderMap, Wrong> {
         if line.is_empty() {
             return Ok(kept);
         }
-        let (name, value) = field(block, at, line)?;
+        let (name, place) = split(line)?;
+        let value = shared(block, at, place)?;
         if !is_forbidden_trailer(name.as_str()) {
             kept.try_append(name, value).map_err(|_| Wrong::ManyHeaders)?;
         }
@@ -184,12 +199,14 @@ pub(crate) fn line(head: &Bytes, at: usize) -> Result<(&[u8], usize), Wrong> {
     Ok((line, at + end + 1))
 }
 
-/// Splits a field line. The value shares the head's memory.
-fn field(head: &Bytes, at: usize, line: &[u8]) -> Result<(HeaderName, HeaderValue), Wrong> {
+/// Splits a field line: its name, and where in it the value stands, without the blanks around it.
+fn split(line: &[u8]) -> Result<(HeaderName, Range<usize>), Wrong> {
     if let [b' ' | b'\t', ..] = line {
         return Err(Wrong::Framing("a folded header line"));
     }
-    let colon = memchr(b':', line).ok_or(Wrong::Framing("a header line without a colon"))?;
+    // Names are too short for `memchr` to be worth its beginning.
+    let colon = line.iter().position(|byte| *byte == b':');
+    let colon = colon.ok_or(Wrong::Framing("a header line without a colon"))?;
     let (name, value) = line.split_at(colon);
     let name = HeaderName::from_bytes(name)
         .map_err(|_| Wrong::Framing("a header name that is not a token"))?;
@@ -198,11 +215,14 @@ fn field(head: &Bytes, at: usize, line: &[u8]) -> Result<(HeaderName, HeaderValu
     let before = value.iter().take_while(|byte| blank(byte)).count();
     let value = value.get(before..).unwrap_or_default();
     let after = value.iter().rev().take_while(|byte| blank(byte)).count();
-    let begin = at + colon + 1 + before;
-    let shared = head.slice(begin..begin + value.len() - after);
-    let value = HeaderValue::from_maybe_shared(shared)
-        .map_err(|_| Wrong::Framing("a control character in a header value"))?;
-    Ok((name, value))
+    let begin = colon + 1 + before;
+    Ok((name, begin..begin + value.len() - after))
+}
+
+/// The value at this place of the line at `at`. It shares the head's memory.
+fn shared(head: &Bytes, at: usize, place: Range<usize>) -> Result<HeaderValue, Wrong> {
+    HeaderValue::from_maybe_shared(head.slice(at + place.start..at + place.end))
+        .map_err(|_| Wrong::Framing("a control character in a header value"))
 }
 
 /// Whether a field must not come after a body: framing, routing, credentials, and what would change

@@ -27,6 +27,7 @@ fn is_name(name: &[u8]) -> bool {
 }
 
 fn is_port(port: &[u8]) -> bool {
-    let digits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
-    digits && str::from_utf8(port).is_ok_and(|text| text.parse::<u16>().is_ok())
+    let digits = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
+    let number = port.iter().take(5).fold(0, |n, byte| n * 10 + u32::from(byte & 0xf));
+    digits && number <= u32::from(u16::MAX)
 }

@@ -9,7 +9,7 @@ use super::finder::Finder;
 use super::{Framing, HeadLimits, Wrong};
 
 /// Header lines that the request path will add.
-const ROOM: usize = 6;
+const ROOM: usize = 3;
 
 /// An answer's head and what the codec must know of it.
 #[derive(Debug)]

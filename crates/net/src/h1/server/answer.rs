@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap};
 use http::{Response, StatusCode, response};
 use lockgate_core::{Body, Outcome, Reason, reasons};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::CLIENT_TOO_SLOW;
 use super::link::{Link, Watch};
@@ -89,11 +89,13 @@ where
     if broken.is_some() && framing == Framing::Close {
         link.borrow().drop_with_reset();
     }
+    let ended = Instant::now();
     let outcome = Outcome {
         received: link.borrow().upload.received,
         sent: outgoing.sent.saturating_sub(out.len() as u64),
         broken,
-        took: since.map_or(std::time::Duration::ZERO, |since| since.elapsed()),
+        took: since.map_or(Duration::ZERO, |since| ended - since),
+        ended: Some(ended),
     };
     Answered { outcome, keep_alive: keep_alive && broken.is_none() }
 }
@@ -160,7 +162,8 @@ fn framing(head: &response::Parts, body: &Body, asked: Asked) -> (Announce, Fram
 }
 
 fn says_close(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
+    // Most answers have none: a look at the names is cheaper than asking the map.
+    headers.iter().filter(|(name, _)| **name == header::CONNECTION).any(|(_, value)| {
         let mut options = value.as_bytes().split(|byte| *byte == b',');
         options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
     })

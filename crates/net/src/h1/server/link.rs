@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use lockgate_config::model::Http;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub(super) struct Link<IO> {
     heads: HeadLimits,
     finder: Finder,
     /// Since when the next head is waited for, and whether it has begun.
-    since: Option<Instant>,
+    pub(super) since: Option<Instant>,
     begun: bool,
     /// The client has ended its side.
     pub(super) ended: bool,
@@ -106,7 +106,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
                     self.since = None;
                     self.begun = false;
                     self.finder = Finder::default();
-                    return Poll::Ready(Arrival::Request(Box::new(head)));
+                    return Poll::Ready(Arrival::Request(head));
                 }
                 Ok(None) => {}
                 Err(wrong) => return Poll::Ready(Arrival::Wrong(wrong)),
@@ -122,7 +122,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
         }
     }
 
-    fn head(&mut self) -> Result<Option<RequestHead>, Wrong> {
+    fn head(&mut self) -> Result<Option<Box<RequestHead>>, Wrong> {
         let blank = self.finder.skip_blank(self.input.bytes())?;
         if blank > 0 {
             self.input.skip(blank);
@@ -165,7 +165,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
     /// and then nothing more is read, nor heard.
     pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>, old: bool) -> Watch {
         if self.upload.is_done() && self.input.is_empty() && !self.ended {
-            match self.poll_fill(cx) {
+            let something = self.io.as_mut().is_none_or(|io| poll_something(io, cx).is_ready());
+            match if something { self.poll_fill(cx) } else { Poll::Pending } {
                 Poll::Ready(Ok(0)) if old => self.ended = true,
                 Poll::Ready(Ok(0) | Err(_)) => return Watch::Gone,
                 Poll::Ready(Ok(_)) | Poll::Pending => {}
@@ -283,6 +284,12 @@ where
         }
     })
     .await;
+}
+
+/// Whether there is something to read, or an end, or an error: most often there is nothing, and
+/// no buffer is wanted to find that out.
+fn poll_something<IO: AsyncRead + Unpin>(io: &mut IO, cx: &mut Context<'_>) -> Poll<()> {
+    Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut [])).map(|_| ())
 }
 
 fn writing(limits: &Http) -> Patience {

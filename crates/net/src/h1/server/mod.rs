@@ -62,7 +62,7 @@ pub async fn serve<IO, S>(
         let arrival =
             poll_fn(|cx| link.borrow_mut().poll_head(cx, server.ticket.is_draining())).await;
         let head = match arrival {
-            Arrival::Request(head) => *head,
+            Arrival::Request(head) => head,
             Arrival::Wrong(wrong) => return server.refuse(wrong.by_client()).await,
             Arrival::Late => return server.refuse(late()).await,
             Arrival::Over => return close(link, false).await,
@@ -101,8 +101,8 @@ where
     S: Serve,
 {
     /// Serves one request.
-    async fn request(&self, head: RequestHead, last: bool) -> Next {
-        let RequestHead { parts, framing, keep_alive, upgrade, expect } = head;
+    async fn request(&self, head: Box<RequestHead>, last: bool) -> Next {
+        let RequestHead { parts, framing, keep_alive, upgrade, expect } = *head;
         let old = parts.version == Version::HTTP_10;
         let is_head = parts.method == Method::HEAD;
         let body = self.body(framing, expect);
@@ -160,7 +160,9 @@ where
             return Next::Drop;
         }
         let (done, empty) = {
-            let link = self.link.borrow();
+            let mut link = self.link.borrow_mut();
+            // Here begins the wait for the next request.
+            link.since = answered.outcome.ended;
             (link.upload.is_done(), link.input.is_empty())
         };
         if !answered.keep_alive {

@@ -139,6 +139,7 @@ fn begin_at(origin: Origin, takes: Duration, plays: Vec<Play>) -> Test {
         outbound: Arc::new(Played(Arc::clone(&outside))),
         origin,
         allowed: Allowed::default(),
+        ca: None,
         found: None,
         last: None,
     };
