@@ -4,8 +4,8 @@
 
 pub mod api_key;
 mod auth;
-mod compress;
 pub mod basic;
+mod compress;
 mod concurrency;
 mod cors;
 mod fault;
