@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::{
-    Blob, Blobs, Blocking, Call, Counters, Fault, Grant, LocalFuture, Naming, Outbound, SendFuture,
-    Step, StoreError, Take, reasons,
+    Blob, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity, LocalFuture, Naming,
+    Outbound, Proof, SendFuture, Step, StoreError, Take, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -57,6 +57,17 @@ impl Blobs for Nowhere {
 
     fn purge<'a>(&'a self, _: &'a str) -> Step<'a, Result<u64, StoreError>> {
         Step::Now(Err(nowhere()))
+    }
+}
+
+/// Stands for an identity that is configured wrongly: what names it is not wrong too.
+impl Identity for Nowhere {
+    fn identify<'a>(&'a self, _: &'a mut Exchange) -> Step<'a, Result<Proof, Fault>> {
+        Step::Now(Ok(Proof::Absent))
+    }
+
+    fn describe(&self) -> String {
+        "nobody".to_owned()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lockgate_core::{Build, ConfigError, Identities, Listed, Plugin, Priority};
+use lockgate_core::{Build, ConfigError, Identities, Listed, Nowhere, Plugin, Priority};
 use serde_json::Value;
 
 use super::Findings;
@@ -140,15 +140,15 @@ impl Checker<'_, '_> {
             let Some(plugin) = found else {
                 let message = format!("this version has no identity of the kind `{kind}`");
                 self.findings.error_at_key(&["identity", name, kind], message);
+                built.insert(name.clone(), Arc::new(Nowhere));
                 continue;
             };
             let (pattern, target) = ("", String::new());
             let at = Stands { pattern, priority: Priority::Normal, target, identities: &none, dry };
             let build = |config: &Value| plugin.build(config, &mut at.build(name, &path));
             self.build(&path, &mut identity.settings, &|config| build(config).map(|_| ()));
-            if let Ok(identity) = build(&identity.settings) {
-                built.insert(name.clone(), identity);
-            }
+            let identity = build(&identity.settings).unwrap_or_else(|_| Arc::new(Nowhere));
+            built.insert(name.clone(), identity);
         }
         built
     }

@@ -1,22 +1,34 @@
 //! Who may pass, over real sockets: keys, passwords, roles, what the upstream is told, and what
 //! the log, the metrics and `explain` say of it.
 
-use lockgate_testkit::{Dir, Echo, cli, until};
+use lockgate_testkit::{Dir, Echo, Gateway, Ran, cli, until};
 
-use crate::support::{BINARY, cli_on, launch, start};
+use crate::support::{BINARY, launch};
 
 /// The hash of `a-key`.
 const STORED: &str = "lgk1:38448baaa56ba0b13e8caf541879298088b15715ebaf1fb071a75fbb0aaf1abb";
-/// Of `s3cret pass`.
-const PASSWORD: &str = "$argon2id$v=19$m=19456,t=2,p=1$W0I9f9X4OL5ItLwpkWSpeA$\
-                        xjpFFHE9RY/STFjmABIx4Clez+7mrifm2no9uhQTajw";
+/// His password is `s3cret pass`.
+const USERS: &str = "bob:$argon2id$v=19$m=19456,t=2,p=1$W0I9f9X4OL5ItLwpkWSpeA$\
+                     xjpFFHE9RY/STFjmABIx4Clez+7mrifm2no9uhQTajw\n";
+
+async fn start(config: &str) -> Gateway {
+    launch().file("users.txt", USERS).start(config).await
+}
+
+/// Runs the binary beside a configuration and its users.
+async fn cli_on(config: &str, arguments: &[&str]) -> Ran {
+    let dir = Dir::new();
+    dir.write("lockgate.yaml", config);
+    dir.write("users.txt", USERS);
+    cli(BINARY, dir.path(), arguments).await
+}
 
 fn config(echo: &Echo, keys: &str) -> String {
     let to = format!("http://{}", echo.address());
     format!(
         "identity:
   keys: {{ api_key: {{}} }}
-  staff: {{ basic: {{ users: {{ bob: \"{PASSWORD}\" }} }} }}
+  staff: {{ basic: {{ file: users.txt }} }}
 consumers:
   alice: {{ api_keys: [{keys}], roles: [teller], plan: gold }}
 plans:
@@ -211,7 +223,7 @@ async fn a_fresh_key_and_its_hash_belong_together() {
     let (key, hash) = (made["key"].as_str().unwrap(), made["hash"].as_str().unwrap());
     assert!(key.starts_with("lgk_") && hash.starts_with("lgk1:"), "{made}");
     let echo = Echo::start("a").await;
-    let gateway = launch().start(&config(&echo, hash)).await;
+    let gateway = start(&config(&echo, hash)).await;
     let answer = gateway.ask("GET", "/keys/1", &[("X-API-Key", key)], "").await;
     assert_eq!(answer.status, 200);
     let answer = gateway.ask("GET", "/keys/1", &[("X-API-Key", hash)], "").await;

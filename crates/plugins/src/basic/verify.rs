@@ -106,11 +106,14 @@ impl Drop for Place<'_> {
     }
 }
 
+/// Whose a credential is, and until when that is believed.
+type Until = (Instant, Arc<Consumer>);
+
 /// Credentials that were verified lately.
 pub(super) struct Known {
     key: [u8; 32],
     ttl: Duration,
-    all: Mutex<HashMap<[u8; 32], (Instant, Arc<Consumer>)>>,
+    all: Mutex<HashMap<[u8; 32], Until>>,
 }
 
 impl Known {

@@ -166,7 +166,7 @@ fn a_line_for_people_is_short_and_aligned() {
         text(&entry),
         "19:40:28.123 502 POST      12.3 ms   2.0 kB  shop.example/users/7?a=1&token=[redacted] \
          -> users 127.0.0.1:3001 (2 attempts) upstream_closed: connection reset: \\\"by peer\\\"  \
-         2001:db8::1 4f2a\n"
+         2001:db8::1 alice 4f2a\n"
     );
     let mut out = Vec::new();
     text::push_line(&mut out, &mut Clock::new(), true, &entry);
