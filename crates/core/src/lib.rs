@@ -6,6 +6,7 @@
 
 mod body;
 mod build;
+mod clock;
 mod connection;
 mod consumer;
 mod exchange;
@@ -25,8 +26,9 @@ mod serve;
 mod store;
 mod units;
 
-pub use body::{Body, BoxBody};
+pub use body::{Body, BoxBody, UntilClose};
 pub use build::{Build, Identities, Kept, Priority, Provide, Task};
+pub use clock::Clock;
 pub use connection::{ClientCertificate, Connection, Texts, Tls};
 pub use consumer::{Consumer, ConsumerEntry, Consumers};
 pub use exchange::{Captures, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
@@ -45,5 +47,8 @@ pub use policy::{BodyUse, LocalFuture, Policy, Stage, Step, Verdict};
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
-pub use store::{Algorithm, Blob, Blobs, Counters, Grant, Limit, StoreError, Take};
+pub use store::{
+    Algorithm, Blob, BlobHead, BlobStats, Blobs, Counters, Glob, Grant, Limit, Purge, StoreError,
+    Tag, Take, Written,
+};
 pub use units::{Percent, Rate, Size, Time};

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::{
-    Blob, Blobs, Call, Counters, Fault, Grant, Outbound, SendFuture, Step, StoreError, Take,
-    reasons,
+    Blob, BlobStats, Blobs, Call, Counters, Fault, Grant, Outbound, Purge, SendFuture, Step,
+    StoreError, Take, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -34,18 +34,29 @@ impl Blobs for Nowhere {
         Step::Now(Err(nowhere()))
     }
 
-    fn put<'a>(
-        &'a self,
-        _: &'a [u8],
-        _: Arc<Blob>,
-        _: Duration,
-    ) -> Step<'a, Result<(), StoreError>> {
+    fn put(&self, _: &[u8], _: Arc<Blob>, _: Duration) -> bool {
+        false
+    }
+
+    fn remove(&self, _: &[u8]) {}
+
+    fn stamp(&self) -> u64 {
+        0
+    }
+
+    fn purge<'a>(&'a self, _: &'a Purge) -> Step<'a, Result<(), StoreError>> {
         Step::Now(Err(nowhere()))
     }
 
-    fn purge<'a>(&'a self, _: &'a str) -> Step<'a, Result<u64, StoreError>> {
-        Step::Now(Err(nowhere()))
+    fn sweep(&self) -> u64 {
+        0
     }
+
+    fn stats(&self) -> BlobStats {
+        BlobStats::default()
+    }
+
+    fn each(&self, _: &mut dyn FnMut(&Blob, Duration)) {}
 }
 
 impl Outbound for Nowhere {

@@ -2,8 +2,10 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+mod cache;
 mod fields;
 mod headers;
+mod invalidate;
 mod mtls;
 mod redirect;
 mod respond;
@@ -16,6 +18,8 @@ use lockgate_core::Plugin;
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
 pub static ALL: &[Plugin] = &[
     // policies
+    Plugin::Policy(&cache::Cache),
+    Plugin::Policy(&invalidate::Invalidate),
     Plugin::Policy(&headers::Headers),
     // handlers
     Plugin::Handler(&redirect::Redirect),
@@ -23,3 +27,12 @@ pub static ALL: &[Plugin] = &[
     // identities
     Plugin::Identity(&mtls::Mtls),
 ];
+
+/// What only fuzz targets need: the parsers of what comes from outside.
+#[doc(hidden)]
+pub mod fuzz {
+    /// Reads headers as those of an answer and of a request at a cache.
+    pub fn cache_headers(headers: &http::HeaderMap) {
+        crate::cache::fuzz(headers);
+    }
+}

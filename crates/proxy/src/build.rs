@@ -88,6 +88,7 @@ impl Builder<'_> {
             sets,
             unrouted: self.metrics.no_route(),
             redirects,
+            stores: self.provide.asked_blobs(),
             document,
         })
     }
@@ -107,6 +108,7 @@ impl Builder<'_> {
             };
             let mut build = Build {
                 route: "".into(),
+                when: "".into(),
                 place: path.join(".").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
@@ -134,7 +136,7 @@ impl Builder<'_> {
             .routes
             .iter()
             .filter_map(|route| match self.route(&pattern, route, identities) {
-                Ok(route) => Some(route),
+                Ok(route) => Some(Arc::new(route)),
                 Err(error) => {
                     errors.push(error);
                     None
@@ -152,6 +154,10 @@ impl Builder<'_> {
     ) -> Result<Route, BuildError> {
         let mut build = Build {
             route: (**pattern).into(),
+            when: match route.when == model::Condition::default() {
+                true => "".into(),
+                false => format!("{:?}", route.when).into(),
+            },
             place: "".into(),
             name: "".into(),
             priority: route.priority(),

@@ -1,5 +1,7 @@
 //! Finding the route: the path is made normal first, so that what is matched is what is sent.
 
+use std::sync::Arc;
+
 use http::header::{self, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Response, StatusCode};
@@ -11,7 +13,7 @@ use crate::snapshot::{Route, Snapshot};
 /// Where a request goes.
 pub(crate) enum Way<'s> {
     /// To a route's target, through its policies.
-    Route(&'s Route),
+    Route(&'s Arc<Route>),
     /// Nowhere: this is the answer.
     Answer(Response<Body>),
 }

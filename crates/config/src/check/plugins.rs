@@ -84,6 +84,7 @@ impl Stands<'_> {
     fn build(&self, name: &str, path: &[String]) -> Build<'_> {
         Build {
             route: self.pattern.into(),
+            when: "".into(),
             place: path.join(".").into(),
             name: name.into(),
             priority: self.priority,

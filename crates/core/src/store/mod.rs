@@ -3,9 +3,15 @@
 
 mod blobs;
 mod counters;
+mod glob;
+mod tag;
+mod written;
 
-pub use blobs::{Blob, Blobs};
+pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge};
 pub use counters::{Algorithm, Counters, Grant, Limit, Take};
+pub use glob::Glob;
+pub use tag::Tag;
+pub use written::Written;
 
 /// Why a store could not answer.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -6,13 +6,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
-    Blobs, Call, ConsumerEntry, Consumers, Counters, Destination, Fault, Figure, Kept, Metric,
-    Outbound, Provide, SendFuture, Task, reasons,
+    Blobs, Call, Clock, ConsumerEntry, Consumers, Counters, Destination, Fault, Figure, Kept,
+    Metric, Outbound, Provide, SendFuture, Task, reasons,
 };
+use lockgate_state::MemoryBlobs;
 use serde_json::Value;
 
 use super::case;
@@ -25,6 +27,9 @@ pub(super) struct Played {
     files: BTreeMap<String, String>,
     outside: Arc<Outside>,
     kept: RefCell<HashMap<String, Kept>>,
+    /// What every case begins at: the first second of 2026.
+    clock: Clock,
+    blobs: Arc<dyn Blobs>,
 }
 
 impl Played {
@@ -45,6 +50,8 @@ impl Played {
             files: case.files.clone(),
             outside: Arc::new(Outside(Mutex::new(outside))),
             kept: RefCell::default(),
+            clock: Clock::set_to(UNIX_EPOCH + Duration::from_secs(1_767_225_600)),
+            blobs: Arc::new(MemoryBlobs::new(64 << 20)),
         }
     }
 }
@@ -70,8 +77,16 @@ impl Provide for Played {
         None
     }
 
-    fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {
-        None
+    fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
+        (store == "memory").then(|| Arc::clone(&self.blobs))
+    }
+
+    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
+        vec![Arc::clone(&self.blobs)]
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

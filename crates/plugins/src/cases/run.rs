@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lockgate_core::{
     Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange, Fault, Handler,
     Identities, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage, Step, Tls,
-    UpstreamNotes, Verdict, reasons,
+    UpstreamNotes, Verdict, Written, reasons,
 };
 use serde_json::Value;
 
@@ -54,7 +54,9 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
         if let Some(after) = exchange.after {
             tokio::time::advance(after.0).await;
         }
-        run(&route, exchange).await.map_err(|error| format!("exchange {}: {error}", place + 1))?;
+        run(&route, &played, exchange)
+            .await
+            .map_err(|error| format!("exchange {}: {error}", place + 1))?;
     }
     Ok(())
 }
@@ -85,6 +87,7 @@ fn identities(
             let plugin = found.ok_or_else(|| ConfigError::new(format!("no identity `{kind}`")))?;
             let mut build = Build {
                 route: "".into(),
+                when: "".into(),
                 place: format!("identity.{name}.{kind}").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
@@ -121,8 +124,8 @@ fn build_route(
         Some("low") => Priority::Low,
         _ => Priority::Normal,
     };
-    let (route, place, name) = (pattern.into(), "".into(), "".into());
-    let mut build = Build { route, place, name, priority, identities, provide };
+    let (route, when, place, name) = (pattern.into(), "".into(), "".into(), "".into());
+    let mut build = Build { route, when, place, name, priority, identities, provide };
     let mut policies: Vec<(Stage, Box<dyn Policy>)> = Vec::new();
     let own = ["to", "priority"];
     for (name, config) in map.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
@@ -166,45 +169,82 @@ struct Asked {
     body: String,
 }
 
-async fn run(route: &Route, case: &case::Exchange) -> Result<(), String> {
+async fn run(route: &Route, played: &Played, case: &case::Exchange) -> Result<(), String> {
     let mut exchange = exchange(route, &case.request)?;
-    let mut asked = None;
-    let mut entered = 0;
-    let mut answer = None;
-    for policy in &route.policies {
-        entered += 1;
-        match wait(policy.request(&mut exchange)).await {
-            Ok(Verdict::Pass) => {}
-            Ok(Verdict::Answer(response)) => answer = Some(response),
-            Err(fault) => answer = Some(refusal(&mut exchange, fault)),
-        }
-        if answer.is_some() {
-            break;
-        }
-    }
-    let mut answer = match (answer, &route.handler) {
-        (Some(answer), _) => answer,
-        (None, None) => {
-            asked = Some(ask(&mut exchange).await?);
-            match upstream(case.upstream.as_ref())? {
-                Ok(response) => {
-                    exchange.origin = Origin::Upstream;
-                    response
-                }
-                Err(fault) => refusal(&mut exchange, fault),
-            }
-        }
-        (None, Some(handler)) => match wait(handler.handle(&mut exchange)).await {
-            Ok(response) => response,
-            Err(fault) => refusal(&mut exchange, fault),
-        },
+    let written = Written::of(&exchange);
+    let (mut entered, mut asked) = (0, None);
+    let (answer, behind) = down(route, &mut exchange, &mut entered).await;
+    let mut answer = match answer {
+        Some(answer) => answer,
+        None => target(route, &mut exchange, case, &mut asked).await?,
     };
-    for policy in route.policies.iter().take(entered).rev() {
-        if let Err(fault) = wait(policy.response(&mut exchange, &mut answer)).await {
-            answer = refusal(&mut exchange, fault);
+    if let Some(written) = written {
+        written.settle(&played.asked_blobs(), &exchange, &answer).await;
+    }
+    up(route, 0..entered, &mut exchange, &mut answer).await;
+    compare_answer(case, answer).await?;
+    if let Some(mut behind) = behind {
+        let mut response = target(route, &mut behind, case, &mut asked).await?;
+        up(route, entered - 1..entered, &mut behind, &mut response).await;
+        // A body that breaks off is the cache's to notice.
+        let _ = response.into_body().collect(CAP).await;
+    }
+    compare_asked(case, asked)
+}
+
+/// The request hooks: an answer if they made one, and what goes on behind it.
+async fn down(
+    route: &Route,
+    exchange: &mut Exchange,
+    entered: &mut usize,
+) -> (Option<Response<Body>>, Option<Box<Exchange>>) {
+    for policy in &route.policies {
+        *entered += 1;
+        match wait(policy.request(exchange)).await {
+            Ok(Verdict::Pass) => {}
+            Ok(Verdict::Answer(response)) => return (Some(response), None),
+            Ok(Verdict::AnswerAnd(response, behind)) => return (Some(response), Some(behind)),
+            Err(fault) => return (Some(refusal(exchange, fault)), None),
         }
     }
-    compare(case, asked, answer).await
+    (None, None)
+}
+
+/// The answer of the handler, or of the upstream that the case plays.
+async fn target(
+    route: &Route,
+    exchange: &mut Exchange,
+    case: &case::Exchange,
+    asked: &mut Option<Asked>,
+) -> Result<Response<Body>, String> {
+    let answer = match &route.handler {
+        None => {
+            *asked = Some(ask(exchange).await?);
+            exchange.upstream.attempts = 1;
+            let answer = upstream(case.upstream.as_ref())?;
+            if answer.is_ok() {
+                exchange.origin = Origin::Upstream;
+            }
+            answer
+        }
+        Some(handler) => wait(handler.handle(exchange)).await,
+    };
+    Ok(answer.unwrap_or_else(|fault| refusal(exchange, fault)))
+}
+
+/// The response hooks of these policies, last first.
+async fn up(
+    route: &Route,
+    entered: std::ops::Range<usize>,
+    exchange: &mut Exchange,
+    answer: &mut Response<Body>,
+) {
+    for policy in route.policies[entered].iter().rev() {
+        let done = wait(policy.response(exchange, answer)).await;
+        if let Err(fault) = done {
+            *answer = refusal(exchange, fault);
+        }
+    }
 }
 
 async fn wait<T>(step: Step<'_, T>) -> T {
@@ -378,21 +418,20 @@ impl http_body::Body for BreaksOff {
     }
 }
 
-async fn compare(
-    case: &case::Exchange,
-    asked: Option<Asked>,
-    answer: Response<Body>,
-) -> Result<(), String> {
-    if let Some(sees) = &case.upstream_sees {
-        let asked = asked.ok_or("the upstream was not asked")?;
-        if sees.line.as_ref().is_some_and(|line| *line != asked.line) {
-            return Err(format!("the upstream was asked `{}`", asked.line));
-        }
-        same_headers(&sees.headers, &asked.headers).map_err(|e| format!("the upstream saw {e}"))?;
-        if sees.body.as_ref().is_some_and(|body| *body != asked.body) {
-            return Err(format!("the upstream got the body {:?}", asked.body));
-        }
+fn compare_asked(case: &case::Exchange, asked: Option<Asked>) -> Result<(), String> {
+    let Some(sees) = &case.upstream_sees else { return Ok(()) };
+    let asked = asked.ok_or("the upstream was not asked")?;
+    if sees.line.as_ref().is_some_and(|line| *line != asked.line) {
+        return Err(format!("the upstream was asked `{}`", asked.line));
     }
+    same_headers(&sees.headers, &asked.headers).map_err(|e| format!("the upstream saw {e}"))?;
+    if sees.body.as_ref().is_some_and(|body| *body != asked.body) {
+        return Err(format!("the upstream got the body {:?}", asked.body));
+    }
+    Ok(())
+}
+
+async fn compare_answer(case: &case::Exchange, answer: Response<Body>) -> Result<(), String> {
     let (head, body) = answer.into_parts();
     if case.answer.status.is_some_and(|status| status != head.status.as_u16()) {
         return Err(format!("the status is {}", head.status));

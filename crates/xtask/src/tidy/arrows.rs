@@ -88,7 +88,8 @@ fn ours(room: &str, allowed: &[&str], dependency: &Dependency) -> Option<String>
     };
     let in_tests = dependency.when == When::Tests;
     // Tests may stand on what the gateway would put there, but a policy's tests stay small.
-    if in_tests && (other == "testkit" || !matches!(room, "core" | "plugins")) {
+    let stored = (room, other) == ("plugins", "state");
+    if in_tests && (other == "testkit" || stored || !matches!(room, "core" | "plugins")) {
         return None;
     }
     if other != "testkit" && (allowed.contains(&other) || allowed.contains(&"*")) {
@@ -135,6 +136,7 @@ mod tests {
             ("core", "[dev-dependencies]\nhyper = \"1\"\n"),
             ("plugins", "[dependencies]\nlockgate-net.workspace = true\n"),
             ("plugins", "[dev-dependencies]\nlockgate-proxy.workspace = true\n"),
+            ("plugins", "[dependencies]\nlockgate-state.workspace = true\n"),
             ("net", "[dependencies]\nlockgate-upstream.workspace = true\n"),
             ("net", "[dependencies]\nlockgate-proxy.workspace = true\n"),
             ("upstream", "[dependencies]\nlockgate-proxy.workspace = true\n"),
@@ -164,6 +166,7 @@ mod tests {
             ("proxy", "[dev-dependencies]\nlockgate-plugins.workspace = true\n"),
             ("plugins", "[dependencies]\nlockgate-core.workspace = true\n"),
             ("plugins", "[dev-dependencies]\nsaphyr-parser = \"1\"\n"),
+            ("plugins", "[dev-dependencies]\nlockgate-state.workspace = true\n"),
             ("net", "[dependencies]\nrustls = \"1\"\n"),
             ("gateway", "[dependencies]\nlockgate-admin.workspace = true\n"),
             ("gateway", "[dev-dependencies]\nlockgate-testkit.workspace = true\nrustls = \"1\"\n"),

@@ -1,0 +1,392 @@
+//! The way up: an answer is kept while it passes, one that is still good is renewed, and a failure
+//! gives way to what is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName};
+use http::{Method, Response, StatusCode};
+use lockgate_core::{Blame, Blob, Blobs, Body, Exchange, Fault, Kind, Origin, Step, Tag};
+use tokio::time::Instant;
+
+use super::down::{Asked, Passed, suit};
+use super::flight::{Landing, Lead};
+use super::freshness::{AskedBy, Life};
+use super::record::{Copied, Done, Record};
+use super::status::{Forwarded, Outcome, say_forwarded};
+use super::stored::{Answer, Stored, answer};
+use super::{Caching, conditions, key};
+
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+/// Most tags of one answer; what has more is not kept, as it could not be purged by all of them.
+const MOST_TAGS: usize = 128;
+/// How long it is remembered that nothing is kept under a key.
+const NOT_KEPT_FOR: Duration = Duration::from_secs(10);
+/// How long it is remembered what answers vary by.
+const VARYING_FOR: Duration = Duration::from_secs(86_400);
+/// How long an upstream that has failed is not asked again for what can be given stale.
+const HELD_FOR: Duration = Duration::from_secs(2);
+
+impl Caching {
+    pub(super) fn up<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        response: &'a mut Response<Body>,
+    ) -> Step<'a, Result<(), Fault>> {
+        let Some(mut asked) = exchange.kept.take::<Self, Asked>(self) else {
+            if let Some(Passed(why)) = exchange.kept.take(self)
+                && exchange.fault.is_none()
+            {
+                self.hide_tags(response.headers_mut());
+                say(response, Forwarded { why, status: None, stored: false, detail: None });
+            }
+            return Step::Now(Ok(()));
+        };
+        if self.rescues(exchange, response, &mut asked) {
+            return Step::Now(Ok(()));
+        }
+        if exchange.fault.is_some() {
+            // Those that wait try by themselves.
+            self.lands(asked.lead.take(), Landing::NotKept);
+            self.count(exchange, &asked, Outcome::Miss);
+            return Step::Now(Ok(()));
+        }
+        if asked.whole
+            && response.status() == StatusCode::NOT_MODIFIED
+            && let Some(blob) = asked.blob.take()
+        {
+            self.renew(exchange, response, asked, &blob);
+            return Step::Now(Ok(()));
+        }
+        self.count(exchange, &asked, Outcome::Miss);
+        match self.life(response, &asked) {
+            Ok((life, tags)) => self.keep(exchange, response, asked, life, tags),
+            Err(why) => {
+                self.keep_not(exchange, response, asked, why);
+                Step::Now(Ok(()))
+            }
+        }
+    }
+
+    /// Gives what is kept in place of a failure (RFC 5861 §4). Whether it did.
+    fn rescues(
+        &self,
+        exchange: &mut Exchange,
+        response: &mut Response<Body>,
+        asked: &mut Asked,
+    ) -> bool {
+        let failed = match &exchange.fault {
+            Some(fault) => fault.blame() == Blame::Upstream || is_outage(fault.kind()),
+            None => matches!(response.status().as_u16(), 500 | 502 | 503 | 504),
+        };
+        let Some(blob) = asked.blob.as_ref().filter(|_| failed) else { return false };
+        let Some(stale) = answer(blob) else { return false };
+        let now = Instant::now();
+        let age = stale.age(now);
+        if !stale.life.serves_errors(age) {
+            return false;
+        }
+        let held_until = Some(now + HELD_FOR.min(stale.life.stale_if_error));
+        let since = now.saturating_duration_since(stale.received);
+        let keep = stale.life.keep().saturating_sub(since);
+        let head = Answer { held_until, ..stale.clone() };
+        let held = renewed(blob, head, Box::from(&*blob.tags), blob.stamp);
+        self.blobs.put(&self.key(asked), held, keep);
+        self.lands(asked.lead.take(), Landing::Kept);
+        let status = Some(response.status().as_u16());
+        *response = stale.give(blob, age);
+        suit(&asked.sent, &exchange.head.method, response);
+        exchange.fault = None;
+        exchange.origin = Origin::Cache;
+        let detail = Some("stale-if-error");
+        say(response, Forwarded { why: asked.why, status, stored: false, detail });
+        self.count(exchange, asked, Outcome::Stale);
+        true
+    }
+
+    /// The upstream has said that what is kept is still good.
+    fn renew(
+        &self,
+        exchange: &mut Exchange,
+        response: &mut Response<Body>,
+        mut asked: Asked,
+        blob: &Arc<Blob>,
+    ) {
+        let Some(old) = answer(blob) else { return };
+        let key = self.key(&asked);
+        let (now, mut stored) = (self.clock.now(), false);
+        let mut given = old.clone();
+        if old.is_meant_by(response.headers()) {
+            let headers = old.freshened(response.headers());
+            let by = AskedBy { authorized: asked.authorized, delay: asked.began.elapsed() };
+            let life = Life::of(&self.terms, old.status, &headers, by, now);
+            let tags = tags(&exchange.host, asked.target.path(), &headers);
+            if let (Ok(life), Some(tags)) = (life, tags) {
+                let mut headers = headers;
+                self.hide_tags(&mut headers);
+                given = Answer::new(old.status, &headers, life, now);
+                // Tags that the upstream has given before still hold.
+                let all = blob.tags.iter().copied().chain(tags).collect();
+                let new = renewed(blob, given.clone(), unique(all), asked.stamp);
+                stored = self.blobs.put(&key, new, life.keep());
+            }
+        }
+        if !stored {
+            self.blobs.remove(&key);
+        }
+        let fresh = stored && given.life.lifetime > given.life.initial_age;
+        let landing = if fresh { Landing::Kept } else { Landing::NotKept };
+        self.lands(asked.lead.take(), landing);
+        let upstream = std::mem::take(response);
+        *response = given.give(blob, given.age(Instant::now()));
+        suit(&asked.sent, &exchange.head.method, response);
+        exchange.origin = Origin::Cache;
+        let status = Some(upstream.status().as_u16());
+        say(response, Forwarded { why: asked.why, status, stored, detail: None });
+        self.count(exchange, &asked, Outcome::Revalidated);
+    }
+
+    /// How long an answer may be kept, and its tags; or why it may not.
+    fn life(
+        &self,
+        response: &Response<Body>,
+        asked: &Asked,
+    ) -> Result<(Life, Vec<Tag>), &'static str> {
+        if !asked.keeps {
+            return Err("the request is not for keeping");
+        }
+        if response.body().len().is_some_and(|length| length > self.max_body as u64) {
+            return Err("it is too large");
+        }
+        if response.extensions().get::<lockgate_core::UntilClose>().is_some() {
+            return Err("its end cannot be told from a broken connection");
+        }
+        let by = AskedBy { authorized: asked.authorized, delay: asked.began.elapsed() };
+        let (status, headers) = (response.status(), response.headers());
+        let life = Life::of(&self.terms, status, headers, by, self.clock.now())?;
+        let words = words(headers).ok_or("it has too many tags")?;
+        key::varying(headers).ok_or("it varies by too much")?;
+        Ok((life, words))
+    }
+
+    /// Passes on an answer that is not kept.
+    fn keep_not(
+        &self,
+        exchange: &Exchange,
+        response: &mut Response<Body>,
+        mut asked: Asked,
+        why: &'static str,
+    ) {
+        if asked.keeps && !response.status().is_server_error() {
+            if asked.lead.is_some() {
+                // The next ones need not wait for each other.
+                let blob = self.blob(exchange, &asked, Stored::NotKept, Bytes::new(), Vec::new());
+                self.blobs.put(&self.key(&asked), blob, NOT_KEPT_FOR);
+            } else if asked.blob.is_some() {
+                self.blobs.remove(&self.key(&asked));
+            }
+        }
+        self.lands(asked.lead.take(), Landing::NotKept);
+        if asked.whole && response.status() == StatusCode::OK {
+            suit(&asked.sent, &Method::HEAD, response);
+        }
+        self.hide_tags(response.headers_mut());
+        let detail = Some(why);
+        say(response, Forwarded { why: asked.why, status: None, stored: false, detail });
+    }
+
+    /// Keeps an answer while it passes to the client.
+    fn keep<'a>(
+        &'a self,
+        exchange: &'a Exchange,
+        response: &'a mut Response<Body>,
+        mut asked: Asked,
+        life: Life,
+        words: Vec<Tag>,
+    ) -> Step<'a, Result<(), Fault>> {
+        self.hide_tags(response.headers_mut());
+        let (status, headers) = (response.status(), response.headers());
+        let head = Answer::new(status, headers, life, self.clock.now());
+        let names = union(&asked.varying, headers);
+        let mut store = Keeping {
+            blobs: Arc::clone(&self.blobs),
+            marker: None,
+            key: asked.key.clone(),
+            life,
+            not_kept: self.blob(exchange, &asked, Stored::NotKept, Bytes::new(), Vec::new()),
+            lead: asked.lead.take(),
+        };
+        if !names.is_empty() {
+            store.key = key::variant(&asked.key, &names, &asked.sent);
+            let marker = Stored::Varying(names);
+            let marker = self.blob(exchange, &asked, marker, Bytes::new(), Vec::new());
+            store.marker = Some((asked.key.clone(), marker));
+        }
+        let blob = self.blob(exchange, &asked, Stored::Answer(head), Bytes::new(), words);
+        let done: Done = Box::new(move |copied| store.done(blob, copied));
+        let body = std::mem::take(response.body_mut());
+        let said = Forwarded { why: asked.why, status: None, stored: true, detail: None };
+        say(response, said);
+        match body {
+            Body::Empty => done(Copied::Whole(Bytes::new())),
+            Body::Full(bytes) => {
+                // Not the buffer that it was read into, of which it may be a small part.
+                done(Copied::Whole(Bytes::copy_from_slice(&bytes)));
+                *response.body_mut() = bytes.into();
+            }
+            stream => {
+                let record = Record::new(stream, self.max_body, &self.room, done);
+                *response.body_mut() = Body::stream(record);
+            }
+        }
+        let unchanged = conditions::is_unchanged(&asked.sent, response.headers());
+        if status != StatusCode::OK || !unchanged {
+            suit(&asked.sent, &exchange.head.method, response);
+            return Step::Now(Ok(()));
+        }
+        // The client has it already, the cache does not.
+        Step::Later(Box::pin(async move {
+            while response.body_mut().frame().await.transpose()?.is_some() {}
+            conditions::not_modified(response);
+            Ok(())
+        }))
+    }
+
+    fn blob(
+        &self,
+        exchange: &Exchange,
+        asked: &Asked,
+        head: Stored,
+        body: Bytes,
+        words: Vec<Tag>,
+    ) -> Arc<Blob> {
+        let uri = Tag::of_uri(&exchange.host, asked.target.path());
+        Arc::new(Blob {
+            name: format!("{}{}", exchange.host, asked.target).into(),
+            head: Box::new(head),
+            body,
+            tags: uri.chain(words).collect(),
+            stamp: asked.stamp,
+        })
+    }
+
+    /// Where the answer to a request was looked for.
+    fn key(&self, asked: &Asked) -> Vec<u8> {
+        match &*asked.varying {
+            [] => asked.key.clone(),
+            names => key::variant(&asked.key, names, &asked.sent),
+        }
+    }
+
+    fn lands(&self, lead: Option<Lead>, landing: Landing) {
+        if let Some(lead) = lead {
+            lead.lands(landing);
+        }
+    }
+
+    fn count(&self, exchange: &Exchange, asked: &Asked, outcome: Outcome) {
+        if !asked.behind {
+            self.counts.add(exchange.connection.worker, outcome);
+        }
+    }
+
+    fn hide_tags(&self, headers: &mut HeaderMap) {
+        if !self.show_tags {
+            headers.remove(CACHE_TAG);
+            headers.remove(SURROGATE_KEY);
+        }
+    }
+}
+
+/// An answer that is being kept.
+struct Keeping {
+    blobs: Arc<dyn Blobs>,
+    /// What says that answers vary, and its key.
+    marker: Option<(Vec<u8>, Arc<Blob>)>,
+    key: Vec<u8>,
+    life: Life,
+    not_kept: Arc<Blob>,
+    lead: Option<Lead>,
+}
+
+impl Keeping {
+    fn done(mut self, blob: Arc<Blob>, copied: Copied) {
+        let lead = self.lead.take();
+        let land = |landing| lead.map(|lead| lead.lands(landing)).unwrap_or_default();
+        let body = match copied {
+            Copied::Whole(body) => body,
+            Copied::Unfit => {
+                self.blobs.put(&self.key, self.not_kept, NOT_KEPT_FOR);
+                return land(Landing::NotKept);
+            }
+            // Without a word: another leads.
+            Copied::Broken => return,
+        };
+        let Some(whole) = Arc::into_inner(blob).map(|blob| Blob { body, ..blob }) else { return };
+        if let Some((key, marker)) = self.marker {
+            self.blobs.put(&key, marker, VARYING_FOR);
+        }
+        let kept = self.blobs.put(&self.key, Arc::new(whole), self.life.keep());
+        let fresh = self.life.lifetime > self.life.initial_age && !self.life.validate;
+        land(if kept && fresh { Landing::Kept } else { Landing::NotKept });
+    }
+}
+
+fn renewed(blob: &Blob, head: Answer, tags: Box<[Tag]>, stamp: u64) -> Arc<Blob> {
+    Arc::new(Blob {
+        name: blob.name.clone(),
+        head: Box::new(Stored::Answer(head)),
+        body: blob.body.clone(),
+        tags,
+        stamp,
+    })
+}
+
+fn unique(mut tags: Vec<Tag>) -> Box<[Tag]> {
+    tags.sort_unstable_by_key(|tag| tag.hash());
+    tags.dedup();
+    tags.into()
+}
+
+/// The tags that the upstream has given: `Cache-Tag: a, b` and `Surrogate-Key: a b`.
+fn words(headers: &HeaderMap) -> Option<Vec<Tag>> {
+    let mut tags = Vec::new();
+    for (name, sign) in [(CACHE_TAG, ','), (SURROGATE_KEY, ' ')] {
+        for line in headers.get_all(name) {
+            let line = line.to_str().ok()?;
+            let words = line.split(sign).map(str::trim).filter(|word| !word.is_empty());
+            tags.extend(words.map(Tag::word));
+        }
+    }
+    (tags.len() <= MOST_TAGS).then_some(tags)
+}
+
+/// Those, and the URI's own.
+fn tags(host: &str, path: &str, headers: &HeaderMap) -> Option<Vec<Tag>> {
+    let words = words(headers)?;
+    Some(Tag::of_uri(host, path).chain(words).collect())
+}
+
+/// What answers are known to vary by, this one and those before.
+fn union(known: &[HeaderName], headers: &HeaderMap) -> Box<[HeaderName]> {
+    let mut names = key::varying(headers).unwrap_or_default();
+    names.extend(known.iter().cloned());
+    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    if names.len() > 2 * key::MOST_VARYING {
+        // What answers vary by has changed all too often.
+        return key::varying(headers).unwrap_or_default().into();
+    }
+    names.into()
+}
+
+/// Faults that tell of a service that cannot be had, whoever is to blame.
+fn is_outage(kind: Kind) -> bool {
+    matches!(kind, Kind::BadGateway | Kind::Unavailable | Kind::GatewayTimeout)
+}
+
+fn say(response: &mut Response<Body>, said: Forwarded) {
+    say_forwarded(response.headers_mut(), said);
+}
