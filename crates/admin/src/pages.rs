@@ -56,7 +56,7 @@ pub(crate) async fn explain(
 }
 
 pub(crate) async fn not_this_method() -> Response {
-    let detail = "/admin/health/{service} takes PUT, the other pages GET";
+    let detail = "/admin/health/{service} takes PUT, /admin/cache/clear POST, the other pages GET";
     refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
@@ -64,6 +64,7 @@ pub(crate) async fn nothing() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "no_page",
-        "there is /health, /metrics, /admin/upstreams, /admin/explain, /admin/health/{service}",
+        "there is /health, /metrics, /admin/upstreams, /admin/explain, /admin/health/{service}, \
+         /admin/cache/stats, /admin/cache/details, /admin/cache/clear",
     )
 }

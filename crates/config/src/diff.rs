@@ -1,10 +1,12 @@
 //! What differs between two documents, by section and name, and what of it a reload cannot do.
 
 use std::fmt;
+use std::hash::Hash;
 
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use crate::mark::RouteMarks;
 use crate::model::Document;
 
 /// One thing that differs.
@@ -48,6 +50,15 @@ impl fmt::Display for Change {
 
 /// All that differs, in the order of the sections.
 pub fn diff(old: &Document, new: &Document) -> Vec<Change> {
+    let marks = |document: &Document| RouteMarks::of(&document.routes);
+    diff_marked((old, &marks(old)), (new, &marks(new)))
+}
+
+/// [`diff`] of documents whose routes have been let go, all but their marks.
+pub fn diff_marked(
+    (old, old_routes): (&Document, &RouteMarks),
+    (new, new_routes): (&Document, &RouteMarks),
+) -> Vec<Change> {
     let mut changes = Vec::new();
     named("listeners", &old.listeners, &new.listeners, &mut changes);
     if old.admin.address != new.admin.address {
@@ -78,7 +89,7 @@ pub fn diff(old: &Document, new: &Document) -> Vec<Change> {
     named("stores", &old.stores, &new.stores, &mut changes);
     named("plans", &old.plans, &new.plans, &mut changes);
     named("upstreams", &old.upstreams, &new.upstreams, &mut changes);
-    named("routes", &old.routes, &new.routes, &mut changes);
+    named("routes", &old_routes.0, &new_routes.0, &mut changes);
     whole("telemetry", old.telemetry != new.telemetry, &mut changes);
     whole("alerts", old.alerts != new.alerts, &mut changes);
     changes
@@ -91,14 +102,15 @@ fn whole(section: &'static str, differs: bool, changes: &mut Vec<Change>) {
     }
 }
 
-fn named<T: PartialEq>(
+fn named<N: AsRef<str> + Hash + Eq, T: PartialEq>(
     section: &'static str,
-    old: &IndexMap<String, T>,
-    new: &IndexMap<String, T>,
+    old: &IndexMap<N, T>,
+    new: &IndexMap<N, T>,
     changes: &mut Vec<Change>,
 ) {
-    let mut add = |name: &String, kind| {
-        changes.push(Change { section, name: name.clone(), kind, needs_restart: None });
+    let mut add = |name: &N, kind| {
+        let name = name.as_ref().to_owned();
+        changes.push(Change { section, name, kind, needs_restart: None });
     };
     for (name, value) in old {
         match new.get(name) {
@@ -107,7 +119,7 @@ fn named<T: PartialEq>(
             Some(_) => {}
         }
     }
-    for name in new.keys().filter(|name| !old.contains_key(*name)) {
+    for name in new.keys().filter(|name| !old.contains_key::<N>(name)) {
         add(name, ChangeKind::Added);
     }
 }

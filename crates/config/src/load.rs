@@ -9,6 +9,7 @@ use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
 use crate::report::{Problem, Report, Severity};
 use crate::source::{Fail, Lookup, NodeId, Reader, Source};
+use crate::templates;
 
 /// A configuration that may be used.
 #[derive(Debug)]
@@ -105,9 +106,17 @@ fn read(
 ) -> Result<Loaded, Report> {
     let mut fails = std::mem::take(&mut reader.fails);
     let broken = reader.broken;
-    let (mut source, unresolved, mut files) = reader.finish(root);
+    let unless_template = std::mem::take(&mut reader.unless_template);
+    let (mut source, mut unresolved, mut files) = reader.finish(root);
     if broken {
         return Err(Report::of(files, tell(&source, fails)));
+    }
+    let templates = templates::claim(&mut source, plugins);
+    for (node, (message, help)) in unless_template {
+        if !templates.contains(&node) {
+            fails.push(Fail::new(source.tree.at(node), message).help(help));
+            unresolved.push(node);
+        }
     }
     let inherited = decode::inherit(&mut source);
     let handlers: Vec<&str> = check::handler_names(plugins);

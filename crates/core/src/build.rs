@@ -43,6 +43,8 @@ pub struct Build<'a> {
     pub name: Box<str>,
     /// The route's priority.
     pub priority: Priority,
+    /// The upstream that the route goes to, or all those of a split; empty for a handler.
+    pub target: Box<str>,
     /// The configured identities; none while identities themselves are built.
     pub identities: &'a Identities,
     /// What the process provides.
@@ -181,6 +183,12 @@ impl Build<'_> {
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> ConfigError {
+    let distance = |other: &&&str| strsim::damerau_levenshtein(name, other);
+    let nearest = known.iter().min_by_key(distance).filter(|other| distance(other) <= 2);
+    if let Some(nearest) = nearest {
+        let message = format!("there is no {what} `{name}`: did you mean `{nearest}`?");
+        return ConfigError::new(message);
+    }
     let known = match known {
         [] => format!("none is configured under `{what}`"),
         names => format!("there is {}", names.join(", ")),

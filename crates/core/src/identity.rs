@@ -49,6 +49,12 @@ pub trait Identity: Send + Sync {
     /// is then refused, whatever else would identify it.
     fn identify<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Proof, Fault>>;
 
+    /// Whether identifying may wait for something ([`Step::Later`]). One that never does costs its
+    /// requests no allocation.
+    fn waits(&self) -> bool {
+        true
+    }
+
     /// How a client is told what to send (RFC 9110 §11.6.1); `None` for a kind that has no scheme.
     fn challenge(&self, why: Challenge<'_>) -> Option<HeaderValue> {
         let _ = why;

@@ -44,6 +44,11 @@ impl Key {
         &self.0
     }
 
+    /// Whether a part is only known once a consumer is identified.
+    pub fn needs_consumer(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, KeyPart::Consumer | KeyPart::Claim(_)))
+    }
+
     /// Writes the key of a request to `out`: its parts' values, each ended by a NUL, so that two
     /// different tuples never make the same key. Returns false when a part has no value.
     pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
@@ -60,7 +65,8 @@ impl Key {
 }
 
 impl KeyPart {
-    fn value<'a>(&'a self, exchange: &'a Exchange) -> Option<Cow<'a, [u8]>> {
+    /// Its value for a request; `None` when it has none.
+    pub(crate) fn value<'a>(&'a self, exchange: &'a Exchange) -> Option<Cow<'a, [u8]>> {
         let text = match self {
             Self::Ip => return Some(ip_bytes(exchange.client_ip)),
             Self::Consumer => {

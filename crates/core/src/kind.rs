@@ -14,7 +14,7 @@ pub enum Kind {
     InvalidRequest,
     /// No credentials (RFC 9110 §15.5.2).
     Unauthenticated,
-    /// Credentials that do not suffice (RFC 9110 §15.5.4).
+    /// Not allowed: credentials that do not suffice, or none that could (RFC 9110 §15.5.4).
     Forbidden,
     /// Nothing answers here (RFC 9110 §15.5.5).
     NotFound,
@@ -91,7 +91,7 @@ impl Kind {
             Self::BadRequest => (400, 3, true, "The request could not be read."),
             Self::InvalidRequest => (400, 3, false, "The request is not valid."),
             Self::Unauthenticated => (401, 16, false, "This needs credentials."),
-            Self::Forbidden => (403, 7, false, "These credentials do not allow this."),
+            Self::Forbidden => (403, 7, false, "This is not allowed."),
             Self::NotFound => (404, 5, false, "Nothing is served here."),
             Self::MethodNotAllowed => (405, 12, false, "This method is not served here."),
             Self::RequestTimeout => (408, 4, true, "The request took too long to arrive."),

@@ -10,7 +10,9 @@ mod clock;
 mod connection;
 mod consumer;
 mod exchange;
+mod expression;
 mod fault;
+mod form;
 mod handler;
 mod identity;
 mod key;
@@ -20,10 +22,12 @@ mod nowhere;
 mod outbound;
 mod plugin;
 mod policy;
+mod preflight;
 mod reason;
 mod reply;
 mod serve;
 mod store;
+mod template;
 mod units;
 
 pub use body::{Body, BoxBody, UntilClose};
@@ -32,7 +36,9 @@ pub use clock::Clock;
 pub use connection::{ClientCertificate, Connection, Texts, Tls};
 pub use consumer::{Consumer, ConsumerEntry, Consumers};
 pub use exchange::{Captures, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
+pub use expression::{Expression, Scope, Seen};
 pub use fault::{Blame, Fault, Resend};
+pub use form::{form_pairs, unform};
 pub use handler::Handler;
 pub use identity::{Challenge, Identity, Proof, Rejection};
 pub use key::{Key, KeyPart};
@@ -44,11 +50,13 @@ pub use plugin::{
     Built, ConfigError, HandlerPlugin, IdentityPlugin, Listed, Plugin, PolicyPlugin, decode,
 };
 pub use policy::{BodyUse, LocalFuture, Policy, Stage, Step, Verdict};
+pub use preflight::preflight;
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
     Algorithm, Blob, BlobHead, BlobStats, Blobs, Counters, Glob, Grant, Limit, Purge, StoreError,
-    Tag, Take, Written,
+    Tag, Take, Write,
 };
+pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

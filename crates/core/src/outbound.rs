@@ -14,8 +14,11 @@ pub type SendFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Where a request of the gateway's own goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// Where the request's absolute URI says. TLS is verified against the system's roots.
-    Url,
+    /// Where the request's absolute URI says: `http` or `https`.
+    Url {
+        /// The authorities to trust, in PEM; the system's when not given.
+        ca: Option<Bytes>,
+    },
     /// To an endpoint of the upstream of this name, by its own balance, timeouts and TLS; the
     /// request's URI is a path.
     Upstream(String),
@@ -24,7 +27,8 @@ pub enum Destination {
 /// A request of the gateway's own.
 #[derive(Debug)]
 pub struct Call {
-    /// The head and the whole body. Framing headers are made by the client.
+    /// The head and the whole body. Framing headers are made by the client, `Host` and `User-Agent`
+    /// where they are missing; nothing else is added.
     pub request: Request<Bytes>,
     /// Where it goes.
     pub to: Destination,

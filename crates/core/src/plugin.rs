@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use crate::{BodyUse, Build, Handler, Identity, Metric, Policy, Reason, Stage};
 
@@ -27,6 +28,15 @@ impl Plugin {
             Self::Policy(plugin) => plugin.name(),
             Self::Handler(plugin) => plugin.name(),
             Self::Identity(plugin) => plugin.name(),
+        }
+    }
+
+    /// Which of its settings are templates; an identity has none.
+    pub fn templates(&self) -> &'static [&'static str] {
+        match self {
+            Self::Policy(plugin) => plugin.templates(),
+            Self::Handler(plugin) => plugin.templates(),
+            Self::Identity(_) => &[],
         }
     }
 
@@ -71,6 +81,12 @@ pub trait PolicyPlugin: Send + Sync {
         BodyUse::None
     }
 
+    /// Whether one policy may serve all the routes that inherit it: it keeps nothing for a route,
+    /// and does not ask which one it is built for.
+    fn is_routeless(&self) -> bool {
+        false
+    }
+
     /// The reasons it can refuse with.
     fn reasons(&self) -> &'static [&'static Reason] {
         &[]
@@ -78,6 +94,12 @@ pub trait PolicyPlugin: Send + Sync {
 
     /// The metrics it shows of its own.
     fn metrics(&self) -> &'static [&'static Metric] {
+        &[]
+    }
+
+    /// Which of its settings are templates ([`Template`](crate::Template)): keys joined by dots,
+    /// `*` for any of them. In all others `${ip}` and the like are errors.
+    fn templates(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -122,6 +144,12 @@ pub trait HandlerPlugin: Send + Sync {
 
     /// The metrics it shows of its own.
     fn metrics(&self) -> &'static [&'static Metric] {
+        &[]
+    }
+
+    /// Which of its settings are templates ([`Template`](crate::Template)): keys joined by dots,
+    /// `*` for any of them. In all others `${ip}` and the like are errors.
+    fn templates(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -224,8 +252,28 @@ impl std::error::Error for ConfigError {}
 /// # Errors
 /// The first thing that does not fit, and where.
 pub fn decode<T: DeserializeOwned>(config: &Value) -> Result<T, ConfigError> {
+    // Keeping the place costs more than the rest, and most of the time nobody asks for it.
+    if let Ok(good) = T::deserialize(config) {
+        return Ok(good);
+    }
     serde_path_to_error::deserialize(config).map_err(|error| {
-        let path = error.path().iter().map(|segment| segment.to_string()).collect();
+        let segment = |segment: &Segment| match segment {
+            // It would write an index as `[0]`.
+            Segment::Seq { index } => index.to_string(),
+            other => other.to_string(),
+        };
+        let path = error.path().iter().map(segment).collect();
         ConfigError { path, message: error.into_inner().to_string() }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_list_is_a_decimal() {
+        let error = decode::<Vec<Vec<u8>>>(&serde_json::json!([[1], [2, "x"]])).unwrap_err();
+        assert_eq!(error.path, ["1", "1"]);
+    }
 }

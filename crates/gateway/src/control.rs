@@ -141,10 +141,11 @@ fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
 }
 
 fn handles(gateway: Arc<Gateway>) -> Handles {
-    let asked = Arc::clone(&gateway);
+    let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     Handles {
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),
+        blobs: Box::new(move || stored.services.memory()),
         explain: Box::new(move |asked| {
             explain(&gateway.snapshot(), &gateway.source(), asked, true)
         }),
@@ -211,8 +212,8 @@ impl Running {
                 self.listeners.commit(prepared, &self.workers).await;
                 watch.keep(&files);
                 let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-                let changes = lockgate_config::diff(&applied.old, &applied.new);
                 let generation = applied.generation;
+                let changes = self.gateway.changes(applied);
                 tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
                 for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
                     tracing::warn!("{change}");

@@ -1,17 +1,18 @@
 //! `explain`, with the places of the configuration in force.
 
-use lockgate_config::Source;
+use lockgate_config::Folded;
 use lockgate_proxy::{Asked, Explanation, Snapshot};
 
 /// Explains a request. `live`: this process serves the snapshot.
 pub(crate) fn explain(
     snapshot: &Snapshot,
-    source: &Source,
+    source: &Folded,
     asked: &Asked,
     live: bool,
 ) -> Explanation {
+    let places = source.unfold();
     let locate =
-        |path: &[&str]| source.locate(path).map(|place| format!("{}:{}", place.file, place.line));
+        |path: &[&str]| places.locate(path).map(|place| format!("{}:{}", place.file, place.line));
     let mut told = snapshot.explain(asked, &locate, live);
     let hide = |text: &mut String| *text = source.without_secrets(std::mem::take(text));
     told.candidates.iter_mut().for_each(|one| hide(&mut one.verdict));

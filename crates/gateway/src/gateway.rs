@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use lockgate_config::model::{self, Document, UpstreamTls};
-use lockgate_config::{Loaded, Problem, Report, Severity, Source};
+use lockgate_config::model::{self, Document, Routes, UpstreamTls};
+use lockgate_config::{Change, Folded, Loaded, Problem, Report, RouteMarks, Severity, Source};
 use lockgate_core::Plugin;
 use lockgate_net::tls::{ClientTls, ServerTls};
 use lockgate_proxy::route::Router;
 use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
 use lockgate_telemetry::{AccessLog, Metrics};
-use lockgate_upstream::{Registry, Resolver, Spawn};
+use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 
+use crate::outbound::Client;
 use crate::provide::{Provider, Services};
 use crate::watch::Watch;
 
@@ -26,6 +27,10 @@ pub(crate) const PLUGINS: &[Plugin] = lockgate_plugins::ALL;
 const NAMES_AT_START: Duration = Duration::from_secs(2);
 /// How long a reload does; names that have been asked for before cost nothing.
 const NAMES_ON_RELOAD: Duration = Duration::from_millis(200);
+
+/// How often a replaced snapshot is looked at: workers leave it within a tenth of a second, unless
+/// they have a request that began with it.
+const LET_GO: Duration = Duration::from_millis(250);
 
 /// A configuration that has passed every check, with the router that checking it has built.
 pub(crate) struct Checked {
@@ -126,12 +131,14 @@ fn problems(source: &Source, errors: Vec<BuildError>) -> Vec<Problem> {
 /// What is shared by everything that keeps the process running.
 pub(crate) struct Gateway {
     pub(crate) metrics: Arc<Metrics>,
-    registry: Registry,
-    services: Arc<Services>,
+    registry: Arc<Registry>,
+    pub(crate) services: Arc<Services>,
     pub(crate) shared: Arc<Shared>,
     /// Set when the process ends as soon as what is under way has.
     pub(crate) draining: AtomicBool,
-    source: ArcSwap<Source>,
+    source: ArcSwap<Folded>,
+    /// The routes of the configuration in force, as far as the next one is compared with them.
+    marks: Mutex<RouteMarks>,
     generations: AtomicU64,
     /// The access log's settings, to tell whether a new configuration needs a new one.
     log: Mutex<Option<model::AccessLog>>,
@@ -145,13 +152,16 @@ impl Gateway {
     pub(crate) fn start(checked: Checked, workers: usize) -> anyhow::Result<Self> {
         let metrics = Metrics::new(workers);
         let spawn = Spawn::on(tokio::runtime::Handle::current());
-        let registry = Registry::new(spawn, Resolver::system());
-        let Checked { loaded, router } = checked;
+        let resolver = Resolver::system();
+        let registry = Arc::new(Registry::new(spawn.clone(), resolver.clone()));
+        let outbound = Client::start(Arc::clone(&registry), Origins::new(spawn, resolver))?;
+        let Checked { mut loaded, router } = checked;
+        let routes = std::mem::take(&mut loaded.document.routes);
         let settings = loaded.document.telemetry.access_log.clone();
         let log = open_log(settings.as_ref())?;
         let document = Arc::new(loaded.document);
         let upstreams = registry.prepare(&document.upstreams);
-        let services = Services::new();
+        let services = Services::new(outbound);
         metrics.register(services.clone());
         let builder = Builder {
             plugins: PLUGINS,
@@ -161,7 +171,7 @@ impl Gateway {
             provide: &Provider::new(&services, &document),
         };
         let first = builder
-            .build(1, Arc::clone(&document), router)
+            .build(1, Arc::clone(&document), &routes, router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
         registry.commit(upstreams);
         metrics.reloaded(1);
@@ -171,7 +181,8 @@ impl Gateway {
             services,
             registry,
             draining: AtomicBool::new(false),
-            source: ArcSwap::from_pointee(loaded.source),
+            source: ArcSwap::from_pointee(loaded.source.fold()),
+            marks: Mutex::new(RouteMarks::of(&routes)),
             generations: AtomicU64::new(1),
             log: Mutex::new(settings),
         })
@@ -191,7 +202,7 @@ impl Gateway {
     }
 
     /// Where the configuration in force was read from.
-    pub(crate) fn source(&self) -> Arc<Source> {
+    pub(crate) fn source(&self) -> Arc<Folded> {
         self.source.load_full()
     }
 
@@ -202,7 +213,8 @@ impl Gateway {
     /// What kept it from being built; the old one then stays.
     pub(crate) async fn apply(&self, checked: Checked) -> anyhow::Result<Applied> {
         let old = self.snapshot();
-        let Checked { loaded, router } = checked;
+        let Checked { mut loaded, router } = checked;
+        let routes = std::mem::take(&mut loaded.document.routes);
         let document = Arc::new(loaded.document);
         let log = self.next_log(&old, &document)?;
         let mut upstreams = self.registry.prepare(&document.upstreams);
@@ -215,18 +227,31 @@ impl Gateway {
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
         let next = builder
-            .build(generation, Arc::clone(&document), router)
+            .build(generation, Arc::clone(&document), &routes, router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
+        self.services.accept(&document);
         self.shared.replace(next);
+        tokio::spawn(let_go(Arc::clone(&old)));
         self.registry.commit(upstreams);
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) =
             document.telemetry.access_log.clone();
-        self.source.store(Arc::new(loaded.source));
+        self.source.store(Arc::new(loaded.source.fold()));
         self.metrics.reloaded(generation);
-        Ok(Applied { generation, old: Arc::clone(&old.document), new: document })
+        let old = Arc::clone(&old.document);
+        Ok(Applied { generation, old, new: document, routes })
+    }
+
+    /// What a change that has been put in force has changed. It takes a moment, and nothing waits
+    /// for it.
+    pub(crate) fn changes(&self, applied: Applied) -> Vec<Change> {
+        let marks = RouteMarks::of(&applied.routes);
+        let mut kept = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = lockgate_config::diff_marked((&applied.old, &kept), (&applied.new, &marks));
+        *kept = marks;
+        changes
     }
 
     fn next_log(
@@ -242,11 +267,20 @@ impl Gateway {
     }
 }
 
+/// Keeps a replaced snapshot until nobody else does. To take a large one down takes milliseconds,
+/// which no worker shall lose.
+async fn let_go(old: Arc<Snapshot>) {
+    while Arc::strong_count(&old) > 1 {
+        tokio::time::sleep(LET_GO).await;
+    }
+}
+
 /// A configuration that has been put in force, and the one before.
 pub(crate) struct Applied {
     pub(crate) generation: u64,
-    pub(crate) old: Arc<Document>,
-    pub(crate) new: Arc<Document>,
+    old: Arc<Document>,
+    new: Arc<Document>,
+    routes: Routes,
 }
 
 fn open_log(settings: Option<&model::AccessLog>) -> anyhow::Result<Option<Arc<AccessLog>>> {

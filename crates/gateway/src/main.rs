@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod gateway;
 mod listeners;
+mod outbound;
 mod provide;
 mod signals;
 mod watch;

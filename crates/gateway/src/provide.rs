@@ -1,15 +1,17 @@
 //! What the process provides to plugins: names of the configuration, files, background work, and
 //! what is shared between policies and outlives a reload.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task,
+    Blobs, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
 };
+use lockgate_state::MemoryBlobs;
 use lockgate_telemetry::{Collect, Encoder};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -18,6 +20,9 @@ use tokio::sync::oneshot;
 /// What lives as long as the process.
 pub(crate) struct Services {
     runtime: Handle,
+    outbound: Arc<dyn Outbound>,
+    /// Made when a plugin asks for it first.
+    memory: OnceLock<Arc<MemoryBlobs>>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
 }
@@ -29,9 +34,22 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 
 impl Services {
     /// Must be called on the control runtime.
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
         let (kept, figures) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), kept, figures })
+        let memory = OnceLock::new();
+        Arc::new(Self { runtime: Handle::current(), outbound, memory, kept, figures })
+    }
+
+    /// Blobs in memory, if a plugin has asked for them.
+    pub(crate) fn memory(&self) -> Option<Arc<dyn Blobs>> {
+        self.memory.get().map(|memory| Arc::clone(memory) as Arc<dyn Blobs>)
+    }
+
+    /// Takes on what a configuration in force says.
+    pub(crate) fn accept(&self, document: &Document) {
+        if let (Some(memory), Ok(size)) = (self.memory.get(), document.memory_size()) {
+            memory.resize(size);
+        }
     }
 }
 
@@ -53,11 +71,14 @@ pub(crate) struct Provider<'a> {
     services: &'a Services,
     document: &'a Document,
     consumers: Arc<Consumers>,
+    /// Whether a plugin has asked for blobs in memory.
+    asked: Cell<bool>,
 }
 
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
-        Self { services, document, consumers: Arc::new(document.known_consumers()) }
+        let consumers = Arc::new(document.known_consumers());
+        Self { services, document, consumers, asked: Cell::new(false) }
     }
 }
 
@@ -82,12 +103,23 @@ impl Provide for Provider<'_> {
         None
     }
 
-    fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {
-        None
+    fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
+        if store != "memory" {
+            return None;
+        }
+        self.asked.set(true);
+        // Checked by now.
+        let size = self.document.memory_size().unwrap_or_default();
+        let memory = self.services.memory.get_or_init(|| Arc::new(MemoryBlobs::new(size)));
+        Some(Arc::clone(memory) as Arc<dyn Blobs>)
+    }
+
+    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
+        self.services.memory().filter(|_| self.asked.get()).into_iter().collect()
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {
-        Arc::new(Nowhere)
+        Arc::clone(&self.services.outbound)
     }
 
     fn spawn(&self, work: SendFuture<()>) -> Task {

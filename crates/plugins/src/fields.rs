@@ -2,7 +2,8 @@
 //! meets a bad one. Refuses what belongs to the framing or to one connection alone: the gateway
 //! writes those itself, and a second opinion about them is how requests are smuggled.
 
-use http::{HeaderName, HeaderValue};
+use http::header::VARY;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use lockgate_core::ConfigError;
 
 /// Framing and hop-by-hop fields (RFC 9110 §7.6.1, §6.4; RFC 9112 §6), and `expect`, which the
@@ -51,6 +52,15 @@ pub(crate) fn value(text: &str) -> Result<HeaderValue, ConfigError> {
     HeaderValue::from_str(text).map_err(|_| wrong())
 }
 
+/// Says that an answer depends on a request header (RFC 9110 §12.5.5), once.
+pub(crate) fn vary(headers: &mut HeaderMap, name: &'static str) {
+    let named = headers.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    let mut named = named.flat_map(|line| line.split(',')).map(str::trim);
+    if !named.any(|other| other == "*" || other.eq_ignore_ascii_case(name)) {
+        headers.append(VARY, HeaderValue::from_static(name));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +87,21 @@ mod tests {
         assert_eq!(name("X-Demo").unwrap(), "x-demo");
         for text in ["", "a", "a\tb c", "text/plain; charset=utf-8"] {
             assert_eq!(value(text).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn vary_names_a_header_once() {
+        let mut headers = HeaderMap::new();
+        vary(&mut headers, "Origin");
+        vary(&mut headers, "Accept");
+        vary(&mut headers, "Origin");
+        let lines: Vec<_> = headers.get_all(VARY).iter().collect();
+        assert_eq!(lines, ["Origin", "Accept"]);
+        for line in ["accept, ORIGIN", "*"] {
+            headers.insert(VARY, line.parse().unwrap());
+            vary(&mut headers, "Origin");
+            assert_eq!(headers.get_all(VARY).iter().count(), 1, "{line}");
         }
     }
 

@@ -2,11 +2,18 @@
 //! name, in one ordered list. A plugin is its own folder plus its two words here; nothing else in
 //! the gateway names it.
 
+mod auth;
 mod cache;
+mod concurrency;
+mod cors;
 mod fields;
 mod headers;
 mod invalidate;
+mod ip_filter;
+mod jwt;
 mod mtls;
+mod networks;
+mod one_or_more;
 mod redirect;
 mod respond;
 
@@ -18,6 +25,10 @@ use lockgate_core::Plugin;
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
 pub static ALL: &[Plugin] = &[
     // policies
+    Plugin::Policy(&concurrency::Concurrency),
+    Plugin::Policy(&auth::Auth),
+    Plugin::Policy(&cors::Cors),
+    Plugin::Policy(&ip_filter::IpFilter),
     Plugin::Policy(&cache::Cache),
     Plugin::Policy(&invalidate::Invalidate),
     Plugin::Policy(&headers::Headers),
@@ -25,6 +36,7 @@ pub static ALL: &[Plugin] = &[
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
     // identities
+    Plugin::Identity(&jwt::Jwt),
     Plugin::Identity(&mtls::Mtls),
 ];
 

@@ -5,7 +5,6 @@
 use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_core::{Exchange, Fault, Verdict};
@@ -23,17 +22,19 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Sends one, unless too many are under way. It comes from the last of the `entered` policies.
 pub(crate) fn start(
-    route: &Arc<Route>,
+    route: &Route,
     snapshot: &Current,
     worker: &Rc<Worker>,
     entered: usize,
     exchange: Box<Exchange>,
 ) {
     let Some(place) = Place::take(&worker.behind) else { return };
-    let (route, snapshot, worker) = (Arc::clone(route), Rc::clone(snapshot), Rc::clone(worker));
+    let Some((set, number)) = snapshot.place(route) else { return };
+    let (snapshot, worker) = (Rc::clone(snapshot), Rc::clone(worker));
     tokio::task::spawn_local(async move {
         let mut exchange = exchange;
-        let travel = travel(&route, &snapshot, &worker, entered, &mut exchange);
+        let Some(route) = snapshot.set(set).and_then(|set| set.routes.get(number)) else { return };
+        let travel = travel(route, &snapshot, &worker, entered, &mut exchange);
         let _ = timeout(LONGEST, panics::caught(pin!(travel))).await;
         drop(place);
     });

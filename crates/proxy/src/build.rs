@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lockgate_config::model::{self, Document};
-use lockgate_core::{Build, ConfigError, Identities, Listed, Plugin, Priority, Provide};
+use lockgate_core::{
+    Build, ConfigError, Identities, Listed, Plugin, Policy, PolicyPlugin, Priority, Provide, Stage,
+};
 use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::Upstream;
 
@@ -54,8 +56,21 @@ impl BuildError {
     }
 }
 
+/// The policies that are one for all routes that inherit them, by the first of their entries.
+type Inherited = HashMap<*const model::PolicyEntry, Vec<Ready>>;
+
+/// A policy that has been built: of which entry of its list, when it runs, itself.
+type Ready = (usize, Stage, Arc<dyn Policy>);
+
+/// What all routes of a document are built with.
+struct Given<'a> {
+    identities: &'a Identities,
+    inherited: Inherited,
+}
+
 impl Builder<'_> {
-    /// Builds the snapshot of a document.
+    /// Builds the snapshot of a document and of its routes, which have been taken out of it: they
+    /// need not be kept as they were read.
     ///
     /// # Errors
     /// All that is wrong with its routes.
@@ -63,13 +78,18 @@ impl Builder<'_> {
         &self,
         generation: u64,
         document: Arc<Document>,
+        routes: &model::Routes,
         router: Router,
     ) -> Result<Snapshot, Vec<BuildError>> {
         let mut errors = Vec::new();
         let identities = self.identities(&document, &mut errors);
-        let mut sets = Vec::with_capacity(document.routes.len());
-        for (key, set) in &document.routes {
-            sets.push(self.set(key, set, &identities, &mut errors));
+        let mut given = Given { identities: &identities, inherited: Inherited::default() };
+        let mut sets = Vec::with_capacity(routes.len());
+        for (place, set) in routes.values().enumerate() {
+            // The router has been built of these very routes.
+            let Some((pattern, captures)) = router.pattern(place) else { continue };
+            let routes = self.routes(pattern, set, &mut given, &mut errors);
+            sets.push(RouteSet { pattern: pattern.clone(), captures: captures.clone(), routes });
         }
         let redirects = document
             .listeners
@@ -112,6 +132,7 @@ impl Builder<'_> {
                 place: path.join(".").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
+                target: "".into(),
                 identities: &none,
                 provide: self.provide,
             };
@@ -123,34 +144,28 @@ impl Builder<'_> {
         all
     }
 
-    fn set(
+    fn routes(
         &self,
-        key: &str,
+        pattern: &Arc<str>,
         set: &model::RouteSet,
-        identities: &Identities,
+        given: &mut Given<'_>,
         errors: &mut Vec<BuildError>,
-    ) -> RouteSet {
-        let pattern: Arc<str> = key.into();
-        let captures = key.parse::<Pattern>().map(|p| p.captures()).unwrap_or_default();
-        let routes = set
-            .routes
-            .iter()
-            .filter_map(|route| match self.route(&pattern, route, identities) {
-                Ok(route) => Some(Arc::new(route)),
-                Err(error) => {
-                    errors.push(error);
-                    None
-                }
-            })
-            .collect();
-        RouteSet { pattern, captures, routes }
+    ) -> Box<[Route]> {
+        let mut routes = Vec::with_capacity(set.routes.len());
+        for route in &set.routes {
+            match self.route(pattern, route, given) {
+                Ok(route) => routes.push(route),
+                Err(error) => errors.push(error),
+            }
+        }
+        routes.into()
     }
 
     fn route(
         &self,
         pattern: &Arc<str>,
         route: &model::Route,
-        identities: &Identities,
+        given: &mut Given<'_>,
     ) -> Result<Route, BuildError> {
         let mut build = Build {
             route: (**pattern).into(),
@@ -161,19 +176,23 @@ impl Builder<'_> {
             place: "".into(),
             name: "".into(),
             priority: route.priority(),
-            identities,
+            target: route.upstreams().into(),
+            identities: given.identities,
             provide: self.provide,
         };
         let mut entries = Vec::with_capacity(route.policies.len());
         // What stands as a list under one name is built together.
         for list in route.policies.chunk_by(|one, next| one.name == next.name) {
-            self.entries(list, &mut build, &mut entries)?;
+            self.entries(pattern, list, &mut build, &mut given.inherited, &mut entries)?;
         }
         // A stable sort: within a stage the configuration's order holds.
         entries.sort_by_key(|entry| entry.stage);
-        let rewrite = Rewrite::new(&route.rewrite).map_err(|(key, message)| {
-            BuildError::new(&["routes", pattern, "rewrite", key], message)
-        })?;
+        let rewrite = match route.rewrite == model::Rewrite::default() {
+            true => None,
+            false => Some(Box::new(Rewrite::new(&route.rewrite).map_err(|(key, message)| {
+                BuildError::new(&["routes", pattern, "rewrite", key], message)
+            })?)),
+        };
         let upstream = match &route.to {
             model::Target::Upstream(name) => Some(name.as_str()),
             _ => None,
@@ -187,53 +206,56 @@ impl Builder<'_> {
             pattern: Arc::clone(pattern),
             when: Condition::new(&route.when)
                 .map_err(|error| BuildError::new(&["routes", pattern, "when"], error))?,
-            entries,
+            entries: entries.into(),
             target: self.target(pattern, &route.to, &mut build)?,
             rewrite,
             timeout: route.timeout.map(|time| time.0),
-            retry: route.retry.clone(),
-            series: self.metrics.route(pattern, upstream),
-            tags: route.tags.clone().into(),
+            retry: route.retry.clone().map(Box::new),
+            series: self.metrics.route(Arc::clone(pattern), upstream),
+            // None share one allocation.
+            tags: if route.tags.is_empty() { Arc::default() } else { route.tags.clone().into() },
         })
     }
 
     /// The policies of one name in a route: one setting, or those of a list.
     fn entries(
         &self,
-        list: &[model::PolicyEntry],
+        pattern: &Arc<str>,
+        list: &[Arc<model::PolicyEntry>],
         build: &mut Build<'_>,
+        inherited: &mut Inherited,
         entries: &mut Vec<Entry>,
     ) -> Result<(), BuildError> {
         let Some(first) = list.first() else { return Ok(()) };
         let plugin = self.plugins.iter().find_map(|plugin| match plugin {
-            Plugin::Policy(plugin) if plugin.name() == first.name => Some(plugin),
+            Plugin::Policy(plugin) if *plugin.name() == *first.name => Some(*plugin),
             _ => None,
         });
         let Some(plugin) = plugin else {
             let message = format!("there is no policy `{}`", first.name);
             return Err(BuildError::of(&first.path, ConfigError::new(message)));
         };
-        let places: Vec<String> = list.iter().map(|one| one.path.join(".")).collect();
-        let all: Vec<Listed<'_>> = list
-            .iter()
-            .zip(&places)
-            .map(|(one, place)| Listed { config: &one.config, place })
-            .collect();
-        build.name = plugin.name().into();
-        let built = plugin.build_list(&all, build).map_err(|(place, error)| {
-            let path = list.get(place).map_or(&first.path, |one| &one.path);
-            BuildError::of(path, error)
-        })?;
-        for built in built {
-            let one = list.get(built.from).unwrap_or(first);
+        let known = inherited.get(&Arc::as_ptr(first)).cloned();
+        let built = match known {
+            Some(built) => built,
+            None => {
+                let built = build_list(plugin, list, build)?;
+                if plugin.is_routeless() && Arc::strong_count(first) > 1 {
+                    inherited.insert(Arc::as_ptr(first), built.clone());
+                }
+                built
+            }
+        };
+        for (from, stage, policy) in built {
+            let one = list.get(from).unwrap_or(first);
             entries.push(Entry {
                 name: plugin.name(),
-                stage: built.stage,
+                stage,
                 body: plugin.body(),
-                policy: built.policy,
-                series: self.metrics.policy(plugin.name(), &build.route),
+                policy,
+                series: self.metrics.policy(plugin.name(), Arc::clone(pattern)),
                 written: written(&one.config),
-                origin: one.path.clone(),
+                origin: Arc::clone(&one.path),
             });
         }
         Ok(())
@@ -279,9 +301,29 @@ impl Builder<'_> {
     }
 }
 
+/// Builds the policies of one name.
+fn build_list(
+    plugin: &dyn PolicyPlugin,
+    list: &[Arc<model::PolicyEntry>],
+    build: &mut Build<'_>,
+) -> Result<Vec<Ready>, BuildError> {
+    let places: Vec<String> = list.iter().map(|one| one.path.join(".")).collect();
+    let all: Vec<Listed<'_>> = list
+        .iter()
+        .zip(&places)
+        .map(|(one, place)| Listed { config: &one.config, place })
+        .collect();
+    build.name = plugin.name().into();
+    let built = plugin.build_list(&all, build).map_err(|(place, error)| {
+        let path = list.get(place).map_or(&[][..], |one| &one.path);
+        BuildError::of(path, error)
+    })?;
+    Ok(built.into_iter().map(|one| (one.from, one.stage, one.policy.into())).collect())
+}
+
 /// Settings as written, when they have references: then nothing else of them may be shown.
-fn written(config: &model::Settings) -> Option<String> {
-    config.has_references().then(|| config.written().to_string())
+fn written(config: &model::Settings) -> Option<Box<str>> {
+    config.has_references().then(|| config.written().to_string().into())
 }
 
 /// What building the snapshot will refuse in the routes of a document whose plugins have been

@@ -2,12 +2,15 @@
 //! answers for a file and for a running gateway, which knows its endpoints' state besides.
 
 use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use lockgate_core::{Seen, preflight};
 use serde::{Deserialize, Serialize};
 
-use crate::route::{Candidate, Verdict, normalise};
+use crate::route::{Candidate, Found, Verdict, normalise};
 use crate::snapshot::{Route, Snapshot};
 use crate::target::Target;
 use lockgate_upstream::{Phase, Upstream};
@@ -135,6 +138,31 @@ impl Asked {
         name.to_ascii_lowercase()
     }
 
+    /// The head of the request, with a path in the normal form.
+    fn head(&self, method: &Method, path: &str) -> Option<Parts> {
+        let target = match self.uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        };
+        let request = Request::builder().method(method.clone()).uri(target).body(());
+        let (mut head, ()) = request.ok()?.into_parts();
+        head.headers = self.headers.clone();
+        Some(head)
+    }
+
+    /// What conditions see of it: nobody has sent it, so it is as from this machine.
+    fn seen<'a>(&self, head: &'a Parts, host: &'a str) -> Seen<'a> {
+        Seen {
+            head,
+            host,
+            secure: self.uri.scheme_str() == Some("https"),
+            ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            consumer: None,
+            route: None,
+            captures: None,
+        }
+    }
+
     /// As it was asked, with another path: scheme and port stay.
     fn told(&self, host: &str, path: &str) -> String {
         let scheme = self.uri.scheme_str().map(|scheme| format!("{scheme}://")).unwrap_or_default();
@@ -166,6 +194,11 @@ impl Snapshot {
             told.answer = Some(answer);
             return told;
         }
+        let about = self.asked_about(asked, &host, &path);
+        if let Some(method) = &about {
+            let _ = write!(told.request, " (a preflight, led as {method})");
+        }
+        let asked = &Asked { method: about.unwrap_or(asked.method.clone()), ..asked.clone() };
         let mut candidates = self.router.explain(&asked.method, &host, &path);
         if candidates.iter().any(|one| one.verdict == Verdict::Matched) {
             candidates.retain(|one| !matches!(one.verdict, Verdict::Path { .. }));
@@ -174,9 +207,21 @@ impl Snapshot {
         let winner = candidates.iter().find(|one| one.verdict == Verdict::Matched);
         match winner.and_then(|one| self.sets.get(one.index)) {
             Some(set) => self.explain_set(&mut told, &set.routes, asked, &path, locate, live),
-            None => told.answer = Some(self.explain_miss(&candidates)),
+            None => told.answer = Some(self.explain_miss(asked, &candidates)),
         }
         told
+    }
+
+    /// The method that a preflight is led by, when the route of that method answers it.
+    fn asked_about(&self, asked: &Asked, host: &str, path: &str) -> Option<Method> {
+        let method = preflight(&asked.method, &asked.headers)?;
+        let Found::Route { index, .. } = self.find(&method, host, path) else { return None };
+        let head = asked.head(&method, path)?;
+        let routes = &self.sets.get(index)?.routes;
+        let host = asked.host();
+        let seen = asked.seen(&head, &host);
+        let route = routes.iter().find(|route| route.when.holds(&seen).is_ok())?;
+        route.answers_preflights().then_some(method)
     }
 
     fn explain_set(
@@ -188,16 +233,11 @@ impl Snapshot {
         locate: Locate<'_>,
         live: bool,
     ) {
-        let target = match asked.uri.query() {
-            Some(query) => format!("{path}?{query}"),
-            None => path.to_owned(),
-        };
-        let request = Request::builder().method(asked.method.clone()).uri(target).body(());
-        let Ok(request) = request else { return };
-        let (mut head, ()) = request.into_parts();
-        head.headers = asked.headers.clone();
+        let Some(head) = asked.head(&asked.method, path) else { return };
+        let host = asked.host();
+        let seen = asked.seen(&head, &host);
         for (number, route) in routes.iter().enumerate() {
-            match route.when.holds(&head) {
+            match route.when.holds(&seen) {
                 Ok(()) => return explain_route(told, route, locate, live),
                 Err(why) => told.candidates.push(Looked {
                     pattern: format!("{} (choice {})", route.pattern, number + 1),
@@ -210,9 +250,12 @@ impl Snapshot {
         told.answer = Some("404 route_condition: no `when` of the route holds".to_owned());
     }
 
-    fn explain_miss(&self, candidates: &[Candidate]) -> String {
+    fn explain_miss(&self, asked: &Asked, candidates: &[Candidate]) -> String {
         let wrong_method = |one: &&Candidate| matches!(one.verdict, Verdict::Method { .. });
         if candidates.iter().any(|one| wrong_method(&one)) {
+            if asked.method == Method::OPTIONS {
+                return "204, with the methods that are served here in `Allow`".to_owned();
+            }
             return "405 method_not_allowed: the path is served, for other methods".to_owned();
         }
         "404 no_route: no route matches".to_owned()
@@ -251,19 +294,19 @@ impl Snapshot {
 
 fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live: bool) {
     for entry in &route.entries {
-        let path: Vec<&str> = entry.origin.iter().map(String::as_str).collect();
+        let path: Vec<&str> = entry.origin.iter().map(|word| &**word).collect();
         let stage = serde_json::to_value(entry.stage).ok();
         told.policies.push(PolicyLine {
             stage: stage.and_then(|s| s.as_str().map(str::to_owned)).unwrap_or_default(),
             name: entry.name.to_owned(),
-            values: entry.written.clone().unwrap_or_else(|| entry.policy.describe()),
+            values: shown(entry.written.as_deref(), || entry.policy.describe()),
             place: locate(&path),
         });
     }
-    told.rewrite = route.rewrite.describe();
+    told.rewrite = route.rewrite.as_ref().and_then(|rewrite| rewrite.describe());
     match &route.target {
         Target::Handler(name, handler) => {
-            let what = route.written.clone().unwrap_or_else(|| handler.describe());
+            let what = shown(route.written.as_deref(), || handler.describe());
             told.target = Some(format!("handler {name}: {what}"));
         }
         Target::Upstream(upstream) => {
@@ -276,6 +319,11 @@ fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live
             told.endpoints = choices.iter().flat_map(|(_, u)| endpoints(u, live)).collect();
         }
     }
+}
+
+/// Settings as written, where those are kept; else in the plugin's own words.
+fn shown(written: Option<&str>, describe: impl FnOnce() -> String) -> String {
+    written.map_or_else(describe, str::to_owned)
 }
 
 /// An upstream's name, and what its breaker does.

@@ -1,19 +1,17 @@
 //! Finding the route: the path is made normal first, so that what is matched is what is sent.
 
-use std::sync::Arc;
-
 use http::header::{self, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Response, StatusCode};
-use lockgate_core::{Body, Captures, Exchange, Fault, reasons};
+use lockgate_core::{Body, Captures, Exchange, Fault, Seen, Stage, preflight, reasons};
 
 use crate::route::{Found, normalise};
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::{Route, RouteSet, Snapshot};
 
 /// Where a request goes.
 pub(crate) enum Way<'s> {
     /// To a route's target, through its policies.
-    Route(&'s Arc<Route>),
+    Route(&'s Route),
     /// Nowhere: this is the answer.
     Answer(Response<Body>),
 }
@@ -27,6 +25,11 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
         return to_https(exchange, port).map(Way::Answer);
     }
     make_normal(exchange)?;
+    if let Some(method) = preflight(&exchange.head.method, &exchange.head.headers)
+        && let Some(route) = of_preflight(snapshot, exchange, method)
+    {
+        return Ok(Way::Route(route));
+    }
     let path = exchange.head.uri.path();
     let (set, ranges) = match snapshot.find(&exchange.head.method, &exchange.host, path) {
         Found::Route { index, ranges } => {
@@ -39,6 +42,43 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
             return Err(Fault::client(&reasons::NO_ROUTE).detail(detail));
         }
     };
+    enter(exchange, set, ranges);
+    let seen = Seen::from(&*exchange);
+    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
+    let route = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
+    exchange.note(|| format!("route {}", route.pattern));
+    Ok(Way::Route(route))
+}
+
+/// The route that a preflight asks about, if that answers preflights itself: what a browser may
+/// do with a method is said where the method is served.
+fn of_preflight<'s>(
+    snapshot: &'s Snapshot,
+    exchange: &mut Exchange,
+    method: Method,
+) -> Option<&'s Route> {
+    let found = snapshot.find(&method, &exchange.host, exchange.head.uri.path());
+    let Found::Route { index, ranges } = found else { return None };
+    let set = snapshot.set(index)?;
+    let own = std::mem::replace(&mut exchange.head.method, method);
+    let seen = Seen::from(&*exchange);
+    let holding = set.routes.iter().find(|route| route.when.holds(&seen).is_ok());
+    let method = std::mem::replace(&mut exchange.head.method, own);
+    let route = holding.filter(|route| route.answers_preflights())?;
+    enter(exchange, set, ranges);
+    exchange.note(|| format!("route {}, asked for {method}", route.pattern));
+    Some(route)
+}
+
+impl Route {
+    /// Whether a policy of its stands where preflights are answered.
+    pub(crate) fn answers_preflights(&self) -> bool {
+        self.entries.iter().any(|entry| entry.stage == Stage::Cors)
+    }
+}
+
+/// What the exchange learns of its pattern.
+fn enter(exchange: &mut Exchange, set: &RouteSet, ranges: Vec<(u32, u32)>) {
     exchange.route = Some(set.pattern.clone());
     if !set.captures.is_empty() {
         let path = exchange.head.uri.path_and_query().cloned();
@@ -46,10 +86,6 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
             Captures::new(set.captures.clone(), ranges, path)
         });
     }
-    let holding = set.routes.iter().find(|route| route.when.holds(&exchange.head).is_ok());
-    let route = holding.ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
-    exchange.note(|| format!("route {}", route.pattern));
-    Ok(Way::Route(route))
 }
 
 /// Puts the normal form of the path in place of the one received; the query stays as it is.

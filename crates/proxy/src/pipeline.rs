@@ -17,13 +17,13 @@ pub(crate) struct Entry {
     /// What it needs of the request's body.
     pub(crate) body: BodyUse,
     /// The policy itself.
-    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) policy: Arc<dyn Policy>,
     /// How often it ran, what it decided, how long it took.
-    pub(crate) series: Arc<PolicySeries>,
+    pub(crate) series: PolicySeries,
     /// Its settings as written, where they have references, for `explain`.
-    pub(crate) written: Option<String>,
+    pub(crate) written: Option<Box<str>>,
     /// Where it was configured, for `explain`.
-    pub(crate) origin: Vec<String>,
+    pub(crate) origin: Arc<[Arc<str>]>,
 }
 
 /// Runs the request hooks in order. `entered` counts the policies that saw the request, the one

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use lockgate_config::model::{self, Document};
-use lockgate_core::{Blobs, Exchange, Written};
+use lockgate_core::{Blobs, Exchange, Write};
 use lockgate_telemetry::{AccessLog, RouteSeries};
 use lockgate_upstream::Upstream;
 use subtle::ConstantTimeEq;
@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// When it was built.
     pub loaded: SystemTime,
-    /// What it was built from.
+    /// What it was built from, without the routes: those are here as they serve.
     pub document: Arc<Document>,
     /// The upstreams by name.
     pub upstreams: Arc<HashMap<String, Arc<Upstream>>>,
@@ -43,20 +43,22 @@ pub struct Snapshot {
 pub(crate) struct RouteSet {
     pub(crate) pattern: Arc<str>,
     pub(crate) captures: Arc<[Box<str>]>,
-    pub(crate) routes: Vec<Arc<Route>>,
+    pub(crate) routes: Box<[Route]>,
 }
 
 /// One route, resolved.
 pub(crate) struct Route {
     pub(crate) pattern: Arc<str>,
     pub(crate) when: Condition,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Box<[Entry]>,
     pub(crate) target: Target,
-    pub(crate) rewrite: Rewrite,
+    /// Boxed, as most have none.
+    pub(crate) rewrite: Option<Box<Rewrite>>,
     /// The handler's settings as written, where they have references, for `explain`.
-    pub(crate) written: Option<String>,
+    pub(crate) written: Option<Box<str>>,
     pub(crate) timeout: Option<Duration>,
-    pub(crate) retry: Option<model::Retry>,
+    /// Boxed, as most have none.
+    pub(crate) retry: Option<Box<model::Retry>>,
     pub(crate) series: Arc<RouteSeries>,
     pub(crate) tags: Arc<[String]>,
 }
@@ -83,8 +85,8 @@ impl Snapshot {
     }
 
     /// What of a request makes stored answers untrue, if anything is stored and it may.
-    pub(crate) fn written(&self, exchange: &Exchange) -> Option<Written> {
-        if self.stores.is_empty() { None } else { Written::of(exchange) }
+    pub(crate) fn written(&self, exchange: &Exchange) -> Option<Write> {
+        if self.stores.is_empty() { None } else { Write::of(exchange) }
     }
 
     pub(crate) fn find(&self, method: &Method, host: &str, path: &str) -> Found {
@@ -93,6 +95,13 @@ impl Snapshot {
 
     pub(crate) fn set(&self, index: usize) -> Option<&RouteSet> {
         self.sets.get(index)
+    }
+
+    /// Where a route of this snapshot stands: its set, and its place in that.
+    pub(crate) fn place(&self, route: &Route) -> Option<(usize, usize)> {
+        let own = |one: &Route| std::ptr::eq(one, route);
+        let mut sets = self.sets.iter().enumerate();
+        sets.find_map(|(set, all)| Some((set, all.routes.iter().position(own)?)))
     }
 
     pub(crate) fn max_buffered_body(&self) -> usize {

@@ -74,7 +74,9 @@ pub(crate) async fn ask(
     // Before the rewrite: what is told of the origin is the client's own host.
     let trusted = snapshot.trusts(exchange.connection.peer.ip().to_canonical());
     forward::state_origin(exchange, trusted);
-    route.rewrite.apply(exchange)?;
+    if let Some(rewrite) = &route.rewrite {
+        rewrite.apply(exchange)?;
+    }
     let plan = plan(route, upstream, exchange);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
@@ -113,11 +115,11 @@ fn plan<'r>(route: &'r Route, upstream: &'r Upstream, exchange: &mut Exchange) -
         (Some(own), Some(asked)) => Some(own.min(asked)),
         (own, asked) => own.or(asked),
     };
-    let host = match route.rewrite.sets_host() {
-        true => HostHeader::Keep,
-        false => settings.host,
+    let host = match &route.rewrite {
+        Some(rewrite) if rewrite.sets_host() => HostHeader::Keep,
+        _ => settings.host,
     };
-    Plan { retry: route.retry.as_ref().unwrap_or(&settings.retry), host }
+    Plan { retry: route.retry.as_deref().unwrap_or(&settings.retry), host }
 }
 
 /// `grpc-timeout`: up to eight digits and a unit (the gRPC over HTTP/2 protocol's own grammar).

@@ -36,7 +36,7 @@ fn observe(c: &mut Criterion) {
 fn render(c: &mut Criterion) {
     let metrics = Metrics::new(2);
     let routes: Vec<_> =
-        (0..5_000).map(|n| metrics.route(&format!("/service/{n}/*"), Some("users"))).collect();
+        (0..5_000).map(|n| metrics.route(format!("/service/{n}/*"), Some("users"))).collect();
     for route in &routes {
         route.observe(0, &Sample { status: 200, attempts: 1, ..Sample::default() });
         route.observe(1, &Sample { status: 404, attempts: 1, ..Sample::default() });

@@ -54,6 +54,8 @@ fn exchange() -> Exchange {
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        consumer: None,
+        kept: Default::default(),
     }
 }
 

@@ -98,5 +98,7 @@ pub(crate) fn exchange(headers: &[(&str, &str)]) -> Exchange {
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        consumer: None,
+        kept: Default::default(),
     }
 }

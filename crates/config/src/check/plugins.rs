@@ -1,16 +1,17 @@
 //! Policies, handlers and identities: each is built once through its plugin, so that its settings
 //! are known to be good before a configuration is used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use lockgate_core::{Build, ConfigError, Identities, Plugin, Priority};
+use lockgate_core::{Build, ConfigError, Identities, Listed, Plugin, Priority};
 use serde_json::Value;
 
 use super::Findings;
 use super::dry::Dry;
 use crate::decode::{HANDLERS, ROUTE_KEYS, UPSTREAM_KEYS, suggest};
-use crate::model::{Document, Settings, Target};
+use crate::model::{Document, PolicyEntry, Settings, Target};
 use crate::source::{Fail, Shape};
 
 /// Policies that the manual fixes the names of, this version's or a later one's.
@@ -42,7 +43,8 @@ pub(super) fn check(
     findings: &mut Findings<'_>,
 ) -> Vec<PathBuf> {
     let dry = Dry::new(document);
-    let mut checker = Checker { plugins, findings, inherited: HashMap::new() };
+    let mut checker =
+        Checker { plugins, findings, inherited: HashMap::new(), together: HashSet::new() };
     checker.defaults();
     let identities = checker.identities(document, &dry);
     let listed = checker.findings.source.listed_routes();
@@ -53,18 +55,24 @@ pub(super) fn check(
             !is_list || checker.findings.source.items(&["routes", pattern]) == set.routes.len();
         for (place, route) in set.routes.iter_mut().enumerate() {
             let (identities, dry) = (&identities, &dry);
-            let at = Stands { pattern, priority: route.priority(), identities, dry };
+            let (priority, target) = (route.priority(), route.upstreams());
+            let at = Stands { pattern, priority, target, identities, dry };
+            let before = checker.findings.fails.len();
             for policy in &mut route.policies {
-                checker.policy(&at, &policy.name, &policy.path, &mut policy.config);
+                checker.policy(&at, policy);
+            }
+            if checker.findings.fails.len() == before {
+                for list in route.policies.chunk_by(|one, next| one.name == next.name) {
+                    checker.together(&at, list);
+                }
             }
             if let Target::Handler { name, config } = &mut route.to
                 && is_whole
             {
-                let mut path = vec!["routes".to_owned(), pattern.clone()];
-                if is_list {
-                    path.push(place.to_string());
-                }
-                path.extend(["to".to_owned(), name.clone()]);
+                let place = place.to_string();
+                let number = is_list.then_some(place.as_str());
+                let front = ["routes", pattern].into_iter().chain(number);
+                let path: Vec<&str> = front.chain(["to", name]).collect();
                 checker.handler(&at, name, &path, config);
             }
         }
@@ -76,18 +84,20 @@ pub(super) fn check(
 struct Stands<'a> {
     pattern: &'a str,
     priority: Priority,
+    target: String,
     identities: &'a Identities,
     dry: &'a Dry,
 }
 
 impl Stands<'_> {
-    fn build(&self, name: &str, path: &[String]) -> Build<'_> {
+    fn build(&self, name: &str, path: &[&str]) -> Build<'_> {
         Build {
             route: self.pattern.into(),
             when: "".into(),
             place: path.join(".").into(),
             name: name.into(),
             priority: self.priority,
+            target: self.target.as_str().into(),
             identities: self.identities,
             provide: self.dry,
         }
@@ -97,8 +107,10 @@ impl Stands<'_> {
 struct Checker<'a, 's> {
     plugins: &'a [Plugin],
     findings: &'a mut Findings<'s>,
-    /// What is inherited is checked once: its path → its settings, as the plugin takes them.
-    inherited: HashMap<Vec<String>, Settings>,
+    /// What is inherited is checked once: its path → itself, as the plugin takes it.
+    inherited: HashMap<Arc<[Arc<str>]>, Arc<PolicyEntry>>,
+    /// The inherited lists that were checked as a whole.
+    together: HashSet<Arc<str>>,
 }
 
 impl Checker<'_, '_> {
@@ -121,7 +133,7 @@ impl Checker<'_, '_> {
         let (mut built, none) = (Identities::new(), Identities::new());
         for (name, identity) in &mut document.identity {
             let kind = identity.kind.as_str();
-            let path = ["identity".to_owned(), name.clone(), kind.to_owned()];
+            let path = ["identity", name.as_str(), kind];
             let found = self.plugins.iter().find_map(|plugin| match plugin {
                 Plugin::Identity(plugin) if plugin.name() == kind => Some(*plugin),
                 _ => None,
@@ -131,7 +143,8 @@ impl Checker<'_, '_> {
                 self.findings.error_at_key(&["identity", name, kind], message);
                 continue;
             };
-            let at = Stands { pattern: "", priority: Priority::Normal, identities: &none, dry };
+            let (pattern, target) = ("", String::new());
+            let at = Stands { pattern, priority: Priority::Normal, target, identities: &none, dry };
             let build = |config: &Value| plugin.build(config, &mut at.build(name, &path));
             self.build(&path, &mut identity.settings, &|config| build(config).map(|_| ()));
             if let Ok(identity) = build(&identity.settings) {
@@ -158,33 +171,68 @@ impl Checker<'_, '_> {
         Fail::new(Default::default(), message).help(suggest(name, &known))
     }
 
-    fn policy(&mut self, at: &Stands<'_>, name: &str, path: &[String], config: &mut Settings) {
-        let is_inherited = path.first().is_some_and(|first| first == "defaults");
-        if is_inherited {
-            if let Some(known) = self.inherited.get(path) {
-                config.clone_from(known);
-                return;
-            }
-            self.inherited.insert(path.to_vec(), config.clone());
+    fn policy(&mut self, at: &Stands<'_>, entry: &mut Arc<PolicyEntry>) {
+        let is_inherited = entry.path.first().is_some_and(|first| **first == *"defaults");
+        if is_inherited && let Some(known) = self.inherited.get(&entry.path) {
+            entry.clone_from(known);
+            return;
         }
+        self.own_policy(at, Arc::make_mut(entry), is_inherited);
+        if is_inherited {
+            self.inherited.insert(Arc::clone(&entry.path), Arc::clone(entry));
+        }
+    }
+
+    fn own_policy(&mut self, at: &Stands<'_>, entry: &mut PolicyEntry, is_inherited: bool) {
+        let PolicyEntry { name, config, path } = entry;
         let found = self.plugins.iter().find_map(|plugin| match plugin {
-            Plugin::Policy(plugin) if plugin.name() == name => Some(*plugin),
+            Plugin::Policy(plugin) if *plugin.name() == **name => Some(*plugin),
             _ => None,
         });
         let Some(plugin) = found else {
             if !is_inherited {
-                let key: Vec<&str> = path.iter().take(path.len().min(4)).map(|p| &**p).collect();
+                let key: Vec<&str> = path.iter().take(4).map(|p| &**p).collect();
                 let fail = self.unknown(name, ROUTE_KEYS);
                 let at = self.key_of(&key, name);
                 self.findings.push(Fail { at, ..fail });
             }
             return;
         };
-        self.build(path, config, &|config| {
-            plugin.build(config, &mut at.build(name, path)).map(|_| ())
+        let path: Vec<&str> = path.iter().map(|part| &**part).collect();
+        self.build(&path, config, &|config| {
+            plugin.build(config, &mut at.build(name, &path)).map(|_| ())
         });
-        if is_inherited {
-            self.inherited.insert(path.to_vec(), config.clone());
+    }
+
+    /// Settings of a list that are fine one by one may not fit together.
+    fn together(&mut self, at: &Stands<'_>, list: &[Arc<PolicyEntry>]) {
+        let [first, _, ..] = list else { return };
+        let found = self.plugins.iter().find_map(|plugin| match plugin {
+            Plugin::Policy(plugin) if *plugin.name() == *first.name => Some(*plugin),
+            _ => None,
+        });
+        let Some(plugin) = found else { return };
+        let is_inherited = first.path.first().is_some_and(|first| **first == *"defaults");
+        if is_inherited && !self.together.insert(first.name.clone()) {
+            return;
+        }
+        let places: Vec<String> = list.iter().map(|one| one.path.join(".")).collect();
+        let all: Vec<Listed<'_>> = list
+            .iter()
+            .zip(&places)
+            .map(|(one, place)| Listed { config: &one.config, place })
+            .collect();
+        let path = words(&first.path);
+        let built = plugin.build_list(&all, &mut at.build(&first.name, &path));
+        if let Err((place, error)) = built {
+            let one = list.get(place).unwrap_or(first);
+            let has_references = list.iter().any(|one| one.config.has_references());
+            // What is said may repeat a value that came from a reference.
+            let error = match has_references {
+                true => ConfigError::new("these settings do not fit together"),
+                false => error,
+            };
+            self.tell(&words(&one.path), &error);
         }
     }
 
@@ -194,13 +242,12 @@ impl Checker<'_, '_> {
         self.findings.source.key(path.get(..=last).unwrap_or(path))
     }
 
-    fn handler(&mut self, at: &Stands<'_>, name: &str, path: &[String], config: &mut Settings) {
+    fn handler(&mut self, at: &Stands<'_>, name: &str, path: &[&str], config: &mut Settings) {
         let found = self.plugins.iter().find_map(|plugin| match plugin {
             Plugin::Handler(plugin) if plugin.name() == name => Some(*plugin),
             _ => None,
         });
         let Some(plugin) = found else {
-            let key: Vec<&str> = path.iter().map(|part| &**part).collect();
             let message;
             let help;
             if HANDLERS.contains(&name) {
@@ -210,7 +257,7 @@ impl Checker<'_, '_> {
                 message = format!("there is no handler `{name}`");
                 help = suggest(name, &super::handler_names(self.plugins));
             }
-            self.findings.error_at_key(&key, message).help = Some(help);
+            self.findings.error_at_key(path, message).help = Some(help);
             return;
         };
         self.build(path, config, &|config| {
@@ -222,7 +269,7 @@ impl Checker<'_, '_> {
     /// `off` may be meant as that word, and a header's value may look like a number.
     fn build(
         &mut self,
-        path: &[String],
+        path: &[&str],
         config: &mut Settings,
         build: &dyn Fn(&Value) -> Result<(), ConfigError>,
     ) {
@@ -248,9 +295,10 @@ impl Checker<'_, '_> {
     }
 
     /// Puts one plain value into its text. False: it is text already.
-    fn respell(&self, path: &[String], below: &[String], config: &mut Settings) -> bool {
+    fn respell(&self, path: &[&str], below: &[String], config: &mut Settings) -> bool {
         let source = self.findings.source;
-        let all: Vec<&str> = path.iter().chain(below).map(String::as_str).collect();
+        let below_it = below.iter().map(String::as_str);
+        let all: Vec<&str> = path.iter().copied().chain(below_it).collect();
         let Some(node) = source.node(&all) else { return false };
         if !matches!(source.tree.shape(node), Shape::Bool(_) | Shape::Number) {
             return false;
@@ -279,9 +327,10 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn tell(&mut self, path: &[String], error: &ConfigError) {
+    fn tell(&mut self, path: &[&str], error: &ConfigError) {
         let below = keys(error);
-        let mut all: Vec<&str> = path.iter().chain(&below).map(String::as_str).collect();
+        let below = below.iter().map(String::as_str);
+        let mut all: Vec<&str> = path.iter().copied().chain(below).collect();
         if let Some((unknown, known)) = unknown_field(&error.message) {
             if all.last() != Some(&unknown) {
                 all.push(unknown);
@@ -292,6 +341,11 @@ impl Checker<'_, '_> {
         }
         self.findings.error(&all, error.message.clone());
     }
+}
+
+/// A path as borrowed words.
+fn words(path: &[Arc<str>]) -> Vec<&str> {
+    path.iter().map(|word| &**word).collect()
 }
 
 /// The keys of an error's path; list items are plain numbers.

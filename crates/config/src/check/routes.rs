@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use lockgate_core::KeyPart;
+use lockgate_core::{Expression, KeyPart, Scope};
 
 use super::{Findings, upstreams};
 use crate::decode::suggest;
@@ -214,6 +214,12 @@ impl<'s> Checker<'_, 's> {
 
     fn when(&mut self, route: &Route) {
         let when = &route.when;
+        if let Some(text) = &when.cel
+            && let Err(why) = Expression::new(text, Scope::Request)
+        {
+            let at = [self.path, &["when", "cel"]].concat();
+            self.findings.error(&at, format!("this expression cannot be used: {why}"));
+        }
         for (kind, map) in
             [("header", &when.header), ("query", &when.query), ("cookie", &when.cookie)]
         {

@@ -67,22 +67,10 @@ fn without_effect(document: &Document, findings: &mut Findings<'_>) {
                 && source.tree.pairs(node).is_empty()
                 && source.tree.items(node).is_empty()
         };
-        if written.is_some_and(|node| !empty(node) && !none(node)) {
+        let acted_on = word == "stores" && document.stores.keys().all(|name| name == "memory");
+        if !acted_on && written.is_some_and(|node| !empty(node) && !none(node)) {
             let fail = Fail::warning(source.key(&[word]), unread(word));
             findings.push(fail);
-        }
-    }
-    let listed = source.listed_routes();
-    for (pattern, set) in &document.routes {
-        for (place, route) in set.routes.iter().enumerate() {
-            let place = place.to_string();
-            let at = match listed.contains(pattern.as_str()) {
-                true => vec!["routes", pattern, &place, "priority"],
-                false => vec!["routes", pattern, "priority"],
-            };
-            if route.priority.is_some() {
-                findings.warning(&at, unread("priority"));
-            }
         }
     }
 }

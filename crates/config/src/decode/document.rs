@@ -63,7 +63,7 @@ pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str
                 cx.expect_map(node, "a map of policies and upstream settings");
             }
             "routes" => {
-                document.routes = Routes { cx, inherited, handlers }.read(node, &mut urls);
+                document.routes = Routes::new(cx, inherited, handlers).read(node, &mut urls);
             }
             "telemetry" => document.telemetry = cx.decode(node).unwrap_or_default(),
             "alerts" => document.alerts = cx.source.tree.value(node, Spelling::Written),

@@ -1,5 +1,9 @@
 //! Routes: a few keys of their own, and every other key a policy's name.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use serde_json::Value;
 
@@ -17,12 +21,33 @@ const PRIORITIES: &[&str] = &["high", "normal", "low"];
 
 /// Reads `routes`.
 pub(super) struct Routes<'a, 's> {
-    pub(super) cx: &'a Decoder<'s>,
-    pub(super) inherited: &'a Inherited,
-    pub(super) handlers: &'a [&'a str],
+    cx: &'a Decoder<'s>,
+    inherited: &'a Inherited,
+    handlers: &'a [&'a str],
+    /// Name → the entries that every route has unless it names the policy itself.
+    shared: Vec<(&'s str, Vec<Arc<PolicyEntry>>)>,
+    /// The words that paths are made of, each once.
+    words: RefCell<HashMap<&'s str, Arc<str>>>,
 }
 
-impl Routes<'_, '_> {
+impl<'a, 's> Routes<'a, 's> {
+    pub(super) fn new(
+        cx: &'a Decoder<'s>,
+        inherited: &'a Inherited,
+        handlers: &'a [&'a str],
+    ) -> Self {
+        let words = RefCell::default();
+        let mut routes = Self { cx, inherited, handlers, shared: Vec::new(), words };
+        let path = [Arc::from("defaults")];
+        for &(key, value) in &inherited.policies {
+            let name = cx.source.tree.written(key).unwrap_or_default();
+            let mut entries = Vec::new();
+            routes.policy(&path, name, value, &mut entries);
+            routes.shared.push((name, entries));
+        }
+        routes
+    }
+
     pub(super) fn read(&self, node: NodeId, urls: &mut UrlUpstreams) -> IndexMap<String, RouteSet> {
         let tree = &self.cx.source.tree;
         if !self.cx.expect_map(node, "a map from patterns to routes") {
@@ -30,7 +55,8 @@ impl Routes<'_, '_> {
         }
         let mut all = IndexMap::with_capacity(tree.pairs(node).len());
         for (pattern, key, node) in self.cx.pairs(node) {
-            let mut routes = Vec::new();
+            // Mostly one: a list that grows would have room for four.
+            let mut routes = Vec::with_capacity(tree.items(node).len().max(1));
             if tree.shape(node) == Shape::List {
                 for (place, item) in tree.items(node).iter().enumerate() {
                     let path = ["routes", pattern, &place.to_string()];
@@ -69,7 +95,7 @@ impl Routes<'_, '_> {
         }
         let mut to = None;
         let mut route = (Condition::default(), Rewrite::default(), None, None, None, Vec::new());
-        let mut own: Vec<(&str, NodeId)> = Vec::new();
+        let mut own: Vec<(&'s str, NodeId)> = Vec::new();
         for (word, _, value) in cx.pairs(node) {
             match word {
                 "to" => to = Some(target::target(cx, value, self.handlers, urls)),
@@ -100,37 +126,48 @@ impl Routes<'_, '_> {
     }
 
     /// The inherited policies that the route does not name itself, then its own.
-    fn policies(&self, path: &[&str], own: &[(&str, NodeId)]) -> Vec<PolicyEntry> {
-        let tree = &self.cx.source.tree;
-        let mut entries = Vec::new();
-        for &(key, value) in &self.inherited.policies {
-            let name = tree.written(key).unwrap_or_default();
-            if !own.iter().any(|(word, _)| *word == name) {
-                self.policy(&["defaults"], name, value, &mut entries);
+    fn policies(&self, path: &[&str], own: &[(&'s str, NodeId)]) -> Vec<Arc<PolicyEntry>> {
+        let inherited: usize = self.shared.iter().map(|(_, shared)| shared.len()).sum();
+        let mut entries = Vec::with_capacity(inherited + own.len());
+        for (name, shared) in &self.shared {
+            if !own.iter().any(|(word, _)| word == name) {
+                entries.extend_from_slice(shared);
             }
         }
-        for &(name, value) in own {
-            self.policy(path, name, value, &mut entries);
+        if !own.is_empty() {
+            let path: Vec<Arc<str>> = path.iter().map(|&part| part.into()).collect();
+            for &(name, value) in own {
+                self.policy(&path, name, value, &mut entries);
+            }
         }
         entries
     }
 
-    fn policy(&self, path: &[&str], name: &str, node: NodeId, entries: &mut Vec<PolicyEntry>) {
+    fn policy(
+        &self,
+        path: &[Arc<str>],
+        name: &'s str,
+        node: NodeId,
+        entries: &mut Vec<Arc<PolicyEntry>>,
+    ) {
         let tree = &self.cx.source.tree;
         if tree.is_off(node) {
             return;
         }
-        let path = || path.iter().chain(&[name]).map(|&part| part.to_owned()).collect::<Vec<_>>();
+        let name = Arc::clone(self.words.borrow_mut().entry(name).or_insert_with(|| name.into()));
+        let path = |number: Option<Arc<str>>| {
+            path.iter().cloned().chain([Arc::clone(&name)]).chain(number).collect()
+        };
         if tree.shape(node) != Shape::List {
             let config = settings(self.cx, node);
-            entries.push(PolicyEntry { name: name.to_owned(), config, path: path() });
+            let path = path(None);
+            entries.push(Arc::new(PolicyEntry { name, config, path }));
             return;
         }
         for (place, &item) in tree.items(node).iter().enumerate() {
-            let mut path = path();
-            path.push(place.to_string());
             let config = settings(self.cx, item);
-            entries.push(PolicyEntry { name: name.to_owned(), config, path });
+            let path = path(Some(place.to_string().into()));
+            entries.push(Arc::new(PolicyEntry { name: Arc::clone(&name), config, path }));
         }
     }
 

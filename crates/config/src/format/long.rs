@@ -205,10 +205,10 @@ fn route(route: &Route) -> Value {
     }
     for policy in &route.policies {
         let config = policy.config.written().clone();
-        let Some(before) = out.get_mut(&policy.name) else {
+        let Some(before) = out.get_mut(&*policy.name) else {
             // A list would be read as several policies.
             let one = if config.is_array() { json!([config]) } else { config };
-            out.insert(policy.name.clone(), one);
+            out.insert(policy.name.to_string(), one);
             continue;
         };
         match before {
@@ -239,6 +239,9 @@ fn when(when: &Condition) -> Value {
     }
     if !when.method.is_empty() {
         out.insert("method".into(), value(&when.method));
+    }
+    if let Some(expression) = &when.cel {
+        out.insert("cel".into(), expression.as_str().into());
     }
     out.into()
 }

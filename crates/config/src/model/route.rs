@@ -1,5 +1,7 @@
 //! `routes`: which request goes where, and by what rules.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use lockgate_core::{Priority, Time};
 use regex::bytes::{Regex, RegexBuilder};
@@ -38,11 +40,21 @@ pub struct Route {
     pub priority: Option<String>,
     /// Free words, shown by `routes` and in the log.
     pub tags: Vec<String>,
-    /// The policies of the route, those of `defaults` included, in the configuration's order.
-    pub policies: Vec<PolicyEntry>,
+    /// The policies of the route, those of `defaults` included, in the configuration's order. What
+    /// is inherited is one entry for all routes.
+    pub policies: Vec<Arc<PolicyEntry>>,
 }
 
 impl Route {
+    /// The upstream that it goes to, or all those of a split; empty for a handler.
+    pub fn upstreams(&self) -> String {
+        match &self.to {
+            Target::Upstream(name) => name.clone(),
+            Target::Split(parts) => parts.keys().map(String::as_str).collect::<Vec<_>>().join("+"),
+            Target::Handler { .. } => String::new(),
+        }
+    }
+
     /// The priority as the route's plugins take it.
     pub fn priority(&self) -> Priority {
         match self.priority.as_deref() {
@@ -57,13 +69,13 @@ impl Route {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PolicyEntry {
     /// The plugin's name.
-    pub name: String,
+    pub name: Arc<str>,
     /// What stands under it. A list under one name has become several entries.
     pub config: Settings,
     /// Where it stands, for [`crate::Source::locate`]: `["routes", "/x/*", "cors"]`, or
     /// `["defaults", "cors"]` when inherited.
     #[serde(skip)]
-    pub path: Vec<String>,
+    pub path: Arc<[Arc<str>]>,
 }
 
 /// All parts must hold.
@@ -83,11 +95,14 @@ pub struct Condition {
     /// One of these methods; empty: any.
     #[serde(deserialize_with = "forms::methods")]
     pub method: Vec<String>,
+    /// An expression of the Common Expression Language that must be true: of `request`, with
+    /// `method`, `path`, `host`, `scheme`, `ip`, `query`, `headers` and `cookies`.
+    pub cel: Option<String>,
 }
 
 /// What a value must be. In the file: `"text"`, `true`/`false` (there or not), `{ prefix }`,
 /// `{ regex }`.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Match {
     Present,
@@ -139,7 +154,7 @@ pub enum Target {
 }
 
 /// How the request is changed on its way upstream.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Rewrite {
     /// Taken off the path's front, on a segment's edge.

@@ -195,7 +195,7 @@ pub struct Retry {
 
 /// What is retried. What was surely not sent is retried for any method; the rest for idempotent
 /// methods, or with an `Idempotency-Key`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryOn {
     /// No connection, or it broke before an answer began.

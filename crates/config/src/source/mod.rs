@@ -3,6 +3,7 @@
 //! Every later complaint finds its file, line and column here, by the path of keys that leads to
 //! what it is about.
 
+mod folded;
 mod read;
 mod reference;
 mod toml;
@@ -14,9 +15,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use folded::Folded;
 pub use reference::Lookup;
 
 pub(crate) use read::Reader;
+use tree::Reference;
 pub(crate) use tree::{At, NodeId, Shape, Spelling, Tree};
 
 use crate::report::{Problem, Severity};
@@ -29,6 +32,8 @@ const MAX_NODES: usize = 2_000_000;
 /// The files of one configuration, and where everything in them stands.
 pub struct Source {
     files: Vec<File>,
+    /// The files that each `include` meant, in the order of reading.
+    included: Vec<Vec<PathBuf>>,
     pub(crate) tree: Tree,
     pub(crate) root: NodeId,
 }
@@ -211,26 +216,30 @@ impl Source {
     /// Takes what references stood for out of a message, and what would disturb a terminal. What is
     /// short is taken out only where it is quoted.
     pub fn without_secrets(&self, text: String) -> String {
-        let mut text = text;
-        for reference in self.tree.references() {
-            let short = |part: &(Box<str>, Box<str>)| part.1.len() < MIN_SECRET;
-            if reference.parts.iter().any(short) {
-                let shown = match reference.parts.as_slice() {
-                    [(written, value)] if *value == reference.value => written,
-                    _ => "[secret]",
-                };
-                text = text.replace(&format!("`{}`", reference.value), &format!("`{shown}`"));
-            }
-            for (written, value) in &reference.parts {
-                if value.len() >= MIN_SECRET {
-                    text = text.replace(&**value, written);
-                    let escaped: String = value.escape_debug().collect();
-                    text = text.replace(&escaped, written);
-                }
+        without(self.tree.references(), text)
+    }
+}
+
+fn without(references: &[Reference], text: String) -> String {
+    let mut text = text;
+    for reference in references {
+        let short = |part: &(Box<str>, Box<str>)| part.1.len() < MIN_SECRET;
+        if reference.parts.iter().any(short) {
+            let shown = match reference.parts.as_slice() {
+                [(written, value)] if *value == reference.value => written,
+                _ => "[secret]",
+            };
+            text = text.replace(&format!("`{}`", reference.value), &format!("`{shown}`"));
+        }
+        for (written, value) in &reference.parts {
+            if value.len() >= MIN_SECRET {
+                text = text.replace(&**value, written);
+                let escaped: String = value.escape_debug().collect();
+                text = text.replace(&escaped, written);
             }
         }
-        text.replace(char::is_control, "\u{fffd}")
     }
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// What is shorter than this stands in other words too: taking it out would garble messages.

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::reference::{self, Lookup};
+use super::reference::{self, Lookup, Wrong};
 use super::tree::{At, NodeId, Shape, Tree};
-use super::{Fail, File, Source, toml, yaml};
+use super::{Fail, File, Folded, Source, toml, yaml};
 
 /// The most bytes of one configuration, all files together.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -26,8 +26,14 @@ pub(crate) struct Reader<'a> {
     pub(crate) broken: bool,
     /// Scalars whose references could not be resolved.
     pub(crate) unresolved: Vec<NodeId>,
+    /// Scalars that are wrong unless they are templates.
+    pub(crate) unless_template: Vec<(NodeId, Wrong)>,
     /// All files that were read.
     pub(crate) read: Vec<PathBuf>,
+    /// The files that each `include` meant, in the order of reading.
+    included: Vec<Vec<PathBuf>>,
+    /// What is read once more, from memory; its files and includes come in the same order.
+    again: Option<&'a Folded>,
 }
 
 impl<'a> Reader<'a> {
@@ -40,8 +46,20 @@ impl<'a> Reader<'a> {
             fails: Vec::new(),
             broken: false,
             unresolved: Vec::new(),
+            unless_template: Vec::new(),
             read: Vec::new(),
+            included: Vec::new(),
+            again: None,
         }
+    }
+
+    /// Reads once more what has been read before, whatever has become of the files.
+    pub(crate) fn again(folded: &'a Folded) -> Source {
+        let mut reader = Self { again: Some(folded), ..Self::new(&|_| None) };
+        let main = folded.files.first();
+        let root = main.map(|file| reader.begin(Path::new(&*file.name), file.text.to_string()));
+        let root = root.unwrap_or_else(|| reader.tree.map(At::default(), &[]));
+        reader.finish(root).0
     }
 
     /// Reads the main file from the disk.
@@ -70,10 +88,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(self, root: NodeId) -> (Source, Vec<NodeId>, Vec<PathBuf>) {
-        (Source { files: self.files, tree: self.tree, root }, self.unresolved, self.read)
+        let Self { files, tree, included, .. } = self;
+        (Source { files, included, tree, root }, self.unresolved, self.read)
     }
 
     fn slurp(&mut self, path: &Path) -> Result<String, String> {
+        if let Some(folded) = self.again {
+            let file = folded.files.get(self.files.len());
+            return file.map(|file| file.text.to_string()).ok_or_else(String::new);
+        }
         let file = fs::File::open(path).map_err(|error| error.to_string())?;
         let mut bytes = Vec::new();
         file.take(self.left + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
@@ -97,6 +120,7 @@ impl<'a> Reader<'a> {
             return self.give_up(Fail::new(at, "the configuration has more than 16MiB"));
         }
         let first = self.tree.len();
+        self.tree.expect(text.len());
         let parsed = if path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
             toml::parse(&mut self.tree, number, &text).map(Some)
         } else {
@@ -106,7 +130,7 @@ impl<'a> Reader<'a> {
             Ok(root) => root?,
             Err(fail) => return self.give_up(fail),
         };
-        if text.contains("${") {
+        if text.contains("${") && self.again.is_none() {
             self.resolve(first, &base);
         }
         match self.tree.shape(root) {
@@ -135,7 +159,11 @@ impl<'a> Reader<'a> {
                     let fail = Fail::new(self.tree.at(id), "a key cannot be a reference");
                     self.fails.push(fail.help("references stand in values"));
                 }
-                Ok(Some(found)) => self.tree.refer(id, found),
+                Ok(Some(found)) => {
+                    self.tree.refer(id, found.reference);
+                    let wrong = found.unless_template.map(|wrong| (id, wrong));
+                    self.unless_template.extend(wrong);
+                }
                 Err((message, help)) => {
                     self.fails.push(Fail::new(self.tree.at(id), message).help(help));
                     self.unresolved.push(id);
@@ -160,9 +188,10 @@ impl<'a> Reader<'a> {
                 self.fails.push(Fail::new(at, "expected a file's name, or a list of them"));
                 continue;
             };
-            match matching(base, &text) {
+            match self.meant(base, &text) {
                 Err(why) => self.fails.push(Fail::new(at, format!("cannot include: {why}"))),
                 Ok(paths) => {
+                    self.included.push(paths.clone());
                     for path in paths {
                         if let Some(other) = self.included(&path, at, depth) {
                             merged = self.merge(merged, other, 0);
@@ -172,6 +201,16 @@ impl<'a> Reader<'a> {
             }
         }
         merged
+    }
+
+    /// The files that an `include` means.
+    fn meant(&self, base: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
+        match self.again {
+            None => matching(base, name),
+            Some(folded) => {
+                folded.included.get(self.included.len()).cloned().ok_or_else(String::new)
+            }
+        }
     }
 
     fn included(&mut self, path: &Path, at: At, depth: usize) -> Option<NodeId> {

@@ -1,5 +1,6 @@
-//! `${env:NAME}` and `${file:path}` inside a scalar. A lone `${` is an error; `$${` is a literal
-//! one. What a reference stands for leaves this crate only through the fields it was written in.
+//! `${env:NAME}` and `${file:path}` inside a scalar; `$${` is a literal `${`. Any other word may be
+//! one of a template, which only the plugin knows that the setting belongs to. What a reference
+//! stands for leaves this crate only through the fields it was written in.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,15 @@ const MAX_FILE: u64 = 64 * 1024;
 /// Looks an environment variable up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// What is wrong, and what to write instead.
+pub(crate) type Wrong = (String, &'static str);
+
+/// A scalar's references, and what is wrong with it if it turns out to be no template.
+pub(super) struct Resolved {
+    pub(super) reference: Reference,
+    pub(super) unless_template: Option<Wrong>,
+}
+
 /// Resolves a scalar's references. `Ok(None)`: it has none. Files that were read are added to
 /// `read`; relative ones are looked for beside the configuration file, in `base`.
 pub(super) fn resolve(
@@ -19,11 +29,12 @@ pub(super) fn resolve(
     base: &Path,
     env: Lookup<'_>,
     read: &mut Vec<PathBuf>,
-) -> Result<Option<Reference>, (String, &'static str)> {
+) -> Result<Option<Resolved>, Wrong> {
     if !text.contains("${") {
         return Ok(None);
     }
-    let mut value = String::new();
+    let (mut value, mut template) = (String::new(), String::new());
+    let mut unless_template = None;
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -31,10 +42,13 @@ pub(super) fn resolve(
         if let Some(literal) = before.strip_suffix('$') {
             value.push_str(literal);
             value.push_str("${");
+            template.push_str(before);
+            template.push_str("${");
             rest = from.strip_prefix("${").unwrap_or_default();
             continue;
         }
         value.push_str(before);
+        template.push_str(before);
         let Some(end) = from.find('}') else {
             return Err((
                 "`${` without its `}`".into(),
@@ -42,25 +56,43 @@ pub(super) fn resolve(
             ));
         };
         let (written, after) = from.split_at(end + 1);
-        let inner = written.strip_prefix("${").and_then(|s| s.strip_suffix('}'));
-        let stands_for = look_up(inner.unwrap_or_default(), base, env, read)?;
-        value.push_str(&stands_for);
-        parts.push((written.into(), stands_for.into()));
         rest = after;
+        let inner = written.strip_prefix("${").and_then(|s| s.strip_suffix('}'));
+        let inner = inner.unwrap_or_default();
+        let Some(stands_for) = look_up(inner, base, env, read)? else {
+            template.push_str(written);
+            unless_template.get_or_insert_with(|| unknown(inner));
+            continue;
+        };
+        value.push_str(&stands_for);
+        // Nothing that a reference stands for is a template's word, or makes one with its
+        // neighbours.
+        template.push_str(&stands_for.replace('$', "${$}"));
+        parts.push((written.into(), stands_for.into()));
     }
     value.push_str(rest);
-    Ok(Some(Reference { value: value.into(), parts }))
+    template.push_str(rest);
+    let reference = Reference { value: value.into(), template: template.into(), parts };
+    Ok(Some(Resolved { reference, unless_template }))
 }
 
+fn unknown(inner: &str) -> Wrong {
+    (
+        format!("`${{{inner}}}` is not a reference that is known"),
+        "`${env:NAME}` or `${file:path}`; a literal `${` is written `$${`",
+    )
+}
+
+/// `Ok(None)`: it is no reference.
 fn look_up(
     inner: &str,
     base: &Path,
     env: Lookup<'_>,
     read: &mut Vec<PathBuf>,
-) -> Result<String, (String, &'static str)> {
+) -> Result<Option<String>, Wrong> {
     if let Some(name) = inner.strip_prefix("env:") {
         let found = env(name);
-        return found.ok_or_else(|| {
+        return found.map(Some).ok_or_else(|| {
             (
                 format!("the environment variable `{name}` is not set"),
                 "set it before starting, or use `${file:path}`",
@@ -73,12 +105,9 @@ fn look_up(
             (format!("cannot read `{}`: {why}", path.display()), "the file's path, from this file")
         })?;
         read.push(path);
-        return Ok(text);
+        return Ok(Some(text));
     }
-    Err((
-        format!("`${{{inner}}}` is not a reference that is known"),
-        "`${env:NAME}` or `${file:path}`; a literal `${` is written `$${`",
-    ))
+    Ok(None)
 }
 
 fn read_small(path: &Path) -> Result<String, String> {

@@ -49,6 +49,8 @@ struct Node {
 /// A scalar that has `${...}` in it, with what that stands for. Never shown.
 pub(crate) struct Reference {
     pub(crate) value: Box<str>,
+    /// The same as a template, with the words and escapes of one.
+    pub(crate) template: Box<str>,
     /// Each `${...}` as written, and what it stands for.
     pub(crate) parts: Vec<(Box<str>, Box<str>)>,
 }
@@ -80,6 +82,13 @@ pub(crate) struct Tree {
 const SMALL: usize = 16;
 
 impl Tree {
+    /// Makes room for what a text of so many bytes usually has in it.
+    pub(crate) fn expect(&mut self, bytes: usize) {
+        self.nodes.reserve(bytes / 8);
+        self.pairs.reserve(bytes / 16);
+        self.pool.reserve(bytes);
+    }
+
     pub(crate) fn scalar(&mut self, at: At, text: &str, plain: bool) -> NodeId {
         let from = self.pool.len() as u32;
         self.pool.push_str(text);
@@ -138,6 +147,14 @@ impl Tree {
         }
     }
 
+    /// Makes a scalar's references stand in a template.
+    pub(crate) fn make_template(&mut self, id: NodeId) {
+        let Kind::Scalar { reference: Some(number), .. } = self.kind(id) else { return };
+        if let Some(reference) = self.references.get_mut(number as usize) {
+            reference.value.clone_from(&reference.template);
+        }
+    }
+
     fn kind(&self, id: NodeId) -> Kind {
         let none = Kind::Scalar { text: Range { from: 0, to: 0 }, plain: true, reference: None };
         self.nodes.get(id.0 as usize).map_or(none, |node| node.kind)
@@ -181,6 +198,10 @@ impl Tree {
 
     pub(crate) fn references(&self) -> &[Reference] {
         &self.references
+    }
+
+    pub(crate) fn into_references(self) -> Vec<Reference> {
+        self.references
     }
 
     /// Whether a reference stands in the node or below it.
@@ -234,7 +255,8 @@ impl Tree {
     pub(crate) fn value(&self, id: NodeId, as_: Spelling) -> Value {
         match self.shape(id) {
             Shape::Map => {
-                let mut map = Map::new();
+                // A map that grows would have room for four.
+                let mut map = Map::with_capacity(self.pairs(id).len());
                 for &(key, value) in self.pairs(id) {
                     let key = self.written(key).unwrap_or_default();
                     map.insert(key.into(), self.value(value, as_));

@@ -349,8 +349,8 @@ fn routes_and_targets() {
         "5:21 `get` is not a method such as `GET`, in capitals",
     );
     one(
-        &route("to: users\n    when: { cel: \"1 == 1\" }"),
-        "5:13 this version has no `cel` yet [`when` knows `header`, `query`, `cookie` and `method`]",
+        &route("to: users\n    when: { cel: \"request.metod == 'GET'\" }"),
+        "5:18 this expression cannot be used: `request` has no `metod`: did you mean `method`?",
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockgate_config::model::{Balance, Health, Sticky, Target};
+use lockgate_config::model::{Balance, Health, PolicyEntry, Sticky, Target};
 use lockgate_core::{Percent, Time};
 use serde_json::json;
 
@@ -31,7 +31,7 @@ fn the_short_example_becomes_its_long_form() {
     assert_eq!(orders.health.as_ref().unwrap().interval, secs(5));
     let route = &document.routes["/orders/*"].routes[0];
     assert_eq!(route.to, Target::Upstream("orders".into()));
-    let names: Vec<_> = route.policies.iter().map(|policy| policy.name.as_str()).collect();
+    let names: Vec<_> = route.policies.iter().map(|policy| &*policy.name).collect();
     assert_eq!(names, ["auth", "rate_limit"]);
     assert_eq!(*route.policies[0].config, json!("idp"));
     assert_eq!(route.policies[1].config["limit"], "100/min");
@@ -46,18 +46,22 @@ fn the_short_example_becomes_its_long_form() {
     assert!(told.iter().all(|told| told.ends_with("but does not act on it")), "{told:?}");
 }
 
+fn words(policy: &PolicyEntry) -> Vec<&str> {
+    policy.path.iter().map(|word| &**word).collect()
+}
+
 #[test]
 fn the_bank_example_keeps_lists_weights_handlers_and_conditions() {
     let document = good(BANK).document;
     let transfers = &document.routes["POST /accounts/{id}/transfers"].routes[0];
-    let names: Vec<_> = transfers.policies.iter().map(|policy| policy.name.as_str()).collect();
+    let names: Vec<_> = transfers.policies.iter().map(|policy| &*policy.name).collect();
     assert_eq!(
         names,
         ["auth", "rate_limit", "rate_limit", "idempotency", "serialize", "validate", "invalidate"]
     );
     assert_eq!(transfers.policies[2].config["on_store_error"], "deny");
     assert_eq!(
-        transfers.policies[2].path,
+        words(&transfers.policies[2]),
         ["routes", "POST /accounts/{id}/transfers", "rate_limit", "1"]
     );
     let split = [("ledger-v1".to_owned(), 95), ("ledger-v2".to_owned(), 5)].into_iter().collect();
@@ -65,8 +69,8 @@ fn the_bank_example_keeps_lists_weights_handlers_and_conditions() {
     let summary = &document.routes["GET /accounts/{id}/summary"].routes[0];
     assert!(matches!(&summary.to, Target::Handler { name, .. } if name == "aggregate"));
     // Inherited: the default limit comes first, the route's own policies after it.
-    assert_eq!(summary.policies[0].path, ["defaults", "rate_limit"]);
-    assert_eq!(summary.policies[1].name, "cache");
+    assert_eq!(words(&summary.policies[0]), ["defaults", "rate_limit"]);
+    assert_eq!(*summary.policies[1].name, *"cache");
     let products = &document.routes["GET /products/*"].routes;
     assert_eq!(products.len(), 2);
     assert!(products[0].when.header.contains_key("x-api-version"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lockgate_config::{Loaded, Problem, Report, Severity, load_str_with};
 use lockgate_core::{
     Body, Build, ConfigError, Exchange, Fault, Handler, HandlerPlugin, Identity, IdentityPlugin,
-    Plugin, Policy, PolicyPlugin, Proof, Stage, Step, decode,
+    Plugin, Policy, PolicyPlugin, Proof, Stage, Step, Template, decode,
 };
 use serde_json::Value;
 
@@ -104,6 +104,10 @@ impl PolicyPlugin for Strict {
         "strict"
     }
 
+    fn templates(&self) -> &'static [&'static str] {
+        &["word", "more.*.name"]
+    }
+
     fn stage(&self, _: &Value) -> Stage {
         Stage::Guard
     }
@@ -119,6 +123,9 @@ impl PolicyPlugin for Strict {
         }
         if config.word.starts_with("s3cr3t") {
             return Err(ConfigError::new(format!("`{}` is not a word", config.word)).at("word"));
+        }
+        if let Err(why) = config.word.parse::<Template>() {
+            return Err(ConfigError::new(why).at("word"));
         }
         let _ = (config.on, config.more.iter().map(|inner| inner.name.len()).sum::<usize>());
         Ok(Box::new(Nothing))

@@ -23,6 +23,18 @@ fn files_and_globs_are_merged_and_watched() {
     assert_eq!(patterns, ["/a", "/b", "/c"]);
     let place = loaded.source.locate(&["routes", "/c", "to"]).unwrap();
     assert!(place.file.ends_with("more.toml") && place.line == 2, "{place}");
+    let folded = {
+        // What becomes of the files does not matter to what was read of them.
+        let loaded = load(&path.join("main.yaml"), ALL).unwrap();
+        std::fs::write(path.join("parts/a0.yaml"), "workers: 3").unwrap();
+        std::fs::write(path.join("more.toml"), "").unwrap();
+        loaded.source.fold()
+    };
+    let again = folded.unfold();
+    for route in ["/a", "/b", "/c"] {
+        let path = ["routes", route, "to"];
+        assert_eq!(again.locate(&path), loaded.source.locate(&path), "{route}");
+    }
     let files: Vec<_> = loaded
         .files
         .iter()

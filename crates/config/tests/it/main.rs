@@ -13,3 +13,4 @@ mod reports;
 mod schemas;
 mod secrets;
 mod speed;
+mod templates;

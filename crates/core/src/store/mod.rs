@@ -5,13 +5,13 @@ mod blobs;
 mod counters;
 mod glob;
 mod tag;
-mod written;
+mod write;
 
 pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge};
 pub use counters::{Algorithm, Counters, Grant, Limit, Take};
 pub use glob::Glob;
 pub use tag::Tag;
-pub use written::Written;
+pub use write::Write;
 
 /// Why a store could not answer.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -64,7 +64,7 @@ impl Row {
         } else {
             " (when …)"
         };
-        let policies: Vec<&str> = route.policies.iter().map(|p| p.name.as_str()).collect();
+        let policies: Vec<&str> = route.policies.iter().map(|p| &*p.name).collect();
         Self {
             pattern: format!("{pattern}{condition}"),
             to: target(&route.to),

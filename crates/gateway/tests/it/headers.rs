@@ -178,3 +178,20 @@ async fn the_host_may_be_changed() {
         assert_eq!(answer.seen_all("x-forwarded-host"), ["example.test"], "{path}");
     }
 }
+
+#[tokio::test]
+async fn words_of_the_request_stand_in_headers() {
+    let echo = Echo::start("a").await;
+    let config = format!(
+        "routes:\n  /users/{{id}}:\n    headers:\n      request:\n        set: {{ X-Ip: \"${{ip}}\", \
+         X-Id: \"${{path:id}} $${{id}} ${{env:WHERE}}\", X-Caller: \"${{consumer}}\" }}\n      \
+         response: {{ set: {{ X-Request: \"${{request_id}}\" }} }}\n    to: \"http://{}\"\n",
+        echo.address()
+    );
+    let gateway = crate::support::launch().env("WHERE", "${ip}").start(&config).await;
+    let answer = gateway.ask("GET", "/users/7", &[("X-Caller", "root")], "").await;
+    assert_eq!(answer.seen_all("x-ip"), ["127.0.0.1"]);
+    assert_eq!(answer.seen_all("x-id"), ["7 ${id} ${ip}"]);
+    assert_eq!(answer.seen("x-caller"), None);
+    assert_eq!(answer.header("x-request"), answer.header("x-request-id"));
+}

@@ -61,6 +61,20 @@ impl ClientTls {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
     }
 
+    /// Trusts the authorities of this PEM text and no others; offers HTTP/1.1.
+    ///
+    /// # Errors
+    /// When the text holds no authority that can be used.
+    pub fn trusting(ca: &[u8]) -> Result<Self, TlsError> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(|error| TlsError::Settings(error.to_string()))?
+            .with_root_certificates(files::roots(ca).map_err(TlsError::Settings)?)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![ALPN_H1.to_vec()];
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name: None })
+    }
+
     /// Does the handshake. `host` is the endpoint's host, a name or an address, without a port;
     /// the certificate must bear it, unless `tls.sni` names another. The caller bounds the time.
     ///

@@ -15,11 +15,14 @@ use super::TlsError;
 const LARGEST: u64 = 4 * 1024 * 1024;
 
 pub(super) fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(path)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.map_err(|error| TlsError::file(path, format!("not PEM: {error}")))?;
+    chain(&read(path)?).map_err(|why| TlsError::file(path, why))
+}
+
+fn chain(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    let chain = chain.map_err(|error| format!("not PEM: {error}"))?;
     if chain.is_empty() {
-        return Err(TlsError::file(path, "no certificate in it (PEM block `CERTIFICATE`)"));
+        return Err("no certificate in it (PEM block `CERTIFICATE`)".to_owned());
     }
     Ok(chain)
 }
@@ -39,11 +42,14 @@ pub(super) fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> 
 
 /// The authorities of a PEM file.
 pub(super) fn read_roots(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    roots(&read(path)?).map_err(|why| TlsError::file(path, why))
+}
+
+/// The authorities of a PEM text.
+pub(super) fn roots(text: &[u8]) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in read_chain(path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| TlsError::file(path, format!("not a usable authority: {error}")))?;
+    for certificate in chain(text)? {
+        roots.add(certificate).map_err(|error| format!("not a usable authority: {error}"))?;
     }
     Ok(Arc::new(roots))
 }

@@ -1,4 +1,4 @@
-//! What a case may say. Everything is optional but `case`, `route` and an expectation.
+//! What a case may say. Everything is optional but `case` and an expectation.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ pub(super) struct Case {
     #[serde(rename = "case")]
     pub(super) _name: String,
     /// The route's value, as in a configuration; or one pattern with its value. `to` names a
-    /// handler, or any word for the upstream that the case plays.
+    /// handler, or any word for the upstream that the case plays. Without it, an upstream alone.
+    #[serde(default)]
     pub(super) route: Value,
     /// Identities that `auth` may name, consumers and plans, as in a configuration.
     #[serde(default)]
@@ -31,6 +32,8 @@ pub(super) struct Case {
     pub(super) outside: BTreeMap<String, OneOrMore>,
     /// A short form of `exchanges` with one entry.
     pub(super) request: Option<Value>,
+    pub(super) identify: Option<String>,
+    pub(super) finds: Option<Finds>,
     pub(super) upstream: Option<Upstream>,
     pub(super) upstream_sees: Option<Sees>,
     pub(super) answer: Option<Answer>,
@@ -71,9 +74,49 @@ pub(super) struct Exchange {
     pub(super) after: Option<lockgate_core::Time>,
     /// `GET /path`, `GET https://host/path`, or a [`Request`].
     pub(super) request: Value,
+    /// The route is left out: this identity alone is asked. What it leaves of the request's head
+    /// is what `upstream_sees`.
+    pub(super) identify: Option<String>,
+    pub(super) finds: Option<Finds>,
     pub(super) upstream: Option<Upstream>,
     pub(super) upstream_sees: Option<Sees>,
-    pub(super) answer: Answer,
+    pub(super) answer: Option<Answer>,
+}
+
+/// What an identity must find: one of these.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Finds {
+    pub(super) consumer: Option<Found>,
+    /// The reason's code.
+    pub(super) rejected: Option<String>,
+    pub(super) absent: bool,
+    /// It cannot tell: the fault's reason.
+    pub(super) fails: Option<String>,
+    /// The challenge that goes with it; with a consumer, the one for the scope `all`.
+    pub(super) challenge: Option<String>,
+}
+
+/// Whom: what is not said may be anything, but the name.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) known: Option<bool>,
+    pub(super) roles: Option<Vec<String>>,
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) tags: Option<Vec<String>>,
+    /// A plan's name; `none` is none.
+    #[serde(default, deserialize_with = "plan")]
+    pub(super) plan: Option<Value>,
+    /// By name or path; `null` is one that is not there.
+    #[serde(default)]
+    pub(super) claims: BTreeMap<String, Value>,
+}
+
+fn plan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    let plan = String::deserialize(deserializer)?;
+    Ok(Some(if plan == "none" { Value::Null } else { plan.into() }))
 }
 
 /// The long form of a request.

@@ -4,21 +4,41 @@
 //! a key that it does not know is a failure, so that no expectation is silently skipped.
 
 mod case;
+mod identify;
 mod pattern;
 mod played;
 mod readme;
 mod run;
+pub(crate) mod token;
 mod yaml;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use lockgate_core::{Exchange, Identity};
+use serde_json::Value;
 
 use crate::ALL;
 
 /// Time stands still but where a case lets it pass.
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true).build().unwrap()
+}
+
+/// An identity of these settings, for tests that no case can say. On a runtime.
+pub(crate) fn identity(kind: &str, settings: &Value) -> Arc<dyn Identity> {
+    run::one_identity(kind, settings).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A request with one header.
+pub(crate) fn request(name: &str, value: &[u8]) -> Exchange {
+    let mut exchange = run::exchange("/*", &"GET /".into()).unwrap();
+    let name: HeaderName = name.parse().unwrap();
+    exchange.head.headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+    exchange
 }
 
 /// The folder that holds the plugins' folders.
@@ -98,6 +118,26 @@ fn a_wrong_expectation_fails() {
         ("answers: { status: 200 }", "answers"),
         ("load_error: { says: x }", "load"),
         ("", "answer"),
+    ] {
+        let document = yaml::read(&format!("case: x\n{good}{wrong}\n")).unwrap().remove(0);
+        let problem = runtime.block_on(run::case(&document)).expect_err(wrong);
+        assert!(problem.contains(says), "{wrong}: {problem}");
+    }
+    let shown = "request: { line: GET /, certificate: { subject: CN=a } }";
+    let good = format!("identity: {{ m: {{ mtls: {{}} }} }}\nidentify: m\n{shown}\n");
+    for (wrong, says) in [
+        ("finds: { absent: true }", "finds"),
+        ("finds: { rejected: certificate_unnamed }", "finds"),
+        ("finds: { fails: internal }", "finds"),
+        ("finds: { consumer: { name: b } }", "consumer"),
+        ("finds: { consumer: { name: a, known: true } }", "known"),
+        ("finds: { consumer: { name: a, roles: [x] } }", "roles"),
+        ("finds: { consumer: { name: a, plan: gold } }", "plan"),
+        ("finds: { consumer: { name: a, claims: { subject: CN=b } } }", "claim"),
+        ("finds: { consumer: { name: a }, challenge: Bearer }", "challenge"),
+        ("finds: { consumer: { name: a } }\nupstream_sees: { line: GET /x }", "GET /"),
+        ("finds: { consumer: { name: a } }\nanswer: { status: 200 }", "answer"),
+        ("", "finds"),
     ] {
         let document = yaml::read(&format!("case: x\n{good}{wrong}\n")).unwrap().remove(0);
         let problem = runtime.block_on(run::case(&document)).expect_err(wrong);

@@ -131,7 +131,7 @@ impl Outbound for Outside {
     fn send(&self, call: Call) -> SendFuture<Result<Response<Bytes>, Fault>> {
         let uri = call.request.uri();
         let line = match &call.to {
-            Destination::Url => format!("{} {uri}", call.request.method()),
+            Destination::Url { .. } => format!("{} {uri}", call.request.method()),
             Destination::Upstream(name) => format!("{} {name}:{uri}", call.request.method()),
         };
         let mut all = self.0.lock().expect("no test panics while it holds this");

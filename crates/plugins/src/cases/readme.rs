@@ -2,13 +2,16 @@
 
 use std::fs;
 
-use super::{folder, run, yaml};
+use super::{folder, run, runtime, yaml};
 use crate::ALL;
 
 const HEADINGS: [&str; 5] = ["What it does", "When to use it", "Example", "Works with", "Limits"];
 
 #[test]
 fn every_readme_has_its_form_and_its_examples_build() {
+    let runtime = runtime();
+    // Building may begin work in the background.
+    let _inside = runtime.enter();
     for plugin in ALL {
         let name = plugin.name();
         let text = fs::read_to_string(folder().join(name).join("README.md")).unwrap();

@@ -8,12 +8,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lockgate_core::{
     Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange, Fault, Handler,
     Identities, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage, Step, Tls,
-    UpstreamNotes, Verdict, Written, reasons,
+    UpstreamNotes, Verdict, Write, reasons,
 };
 use serde_json::Value;
 
 use super::played::Played;
-use super::{case, pattern};
+use super::{case, identify, pattern, token};
 use crate::ALL;
 
 const CAP: usize = 1 << 20;
@@ -29,24 +29,32 @@ struct Route {
 
 /// Runs a case. `Err` says what did not come as expected.
 pub(super) async fn case(document: &Value) -> Result<(), String> {
-    let mut case: case::Case =
-        serde_json::from_value(document.clone()).map_err(|e| e.to_string())?;
+    let mut document = document.clone();
+    token::fill(&mut document)?;
+    let mut case: case::Case = serde_json::from_value(document).map_err(|e| e.to_string())?;
+    if case.route.is_null() {
+        case.route = serde_json::json!({ "to": "users" });
+    }
     let played = Played::new(&mut case);
-    let built = identities(&case.identity, &played)
-        .and_then(|identities| build(&case.route, &identities, &played));
+    let built = identities(&case.identity, &played).and_then(|identities| {
+        let route = build(&case.route, &identities, &played)?;
+        Ok((route, identities))
+    });
     if let Some(expected) = case.load_error {
         let Err(error) = built else { return Err("the route loads".to_owned()) };
         return load_error(&expected, &error);
     }
-    let route = built.map_err(|error| format!("the route does not load: {error}"))?;
-    let exchanges = match (case.exchanges, case.request, case.answer) {
-        (Some(list), None, None) => list,
-        (None, Some(request), Some(answer)) => vec![case::Exchange {
+    let (route, identities) = built.map_err(|error| format!("the route does not load: {error}"))?;
+    let exchanges = match (case.exchanges, case.request) {
+        (Some(list), None) if case.answer.is_none() && case.finds.is_none() => list,
+        (None, Some(request)) => vec![case::Exchange {
             after: None,
             request,
+            identify: case.identify,
+            finds: case.finds,
             upstream: case.upstream,
             upstream_sees: case.upstream_sees,
-            answer,
+            answer: case.answer,
         }],
         _ => return Err("needs `request` and `answer`, or `exchanges`, or `load_error`".to_owned()),
     };
@@ -54,9 +62,12 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
         if let Some(after) = exchange.after {
             tokio::time::advance(after.0).await;
         }
-        run(&route, &played, exchange)
-            .await
-            .map_err(|error| format!("exchange {}: {error}", place + 1))?;
+        let ran = match (&exchange.identify, &exchange.finds, &exchange.answer) {
+            (None, None, Some(answer)) => run(&route, &played, exchange, answer).await,
+            (Some(name), Some(finds), None) => identify(&identities, name, exchange, finds).await,
+            _ => Err("needs `answer`, or `identify` and what it `finds`".to_owned()),
+        };
+        ran.map_err(|error| format!("exchange {}: {error}", place + 1))?;
     }
     Ok(())
 }
@@ -91,6 +102,7 @@ fn identities(
                 place: format!("identity.{name}.{kind}").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
+                target: "".into(),
                 identities: &none,
                 provide,
             };
@@ -125,7 +137,8 @@ fn build_route(
         _ => Priority::Normal,
     };
     let (route, when, place, name) = (pattern.into(), "".into(), "".into(), "".into());
-    let mut build = Build { route, when, place, name, priority, identities, provide };
+    let target = map.get("to").and_then(Value::as_str).unwrap_or_default().into();
+    let mut build = Build { route, when, place, name, priority, target, identities, provide };
     let mut policies: Vec<(Stage, Box<dyn Policy>)> = Vec::new();
     let own = ["to", "priority"];
     for (name, config) in map.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
@@ -169,9 +182,30 @@ struct Asked {
     body: String,
 }
 
-async fn run(route: &Route, played: &Played, case: &case::Exchange) -> Result<(), String> {
-    let mut exchange = exchange(route, &case.request)?;
-    let written = Written::of(&exchange);
+/// Asks an identity alone.
+async fn identify(
+    identities: &Identities,
+    name: &str,
+    case: &case::Exchange,
+    finds: &case::Finds,
+) -> Result<(), String> {
+    let mut exchange = exchange("/*", &case.request)?;
+    let identity = identities.get(name).ok_or_else(|| format!("no identity `{name}`"))?;
+    identify::compare(&**identity, &mut exchange, finds).await?;
+    match &case.upstream_sees {
+        Some(sees) => compare_asked(sees, &ask(&mut exchange).await?),
+        None => Ok(()),
+    }
+}
+
+async fn run(
+    route: &Route,
+    played: &Played,
+    case: &case::Exchange,
+    expected: &case::Answer,
+) -> Result<(), String> {
+    let mut exchange = exchange(&route.pattern, &case.request)?;
+    let written = Write::of(&exchange);
     let (mut entered, mut asked) = (0, None);
     let (answer, behind) = down(route, &mut exchange, &mut entered).await;
     let mut answer = match answer {
@@ -182,14 +216,17 @@ async fn run(route: &Route, played: &Played, case: &case::Exchange) -> Result<()
         written.settle(&played.asked_blobs(), &exchange, &answer).await;
     }
     up(route, 0..entered, &mut exchange, &mut answer).await;
-    compare_answer(case, answer).await?;
+    compare_answer(expected, answer).await?;
     if let Some(mut behind) = behind {
         let mut response = target(route, &mut behind, case, &mut asked).await?;
         up(route, entered - 1..entered, &mut behind, &mut response).await;
         // A body that breaks off is the cache's to notice.
         let _ = response.into_body().collect(CAP).await;
     }
-    compare_asked(case, asked)
+    match &case.upstream_sees {
+        Some(sees) => compare_asked(sees, &asked.ok_or("the upstream was not asked")?),
+        None => Ok(()),
+    }
 }
 
 /// The request hooks: an answer if they made one, and what goes on behind it.
@@ -247,14 +284,14 @@ async fn up(
     }
 }
 
-async fn wait<T>(step: Step<'_, T>) -> T {
+pub(super) async fn wait<T>(step: Step<'_, T>) -> T {
     match step {
         Step::Now(result) => result,
         Step::Later(future) => future.await,
     }
 }
 
-fn exchange(route: &Route, request: &Value) -> Result<Exchange, String> {
+pub(super) fn exchange(pattern: &str, request: &Value) -> Result<Exchange, String> {
     let request = match request {
         Value::String(line) => case::Request {
             line: line.clone(),
@@ -270,12 +307,12 @@ fn exchange(route: &Route, request: &Value) -> Result<Exchange, String> {
     let uri: http::Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
     let host = uri.host().unwrap_or("gateway.example").to_ascii_lowercase();
     let target = uri.path_and_query().cloned().ok_or("a request has a path")?;
-    let captures = pattern::captures(&route.pattern, &target)
-        .ok_or_else(|| format!("{url} does not match {}", route.pattern))?;
+    let captures = pattern::captures(pattern, &target)
+        .ok_or_else(|| format!("{url} does not match {pattern}"))?;
     let mut head = Request::builder().method(method).uri(target.as_str()).body(()).map_err(text)?;
     head.headers_mut().insert(http::header::HOST, HeaderValue::from_str(&host).map_err(text)?);
     fill(head.headers_mut(), &request.headers)?;
-    Ok(make(head.into_parts().0, request, secure, host, captures, &route.pattern))
+    Ok(make(head.into_parts().0, request, secure, host, captures, pattern))
 }
 
 fn make(
@@ -418,9 +455,7 @@ impl http_body::Body for BreaksOff {
     }
 }
 
-fn compare_asked(case: &case::Exchange, asked: Option<Asked>) -> Result<(), String> {
-    let Some(sees) = &case.upstream_sees else { return Ok(()) };
-    let asked = asked.ok_or("the upstream was not asked")?;
+fn compare_asked(sees: &case::Sees, asked: &Asked) -> Result<(), String> {
     if sees.line.as_ref().is_some_and(|line| *line != asked.line) {
         return Err(format!("the upstream was asked `{}`", asked.line));
     }
@@ -431,23 +466,23 @@ fn compare_asked(case: &case::Exchange, asked: Option<Asked>) -> Result<(), Stri
     Ok(())
 }
 
-async fn compare_answer(case: &case::Exchange, answer: Response<Body>) -> Result<(), String> {
+async fn compare_answer(expected: &case::Answer, answer: Response<Body>) -> Result<(), String> {
     let (head, body) = answer.into_parts();
-    if case.answer.status.is_some_and(|status| status != head.status.as_u16()) {
+    if expected.status.is_some_and(|status| status != head.status.as_u16()) {
         return Err(format!("the status is {}", head.status));
     }
     let reason = head.headers.get(&REASON).and_then(|value| value.to_str().ok());
-    if case.answer.reason.as_deref().is_some_and(|code| Some(code) != reason) {
+    if expected.reason.as_deref().is_some_and(|code| Some(code) != reason) {
         return Err(format!("the reason is {reason:?}"));
     }
-    same_headers(&case.answer.headers, &head.headers).map_err(|e| format!("the answer has {e}"))?;
-    let body = match (body.collect(CAP).await, case.answer.breaks_off) {
+    same_headers(&expected.headers, &head.headers).map_err(|e| format!("the answer has {e}"))?;
+    let body = match (body.collect(CAP).await, expected.breaks_off) {
         (Ok(body), false) => body,
         (Ok(_), true) => return Err("the body is whole".to_owned()),
         (Err(_), true) => return Ok(()),
         (Err(fault), false) => return Err(format!("the body breaks off: {fault}")),
     };
-    if case.answer.body.as_ref().is_some_and(|expected| *expected != body) {
+    if expected.body.as_ref().is_some_and(|expected| *expected != body) {
         return Err(format!("the body is {:?}", String::from_utf8_lossy(&body)));
     }
     Ok(())
@@ -469,6 +504,19 @@ fn same_headers(
 
 fn text(error: impl ToString) -> String {
     error.to_string()
+}
+
+/// One identity, in surroundings with nothing else.
+pub(super) fn one_identity(
+    kind: &str,
+    settings: &Value,
+) -> Result<std::sync::Arc<dyn lockgate_core::Identity>, ConfigError> {
+    let case = serde_json::json!({ "case": "one", "identity": { "one": { kind: settings } } });
+    let mut case: case::Case =
+        serde_json::from_value(case).map_err(|error| ConfigError::new(error.to_string()))?;
+    let played = Played::new(&mut case);
+    let built = identities(&case.identity, &played)?;
+    built.get("one").cloned().ok_or_else(|| ConfigError::new("it was not built"))
 }
 
 /// Builds everything that a README's example names.

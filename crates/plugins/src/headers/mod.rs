@@ -7,7 +7,8 @@ use std::fmt;
 use http::header::{HOST, HeaderMap};
 use http::{HeaderName, HeaderValue, Response};
 use lockgate_core::{
-    Body, Build, ConfigError, Exchange, Fault, Policy, PolicyPlugin, Stage, Step, Verdict, decode,
+    Body, Build, ConfigError, Exchange, Fault, Policy, PolicyPlugin, Stage, Step, Template,
+    Verdict, Written, decode,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
@@ -32,7 +33,8 @@ struct Config {
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Lists {
-    /// Name → value. Takes the place of all lines of that name.
+    /// Name → value, which may have words such as `${ip}`. Takes the place of all lines of that
+    /// name.
     set: BTreeMap<String, String>,
     /// Name → value. Comes after the lines of that name that are there already.
     add: BTreeMap<String, String>,
@@ -52,6 +54,14 @@ impl PolicyPlugin for Headers {
         Stage::Transform
     }
 
+    fn is_routeless(&self) -> bool {
+        true
+    }
+
+    fn templates(&self) -> &'static [&'static str] {
+        &["request.set.*", "request.add.*", "response.set.*", "response.add.*"]
+    }
+
     fn schema(&self) -> Schema {
         schema_for!(Config)
     }
@@ -68,12 +78,31 @@ impl PolicyPlugin for Headers {
     }
 }
 
+/// A header's value.
+enum Text {
+    Fixed(HeaderValue),
+    Words(Template),
+}
+
+impl Text {
+    fn read(text: &str) -> Result<Self, ConfigError> {
+        let template: Template = text.parse().map_err(|why: String| ConfigError::new(why))?;
+        if let Some(fixed) = template.fixed() {
+            return fields::value(&fixed).map(Self::Fixed);
+        }
+        for part in template.texts() {
+            fields::value(part.trim_matches(' '))?;
+        }
+        Ok(Self::Words(template))
+    }
+}
+
 /// One direction's changes, checked.
 #[derive(Default)]
 struct Changes {
-    set: Vec<(HeaderName, HeaderValue)>,
-    add: Vec<(HeaderName, HeaderValue)>,
-    remove: Vec<HeaderName>,
+    set: Box<[(HeaderName, Text)]>,
+    add: Box<[(HeaderName, Text)]>,
+    remove: Box<[HeaderName]>,
 }
 
 impl Changes {
@@ -88,20 +117,21 @@ impl Changes {
                 Err(at(ConfigError::new(format!("`{name}` is named twice: say one thing of it"))))
             }
         };
-        let mut changes = Self::default();
+        let mut remove = Vec::with_capacity(lists.remove.len());
         for (place, text) in lists.remove.iter().enumerate() {
-            changes.remove.push(name("remove", &place.to_string(), text)?);
+            remove.push(name("remove", &place.to_string(), text)?);
         }
-        for (verb, list, out) in
-            [("set", &lists.set, &mut changes.set), ("add", &lists.add, &mut changes.add)]
-        {
+        let mut lines = |verb: &str, list: &BTreeMap<String, String>| {
+            let mut lines = Vec::with_capacity(list.len());
             for (key, text) in list {
                 let name = name(verb, key, key)?;
-                let value = fields::value(text).map_err(|error| error.at(key).at(verb))?;
-                out.push((name, value));
+                let value = Text::read(text).map_err(|error| error.at(key).at(verb))?;
+                lines.push((name, value));
             }
-        }
-        Ok(changes)
+            Ok::<_, ConfigError>(lines.into())
+        };
+        let (set, add) = (lines("set", &lists.set)?, lines("add", &lists.add)?);
+        Ok(Self { set, add, remove: remove.into() })
     }
 
     fn verb_for(&self, name: &HeaderName) -> Option<(&'static str, &HeaderName)> {
@@ -111,15 +141,43 @@ impl Changes {
         set.chain(add).chain(remove).find(|(_, found)| *found == name)
     }
 
-    fn apply(&self, headers: &mut HeaderMap) {
+    /// What the values with words come to, in the order of `set` and `add`. They speak of the
+    /// request as it is before any of the changes.
+    fn words(&self, exchange: &mut Exchange) -> Vec<Option<HeaderValue>> {
+        let mut all = Vec::new();
+        for (name, text) in self.set.iter().chain(&self.add) {
+            let Text::Words(template) = text else { continue };
+            all.push(match template.header(exchange) {
+                Written::Value(value) => Some(value),
+                Written::Nothing => None,
+                Written::Unfit => {
+                    exchange.note(|| format!("header {name}: left out, its value would be none"));
+                    None
+                }
+            });
+        }
+        all
+    }
+
+    fn apply(&self, words: Vec<Option<HeaderValue>>, headers: &mut HeaderMap) {
+        let mut words = words.into_iter();
+        let mut value = |text: &Text| match text {
+            Text::Fixed(value) => Some(value.clone()),
+            Text::Words(_) => words.next().flatten(),
+        };
         for name in &self.remove {
             headers.remove(name);
         }
-        for (name, value) in &self.set {
-            headers.insert(name, value.clone());
+        for (name, text) in &self.set {
+            match value(text) {
+                Some(value) => drop(headers.insert(name, value)),
+                None => drop(headers.remove(name)),
+            }
         }
-        for (name, value) in &self.add {
-            headers.append(name, value.clone());
+        for (name, text) in &self.add {
+            if let Some(value) = value(text) {
+                headers.append(name, value);
+            }
         }
     }
 }
@@ -147,7 +205,8 @@ struct Change {
 
 impl Policy for Change {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
-        self.request.apply(&mut exchange.head.headers);
+        let words = self.request.words(exchange);
+        self.request.apply(words, &mut exchange.head.headers);
         Step::Now(Ok(Verdict::Pass))
     }
 
@@ -157,7 +216,8 @@ impl Policy for Change {
         response: &'a mut Response<Body>,
     ) -> Step<'a, Result<(), Fault>> {
         if exchange.fault.is_none() || self.on_errors {
-            self.response.apply(response.headers_mut());
+            let words = self.response.words(exchange);
+            self.response.apply(words, response.headers_mut());
         }
         Step::Now(Ok(()))
     }

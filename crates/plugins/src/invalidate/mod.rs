@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Response;
 use lockgate_core::{
     Blobs, Body, Build, Built, ConfigError, Exchange, Fault, Glob, Listed, Policy, PolicyPlugin,
-    Purge, Stage, Step, Tag, Verdict, Written, decode,
+    Purge, Stage, Step, Tag, Verdict, Write, decode,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
@@ -182,7 +182,7 @@ struct Writes;
 
 impl Policy for Invalidating {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
-        if Written::of(exchange).is_some() {
+        if Write::of(exchange).is_some() {
             exchange.kept.put(self, Writes);
         }
         Step::Now(Ok(Verdict::Pass))
@@ -194,7 +194,7 @@ impl Policy for Invalidating {
         response: &'a mut Response<Body>,
     ) -> Step<'a, Result<(), Fault>> {
         let writes = exchange.kept.take::<_, Writes>(self).is_some();
-        if !writes || !Written::may_have_changed(exchange, response) {
+        if !writes || !Write::may_have_changed(exchange, response) {
             return Step::Now(Ok(()));
         }
         let purges: Vec<Purge> =

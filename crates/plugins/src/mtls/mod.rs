@@ -144,6 +144,10 @@ impl Identity for Certificate {
         }))
     }
 
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// No scheme of HTTP asks for a certificate.
     fn challenge(&self, _: Challenge<'_>) -> Option<HeaderValue> {
         None

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::escape::decode;
 use super::method::{MethodId, MethodSet};
-use super::pattern::{End, Host, Pattern, Segment, key_of};
+use super::pattern::{End, Host, Pattern, Segment};
 
 /// A method, and which of the patterns (by its place in the list) takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +46,9 @@ pub(super) enum Kind {
 
 impl Tree {
     pub(super) fn new(patterns: &[(Pattern, usize)]) -> Self {
-        let mut tree = Self::default();
+        // Mostly a segment of its own or two.
+        let twigs = Vec::with_capacity(2 * patterns.len());
+        let mut tree = Self { twigs, roots: BTreeMap::new() };
         tree.root(&Host::Any);
         for (place, (pattern, _)) in (0u32..).zip(patterns) {
             tree.insert(pattern, place);
@@ -97,7 +100,13 @@ impl Tree {
         let fresh = self.twigs.len() as u32;
         let Some(twig) = self.twigs.get_mut(at as usize) else { return at };
         let child = match segment {
-            Segment::Literal(text) => *twig.literals.entry(key_of(text)).or_insert(fresh),
+            Segment::Literal(text) => {
+                let key = decode(text.as_bytes());
+                match twig.literals.get(&*key) {
+                    Some(known) => *known,
+                    None => *twig.literals.entry(key.into_owned().into()).or_insert(fresh),
+                }
+            }
             Segment::Capture => *twig.capture.get_or_insert(fresh),
         };
         self.grow(child)

@@ -7,9 +7,9 @@ use std::fmt;
 use http::request::Parts;
 use http::{HeaderName, Method, header};
 use lockgate_config::model::{self, Match};
+use lockgate_core::{Expression, Scope, Seen, unform};
 use regex::bytes::Regex;
 
-use super::escape::hex_pair;
 use super::method::MethodId;
 
 /// A compiled condition: all of its parts must hold.
@@ -31,6 +31,7 @@ enum Subject {
     Query(Box<str>),
     Cookie(Box<str>),
     Method,
+    Request,
 }
 
 #[derive(Debug)]
@@ -41,6 +42,7 @@ enum Wanted {
     Prefix(Box<[u8]>),
     Regex(Regex),
     OneOf(Box<[Method]>),
+    True(Box<Expression>),
 }
 
 /// The part of a condition that did not hold, in words: ``header x-version is not `2` ``.
@@ -77,6 +79,9 @@ impl Condition {
             let subject = Subject::Cookie(name.as_str().into());
             parts.push(Part::new(subject, wanted, ["cookie", name])?);
         }
+        if let Some(text) = &condition.cel {
+            parts.push(expression(text)?);
+        }
         Ok(Self { parts: parts.into() })
     }
 
@@ -89,8 +94,8 @@ impl Condition {
     ///
     /// # Errors
     /// The first part that does not hold.
-    pub fn holds(&self, head: &Parts) -> Result<(), &Why> {
-        match self.parts.iter().find(|part| !part.holds(head)) {
+    pub fn holds(&self, seen: &Seen<'_>) -> Result<(), &Why> {
+        match self.parts.iter().find(|part| !part.holds(seen)) {
             None => Ok(()),
             Some(part) => Err(&part.why),
         }
@@ -109,6 +114,13 @@ fn methods(names: &[String]) -> Result<Part, String> {
     }
     let why = Why(format!("the method is not {}", names.join(" or ")).into());
     Ok(Part { subject: Subject::Method, wanted: Wanted::OneOf(wanted.into()), why })
+}
+
+fn expression(text: &str) -> Result<Part, String> {
+    let expression = Expression::new(text, Scope::Request)
+        .map_err(|what| format!("the expression `cel` cannot be used: {what}"))?;
+    let why = Why(format!("`{text}` is not true").into());
+    Ok(Part { subject: Subject::Request, wanted: Wanted::True(Box::new(expression)), why })
 }
 
 impl Part {
@@ -133,13 +145,20 @@ impl Part {
         Ok(Self { subject, wanted, why: Why(format!("{kind} {name} {complaint}").into()) })
     }
 
-    fn holds(&self, head: &Parts) -> bool {
+    fn holds(&self, seen: &Seen<'_>) -> bool {
+        let head = seen.head;
         match &self.subject {
+            Subject::Request => self.is_true(seen),
             Subject::Method => self.takes_method(&head.method),
             Subject::Header(name) => self.takes(head.headers.get(name).map(|v| v.as_bytes())),
             Subject::Query(name) => self.takes(query(head, name).as_deref()),
             Subject::Cookie(name) => self.takes(cookie(head, name)),
         }
+    }
+
+    /// What cannot be told, as a header is missing, is not true.
+    fn is_true(&self, seen: &Seen<'_>) -> bool {
+        matches!(&self.wanted, Wanted::True(expression) if expression.holds(seen) == Ok(true))
     }
 
     fn takes_method(&self, asked: &Method) -> bool {
@@ -150,7 +169,7 @@ impl Part {
     fn takes(&self, value: Option<&[u8]>) -> bool {
         match (&self.wanted, value) {
             (Wanted::Absent, value) => value.is_none(),
-            (_, None) | (Wanted::OneOf(_), _) => false,
+            (_, None) | (Wanted::OneOf(_) | Wanted::True(_), _) => false,
             (Wanted::Present, _) => true,
             (Wanted::Exact(text), Some(value)) => **text == *value,
             (Wanted::Prefix(text), Some(value)) => value.starts_with(text),
@@ -165,27 +184,6 @@ fn query<'a>(head: &'a Parts, name: &str) -> Option<Cow<'a, [u8]>> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (*unform(key) == *name.as_bytes()).then(|| unform(value))
     })
-}
-
-/// Decodes a query's text as forms write it: `%XX`, and `+` for a blank. Other `%` stay.
-fn unform(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text.as_bytes());
-    }
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes().iter();
-    while let Some(&byte) = rest.next() {
-        let ahead = rest.as_slice();
-        match (byte, hex_pair(ahead.first(), ahead.get(1))) {
-            (b'%', Some(value)) => {
-                out.push(value);
-                rest.nth(1);
-            }
-            (b'+', _) => out.push(b' '),
-            _ => out.push(byte),
-        }
-    }
-    Cow::Owned(out)
 }
 
 /// The first value of a cookie, as sent.

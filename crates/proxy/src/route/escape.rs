@@ -45,6 +45,9 @@ pub(super) fn decode(segment: &[u8]) -> Cow<'_, [u8]> {
 /// Whether a service that decodes `%2F` early, or cuts off `;parameters`, would see a dot segment
 /// in this canonical segment: `..%2Fadmin`, `..;x`. What is plainly `.` or `..` counts too.
 pub(super) fn hides_dots(segment: &str) -> bool {
+    if !segment.contains('.') {
+        return false;
+    }
     segment.split("%2F").any(|piece| {
         let end = piece.find(';').into_iter().chain(piece.find("%3B")).min();
         matches!(piece.get(..end.unwrap_or(piece.len())), Some("." | ".."))

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::escape::{decode, hex_pair, hides_dots, push_escaped, unreserved};
+use super::escape::{hex_pair, hides_dots, push_escaped, unreserved};
 use super::method::MethodId;
 
 /// Segments that a pattern may have. Captures are kept as bits of one word.
@@ -136,7 +136,9 @@ impl FromStr for Pattern {
         };
         let (host, path) = target.split_at(slash);
         let host = parse_host(host, begin)?;
-        let mut reader = PathReader { names: Vec::new(), segments: Vec::new() };
+        let slashes = path.bytes().filter(|byte| *byte == b'/').count();
+        let segments = Vec::with_capacity(slashes.min(MAX_SEGMENTS));
+        let mut reader = PathReader { names: Vec::new(), segments };
         let end = reader.read(path, begin + slash)?;
         Ok(Self {
             text: text.into(),
@@ -144,7 +146,11 @@ impl FromStr for Pattern {
             host,
             segments: reader.segments.into(),
             end,
-            captures: reader.names.into(),
+            // None share one allocation.
+            captures: match reader.names.is_empty() {
+                true => Arc::default(),
+                false => reader.names.into(),
+            },
         })
     }
 }
@@ -360,9 +366,4 @@ fn literal(text: &str, at: usize) -> Result<String, PatternError> {
         return Err(wrong(at, what));
     }
     Ok(out)
-}
-
-/// The bytes that a literal is compared by.
-pub(super) fn key_of(literal: &str) -> Box<[u8]> {
-    decode(literal.as_bytes()).into_owned().into()
 }

@@ -61,6 +61,7 @@ pub struct Router {
 pub(super) struct Entry {
     pub(super) text: Arc<str>,
     pub(super) index: usize,
+    names: Arc<[Box<str>]>,
     captures: u64,
     rest_after: Option<u8>,
 }
@@ -134,6 +135,11 @@ impl Router {
     ) -> Option<&'a Entry> {
         let asked = MethodId::of(method);
         Walk { router: self, path: path.as_bytes(), asked }.winner(host)
+    }
+
+    /// The text and the captures of the pattern that was given at this place.
+    pub fn pattern(&self, place: usize) -> Option<(&Arc<str>, &Arc<[Box<str>]>)> {
+        self.entries.get(place).map(|entry| (&entry.text, &entry.names))
     }
 
     /// How many patterns there are.
@@ -365,6 +371,7 @@ impl Entry {
         Self {
             text: pattern.text().clone(),
             index,
+            names: pattern.captures(),
             captures: pattern.capture_bits(),
             // At most 64.
             rest_after: named.then_some(pattern.segments.len() as u8),

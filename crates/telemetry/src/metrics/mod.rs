@@ -40,9 +40,10 @@ pub trait Collect: Send + Sync {
 
 /// All metrics of the process.
 pub struct Metrics {
-    routes: Registry<RouteCell>,
-    upstreams: Registry<UpstreamCell>,
-    policies: Registry<PolicyCell>,
+    routes: Registry<Arc<str>, RouteCell>,
+    upstreams: Registry<Arc<str>, UpstreamCell>,
+    /// By policy and route.
+    policies: Registry<(&'static str, Arc<str>), PolicyCell>,
     workers: Box<[Arc<WorkerSeries>]>,
     no_route: Arc<RouteSeries>,
     /// What routes had counted that are gone.
@@ -70,7 +71,7 @@ impl Metrics {
 
     fn with_cap(workers: usize, cap: usize) -> Arc<Self> {
         let routes = Registry::new(workers, cap);
-        let no_route = RouteSeries { route: routes.get("", |_| {}), upstream: None };
+        let no_route = RouteSeries { route: routes.get("".into(), |_| {}), upstream: None };
         Arc::new(Self {
             routes,
             upstreams: Registry::new(workers, cap),
@@ -88,9 +89,9 @@ impl Metrics {
     /// The series of a route by its pattern, for requests that go to `upstream` (`None`: a
     /// handler). Called at load, once for each target of a split. The same names give the same
     /// counters as long as any handle to them is held, across reloads too.
-    pub fn route(&self, pattern: &str, upstream: Option<&str>) -> Arc<RouteSeries> {
-        let route = self.routes.get(pattern, |gone| self.retire(gone));
-        let upstream = upstream.map(|name| self.upstreams.get(name, |_| {}));
+    pub fn route(&self, pattern: impl Into<Arc<str>>, upstream: Option<&str>) -> Arc<RouteSeries> {
+        let route = self.routes.get(pattern.into(), |gone| self.retire(gone));
+        let upstream = upstream.map(|name| self.upstreams.get(name.into(), |_| {}));
         Arc::new(RouteSeries { route, upstream })
     }
 
@@ -100,9 +101,8 @@ impl Metrics {
     }
 
     /// The series of a policy in a route. Called at load.
-    pub fn policy(&self, policy: &str, route: &str) -> Arc<PolicySeries> {
-        let name = format!("{policy}{POLICY_SEPARATOR}{route}");
-        Arc::new(PolicySeries::new(self.policies.get(&name, |_| {})))
+    pub fn policy(&self, policy: &'static str, route: impl Into<Arc<str>>) -> PolicySeries {
+        PolicySeries::new(self.policies.get((policy, route.into()), |_| {}))
     }
 
     /// The load of one worker. For an index that does not exist, one that nobody reads.
@@ -158,7 +158,7 @@ impl Metrics {
             let part = RouteSum::of(&shards);
             if part.requests() > 0 {
                 sum.add(&part);
-                totals.routes.push(RouteTotals::of(route, &part));
+                totals.routes.push(RouteTotals::of(route.to_string(), &part));
             }
         }
         sum.add(&self.retired.lock().unwrap_or_else(PoisonError::into_inner));
@@ -166,7 +166,7 @@ impl Metrics {
         for (name, shards) in self.live_upstreams() {
             let part = UpstreamSum::of(&shards);
             if part.requests > 0 {
-                totals.upstreams.push(UpstreamTotals::of(name, &part));
+                totals.upstreams.push(UpstreamTotals::of(name.to_string(), &part));
             }
         }
         for (worker, series) in self.workers.iter().enumerate() {
@@ -193,22 +193,22 @@ impl Metrics {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).add(&sum);
     }
 
-    fn live_routes(&self) -> Vec<(String, Arc<RouteShards>)> {
+    fn live_routes(&self) -> Vec<(Arc<str>, Arc<RouteShards>)> {
         let mut all = self.routes.live(|gone| self.retire(gone));
-        all.extend(self.routes.overflow().map(|shared| (OVERFLOW.to_owned(), shared)));
+        all.extend(self.routes.overflow().map(|shared| (OVERFLOW.into(), shared)));
         all
     }
 
-    fn live_upstreams(&self) -> Vec<(String, Arc<UpstreamShards>)> {
+    fn live_upstreams(&self) -> Vec<(Arc<str>, Arc<UpstreamShards>)> {
         let mut all = self.upstreams.live(|_| {});
-        all.extend(self.upstreams.overflow().map(|shared| (OVERFLOW.to_owned(), shared)));
+        all.extend(self.upstreams.overflow().map(|shared| (OVERFLOW.into(), shared)));
         all
     }
 
-    fn live_policies(&self) -> Vec<(String, Arc<PolicyShards>)> {
+    fn live_policies(&self) -> Vec<((&'static str, Arc<str>), Arc<PolicyShards>)> {
         let mut all = self.policies.live(|_| {});
-        let name = format!("{OVERFLOW}{POLICY_SEPARATOR}{OVERFLOW}");
-        all.extend(self.policies.overflow().map(|shared| (name, shared)));
+        let name = || (OVERFLOW, OVERFLOW.into());
+        all.extend(self.policies.overflow().map(|shared| (name(), shared)));
         all
     }
 
@@ -244,9 +244,9 @@ impl Metrics {
     }
 
     fn render_policies(&self, out: &mut Encoder) {
-        for (name, shards) in self.live_policies() {
+        for ((policy, route), shards) in self.live_policies() {
             let sum = PolicySum::of(&shards);
-            let Some((policy, route)) = name.split_once(POLICY_SEPARATOR) else { continue };
+            let route = &*route;
             if sum.runs == 0 {
                 continue;
             }
@@ -286,6 +286,3 @@ impl Metrics {
         out.count(&names::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
     }
 }
-
-/// Between a policy's name and its route's pattern: no policy's name contains it.
-const POLICY_SEPARATOR: char = ' ';

@@ -2,19 +2,20 @@
 //! configuration's load and by a scrape, never by a request.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cell::Shards;
 
 /// The series of one kind by name. A name keeps its series as long as any handle is held.
-pub(super) struct Registry<C> {
-    inner: Mutex<Inner<C>>,
+pub(super) struct Registry<K, C> {
+    inner: Mutex<Inner<K, C>>,
     workers: usize,
     cap: usize,
 }
 
-struct Inner<C> {
-    by_name: HashMap<Box<str>, Arc<Shards<C>>>,
+struct Inner<K, C> {
+    by_name: HashMap<K, Arc<Shards<C>>>,
     /// What names beyond the cap share.
     overflow: Option<Arc<Shards<C>>>,
     refused: u64,
@@ -24,7 +25,7 @@ struct Inner<C> {
 
 const FIRST_SWEEP: usize = 1_024;
 
-impl<C: Default> Registry<C> {
+impl<K: Hash + Ord + Clone, C: Default> Registry<K, C> {
     pub(super) fn new(workers: usize, cap: usize) -> Self {
         let inner = Inner {
             by_name: HashMap::new(),
@@ -37,9 +38,9 @@ impl<C: Default> Registry<C> {
 
     /// The series of that name, made when there is none. Beyond the cap, all new names share one.
     /// `retire` sees what is swept out to make room.
-    pub(super) fn get(&self, name: &str, mut retire: impl FnMut(&Shards<C>)) -> Arc<Shards<C>> {
+    pub(super) fn get(&self, name: K, mut retire: impl FnMut(&Shards<C>)) -> Arc<Shards<C>> {
         let mut inner = self.lock();
-        if let Some(series) = inner.by_name.get(name) {
+        if let Some(series) = inner.by_name.get(&name) {
             return Arc::clone(series);
         }
         // A full table is not swept for every name that it refuses.
@@ -57,15 +58,15 @@ impl<C: Default> Registry<C> {
             );
         }
         let series = Arc::new(Shards::new(self.workers));
-        inner.by_name.insert(name.into(), Arc::clone(&series));
+        inner.by_name.insert(name, Arc::clone(&series));
         series
     }
 
     /// Lets go of what no handle is held for, and lists the rest, sorted by name.
-    pub(super) fn live(&self, mut retire: impl FnMut(&Shards<C>)) -> Vec<(String, Arc<Shards<C>>)> {
+    pub(super) fn live(&self, mut retire: impl FnMut(&Shards<C>)) -> Vec<(K, Arc<Shards<C>>)> {
         let mut inner = self.lock();
         inner.sweep(&mut retire);
-        let named = inner.by_name.iter().map(|(name, s)| (name.to_string(), Arc::clone(s)));
+        let named = inner.by_name.iter().map(|(name, s)| (name.clone(), Arc::clone(s)));
         let mut all: Vec<_> = named.collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
@@ -81,12 +82,12 @@ impl<C: Default> Registry<C> {
         self.lock().refused
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner<C>> {
+    fn lock(&self) -> MutexGuard<'_, Inner<K, C>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<C> Inner<C> {
+impl<K, C> Inner<K, C> {
     fn sweep(&mut self, retire: &mut impl FnMut(&Shards<C>)) {
         // Handles are cloned from handles or made under this lock, so a count of one is final.
         self.by_name.retain(|_, series| {

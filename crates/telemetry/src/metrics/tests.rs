@@ -184,7 +184,7 @@ fn counters_survive_a_reload_and_leave_with_the_last_snapshot() {
 #[test]
 fn names_beyond_the_cap_share_one_series_and_are_counted() {
     let metrics = Metrics::with_cap(1, 3); // one of the three is that of no route
-    let kept: Vec<_> = (0..6).map(|n| metrics.route(&format!("/{n}"), None)).collect();
+    let kept: Vec<_> = (0..6).map(|n| metrics.route(format!("/{n}"), None)).collect();
     for route in &kept {
         route.observe(0, &sample(200, 1));
     }
@@ -206,7 +206,7 @@ fn names_beyond_the_cap_share_one_series_and_are_counted() {
 fn dropped_names_make_room_without_a_scrape() {
     let metrics = Metrics::with_cap(1, 2_000);
     for n in 0..10_000 {
-        metrics.route(&format!("/{n}"), None).observe(0, &sample(200, 1));
+        metrics.route(format!("/{n}"), None).observe(0, &sample(200, 1));
     }
     assert_eq!(value(&metrics.render(), "lockgate_metrics_refused_total"), 0.0);
     assert_eq!(metrics.snapshot().requests, 10_000);

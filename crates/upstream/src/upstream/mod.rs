@@ -86,11 +86,22 @@ impl Upstream {
         before: Option<&Self>,
         spawn: &Spawn,
     ) -> Self {
-        let name: Arc<str> = name.into();
         let tls = settings.tls.as_ref().map(|tls| {
             let loaded = ClientTls::load(tls, settings.http2);
             loaded.map(Arc::new).map_err(|error| error.to_string())
         });
+        Self::with_tls(name, settings, tls, before, spawn)
+    }
+
+    /// Makes an upstream whose TLS is not what its settings say.
+    pub(crate) fn with_tls(
+        name: &str,
+        settings: &model::Upstream,
+        tls: Option<Result<Arc<ClientTls>, String>>,
+        before: Option<&Self>,
+        spawn: &Spawn,
+    ) -> Self {
+        let name: Arc<str> = name.into();
         if let Some(Err(error)) = &tls {
             tracing::error!(upstream = %name, error, "the upstream's TLS cannot be set up");
         }

@@ -14,12 +14,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Load {
     /// HTTP/1.1, as much as goes.
-    Wrk { path: &'static str, connections: usize, post: bool, tls: bool },
+    Wrk { path: &'static str, connections: usize, post: bool, tls: bool, headers: Headers },
     /// HTTP/2 over TLS, as much as goes.
     H2 { path: &'static str, connections: usize, streams: usize },
     /// HTTP/1.1, so many requests at each millisecond.
     Rate { path: &'static str, connections: usize, per_ms: usize },
 }
+
+/// Header lines that every request bears.
+pub(crate) type Headers = &'static [(&'static str, &'static str)];
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -33,15 +36,19 @@ pub(crate) struct Outcome {
 
 impl Load {
     pub(crate) const fn wrk(path: &'static str, connections: usize) -> Self {
-        Self::Wrk { path, connections, post: false, tls: false }
+        Self::Wrk { path, connections, post: false, tls: false, headers: &[] }
+    }
+
+    pub(crate) const fn wrk_with(path: &'static str, connections: usize, headers: Headers) -> Self {
+        Self::Wrk { path, connections, post: false, tls: false, headers }
     }
 
     pub(crate) const fn wrk_post(path: &'static str, connections: usize) -> Self {
-        Self::Wrk { path, connections, post: true, tls: false }
+        Self::Wrk { path, connections, post: true, tls: false, headers: &[] }
     }
 
     pub(crate) const fn wrk_tls(path: &'static str, connections: usize) -> Self {
-        Self::Wrk { path, connections, post: false, tls: true }
+        Self::Wrk { path, connections, post: false, tls: true, headers: &[] }
     }
 
     pub(crate) fn tls(&self) -> bool {
@@ -51,9 +58,10 @@ impl Load {
     /// Runs it for so long against a port of the loopback.
     pub(crate) fn run(&self, port: u16, time: Duration, dir: &Path) -> Result<Outcome> {
         match *self {
-            Self::Wrk { path, connections, post, tls } => {
+            Self::Wrk { path, connections, post, tls, headers } => {
                 let scheme = if tls { "https" } else { "http" };
-                wrk(&format!("{scheme}://127.0.0.1:{port}{path}"), connections, post, time, dir)
+                let url = format!("{scheme}://127.0.0.1:{port}{path}");
+                wrk(&url, connections, &script(post, headers), time, dir)
             }
             Self::H2 { path, connections, streams } => {
                 h2load(&format!("https://127.0.0.1:{port}{path}"), connections, streams, time)
@@ -76,12 +84,19 @@ done = function(summary, latency, requests)
 end
 ";
 
-fn wrk(url: &str, connections: usize, post: bool, time: Duration, dir: &Path) -> Result<Outcome> {
+fn script(post: bool, headers: Headers) -> String {
     let mut script = REPORT.to_owned();
     if post {
         script.push_str("wrk.method = 'POST'\nwrk.body = string.rep('x', 1024)\n");
     }
-    let file = dir.join(if post { "post.lua" } else { "get.lua" });
+    for (name, value) in headers {
+        script.push_str(&format!("wrk.headers['{name}'] = '{value}'\n"));
+    }
+    script
+}
+
+fn wrk(url: &str, connections: usize, script: &str, time: Duration, dir: &Path) -> Result<Outcome> {
+    let file = dir.join("load.lua");
     std::fs::write(&file, script)?;
     // wrk takes whole seconds.
     let seconds = time.as_secs().max(1);

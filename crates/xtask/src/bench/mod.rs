@@ -9,6 +9,7 @@ mod load;
 mod measure;
 mod report;
 mod rivals;
+mod tax;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,6 +25,7 @@ use rivals::Rival;
 #[command(after_help = "Examples:
   cargo xtask bench                    everything, about 12 minutes
   cargo xtask bench --rounds 3 --seconds 3 --only get-1k
+  cargo xtask bench --tax              what each policy costs, about 3 minutes
 Needs nginx, haproxy, wrk, h2load, taskset and openssl:
   apt-get install nginx-light haproxy wrk nghttp2-client util-linux openssl")]
 pub(crate) struct Bench {
@@ -36,6 +38,9 @@ pub(crate) struct Bench {
     /// Only scenarios whose name contains this
     #[arg(long, default_value = "")]
     only: String,
+    /// What policies cost: Lockgate bare, and with more and more of them
+    #[arg(long)]
+    tax: bool,
     /// A word for the result's file name
     #[arg(long, default_value = "bench")]
     label: String,
@@ -91,15 +96,16 @@ impl Bench {
         rivals::certificate(&dir)?;
         measure::pin_to_core(1)?;
         let backend = backend::start()?;
-        let rivals = Rival::start_all(root, &dir, backend.port)?;
+        let makes = if self.tax { tax::RIVALS } else { rivals::ALL };
+        let rivals = Rival::start_all(makes, root, &dir, backend.port)?;
         let mut samples = Vec::new();
-        for scenario in SCENARIOS.iter().filter(|s| s.name.contains(&self.only)) {
+        for scenario in self.scenarios().iter().filter(|s| s.name.contains(&self.only)) {
             for round in 0..self.rounds {
                 for rival in &rivals {
                     let Some(port) = rival.port_for(&scenario.load) else { continue };
                     let sample = self.measure(scenario, round, rival, port, &dir)?;
                     println!(
-                        "{:14} round {round}  {:14} {:7.2} µs/req {:9.0} req/s  p50 {:.3} ms",
+                        "{:14} round {round}  {:20} {:7.2} µs/req {:9.0} req/s  p50 {:.3} ms",
                         sample.scenario,
                         sample.rival,
                         sample.cpu_us,
@@ -115,6 +121,10 @@ impl Bench {
         Ok(())
     }
 
+    fn scenarios(&self) -> &'static [Scenario] {
+        if self.tax { &tax::SCENARIOS } else { &SCENARIOS }
+    }
+
     /// The load generator and the backend must not be slower than what they measure.
     fn in_release(&self, root: &Path) -> Result<()> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -125,6 +135,7 @@ impl Bench {
         }
         let status = Command::new(root.join("target/release/xtask"))
             .args(["bench", "--inner", "--label", &self.label, "--only", &self.only])
+            .args(self.tax.then_some("--tax"))
             .args(["--rounds", &self.rounds.to_string()])
             .args(["--seconds", &self.seconds.to_string()])
             .current_dir(root)

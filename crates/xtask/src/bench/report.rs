@@ -6,9 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Bench, SCENARIOS, Sample, measure};
-
-const RIVALS: [&str; 5] = ["direct", "nginx", "haproxy", "lockgate-bare", "lockgate-full"];
+use super::{Bench, Sample, measure};
 
 /// Writes `bench/results/DATE-LABEL.{md,json}`, and returns the table.
 pub(crate) fn write(root: &Path, label: &str, bench: &Bench, samples: &[Sample]) -> Result<String> {
@@ -29,6 +27,9 @@ pub(crate) fn write(root: &Path, label: &str, bench: &Bench, samples: &[Sample])
         bench.rounds, bench.seconds
     );
     text.push_str(&table(samples));
+    if bench.tax {
+        text.push_str(&tax(samples));
+    }
     let results = root.join("bench/results");
     fs::create_dir_all(&results)?;
     fs::write(results.join(format!("{date}-{label}.md")), &text)?;
@@ -42,11 +43,11 @@ fn table(samples: &[Sample]) -> String {
         "| load | proxy | CPU µs/request | ×ng | requests/s | p50 ms | p99 ms | RSS MB | errors |\n\
          |---|---|---|---|---|---|---|---|---|\n",
     );
-    for scenario in SCENARIOS {
-        for rival in RIVALS {
+    for scenario in names(samples, |sample| sample.scenario) {
+        for rival in names(samples, |sample| sample.rival) {
             let of = |rival: &str| -> Vec<&Sample> {
                 let these = samples.iter();
-                these.filter(|s| s.scenario == scenario.name && s.rival == rival).collect()
+                these.filter(|s| s.scenario == scenario && s.rival == rival).collect()
             };
             let own = of(rival);
             if own.is_empty() {
@@ -60,7 +61,7 @@ fn table(samples: &[Sample]) -> String {
             let _ = writeln!(
                 text,
                 "| {} | {rival} | {:.2} | {:.2} | {:.0} | {:.3} | {:.3} | {:.1} | {errors} |",
-                scenario.name,
+                scenario,
                 figure(|s| s.cpu_us),
                 median(ratios),
                 figure(|s| s.per_second),
@@ -71,6 +72,33 @@ fn table(samples: &[Sample]) -> String {
         }
     }
     text
+}
+
+/// What each step costs over the bare proxy, in the same round.
+fn tax(samples: &[Sample]) -> String {
+    let mut text = String::from(
+        "\n| policies | CPU µs over bare | requests per CPU second, × bare |\n|---|---|---|\n",
+    );
+    let bare: Vec<&Sample> = samples.iter().filter(|s| s.rival == "bare").collect();
+    for rival in names(samples, |sample| sample.rival) {
+        let own: Vec<&Sample> = samples.iter().filter(|s| s.rival == rival).collect();
+        let both = || own.iter().zip(&bare);
+        let over = median(both().map(|(own, bare)| own.cpu_us - bare.cpu_us).collect());
+        let times = median(both().map(|(own, bare)| bare.cpu_us / own.cpu_us).collect());
+        let _ = writeln!(text, "| {rival} | {over:+.2} | {times:.2} |");
+    }
+    text
+}
+
+/// The different names, in the order in which they come.
+fn names(samples: &[Sample], name: fn(&Sample) -> &'static str) -> Vec<&'static str> {
+    let mut all = Vec::new();
+    for sample in samples {
+        if !all.contains(&name(sample)) {
+            all.push(name(sample));
+        }
+    }
+    all
 }
 
 fn median(mut all: Vec<f64>) -> f64 {

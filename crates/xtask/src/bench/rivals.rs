@@ -33,14 +33,14 @@ impl Drop for Rival {
 impl Rival {
     /// Starts them all, each on the first core with one worker. `direct` is no proxy at all: the
     /// backend itself, for the latency that a proxy adds.
-    pub(crate) fn start_all(root: &Path, dir: &Path, backend: u16) -> Result<Vec<Self>> {
+    pub(crate) fn start_all(
+        makes: &[(&'static str, Make)],
+        root: &Path,
+        dir: &Path,
+        backend: u16,
+    ) -> Result<Vec<Self>> {
         let mut rivals = vec![Self { name: "direct", process: None, plain: backend, tls: 0 }];
-        for (name, make) in [
-            ("nginx", nginx as Make),
-            ("haproxy", haproxy as Make),
-            ("lockgate-bare", lockgate_bare as Make),
-            ("lockgate-full", lockgate_full as Make),
-        ] {
+        for &(name, make) in makes {
             let [plain, tls, admin] = free_ports()?;
             let ports = Ports { plain, tls, admin, backend };
             let mut command = make(root, dir, &ports)?;
@@ -84,14 +84,27 @@ impl Rival {
     }
 }
 
-struct Ports {
+/// Where a proxy listens, and where its backend is.
+pub(crate) struct Ports {
     plain: u16,
     tls: u16,
     admin: u16,
     backend: u16,
 }
 
-type Make = fn(&Path, &Path, &Ports) -> Result<Command>;
+/// Writes a proxy's configuration, and gives the command that runs it.
+pub(crate) type Make = fn(&Path, &Path, &Ports) -> Result<Command>;
+
+/// What everything is compared to.
+pub(crate) const NGINX: (&str, Make) = ("nginx", nginx);
+
+/// The proxies of the comparison.
+pub(crate) const ALL: &[(&str, Make)] = &[
+    NGINX,
+    ("haproxy", haproxy),
+    ("lockgate-bare", lockgate_bare),
+    ("lockgate-full", lockgate_full),
+];
 
 fn free_ports() -> Result<[u16; 3]> {
     let bind = || TcpListener::bind("127.0.0.1:0");
@@ -190,27 +203,62 @@ backend b
 }
 
 fn lockgate_bare(root: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
-    let more = "retry: { attempts: 0 }\n    health: off";
-    lockgate(root, dir, ports, "bare", "access_log: off, metrics: off", more)
+    Setup { name: "bare", ..Setup::BARE }.command(root, dir, ports)
 }
 
 fn lockgate_full(root: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
-    let log = format!("access_log: {{ to: {}/lockgate-access.log, format: json }}", dir.display());
-    let _ = fs::remove_file(dir.join("lockgate-access.log"));
-    let more = "retry: { attempts: 2, on: [connect, 502, 503], budget: 20% }\n    \
-                health: { path: /1k, interval: 5s }\n    \
-                breaker: { failures: 50%, of_last: 20, open_for: 10s }\n    \
-                outlier: { consecutive: 5, eject_for: 30s }";
-    lockgate(root, dir, ports, "full", &log, more)
+    Setup { name: "full", log: true, upstream: RESILIENT, ..Setup::BARE }.command(root, dir, ports)
+}
+
+/// An upstream with health checks, retries, breaker and outlier detection.
+pub(crate) const RESILIENT: &str = "retry: { attempts: 2, on: [connect, 502, 503], budget: 20% }
+    health: { path: /1k, interval: 5s }
+    breaker: { failures: 50%, of_last: 20, open_for: 10s }
+    outlier: { consecutive: 5, eject_for: 30s }";
+
+/// What one Lockgate of a bench has on.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// A word for its files.
+    pub(crate) name: &'static str,
+    /// Access log and metrics.
+    pub(crate) log: bool,
+    /// More settings of the upstream.
+    pub(crate) upstream: &'static str,
+    /// Sections of its own.
+    pub(crate) sections: &'static str,
+    /// The route's policies.
+    pub(crate) policies: &'static str,
+}
+
+impl Setup {
+    /// A proxy and nothing else.
+    pub(crate) const BARE: Self = Self {
+        name: "bare",
+        log: false,
+        upstream: "retry: { attempts: 0 }\n    health: off",
+        sections: "",
+        policies: "",
+    };
+
+    /// Writes the configuration, and gives the command that runs it.
+    pub(crate) fn command(&self, root: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
+        let log = dir.join(format!("lockgate-{}-access.log", self.name));
+        let _ = fs::remove_file(&log);
+        let telemetry = match self.log {
+            true => format!("access_log: {{ to: {}, format: json }}", log.display()),
+            false => "access_log: off, metrics: off".to_owned(),
+        };
+        lockgate(root, dir, ports, self, &telemetry)
+    }
 }
 
 fn lockgate(
     root: &Path,
     dir: &Path,
     ports: &Ports,
-    name: &str,
+    setup: &Setup,
     telemetry: &str,
-    upstream: &str,
 ) -> Result<Command> {
     let text = format!(
         "workers: 1
@@ -226,16 +274,20 @@ upstreams:
     endpoints: [\"127.0.0.1:{backend}\"]
     pool: {{ max_idle: 1024 }}
     {upstream}
-routes:
-  /*: {{ to: backend }}
+{sections}routes:
+  /*:
+{policies}    to: backend
 ",
         dir = dir.display(),
         plain = ports.plain,
         tls = ports.tls,
         admin = ports.admin,
         backend = ports.backend,
+        upstream = setup.upstream,
+        sections = setup.sections,
+        policies = setup.policies,
     );
-    let file = dir.join(format!("lockgate-{name}.yaml"));
+    let file = dir.join(format!("lockgate-{}.yaml", setup.name));
     fs::write(&file, text)?;
     let mut command = on_first_core(root.join("target/release/lockgate"));
     command.args(["run", "-c"]).arg(file).env("LOCKGATE_LOG", "warn");

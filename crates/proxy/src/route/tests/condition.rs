@@ -4,6 +4,7 @@ use http::Request;
 use http::request::Parts;
 use indexmap::IndexMap;
 use lockgate_config::model::{self, Match};
+use lockgate_core::Seen;
 use proptest::prelude::*;
 
 use crate::route::Condition;
@@ -14,6 +15,18 @@ fn head(uri: &str, headers: &[(&str, &str)]) -> Parts {
         request = request.header(*name, *value);
     }
     request.body(()).unwrap().into_parts().0
+}
+
+fn seen(head: &Parts) -> Seen<'_> {
+    Seen {
+        head,
+        host: "api.test",
+        secure: true,
+        ip: "192.0.2.1".parse().unwrap(),
+        consumer: None,
+        route: None,
+        captures: None,
+    }
 }
 
 fn one(name: &str, wanted: Match) -> IndexMap<String, Match> {
@@ -36,7 +49,7 @@ fn cookie(wanted: Match) -> Condition {
 }
 
 fn told(condition: &Condition, head: &Parts) -> String {
-    condition.holds(head).map_or_else(ToString::to_string, |()| "holds".into())
+    condition.holds(&seen(head)).map_or_else(ToString::to_string, |()| "holds".into())
 }
 
 #[test]
@@ -76,7 +89,7 @@ fn each_match_holds_and_says_why_not() {
 #[test]
 fn a_query_is_compared_decoded_and_by_its_first_value() {
     let exact = |text: &str| Match::Exact(text.into());
-    let fits = |name, wanted, uri| query(name, wanted).holds(&head(uri, &[])).is_ok();
+    let fits = |name, wanted, uri| query(name, wanted).holds(&seen(&head(uri, &[]))).is_ok();
     assert!(fits("a", exact("b c"), "/?a=b%20c"));
     assert!(fits("a", exact("b c"), "/?a=b+c&a=other"));
     assert!(!fits("a", exact("b c"), "/?a=other&a=b+c"));
@@ -93,11 +106,11 @@ fn a_query_is_compared_decoded_and_by_its_first_value() {
 #[test]
 fn a_cookie_is_found_among_others() {
     let yes = cookie(Match::Exact("1".into()));
-    assert!(yes.holds(&head("/", &[("cookie", "a=b; beta=1; c=d")])).is_ok());
-    assert!(yes.holds(&head("/", &[("cookie", "a=b"), ("cookie", "beta=1")])).is_ok());
-    assert!(yes.holds(&head("/", &[("cookie", "xbeta=1; beta=2")])).is_err());
-    assert!(yes.holds(&head("/", &[])).is_err());
-    assert!(cookie(Match::Absent).holds(&head("/", &[("cookie", "beta")])).is_ok());
+    assert!(yes.holds(&seen(&head("/", &[("cookie", "a=b; beta=1; c=d")]))).is_ok());
+    assert!(yes.holds(&seen(&head("/", &[("cookie", "a=b"), ("cookie", "beta=1")]))).is_ok());
+    assert!(yes.holds(&seen(&head("/", &[("cookie", "xbeta=1; beta=2")]))).is_err());
+    assert!(yes.holds(&seen(&head("/", &[]))).is_err());
+    assert!(cookie(Match::Absent).holds(&seen(&head("/", &[("cookie", "beta")]))).is_ok());
 }
 
 #[test]
@@ -119,7 +132,7 @@ fn all_parts_must_hold_and_get_covers_head() {
     assert_eq!(told(&condition, &asked), "header x-version is missing");
     assert!(!condition.always());
     let always = Condition::new(&model::Condition::default()).unwrap();
-    assert!(always.always() && always.holds(&asked).is_ok());
+    assert!(always.always() && always.holds(&seen(&asked)).is_ok());
 }
 
 #[test]
@@ -143,8 +156,27 @@ proptest! {
     #[test]
     fn any_request_holds_or_not(query_text in "[a-z%+=&0-9]{0,30}", line in "[ -~]{0,40}") {
         let head = head(&format!("/?{query_text}"), &[("cookie", &line), ("x-version", &line)]);
-        let _ = query("a", Match::Exact("b".into())).holds(&head);
-        let _ = cookie(Match::Regex(".*".into())).holds(&head);
-        prop_assert!(header(Match::Regex(".*".into())).holds(&head).is_ok());
+        let _ = query("a", Match::Exact("b".into())).holds(&seen(&head));
+        let _ = cookie(Match::Regex(".*".into())).holds(&seen(&head));
+        prop_assert!(header(Match::Regex(".*".into())).holds(&seen(&head)).is_ok());
+    }
+}
+
+#[test]
+fn an_expression_holds_when_it_is_true_and_not_when_it_cannot_be_told() {
+    let cel = |text: &str| {
+        Condition::new(&model::Condition { cel: Some(text.into()), ..Default::default() })
+    };
+    let text = "request.host == 'api.test' && request.headers['x-version'] == '2'";
+    let version = cel(text).unwrap();
+    assert!(!version.always());
+    assert_eq!(told(&version, &head("/", &[("x-version", "2")])), "holds");
+    let why = format!("`{text}` is not true");
+    assert_eq!(told(&version, &head("/", &[("x-version", "3")])), why);
+    assert_eq!(told(&version, &head("/", &[])), why);
+    let not = cel("request.headers['x-version'] != '2'").unwrap();
+    assert!(not.holds(&seen(&head("/", &[]))).is_err(), "a header that is not there");
+    for wrong in ["consumer.name == 'a'", "request.hots == 'a'", "(", "route == '/'"] {
+        assert!(cel(wrong).unwrap_err().contains("`cel` cannot be used"), "{wrong}");
     }
 }

@@ -12,12 +12,12 @@ use crate::{Blame, Body, Exchange, Origin, Step};
 
 /// A request whose method is not a safe one, before anything has rewritten it.
 #[derive(Debug)]
-pub struct Written {
+pub struct Write {
     host: Box<str>,
     target: PathAndQuery,
 }
 
-impl Written {
+impl Write {
     /// Of a request. `None` when its method is safe (RFC 9110 §9.2.1).
     pub fn of(exchange: &Exchange) -> Option<Self> {
         let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];

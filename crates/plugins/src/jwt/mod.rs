@@ -1,0 +1,209 @@
+//! `jwt`: signed tokens (RFC 7519) as an identity. Begin with `bearer.rs`, the way of a token; what
+//! is refused and why stands in `reasons.rs`. Why the parsing is our own, and the signatures are
+//! the library's: `docs/decisions/0005-own-jwt-parsing.md`.
+
+mod algorithm;
+mod bearer;
+mod cache;
+mod carry;
+mod claims;
+mod clock;
+mod fetch;
+mod issuer;
+mod key;
+mod keys;
+mod person;
+mod reasons;
+mod remote;
+mod settings;
+mod strict;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+use lockgate_core::{
+    Build, ConfigError, Identity, IdentityPlugin, Metric, MetricKind, Reason, decode,
+};
+use schemars::{Schema, schema_for};
+use serde_json::Value;
+
+use self::bearer::Bearer;
+use self::cache::Cache;
+use self::carry::{Carry, Place};
+use self::claims::Rules;
+use self::issuer::{Issuer, KEYS, REFRESHES};
+use self::person::Naming;
+use self::settings::{Config, Source, Trusted};
+use crate::fields;
+
+#[cfg(test)]
+pub(crate) use self::clock::now;
+
+/// Most issuers of one identity.
+const MAX_ISSUERS: usize = 64;
+/// The largest leeway, in seconds: more would undo `exp`.
+const MAX_LEEWAY: u64 = 300;
+/// The least and the largest `max_size`.
+const SIZES: std::ops::RangeInclusive<u64> = 256..=64 << 10;
+/// Most tokens in a worker's cache.
+const MAX_CACHE: u32 = 65_536;
+
+static LOOKUPS: Metric = Metric {
+    name: "lockgate_token_cache_lookups_total",
+    kind: MetricKind::Counter,
+    labels: &["identity", "result"],
+    help: "Tokens looked for among those verified before: hit, miss",
+};
+
+/// The entry in the list of plugins.
+pub(crate) struct Jwt;
+
+impl IdentityPlugin for Jwt {
+    fn name(&self) -> &'static str {
+        "jwt"
+    }
+
+    fn reasons(&self) -> &'static [&'static Reason] {
+        reasons::ALL
+    }
+
+    fn metrics(&self) -> &'static [&'static Metric] {
+        const METRICS: &[&Metric] = &[&LOOKUPS, &REFRESHES, &KEYS];
+        METRICS
+    }
+
+    fn schema(&self) -> Schema {
+        schema_for!(Config)
+    }
+
+    fn build(
+        &self,
+        config: &Value,
+        build: &mut Build<'_>,
+    ) -> Result<Arc<dyn Identity>, ConfigError> {
+        let mut config: Config = decode(config)?;
+        let identity: Arc<str> = (*build.name).into();
+        let rules = rules(&config)?;
+        let carry = Carry { places: places(&config)?, forward: config.forward };
+        let naming = naming(&config, Arc::clone(&identity), build)?;
+        if !SIZES.contains(&config.max_size.0) {
+            return Err(ConfigError::new("`max_size` is from 256B to 64KiB").at("max_size"));
+        }
+        if config.cache > MAX_CACHE {
+            return Err(ConfigError::new(format!("at most {MAX_CACHE} tokens")).at("cache"));
+        }
+        let cache = Cache::new(usize::try_from(config.cache).unwrap_or(0));
+        let max_size = usize::try_from(config.max_size.0).unwrap_or(0);
+        let issuers = issuers(&mut config, build)?;
+        let [hits, misses] =
+            ["hit", "miss"].map(|result| build.counter(&LOOKUPS, &[&identity, result]));
+        Ok(Arc::new(Bearer { issuers, carry, max_size, rules, naming, cache, hits, misses }))
+    }
+}
+
+fn issuers(config: &mut Config, build: &mut Build<'_>) -> Result<Box<[Issuer]>, ConfigError> {
+    let top = Source {
+        issuer: config.issuer.take(),
+        secret: config.secret.take(),
+        public_key: config.public_key.take(),
+        jwks_file: config.jwks_file.take(),
+        jwks_url: config.jwks_url.take(),
+        audience: Some(config.audience.clone()),
+        algorithms: config.algorithms.clone(),
+    };
+    if config.issuers.is_empty() {
+        return Ok([Issuer::build(top, build)?].into());
+    }
+    if [&top.issuer, &top.secret, &top.public_key, &top.jwks_file, &top.jwks_url]
+        .iter()
+        .any(|one| one.is_some())
+    {
+        let message = "with `issuers`, each of them says its own `issuer` and where its keys are";
+        return Err(ConfigError::new(message).at("issuers"));
+    }
+    if config.issuers.len() > MAX_ISSUERS {
+        return Err(ConfigError::new(format!("at most {MAX_ISSUERS} issuers")).at("issuers"));
+    }
+    let mut issuers: Vec<Issuer> = Vec::new();
+    for (place, Trusted(mut source)) in config.issuers.drain(..).enumerate() {
+        let at = |error: ConfigError| error.at(place.to_string()).at("issuers");
+        let Some(name) = source.issuer.clone() else {
+            let message = "one of several issuers is known by its `issuer`";
+            return Err(at(ConfigError::new(message)));
+        };
+        if issuers.iter().any(|other| other.name.as_deref() == Some(&name)) {
+            return Err(at(ConfigError::new(format!("`{name}` stands twice"))));
+        }
+        source.audience = source.audience.or(top.audience.clone());
+        source.algorithms = source.algorithms.or(top.algorithms.clone());
+        issuers.push(Issuer::build(source, build).map_err(at)?);
+    }
+    Ok(issuers.into())
+}
+
+fn rules(config: &Config) -> Result<Rules, ConfigError> {
+    if config.leeway.0.as_secs() > MAX_LEEWAY {
+        return Err(ConfigError::new("the leeway is at most 5m").at("leeway"));
+    }
+    let seconds = |time: lockgate_core::Time| i64::try_from(time.0.as_secs()).unwrap_or(i64::MAX);
+    let mut equal = Vec::new();
+    for (name, value) in &config.claims {
+        let values = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        if values.is_empty() || values.iter().any(|value| value.is_object() || value.is_null()) {
+            let error = ConfigError::new("a claim's value, or a list of its values");
+            return Err(error.at(name).at("claims"));
+        }
+        equal.push((name.as_str().into(), values.into()));
+    }
+    Ok(Rules {
+        leeway: seconds(config.leeway),
+        max_age: config.max_age.map(seconds),
+        required: config.required.iter().map(|name| name.as_str().into()).collect(),
+        equal: equal.into(),
+        typ: config.typ.as_deref().map(|typ| claims::media_type(typ).into()),
+    })
+}
+
+fn places(config: &Config) -> Result<Box<[Place]>, ConfigError> {
+    let mut places = Vec::new();
+    for name in &config.header.0 {
+        let name: HeaderName = fields::name(name).map_err(|error| error.at("header"))?;
+        places.push(Place::Header(name));
+    }
+    for (key, words, place) in [
+        ("cookie", &config.cookie, Place::Cookie as fn(Box<str>) -> Place),
+        ("query", &config.query, Place::Query),
+    ] {
+        for name in &words.0 {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+            if name.is_empty() || !name.bytes().all(plain) {
+                let message = format!("`{name}` is no name: letters, digits and -_.~");
+                return Err(ConfigError::new(message).at(key));
+            }
+            places.push(place(name.as_str().into()));
+        }
+    }
+    if places.is_empty() {
+        places.push(Place::Header(AUTHORIZATION));
+    }
+    Ok(places.into())
+}
+
+fn naming(config: &Config, identity: Arc<str>, build: &Build<'_>) -> Result<Naming, ConfigError> {
+    if config.name_claim.is_empty() {
+        return Err(ConfigError::new("a claim has a name").at("name_claim"));
+    }
+    Ok(Naming {
+        identity,
+        name: config.name_claim.as_str().into(),
+        roles: config.roles_claim.boxed(),
+        scopes: config.scope_claim.boxed(),
+        plan: config.plan_claim.as_deref().map(Into::into),
+        plans: build.provide.plans().into_iter().map(Into::into).collect(),
+        consumers: Arc::clone(build.provide.consumers()),
+    })
+}
