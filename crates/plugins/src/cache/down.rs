@@ -136,7 +136,7 @@ impl Caching {
             looks += 1;
             let found = self.find(&key, &exchange.head.headers).await;
             if let Kept::Answer(blob) = &found.kept
-                && let Some(verdict) = self.from_kept(exchange, &key, &found, blob, &wanted, looks)
+                && let Some(verdict) = self.offer(exchange, &key, &found, blob, &wanted, looks)
             {
                 return Ok(verdict);
             }
@@ -153,10 +153,12 @@ impl Caching {
                         }
                         lead = Some(own);
                     }
-                    Place::Waits(wait) => match timeout_at(until, wait.ends()).await {
-                        Ok(Some(Landing::Kept) | None) => continue,
-                        Ok(Some(_)) | Err(_) => {}
-                    },
+                    Place::Waits(wait) => {
+                        let ended = timeout_at(until, wait.ends()).await;
+                        if let Ok(Some(Landing::Kept) | None) = ended {
+                            continue;
+                        }
+                    }
                 }
             }
             self.send(exchange, key, found, &wanted, lead);
@@ -190,7 +192,7 @@ impl Caching {
     }
 
     /// What may be given of an answer that is kept, if anything.
-    fn from_kept(
+    fn offer(
         &self,
         exchange: &mut Exchange,
         key: &[u8],

@@ -119,7 +119,8 @@ impl JsonSchema for Config {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let short = generator.subschema_for::<Time>();
         let long = generator.subschema_for::<Long>();
-        json_schema!({ "description": "Keeps answers and gives them again.", "anyOf": [short, long] })
+        let text = "Keeps answers and gives them again.";
+        json_schema!({ "description": text, "anyOf": [short, long] })
     }
 }
 

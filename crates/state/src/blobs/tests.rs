@@ -1,3 +1,5 @@
+//! Purges, bounds and evictions, alone and against a map that forgets.
+
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -138,13 +140,10 @@ async fn a_scan_does_not_push_out_what_is_used() {
 async fn it_can_grow_and_shrink() {
     let store = MemoryBlobs::new(1 << 20);
     let fill = || {
-        (0..400).for_each(|n| {
-            drop(store.put(
-                format!("/{n}").as_bytes(),
-                blob(&store, &format!("/{n}"), 10_000),
-                MINUTE,
-            ))
-        })
+        for n in 0..400 {
+            let path = format!("/{n}");
+            store.put(path.as_bytes(), blob(&store, &path, 10_000), MINUTE);
+        }
     };
     fill();
     assert!(store.stats().bytes <= 1 << 20);
