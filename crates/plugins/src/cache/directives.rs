@@ -125,6 +125,8 @@ impl Wanted {
         for line in headers.get_all(CACHE_CONTROL) {
             each(line.as_bytes(), |name, value| wanted.take(name, value));
         }
+        // Nothing that was there before is young enough.
+        wanted.no_cache |= wanted.max_age == Some(0);
         wanted
     }
 

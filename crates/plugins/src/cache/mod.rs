@@ -2,11 +2,13 @@
 //! gives them or the route does where the upstream says nothing, and gives them again. The way
 //! down is in `down.rs`, the way up in `up.rs`. Refuses nothing but `only-if-cached` in vain.
 
+mod asked;
 mod conditions;
 mod directives;
 mod down;
 mod flight;
 mod freshness;
+mod keep;
 mod key;
 mod record;
 mod settings;

@@ -5,27 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
-use lockgate_core::{Blame, Blob, Blobs, Body, Exchange, Fault, Kind, Origin, Step, Tag};
+use lockgate_core::{Blame, Blob, Body, Exchange, Fault, Kind, Origin, Step, Tag};
 use tokio::time::Instant;
 
-use super::down::{Asked, Passed, suit};
+use super::asked::{Asked, Passed};
+use super::down::suit;
 use super::flight::{Landing, Lead};
 use super::freshness::{AskedBy, Life};
-use super::record::{Copied, Done, Record};
+use super::keep::{CACHE_TAG, NOT_KEPT_FOR, SURROGATE_KEY, words};
 use super::status::{Forwarded, Outcome, say_forwarded};
 use super::stored::{Answer, Stored, answer};
-use super::{Caching, conditions, key};
+use super::{Caching, key};
 
-const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
-const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
-/// Most tags of one answer; what has more is not kept, as it could not be purged by all of them.
-const MOST_TAGS: usize = 128;
-/// How long it is remembered that nothing is kept under a key.
-const NOT_KEPT_FOR: Duration = Duration::from_secs(10);
-/// How long it is remembered what answers vary by.
-const VARYING_FOR: Duration = Duration::from_secs(86_400);
 /// How long an upstream that has failed is not asked again for what can be given stale.
 const HELD_FOR: Duration = Duration::from_secs(2);
 
@@ -160,6 +153,10 @@ impl Caching {
         if response.body().len().is_some_and(|length| length > self.max_body as u64) {
             return Err("it is too large");
         }
+        let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        if kind.is_some_and(|kind| kind.starts_with(b"text/event-stream")) {
+            return Err("it is a stream of events");
+        }
         if response.extensions().get::<lockgate_core::UntilClose>().is_some() {
             return Err("its end cannot be told from a broken connection");
         }
@@ -197,81 +194,6 @@ impl Caching {
         say(response, Forwarded { why: asked.why, status: None, stored: false, detail });
     }
 
-    /// Keeps an answer while it passes to the client.
-    fn keep<'a>(
-        &'a self,
-        exchange: &'a Exchange,
-        response: &'a mut Response<Body>,
-        mut asked: Asked,
-        life: Life,
-        words: Vec<Tag>,
-    ) -> Step<'a, Result<(), Fault>> {
-        self.hide_tags(response.headers_mut());
-        let (status, headers) = (response.status(), response.headers());
-        let head = Answer::new(status, headers, life, self.clock.now());
-        let names = union(&asked.varying, headers);
-        let mut store = Keeping {
-            blobs: Arc::clone(&self.blobs),
-            marker: None,
-            key: asked.key.clone(),
-            life,
-            not_kept: self.blob(exchange, &asked, Stored::NotKept, Bytes::new(), Vec::new()),
-            lead: asked.lead.take(),
-        };
-        if !names.is_empty() {
-            store.key = key::variant(&asked.key, &names, &asked.sent);
-            let marker = Stored::Varying(names);
-            let marker = self.blob(exchange, &asked, marker, Bytes::new(), Vec::new());
-            store.marker = Some((asked.key.clone(), marker));
-        }
-        let blob = self.blob(exchange, &asked, Stored::Answer(head), Bytes::new(), words);
-        let done: Done = Box::new(move |copied| store.done(blob, copied));
-        let body = std::mem::take(response.body_mut());
-        let said = Forwarded { why: asked.why, status: None, stored: true, detail: None };
-        say(response, said);
-        match body {
-            Body::Empty => done(Copied::Whole(Bytes::new())),
-            Body::Full(bytes) => {
-                // Not the buffer that it was read into, of which it may be a small part.
-                done(Copied::Whole(Bytes::copy_from_slice(&bytes)));
-                *response.body_mut() = bytes.into();
-            }
-            stream => {
-                let record = Record::new(stream, self.max_body, &self.room, done);
-                *response.body_mut() = Body::stream(record);
-            }
-        }
-        let unchanged = conditions::is_unchanged(&asked.sent, response.headers());
-        if status != StatusCode::OK || !unchanged {
-            suit(&asked.sent, &exchange.head.method, response);
-            return Step::Now(Ok(()));
-        }
-        // The client has it already, the cache does not.
-        Step::Later(Box::pin(async move {
-            while response.body_mut().frame().await.transpose()?.is_some() {}
-            conditions::not_modified(response);
-            Ok(())
-        }))
-    }
-
-    fn blob(
-        &self,
-        exchange: &Exchange,
-        asked: &Asked,
-        head: Stored,
-        body: Bytes,
-        words: Vec<Tag>,
-    ) -> Arc<Blob> {
-        let uri = Tag::of_uri(&exchange.host, asked.target.path());
-        Arc::new(Blob {
-            name: format!("{}{}", exchange.host, asked.target).into(),
-            head: Box::new(head),
-            body,
-            tags: uri.chain(words).collect(),
-            stamp: asked.stamp,
-        })
-    }
-
     /// Where the answer to a request was looked for.
     fn key(&self, asked: &Asked) -> Vec<u8> {
         match &*asked.varying {
@@ -292,45 +214,11 @@ impl Caching {
         }
     }
 
-    fn hide_tags(&self, headers: &mut HeaderMap) {
+    pub(super) fn hide_tags(&self, headers: &mut HeaderMap) {
         if !self.show_tags {
             headers.remove(CACHE_TAG);
             headers.remove(SURROGATE_KEY);
         }
-    }
-}
-
-/// An answer that is being kept.
-struct Keeping {
-    blobs: Arc<dyn Blobs>,
-    /// What says that answers vary, and its key.
-    marker: Option<(Vec<u8>, Arc<Blob>)>,
-    key: Vec<u8>,
-    life: Life,
-    not_kept: Arc<Blob>,
-    lead: Option<Lead>,
-}
-
-impl Keeping {
-    fn done(mut self, blob: Arc<Blob>, copied: Copied) {
-        let lead = self.lead.take();
-        let land = |landing| lead.map(|lead| lead.lands(landing)).unwrap_or_default();
-        let body = match copied {
-            Copied::Whole(body) => body,
-            Copied::Unfit => {
-                self.blobs.put(&self.key, self.not_kept, NOT_KEPT_FOR);
-                return land(Landing::NotKept);
-            }
-            // Without a word: another leads.
-            Copied::Broken => return,
-        };
-        let Some(whole) = Arc::into_inner(blob).map(|blob| Blob { body, ..blob }) else { return };
-        if let Some((key, marker)) = self.marker {
-            self.blobs.put(&key, marker, VARYING_FOR);
-        }
-        let kept = self.blobs.put(&self.key, Arc::new(whole), self.life.keep());
-        let fresh = self.life.lifetime > self.life.initial_age && !self.life.validate;
-        land(if kept && fresh { Landing::Kept } else { Landing::NotKept });
     }
 }
 
@@ -350,36 +238,10 @@ fn unique(mut tags: Vec<Tag>) -> Box<[Tag]> {
     tags.into()
 }
 
-/// The tags that the upstream has given: `Cache-Tag: a, b` and `Surrogate-Key: a b`.
-fn words(headers: &HeaderMap) -> Option<Vec<Tag>> {
-    let mut tags = Vec::new();
-    for (name, sign) in [(CACHE_TAG, ','), (SURROGATE_KEY, ' ')] {
-        for line in headers.get_all(name) {
-            let line = line.to_str().ok()?;
-            let words = line.split(sign).map(str::trim).filter(|word| !word.is_empty());
-            tags.extend(words.map(Tag::word));
-        }
-    }
-    (tags.len() <= MOST_TAGS).then_some(tags)
-}
-
 /// Those, and the URI's own.
 fn tags(host: &str, path: &str, headers: &HeaderMap) -> Option<Vec<Tag>> {
     let words = words(headers)?;
     Some(Tag::of_uri(host, path).chain(words).collect())
-}
-
-/// What answers are known to vary by, this one and those before.
-fn union(known: &[HeaderName], headers: &HeaderMap) -> Box<[HeaderName]> {
-    let mut names = key::varying(headers).unwrap_or_default();
-    names.extend(known.iter().cloned());
-    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-    names.dedup();
-    if names.len() > 2 * key::MOST_VARYING {
-        // What answers vary by has changed all too often.
-        return key::varying(headers).unwrap_or_default().into();
-    }
-    names.into()
 }
 
 /// Faults that tell of a service that cannot be had, whoever is to blame.
