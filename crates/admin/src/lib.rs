@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, and questions to a running gateway. It reads handles, on
 //! the control runtime; nothing on the request path knows that it exists.
 
+mod cache;
 mod guard;
 mod health;
 mod limits;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use lockgate_core::Blobs;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
 use tokio::net::{TcpListener, TcpStream};
@@ -36,6 +38,8 @@ pub struct Handles {
     pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.
     pub shared: Arc<Shared>,
+    /// The cached answers, once there is a cache.
+    pub blobs: Box<dyn Fn() -> Option<Arc<dyn Blobs>> + Send + Sync>,
     /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.
@@ -57,6 +61,9 @@ pub async fn serve(listener: TcpListener, handles: Arc<Handles>) {
         .route("/admin/upstreams", get(pages::upstreams))
         .route("/admin/quotas", get(limits::quotas))
         .route("/admin/ratelimiter/stats", get(limits::stats))
+        .route("/admin/cache/clear", post(cache::clear))
+        .route("/admin/cache/stats", get(cache::stats))
+        .route("/admin/cache/details", get(cache::details))
         .route("/admin/health/{service}", put(health::set_override))
         .fallback(pages::nothing)
         .method_not_allowed_fallback(pages::not_this_method)

@@ -56,7 +56,7 @@ pub(crate) async fn explain(
 }
 
 pub(crate) async fn not_this_method() -> Response {
-    let detail = "/admin/health/{service} takes PUT, the other pages GET";
+    let detail = "/admin/health/{service} takes PUT, /admin/cache/clear POST, the other pages GET";
     refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
@@ -65,6 +65,7 @@ pub(crate) async fn nothing() -> Response {
         StatusCode::NOT_FOUND,
         "no_page",
         "there is /health, /metrics, /admin/upstreams, /admin/explain, /admin/quotas, \
-         /admin/ratelimiter/stats, /admin/health/{service}",
+         /admin/ratelimiter/stats, /admin/cache/stats, /admin/cache/details, /admin/cache/clear, \
+         /admin/health/{service}",
     )
 }

@@ -25,6 +25,11 @@ pub enum Body {
     Stream(BoxBody),
 }
 
+/// Among the extensions of an answer: its body ends with its connection, so that a whole one
+/// cannot be told from one that was cut (RFC 9112 §8).
+#[derive(Debug, Clone, Copy)]
+pub struct UntilClose;
+
 impl Body {
     /// Boxes a stream of frames.
     pub fn stream(body: impl HttpBody<Data = Bytes, Error = Fault> + 'static) -> Self {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    Blobs, Blocking, ConfigError, Consumers, Counter, Counters, Figure, Identity, Metric, Outbound,
-    SendFuture,
+    Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure, Identity, Metric,
+    Outbound, SendFuture,
 };
 
 /// The configured identities, by name.
@@ -33,6 +33,9 @@ pub enum Priority {
 pub struct Build<'a> {
     /// The pattern of the route it is built for; empty for an identity.
     pub route: Box<str>,
+    /// What tells the route from the others under its pattern: its `when` as text, the same for
+    /// the same condition. Empty when it has none.
+    pub when: Box<str>,
     /// Where its settings stand: keys from the document's root, joined by dots. What is inherited
     /// stands in `defaults`, and is one place for all the routes that inherit it.
     pub place: Box<str>,
@@ -71,6 +74,16 @@ pub trait Provide {
 
     /// The blobs of a store; `None` when no store has the name. `memory` is always there.
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>>;
+
+    /// The stores whose blobs some plugin has asked for: those to tell of writes.
+    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
+        Vec::new()
+    }
+
+    /// The time of day.
+    fn clock(&self) -> Clock {
+        Clock::system()
+    }
 
     /// Requests of the gateway's own.
     fn outbound(&self) -> Arc<dyn Outbound>;

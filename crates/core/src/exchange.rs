@@ -76,6 +76,32 @@ impl Exchange {
         }
     }
 
+    /// A request of the gateway's own that asks for the same: without a body, and with nothing
+    /// decided or kept yet.
+    pub fn behind(&self) -> Self {
+        Self {
+            head: self.head.clone(),
+            body: Body::Empty,
+            connection: Rc::clone(&self.connection),
+            client_ip: self.client_ip,
+            secure: self.secure,
+            host: self.host.clone(),
+            id: self.id.clone(),
+            started: Instant::now(),
+            route: self.route.clone(),
+            captures: self.captures.clone(),
+            consumer: self.consumer.clone(),
+            origin: Origin::Gateway,
+            upgrade: false,
+            grpc: self.grpc,
+            deadline: None,
+            upstream: UpstreamNotes::default(),
+            fault: None,
+            trace: None,
+            kept: Keeping::default(),
+        }
+    }
+
     /// The value of a cookie, as sent.
     pub fn cookie(&self, name: &str) -> Option<&str> {
         cookies(&self.head.headers).find_map(|(key, value)| (key == name).then_some(value))

@@ -7,6 +7,7 @@
 mod blocking;
 mod body;
 mod build;
+mod clock;
 mod connection;
 mod consumer;
 mod exchange;
@@ -32,8 +33,9 @@ mod template;
 mod units;
 
 pub use blocking::Blocking;
-pub use body::{Body, BoxBody};
+pub use body::{Body, BoxBody, UntilClose};
 pub use build::{Build, Identities, Kept, Priority, Provide, Task};
+pub use clock::Clock;
 pub use connection::{ClientCertificate, Connection, Texts, Tls};
 pub use consumer::{Consumer, ConsumerEntry, Consumers, STORED_KEY};
 pub use exchange::{Captures, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
@@ -57,8 +59,8 @@ pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
-    Algorithm, Blob, Blobs, Calendar, CalendarUnit, CounterName, Counters, Grant, Limit,
-    MOST_TAKES, Naming, StoreError, Take,
+    Algorithm, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName, Counters,
+    Glob, Grant, Limit, MOST_TAKES, Naming, Purge, StoreError, Tag, Take, Write,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::{
-    Blob, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity, LocalFuture, Naming,
-    Outbound, Proof, SendFuture, Step, StoreError, Take, reasons,
+    Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity,
+    LocalFuture, Naming, Outbound, Proof, Purge, SendFuture, Step, StoreError, Take, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -46,18 +46,29 @@ impl Blobs for Nowhere {
         Step::Now(Err(nowhere()))
     }
 
-    fn put<'a>(
-        &'a self,
-        _: &'a [u8],
-        _: Arc<Blob>,
-        _: Duration,
-    ) -> Step<'a, Result<(), StoreError>> {
+    fn put(&self, _: &[u8], _: Arc<Blob>, _: Duration) -> bool {
+        false
+    }
+
+    fn remove(&self, _: &[u8]) {}
+
+    fn stamp(&self) -> u64 {
+        0
+    }
+
+    fn purge<'a>(&'a self, _: &'a Purge) -> Step<'a, Result<(), StoreError>> {
         Step::Now(Err(nowhere()))
     }
 
-    fn purge<'a>(&'a self, _: &'a str) -> Step<'a, Result<u64, StoreError>> {
-        Step::Now(Err(nowhere()))
+    fn sweep(&self) -> u64 {
+        0
     }
+
+    fn stats(&self) -> BlobStats {
+        BlobStats::default()
+    }
+
+    fn each(&self, _: &mut dyn FnMut(&Blob, Duration)) {}
 }
 
 /// Stands for an identity that is configured wrongly: what names it is not wrong too.

@@ -44,6 +44,11 @@ pub enum Verdict {
     Pass,
     /// This is the answer: the target is not asked. Policies entered so far see it on its way up.
     Answer(Response<Body>),
+    /// This is the answer, and behind it goes a request of the gateway's own, such as
+    /// [`Exchange::behind`]: through the policies after this one to the target, and its answer
+    /// back up to this one's response hook, which is the last to see it. Nobody waits for it, and
+    /// a worker that has too many of them under way drops it unasked.
+    AnswerAnd(Response<Body>, Box<Exchange>),
 }
 
 /// A hook's result: at once, or later. Synchronous policies allocate nothing.

@@ -141,7 +141,7 @@ fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
 }
 
 fn handles(gateway: Arc<Gateway>) -> Handles {
-    let asked = Arc::clone(&gateway);
+    let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
     Handles {
@@ -149,6 +149,7 @@ fn handles(gateway: Arc<Gateway>) -> Handles {
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),
+        blobs: Box::new(move || stored.services.blobs()),
         explain: Box::new(move |asked| {
             explain(&gateway.snapshot(), &gateway.source(), asked, true)
         }),

@@ -233,6 +233,7 @@ impl Gateway {
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
+        self.services.accept(&document);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));
         self.registry.commit(upstreams);

@@ -1,6 +1,7 @@
 //! What the process provides to plugins: names of the configuration, files, background work, and
 //! what is shared between policies and outlives a reload.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -10,7 +11,7 @@ use lockgate_config::model::Document;
 use lockgate_core::{
     Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
 };
-use lockgate_state::{Bounds, Memory};
+use lockgate_state::{Bounds, Memory, MemoryBlobs};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -24,6 +25,8 @@ pub(crate) struct Services {
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
     /// The counters in memory, made when something first asks for them.
     memory: OnceLock<Arc<Memory>>,
+    /// The blobs in memory, likewise.
+    blobs: OnceLock<Arc<MemoryBlobs>>,
 }
 
 /// A metric's name and its labels.
@@ -34,8 +37,8 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, memory) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures, memory })
+        let (kept, figures, memory, blobs) = Default::default();
+        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures, memory, blobs })
     }
 
     /// The counters in memory, if anything counts there.
@@ -51,6 +54,18 @@ impl Services {
             Some((labels.clone(), figure.upgrade()?.value()))
         })
         .collect()
+    }
+
+    /// Blobs in memory, if a plugin has asked for them.
+    pub(crate) fn blobs(&self) -> Option<Arc<dyn Blobs>> {
+        self.blobs.get().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
+    }
+
+    /// Takes on what a configuration in force says.
+    pub(crate) fn accept(&self, document: &Document) {
+        if let (Some(blobs), Ok(size)) = (self.blobs.get(), document.memory_size()) {
+            blobs.resize(size);
+        }
     }
 }
 
@@ -87,11 +102,14 @@ pub(crate) struct Provider<'a> {
     services: &'a Services,
     document: &'a Document,
     consumers: Arc<Consumers>,
+    /// Whether a plugin has asked for blobs in memory.
+    asked: Cell<bool>,
 }
 
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
-        Self { services, document, consumers: Arc::new(document.known_consumers()) }
+        let consumers = Arc::new(document.known_consumers());
+        Self { services, document, consumers, asked: Cell::new(false) }
     }
 }
 
@@ -124,8 +142,19 @@ impl Provide for Provider<'_> {
         Some(Arc::clone(self.services.memory.get_or_init(new)) as Arc<dyn Counters>)
     }
 
-    fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {
-        None
+    fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
+        if !self.document.in_memory(store) {
+            return None;
+        }
+        self.asked.set(true);
+        // Checked by now.
+        let size = self.document.memory_size().unwrap_or_default();
+        let blobs = self.services.blobs.get_or_init(|| Arc::new(MemoryBlobs::new(size)));
+        Some(Arc::clone(blobs) as Arc<dyn Blobs>)
+    }
+
+    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
+        self.services.blobs().filter(|_| self.asked.get()).into_iter().collect()
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

@@ -6,6 +6,7 @@ mod answers;
 pub mod api_key;
 mod auth;
 pub mod basic;
+mod cache;
 mod carry;
 mod clock;
 mod compress;
@@ -18,6 +19,7 @@ mod forward;
 mod headers;
 mod hmac;
 mod introspection;
+mod invalidate;
 mod ip_filter;
 mod jwt;
 mod limits;
@@ -37,11 +39,6 @@ mod switch;
 #[cfg(test)]
 mod cases;
 
-/// For the fuzz targets alone.
-pub mod fuzz {
-    pub use crate::hmac::structured;
-}
-
 use lockgate_core::Plugin;
 
 /// All plugins: policies in the order of their stages, then handlers and identities by name.
@@ -57,6 +54,8 @@ pub static ALL: &[Plugin] = &[
     Plugin::Policy(&maintenance::Maintenance),
     Plugin::Policy(&rate_limit::RateLimit),
     Plugin::Policy(&quota::Quota),
+    Plugin::Policy(&cache::Cache),
+    Plugin::Policy(&invalidate::Invalidate),
     Plugin::Policy(&headers::Headers),
     Plugin::Policy(&fault::Faults),
     Plugin::Policy(&mirror::Mirror),
@@ -72,3 +71,14 @@ pub static ALL: &[Plugin] = &[
     Plugin::Identity(&introspection::Introspection),
     Plugin::Identity(&mtls::Mtls),
 ];
+
+/// What only fuzz targets need: the parsers of what comes from outside.
+#[doc(hidden)]
+pub mod fuzz {
+    pub use crate::hmac::structured;
+
+    /// Reads headers as those of an answer and of a request at a cache.
+    pub fn cache_headers(headers: &http::HeaderMap) {
+        crate::cache::fuzz(headers);
+    }
+}

@@ -110,6 +110,7 @@ impl Builder<'_> {
             unrouted: self.metrics.no_route(),
             redirects,
             plans: Plans::new(&document, self.provide),
+            stores: self.provide.asked_blobs(),
             document,
         })
     }
@@ -129,6 +130,7 @@ impl Builder<'_> {
             };
             let mut build = Build {
                 route: "".into(),
+                when: "".into(),
                 place: path.join(".").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
@@ -169,6 +171,10 @@ impl Builder<'_> {
     ) -> Result<Route, BuildError> {
         let mut build = Build {
             route: (**pattern).into(),
+            when: match route.when == model::Condition::default() {
+                true => "".into(),
+                false => format!("{:?}", route.when).into(),
+            },
             place: "".into(),
             name: "".into(),
             priority: route.priority(),

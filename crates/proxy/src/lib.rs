@@ -4,6 +4,7 @@
 //! here knows a codec, an admin page or a plugin by name.
 
 mod access;
+mod behind;
 mod build;
 mod deadline;
 mod explain;

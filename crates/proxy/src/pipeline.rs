@@ -54,7 +54,7 @@ pub(crate) async fn down(
         let end = Instant::now();
         let decided = match &verdict {
             Ok(Verdict::Pass) => Decided::Pass,
-            Ok(Verdict::Answer(_)) => Decided::Answer,
+            Ok(Verdict::Answer(_) | Verdict::AnswerAnd(..)) => Decided::Answer,
             Err(fault) => Decided::Refuse(fault.reason().code),
         };
         entry.series.observe(exchange.connection.worker, decided, end - begun);

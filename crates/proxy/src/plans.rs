@@ -18,6 +18,7 @@ impl Plans {
         let none = Identities::new();
         let build = Build {
             route: "".into(),
+            when: "".into(),
             place: "plans".into(),
             name: "plans".into(),
             priority: Priority::Normal,

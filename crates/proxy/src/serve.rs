@@ -10,7 +10,7 @@ use crate::access::Journey;
 use crate::find::{self, Way};
 use crate::target::{self, Answer};
 use crate::worker::Worker;
-use crate::{panics, pipeline, reply};
+use crate::{behind, panics, pipeline, reply};
 
 /// Answers the requests of one worker's connections.
 #[derive(Clone)]
@@ -49,24 +49,30 @@ impl Serve for Proxy {
 /// already, and has passed the response hooks of the policies that were entered.
 async fn travel(journey: &mut Journey) -> Result<Answer, Fault> {
     let Journey { exchange, snapshot, worker, place, .. } = journey;
-    let route = match find::route(snapshot, exchange)? {
-        Way::Route(found, route) => {
-            *place = Some(found);
-            route
-        }
+    let (found, route) = match find::route(snapshot, exchange)? {
+        Way::Route(found, route) => (found, route),
         Way::Answer(response) => return Ok(response.into()),
     };
+    *place = Some(found);
 
     exchange.deadline = target::deadline(route, exchange);
+    let written = snapshot.written(exchange);
     let mut entered = 0;
     let cap = snapshot.max_buffered_body();
     let down = pipeline::down(&route.entries, exchange, cap, &mut entered).await;
     let asked = match down {
         Ok(Verdict::Pass) => target::ask(route, snapshot, exchange, worker).await,
         Ok(Verdict::Answer(response)) => Ok(response.into()),
+        Ok(Verdict::AnswerAnd(response, exchange)) => {
+            behind::start(found, snapshot, worker, entered, exchange);
+            Ok(response.into())
+        }
         Err(fault) => Err(fault),
     };
     let mut answer = asked.unwrap_or_else(|fault| Answer::refusal(fault, exchange));
+    if let Some(written) = written {
+        written.settle(&snapshot.stores, exchange, &answer.response).await;
+    }
     pipeline::up(&route.entries, exchange, entered, &mut answer.response).await?;
     Ok(answer)
 }

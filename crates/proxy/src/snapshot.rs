@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use lockgate_config::model::{self, Document};
-use lockgate_core::Exchange;
+use lockgate_core::{Blobs, Exchange, Write};
 use lockgate_telemetry::{AccessLog, RouteSeries};
 use lockgate_upstream::Upstream;
 use subtle::ConstantTimeEq;
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub(crate) unrouted: Arc<RouteSeries>,
     pub(crate) redirects: HashMap<Box<str>, u16>,
     pub(crate) plans: Plans,
+    /// The stores to tell of writes.
+    pub(crate) stores: Vec<Arc<dyn Blobs>>,
 }
 
 /// The routes under one pattern, told apart by their conditions.
@@ -89,6 +91,11 @@ impl Snapshot {
             return None;
         }
         self.redirects.get(&*exchange.connection.listener).copied()
+    }
+
+    /// What of a request makes stored answers untrue, if anything is stored and it may.
+    pub(crate) fn written(&self, exchange: &Exchange) -> Option<Write> {
+        if self.stores.is_empty() { None } else { Write::of(exchange) }
     }
 
     pub(crate) fn find(&self, method: &Method, host: &str, path: &str) -> Found {

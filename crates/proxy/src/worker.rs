@@ -52,6 +52,8 @@ pub struct Worker {
     pub index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) caller: Caller,
+    /// Requests of its own that are under way.
+    pub(crate) behind: Rc<Cell<usize>>,
     /// Its load, in the metrics.
     pub series: Arc<WorkerSeries>,
     seen: Cell<u64>,
@@ -69,6 +71,7 @@ impl Worker {
         Self {
             index,
             caller,
+            behind: Rc::default(),
             series: shared.metrics.worker(index),
             seen: Cell::new(snapshot.generation),
             current: RefCell::new(Rc::new(snapshot)),

@@ -36,6 +36,9 @@ pub(crate) fn check(
     listeners::check(document, &mut findings);
     upstreams::check(document, &mut findings);
     routes::check(document, &mut findings);
+    if let Err(message) = document.memory_size() {
+        findings.error(&["stores", "memory"], message);
+    }
     files.extend(plugins::check(document, plugins, &mut findings));
     unused::check(document, &mut findings);
     findings.fails

@@ -93,6 +93,7 @@ impl Stands<'_> {
     fn build(&self, name: &str, path: &[&str]) -> Build<'_> {
         Build {
             route: self.pattern.into(),
+            when: "".into(),
             place: path.join(".").into(),
             name: name.into(),
             priority: self.priority,

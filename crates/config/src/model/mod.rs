@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
-use lockgate_core::{ConsumerEntry, Consumers};
+use lockgate_core::{ConsumerEntry, Consumers, Size};
 use serde::Serialize;
 
 /// The routes of a configuration by their patterns as written.
@@ -65,10 +65,39 @@ pub struct Document {
     pub alerts: serde_json::Value,
 }
 
+/// What the blobs in memory may take unless said.
+const MEMORY: u64 = 64 << 20;
+/// The least that is of any use.
+const SMALLEST: u64 = 1 << 20;
+
 impl Document {
     /// Whether this is the name of a store that is kept in memory: `memory` itself always is.
     pub fn in_memory(&self, store: &str) -> bool {
-        self.stores.get(store).map_or(store == "memory", |settings| settings == "memory")
+        store == "memory" || self.stores.get(store).is_some_and(|settings| settings == "memory")
+    }
+
+    /// How many bytes blobs in memory may take: `stores: { memory: { max_size } }`.
+    ///
+    /// # Errors
+    /// What is wrong with the settings of that store.
+    pub fn memory_size(&self) -> Result<u64, String> {
+        use serde_json::Value;
+        let settings = match self.stores.get("memory") {
+            None | Some(Value::Null) => return Ok(MEMORY),
+            Some(Value::String(kind)) if kind == "memory" => return Ok(MEMORY),
+            Some(Value::Object(settings)) => settings,
+            Some(_) => return Err("expected `memory`, or `{ max_size: 256MiB }`".to_owned()),
+        };
+        if let Some(key) = settings.keys().find(|key| *key != "max_size") {
+            return Err(format!("the store `memory` has no setting `{key}`; it has `max_size`"));
+        }
+        let size = settings
+            .get("max_size")
+            .map_or(Ok(Size(MEMORY)), |size| size.as_str().unwrap_or_default().parse::<Size>())?;
+        match size.0 {
+            0..SMALLEST => Err("the store `memory` takes at least 1MiB".to_owned()),
+            size => Ok(size),
+        }
     }
 
     /// What is known of consumers, as plugins take it.

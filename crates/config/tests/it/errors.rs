@@ -511,3 +511,19 @@ fn one_mistake_is_one_complaint() {
         errors("upstreams: { users: { endpoints: \"a:1\" } }\nroutes: { /a: { to: userz } }\n");
     assert_eq!(found, ["2:21 there is no upstream `userz` [did you mean `users`?]"]);
 }
+
+#[test]
+fn the_memory_of_blobs_is_a_size() {
+    let with = |settings: &str| format!("stores: {{ memory: {settings} }}\n{}", route("to: users"));
+    assert!(errors(&with("{ max_size: 256MiB }")).is_empty());
+    assert!(errors(&with("memory")).is_empty());
+    for (settings, says) in [
+        ("{ max_size: much }", "`much` is not a size such as 512B, 64KB or 1MiB"),
+        ("{ max_size: 64KB }", "the store `memory` takes at least 1MiB"),
+        ("{ size: 2MiB }", "the store `memory` has no setting `size`; it has `max_size`"),
+        ("[1]", "expected `memory`, or `{ max_size: 256MiB }`"),
+    ] {
+        let found = errors(&with(settings));
+        assert!(found.len() == 1 && found[0].ends_with(says), "{settings}: {found:?}");
+    }
+}

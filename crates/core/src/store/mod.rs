@@ -4,10 +4,16 @@
 mod blobs;
 mod calendar;
 mod counters;
+mod glob;
+mod tag;
+mod write;
 
-pub use blobs::{Blob, Blobs};
+pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge};
 pub use calendar::{Calendar, CalendarUnit};
 pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
+pub use glob::Glob;
+pub use tag::Tag;
+pub use write::Write;
 
 /// Why a store could not answer.
 #[derive(Debug, Clone, thiserror::Error)]

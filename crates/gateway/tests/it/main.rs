@@ -16,6 +16,7 @@ mod auth;
 mod balance;
 mod bodies;
 mod broken;
+mod cache;
 mod cli;
 mod compress;
 mod concurrency;

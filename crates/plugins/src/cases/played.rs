@@ -6,15 +6,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
-    Blobs, Blocking, Call, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
+    Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
     Figure, Kept, Metric, Outbound, Provide, SendFuture, Task, reasons,
 };
-use lockgate_state::{Bounds, Memory};
+use lockgate_state::{Bounds, Memory, MemoryBlobs};
 use serde_json::Value;
 
 use super::case;
@@ -32,6 +32,9 @@ pub(super) struct Played {
     outside: Arc<Outside>,
     kept: RefCell<HashMap<String, Kept>>,
     memory: Arc<Memory>,
+    /// What every case begins at: the first second of 2026.
+    clock: Clock,
+    blobs: Arc<dyn Blobs>,
 }
 
 impl Played {
@@ -53,6 +56,8 @@ impl Played {
             outside: Arc::new(Outside { answers: Mutex::new(outside), asked: Mutex::default() }),
             kept: RefCell::default(),
             memory: Arc::new(Memory::in_time(BOUNDS, START)),
+            clock: Clock::set_to(UNIX_EPOCH + Duration::from_secs(1_767_225_600)),
+            blobs: Arc::new(MemoryBlobs::new(64 << 20)),
         }
     }
 }
@@ -97,8 +102,16 @@ impl Provide for Played {
         (store == "memory").then(|| self.memory.clone() as Arc<dyn Counters>)
     }
 
-    fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {
-        None
+    fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
+        (store == "memory").then(|| Arc::clone(&self.blobs))
+    }
+
+    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
+        vec![Arc::clone(&self.blobs)]
+    }
+
+    fn clock(&self) -> Clock {
+        self.clock
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lockgate_core::{
     Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange, Fault, Handler,
     Identities, Identity, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage,
-    Step, Tls, UpstreamNotes, Verdict, reasons,
+    Step, Tls, UpstreamNotes, Verdict, Write, reasons,
 };
 use serde_json::Value;
 
@@ -79,7 +79,7 @@ pub(super) async fn case(document: &Value) -> Result<(), String> {
             tokio::time::advance(after.0).await;
         }
         let ran = match (&exchange.identify, &exchange.finds, &exchange.answer) {
-            (None, None, Some(answer)) => run(&route, exchange, answer, &played).await,
+            (None, None, Some(answer)) => run(&route, &played, exchange, answer).await,
             (Some(name), Some(finds), None) => identify(&identities, name, exchange, finds).await,
             _ => Err("needs `answer`, or `identify` and what it `finds`".to_owned()),
         };
@@ -123,6 +123,7 @@ fn identities(
             let plugin = found.ok_or_else(|| ConfigError::new(format!("no identity `{kind}`")))?;
             let mut build = Build {
                 route: "".into(),
+                when: "".into(),
                 place: format!("identity.{name}.{kind}").into(),
                 name: name.as_str().into(),
                 priority: Priority::Normal,
@@ -160,9 +161,9 @@ fn build_route(
         Some("low") => Priority::Low,
         _ => Priority::Normal,
     };
-    let (route, place, name) = (pattern.into(), "".into(), "".into());
+    let (route, when, place, name) = (pattern.into(), "".into(), "".into(), "".into());
     let target = map.get("to").and_then(Value::as_str).unwrap_or_default().into();
-    let mut build = Build { route, place, name, priority, target, identities, provide };
+    let mut build = Build { route, when, place, name, priority, target, identities, provide };
     let mut policies: Vec<(Stage, Box<dyn Policy>)> = Vec::new();
     let own = ["to", "priority"];
     for (name, config) in map.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
@@ -250,51 +251,94 @@ async fn identify(
 
 async fn run(
     route: &Route,
+    played: &Played,
     case: &case::Exchange,
     expected: &case::Answer,
-    played: &Played,
 ) -> Result<(), String> {
     let mut exchange = exchange(&route.pattern, &case.request)?;
     let consumer = case.request.get("consumer").and_then(Value::as_str);
     exchange.consumer = consumer.map(|name| Arc::new(played.consumer(name)));
-    let mut asked = None;
-    let mut entered = 0;
-    let mut answer = None;
-    for policy in &route.policies {
-        entered += 1;
-        match wait(policy.request(&mut exchange)).await {
-            Ok(Verdict::Pass) => {}
-            Ok(Verdict::Answer(response)) => answer = Some(response),
-            Err(fault) => answer = Some(refusal(&mut exchange, fault)),
-        }
-        if answer.is_some() {
-            break;
-        }
-    }
-    let mut answer = match (answer, &route.handler) {
-        (Some(answer), _) => answer,
-        (None, None) => {
-            asked = Some(ask(&mut exchange).await?);
-            match upstream(case.upstream.as_ref())? {
-                Ok(response) => {
-                    exchange.origin = Origin::Upstream;
-                    response
-                }
-                Err(fault) => refusal(&mut exchange, fault),
-            }
-        }
-        (None, Some(handler)) => match wait(handler.handle(&mut exchange)).await {
-            Ok(response) => response,
-            Err(fault) => refusal(&mut exchange, fault),
-        },
+    let written = Write::of(&exchange);
+    let (mut entered, mut asked) = (0, None);
+    let (answer, behind) = down(route, &mut exchange, &mut entered).await;
+    let mut answer = match answer {
+        Some(answer) => answer,
+        None => target(route, &mut exchange, case, &mut asked).await?,
     };
-    for policy in route.policies.iter().take(entered).rev() {
-        if let Err(fault) = wait(policy.response(&mut exchange, &mut answer)).await {
-            answer = refusal(&mut exchange, fault);
+    if let Some(written) = written {
+        written.settle(&played.asked_blobs(), &exchange, &answer).await;
+    }
+    up(route, 0..entered, &mut exchange, &mut answer).await;
+    members(expected, &exchange)?;
+    compare_answer(expected, answer).await?;
+    if let Some(mut behind) = behind {
+        let mut response = target(route, &mut behind, case, &mut asked).await?;
+        up(route, entered - 1..entered, &mut behind, &mut response).await;
+        // A body that breaks off is the cache's to notice.
+        let _ = response.into_body().collect(CAP).await;
+    }
+    match &case.upstream_sees {
+        Some(sees) => {
+            let asked = asked.ok_or("the upstream was not asked")?;
+            asked.compare(sees).map_err(|error| format!("the upstream: {error}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The request hooks: an answer if they made one, and what goes on behind it.
+async fn down(
+    route: &Route,
+    exchange: &mut Exchange,
+    entered: &mut usize,
+) -> (Option<Response<Body>>, Option<Box<Exchange>>) {
+    for policy in &route.policies {
+        *entered += 1;
+        match wait(policy.request(exchange)).await {
+            Ok(Verdict::Pass) => {}
+            Ok(Verdict::Answer(response)) => return (Some(response), None),
+            Ok(Verdict::AnswerAnd(response, behind)) => return (Some(response), Some(behind)),
+            Err(fault) => return (Some(refusal(exchange, fault)), None),
         }
     }
-    members(expected, &exchange)?;
-    compare(case, expected, asked, answer).await
+    (None, None)
+}
+
+/// The answer of the handler, or of the upstream that the case plays.
+async fn target(
+    route: &Route,
+    exchange: &mut Exchange,
+    case: &case::Exchange,
+    asked: &mut Option<Asked>,
+) -> Result<Response<Body>, String> {
+    let answer = match &route.handler {
+        None => {
+            *asked = Some(ask(exchange).await?);
+            exchange.upstream.attempts = 1;
+            let answer = upstream(case.upstream.as_ref())?;
+            if answer.is_ok() {
+                exchange.origin = Origin::Upstream;
+            }
+            answer
+        }
+        Some(handler) => wait(handler.handle(exchange)).await,
+    };
+    Ok(answer.unwrap_or_else(|fault| refusal(exchange, fault)))
+}
+
+/// The response hooks of these policies, last first.
+async fn up(
+    route: &Route,
+    entered: std::ops::Range<usize>,
+    exchange: &mut Exchange,
+    answer: &mut Response<Body>,
+) {
+    for policy in route.policies[entered].iter().rev() {
+        let done = wait(policy.response(exchange, answer)).await;
+        if let Err(fault) = done {
+            *answer = refusal(exchange, fault);
+        }
+    }
 }
 
 pub(super) async fn wait<T>(step: Step<'_, T>) -> T {
@@ -488,16 +532,7 @@ impl http_body::Body for BreaksOff {
     }
 }
 
-async fn compare(
-    case: &case::Exchange,
-    expected: &case::Answer,
-    asked: Option<Asked>,
-    answer: Response<Body>,
-) -> Result<(), String> {
-    if let Some(sees) = &case.upstream_sees {
-        let asked = asked.ok_or("the upstream was not asked")?;
-        asked.compare(sees).map_err(|error| format!("the upstream: {error}"))?;
-    }
+async fn compare_answer(expected: &case::Answer, answer: Response<Body>) -> Result<(), String> {
     let (head, body) = answer.into_parts();
     if expected.status.is_some_and(|status| status != head.status.as_u16()) {
         return Err(format!("the status is {}", head.status));

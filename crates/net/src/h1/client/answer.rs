@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use lockgate_core::{Blame, Body, Duplex, Fault, reasons};
+use lockgate_core::{Blame, Body, Duplex, Fault, UntilClose, reasons};
 
 use super::Reuse;
 use super::call::{Call, Sending};
@@ -26,7 +26,10 @@ pub(super) fn answer(
     head: ResponseHead,
     reuse: Rc<dyn Reuse>,
 ) -> Result<ClientAnswer, Fault> {
-    let ResponseHead { parts, framing, keep_alive } = head;
+    let ResponseHead { mut parts, framing, keep_alive } = head;
+    if framing == Framing::Close {
+        parts.extensions.insert(UntilClose);
+    }
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         if !call.upgrade {
             return Err(Wrong::Framing("a 101 that was not asked for").by_upstream());

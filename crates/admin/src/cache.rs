@@ -1,0 +1,132 @@
+//! The cached answers: how many there are, which, and clearing them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use lockgate_core::{Blobs, Glob, Purge, Step, Tag};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::Handles;
+use crate::guard::refuse;
+
+/// Entries of a page unless said, and the most.
+const PAGE: usize = 100;
+const LARGEST_PAGE: usize = 1000;
+
+/// What to clear: everything, when nothing is said.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct What {
+    url: Option<String>,
+    pattern: Option<String>,
+    tag: Option<String>,
+}
+
+impl What {
+    fn purge(self) -> Result<Purge, String> {
+        match (self.url, self.pattern, self.tag) {
+            (None, None, None) => Ok(Purge::All),
+            (Some(url), None, None) => of_url(&url),
+            (None, Some(pattern), None) => pattern.parse::<Glob>().map(Purge::Names),
+            (None, None, Some(tag)) => Ok(Purge::Tag(Tag::word(&tag))),
+            _ => Err("say one of `url`, `pattern` and `tag`, or none for everything".to_owned()),
+        }
+    }
+}
+
+/// A URL clears its path with every query; a path alone, on every host.
+fn of_url(url: &str) -> Result<Purge, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no URL: {error}"))?;
+    match uri.host() {
+        Some(host) => Ok(Purge::Tag(Tag::uri(&host.to_ascii_lowercase(), uri.path()))),
+        None if uri.path().contains('*') => Err("a URL has no `*`: say `pattern`".to_owned()),
+        None => uri.path().parse::<Glob>().map(Purge::Names),
+    }
+}
+
+/// `POST /admin/cache/clear` with nothing, `{"url": …}`, `{"pattern": …}` or `{"tag": …}`.
+pub(crate) async fn clear(
+    State(handles): State<Arc<Handles>>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(error) => return refuse(error.status(), "bad_body", &error.body_text()),
+    };
+    let what = match body.trim_ascii() {
+        [] => Ok(What::default()),
+        text => serde_json::from_slice::<What>(text),
+    };
+    let what = what
+        .map_err(|error| format!("expected JSON such as {{\"url\": \"…\"}}: {error}"))
+        .and_then(What::purge);
+    let what = match what {
+        Ok(what) => what,
+        Err(detail) => return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail),
+    };
+    let Some(blobs) = (handles.blobs)() else {
+        return Json(json!({ "cleared": 0 })).into_response();
+    };
+    // What was over before does not count as cleared now.
+    blobs.sweep();
+    if let Err(error) = purge(&*blobs, &what).await {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error);
+    }
+    Json(json!({ "cleared": blobs.sweep() })).into_response()
+}
+
+async fn purge(blobs: &dyn Blobs, what: &Purge) -> Result<(), String> {
+    let done = match blobs.purge(what) {
+        Step::Now(done) => done,
+        // Such a future stays on its thread, which an admin page does not.
+        Step::Later(_) => return Err("the store cannot be cleared from here".to_owned()),
+    };
+    done.map_err(|error| error.to_string())
+}
+
+pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<serde_json::Value> {
+    let stats = (handles.blobs)().map(|blobs| blobs.stats()).unwrap_or_default();
+    Json(json!({
+        "entries": stats.entries,
+        "bytes": stats.bytes,
+        "max_bytes": stats.max_bytes,
+        "evictions": stats.evictions,
+        "purges": stats.purges,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    #[serde(default)]
+    offset: usize,
+    limit: Option<usize>,
+}
+
+/// `?offset=0&limit=100`: the entries by name, a page of them, and how many there are in all.
+pub(crate) async fn details(
+    State(handles): State<Arc<Handles>>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Response {
+    let page = match page {
+        Ok(Query(page)) => page,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
+    };
+    let mut all: Vec<(Box<str>, usize, u64)> = Vec::new();
+    if let Some(blobs) = (handles.blobs)() {
+        blobs.each(&mut |blob, left| all.push((blob.name.clone(), blob.size(), left.as_secs())));
+    }
+    all.sort_unstable();
+    let limit = page.limit.unwrap_or(PAGE).min(LARGEST_PAGE);
+    let shown = all.iter().skip(page.offset).take(limit);
+    let entries: Vec<_> = shown
+        .map(|(name, bytes, left)| json!({ "url": name, "bytes": bytes, "kept_for_s": left }))
+        .collect();
+    Json(json!({ "total": all.len(), "offset": page.offset, "entries": entries })).into_response()
+}

@@ -1,0 +1,253 @@
+//! The way down: what is kept is given, at once when it is fresh; else one request goes on, and
+//! those for the same wait for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName, RANGE};
+use http::{Method, Response};
+use lockgate_core::{Blob, Body, Exchange, Fault, Origin, Step, Verdict};
+use tokio::time::{Instant, timeout_at};
+
+use super::asked::Passed;
+use super::directives::Wanted;
+use super::flight::{Landing, Place};
+use super::freshness::State;
+use super::status::{Forward, Outcome, say_hit};
+use super::stored::{Answer, Stored, answer};
+use super::{Caching, NOT_CACHED, conditions, key};
+
+/// How often a request looks again after another's end, before it goes by itself.
+const MOST_LOOKS: usize = 8;
+
+/// What was found for a request.
+pub(super) struct Found {
+    /// Where it was looked for last: the request's key, or a variant's.
+    pub(super) key: Vec<u8>,
+    pub(super) varying: Box<[HeaderName]>,
+    pub(super) kept: Kept,
+}
+
+pub(super) enum Kept {
+    Nothing,
+    /// It is known that nothing is kept.
+    Never,
+    Answer(Arc<Blob>),
+}
+
+impl Caching {
+    pub(super) fn down<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+    ) -> Step<'a, Result<Verdict, Fault>> {
+        if let Some(why) = passes(exchange) {
+            self.counts.add(exchange.connection.worker, Outcome::Bypass);
+            exchange.kept.put(self, Passed(why));
+            return Step::Now(Ok(Verdict::Pass));
+        }
+        let wanted = match self.client_control {
+            true => Wanted::read(&exchange.head.headers),
+            false => Wanted::default(),
+        };
+        let key = self.keying.of(exchange);
+        match self.at_once(exchange, &key, &wanted) {
+            Some(response) => Step::Now(Ok(Verdict::Answer(response))),
+            None => Step::Later(Box::pin(self.fetch(exchange, key, wanted))),
+        }
+    }
+
+    /// What memory has fresh.
+    fn at_once(
+        &self,
+        exchange: &mut Exchange,
+        key: &[u8],
+        wanted: &Wanted,
+    ) -> Option<Response<Body>> {
+        let mut blob = now(self.blobs.get(key))?;
+        if let Stored::Varying(names) = blob.head()? {
+            blob = now(self.blobs.get(&key::variant(key, names, &exchange.head.headers)))?;
+        }
+        let answer = answer(&blob)?;
+        let age = answer.age(Instant::now());
+        let fresh = answer.life.at(age, wanted) == State::Fresh;
+        fresh.then(|| self.give(exchange, &blob, answer, age, false))
+    }
+
+    /// Gives a client what is kept: as much of it as it asks for.
+    fn give(
+        &self,
+        exchange: &mut Exchange,
+        blob: &Blob,
+        answer: &Answer,
+        age: Duration,
+        collapsed: bool,
+    ) -> Response<Body> {
+        let mut response = answer.give(blob, age);
+        suit(&exchange.head.headers, &exchange.head.method, &mut response);
+        say_hit(response.headers_mut(), &answer.life, age, collapsed);
+        exchange.origin = Origin::Cache;
+        let fresh = age < answer.life.lifetime;
+        let outcome = if fresh { Outcome::Hit } else { Outcome::Stale };
+        self.counts.add(exchange.connection.worker, outcome);
+        exchange.note(|| format!("cache: {} of {}s", word(fresh), age.as_secs()));
+        response
+    }
+
+    async fn fetch(
+        &self,
+        exchange: &mut Exchange,
+        key: Vec<u8>,
+        wanted: Wanted,
+    ) -> Result<Verdict, Fault> {
+        let until = Instant::now() + self.wait;
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let found = self.find(&key, &exchange.head.headers).await;
+            if let Kept::Answer(blob) = &found.kept
+                && let Some(verdict) = self.offer(exchange, &key, &found, blob, &wanted, looks)
+            {
+                return Ok(verdict);
+            }
+            if wanted.only_if_cached {
+                return Err(Fault::client(&NOT_CACHED));
+            }
+            let mut lead = None;
+            if waits_for_others(exchange, &found, &wanted) && looks <= MOST_LOOKS {
+                match self.flights.join(&found.key) {
+                    Place::Leads(own) => {
+                        // What was kept between the look and the lead is there now.
+                        if looks == 1 && self.is_fresh(&found.key, &wanted).await {
+                            continue;
+                        }
+                        lead = Some(own);
+                    }
+                    Place::Waits(wait) => {
+                        let ended = timeout_at(until, wait.ends()).await;
+                        if let Ok(Some(Landing::Kept) | None) = ended {
+                            continue;
+                        }
+                    }
+                }
+            }
+            self.send(exchange, key, found, &wanted, lead);
+            return Ok(Verdict::Pass);
+        }
+    }
+
+    async fn find(&self, key: &[u8], headers: &HeaderMap) -> Found {
+        let mut found = Found { key: key.to_vec(), varying: Box::default(), kept: Kept::Nothing };
+        // A store that fails has nothing.
+        let mut blob = wait(self.blobs.get(key)).await.ok().flatten();
+        if let Some(Stored::Varying(names)) = blob.as_ref().and_then(|blob| blob.head()) {
+            found.key = key::variant(key, names, headers);
+            found.varying = names.clone();
+            blob = wait(self.blobs.get(&found.key)).await.ok().flatten();
+        }
+        found.kept = match blob {
+            Some(blob) if answer(&blob).is_some() => Kept::Answer(blob),
+            Some(_) => Kept::Never,
+            None => Kept::Nothing,
+        };
+        found
+    }
+
+    async fn is_fresh(&self, key: &[u8], wanted: &Wanted) -> bool {
+        let blob = wait(self.blobs.get(key)).await.ok().flatten();
+        let answer = blob.as_ref().and_then(answer);
+        answer.is_some_and(|answer| {
+            answer.life.at(answer.age(Instant::now()), wanted) == State::Fresh
+        })
+    }
+
+    /// What may be given of an answer that is kept, if anything.
+    fn offer(
+        &self,
+        exchange: &mut Exchange,
+        key: &[u8],
+        found: &Found,
+        blob: &Arc<Blob>,
+        wanted: &Wanted,
+        looks: usize,
+    ) -> Option<Verdict> {
+        let answer = answer(blob)?;
+        let now = Instant::now();
+        let age = answer.age(now);
+        let collapsed = looks > 1;
+        match answer.life.at(age, wanted) {
+            State::Fresh | State::StaleAsAsked => {}
+            State::StaleMeanwhile => {
+                let response = self.give(exchange, blob, answer, age, collapsed);
+                let held = answer.held_until.is_some_and(|until| until > now);
+                if !held && let Place::Leads(lead) = self.flights.join(&found.key) {
+                    let behind = self.behind(exchange, key, found, blob, lead);
+                    return Some(Verdict::AnswerAnd(response, behind));
+                }
+                return Some(Verdict::Answer(response));
+            }
+            State::Validate => {
+                let held = answer.held_until.is_some_and(|until| until > now);
+                if !held || wanted.no_cache || !answer.life.serves_errors(age) {
+                    return None;
+                }
+            }
+        }
+        Some(Verdict::Answer(self.give(exchange, blob, answer, age, collapsed)))
+    }
+}
+
+/// Why a request is no matter for a cache, if it is not.
+fn passes(exchange: &Exchange) -> Option<Forward> {
+    if !matches!(exchange.head.method, Method::GET | Method::HEAD) {
+        return Some(Forward::Method);
+    }
+    let other = exchange.upgrade
+        || exchange.grpc
+        || !exchange.body.is_empty()
+        || conditions::is_for_origin(&exchange.head.headers);
+    other.then_some(Forward::Bypass)
+}
+
+/// Whether another's answer would do for this request.
+fn waits_for_others(exchange: &Exchange, found: &Found, wanted: &Wanted) -> bool {
+    let fit = exchange.head.method == Method::GET && !wanted.no_store && !wanted.no_cache;
+    fit && match &found.kept {
+        Kept::Never => false,
+        Kept::Nothing => !exchange.head.headers.contains_key(RANGE),
+        // What is never fresh is asked for by everyone.
+        Kept::Answer(blob) => answer(blob).is_some_and(|answer| {
+            answer.life.lifetime > answer.life.initial_age && !answer.life.validate
+        }),
+    }
+}
+
+/// Makes of a whole answer what the client asks for.
+pub(super) fn suit(asked: &HeaderMap, method: &Method, response: &mut Response<Body>) {
+    if !response.status().is_success() {
+        return;
+    }
+    if conditions::is_unchanged(asked, response.headers()) {
+        conditions::not_modified(response);
+    } else if *method == Method::GET {
+        conditions::cut(asked, response);
+    }
+}
+
+/// What a store has in memory.
+fn now<T, E>(step: Step<'_, Result<Option<T>, E>>) -> Option<T> {
+    match step {
+        Step::Now(Ok(found)) => found,
+        Step::Now(Err(_)) | Step::Later(_) => None,
+    }
+}
+
+async fn wait<T>(step: Step<'_, T>) -> T {
+    match step {
+        Step::Now(done) => done,
+        Step::Later(done) => done.await,
+    }
+}
+
+fn word(fresh: bool) -> &'static str {
+    if fresh { "a fresh answer" } else { "a stale answer" }
+}
