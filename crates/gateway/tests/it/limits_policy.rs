@@ -46,8 +46,8 @@ async fn what_is_over_the_limit_is_refused_and_told_when_it_may_come_again() {
     let metrics = gateway.metrics().await;
     let labels = [("policy", "rate_limit"), ("limit", "hourly"), ("dry_run", "false")];
     assert_eq!(metrics.sum("lockgate_limit_refusals_total", &labels), 1.0);
-    assert_eq!(metrics.sum("lockgate_counter_keys", &[]), 1.0);
-    assert!(metrics.sum("lockgate_counter_bytes", &[]) > 0.0);
+    assert_eq!(metrics.sum("lockgate_limit_keys", &[]), 1.0);
+    assert!(metrics.sum("lockgate_limit_bytes", &[]) > 0.0);
 }
 
 #[tokio::test]

@@ -74,11 +74,11 @@ metrics! {
         "Times that the upstream's breaker has opened";
     POOL_OPEN Gauge "lockgate_pool_connections" ["upstream" "endpoint"]
         "Connections open to the endpoint, all workers together";
-    COUNTER_KEYS Gauge "lockgate_counter_keys" []
+    COUNTER_KEYS Gauge "lockgate_limit_keys" []
         "Keys that limits and quotas count in memory";
-    COUNTER_BYTES Gauge "lockgate_counter_bytes" []
+    COUNTER_BYTES Gauge "lockgate_limit_bytes" []
         "Bytes that those keys take";
-    COUNTER_EVICTIONS Counter "lockgate_counter_evictions_total" []
+    COUNTER_EVICTIONS Counter "lockgate_limit_evictions_total" []
         "Keys forgotten although they still counted, for want of room";
     CONFIG_GENERATION Gauge "lockgate_config_generation" []
         "Number of the configuration that serves now: 1 at start, one more with each change";
