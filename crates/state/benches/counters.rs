@@ -1,7 +1,7 @@
 //! What one decision costs: by algorithm, with one key and with many, with three limits at once,
 //! and while a flood of keys pushes others out.
 
-#![allow(clippy::expect_used, reason = "a bench may stop")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a bench may stop")]
 
 use std::hint::black_box;
 use std::time::Duration;
