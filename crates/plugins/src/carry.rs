@@ -10,7 +10,7 @@ use crate::fields;
 use crate::one_or_more::OneOrMore;
 
 /// One place.
-pub(crate) enum Place {
+enum Place {
     /// A header: `Authorization` with the scheme `Bearer` (RFC 6750 §2.1), any other with the
     /// token alone or after `Bearer`.
     Header(HeaderName),
@@ -29,10 +29,10 @@ pub(crate) enum Unreadable {
 
 /// All places, in the order in which they are looked at.
 pub(crate) struct Carry {
-    pub(crate) places: Box<[Place]>,
+    places: Box<[Place]>,
     /// Whether headers and cookies keep their token on the way to the target. Parameters of the
     /// URL never do: they end in logs.
-    pub(crate) forward: bool,
+    forward: bool,
 }
 
 impl Carry {
@@ -53,9 +53,9 @@ impl Carry {
         }
         for (key, names) in [("cookie", cookies), ("query", queries)] {
             for name in &names.0 {
-                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
                 if name.is_empty() || !name.bytes().all(plain) {
-                    let message = format!("`{name}` is no plain name of a {key}");
+                    let message = format!("`{name}` is no name: letters, digits and -_.~");
                     return Err(ConfigError::new(message).at(key));
                 }
                 places.push(match key {
@@ -83,6 +83,11 @@ impl Carry {
             }
         }
         Ok(None)
+    }
+
+    /// Whether `strip` would change anything of any request.
+    pub(crate) fn strips(&self) -> bool {
+        !self.forward || self.places.iter().any(|place| matches!(place, Place::Query(_)))
     }
 
     /// Takes away what is not to go upstream, from every place.
@@ -162,15 +167,22 @@ fn strip_cookie(headers: &mut HeaderMap, name: &str) {
     if in_cookies(headers, name).next().is_none() {
         return;
     }
-    let left: Vec<String> = pairs(headers)
-        .filter(|(key, _)| *key != name)
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().cloned().collect();
     headers.remove(COOKIE);
-    if let Ok(line) = HeaderValue::try_from(left.join("; "))
-        && !left.is_empty()
-    {
-        headers.insert(COOKIE, line);
+    for line in lines {
+        // Whatever else the client sends stays as it is.
+        let left = line.to_str().map(|text| {
+            let others = text
+                .split(';')
+                .map(str::trim)
+                .filter(|pair| pair.split_once('=').is_none_or(|(key, _)| key != name));
+            others.collect::<Vec<_>>().join("; ")
+        });
+        match left {
+            Ok(left) if left.is_empty() => {}
+            Ok(left) => headers.extend(HeaderValue::try_from(left).map(|left| (COOKIE, left))),
+            Err(_) => headers.extend([(COOKIE, line)]),
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The wall clock that a token's times are held against, in whole seconds since 1970.
 
-/// Now.
+/// Now. A clock that cannot be right makes every token expired.
 #[cfg(not(test))]
 pub(crate) fn now() -> i64 {
     let passed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    passed.map_or(0, |passed| i64::try_from(passed.as_secs()).unwrap_or(i64::MAX))
+    passed.map_or(i64::MAX, |passed| i64::try_from(passed.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// In tests it begins in 2030 and goes with tokio's clock, which they pause and advance.

@@ -81,7 +81,7 @@ fn make(token: Token) -> Result<String, String> {
             let time: lockgate_core::Time = time.parse()?;
             let seconds = i64::try_from(time.0.as_secs()).map_err(|e| e.to_string())?;
             let seconds = if sign == "-" { -seconds } else { seconds };
-            claims.insert(name.to_owned(), (crate::jwt::now() + seconds).into());
+            claims.insert(name.to_owned(), (crate::clock::now() + seconds).into());
         }
     }
     let signer = match (&token.secret, &token.key) {

@@ -11,17 +11,18 @@ use lockgate_core::{
 };
 
 use super::cache::{Cache, Kept};
-use super::carry::Carry;
 use super::claims::Rules;
-use super::clock;
 use super::issuer::{Issuer, Keys};
 use super::keys::{KeySet, Miss};
 use super::person::Naming;
 use super::reasons::{
-    ALGORITHM, ISSUER, KEY_UNKNOWN, KEYS_UNAVAILABLE, MALFORMED, SIGNATURE, rejected, said, shown,
+    ALGORITHM, AMBIGUOUS, ISSUER, KEY_UNKNOWN, KEYS_UNAVAILABLE, MALFORMED, SIGNATURE, rejected,
+    said, shown,
 };
 use super::remote::Remote;
 use super::token::Token;
+use crate::carry::{Carry, Unreadable};
+use crate::clock;
 
 /// A configured identity of this kind.
 pub(super) struct Bearer {
@@ -57,7 +58,7 @@ impl Identity for Bearer {
         let token = match self.carry.find(exchange) {
             Ok(Some(token)) => token,
             Ok(None) => return Step::Now(Ok(Proof::Absent)),
-            Err(rejection) => return Step::Now(Ok(Proof::Invalid(rejection))),
+            Err(why) => return Step::Now(Ok(Proof::Invalid(unreadable(why)))),
         };
         let worker = exchange.connection.worker;
         let generation = |place: usize| {
@@ -116,6 +117,14 @@ impl Identity for Bearer {
     }
 }
 
+/// Why nothing can be made of what stands where a token should.
+fn unreadable(why: Unreadable) -> Rejection {
+    match why {
+        Unreadable::Twice => rejected(&AMBIGUOUS, "two in one place"),
+        Unreadable::NoText => rejected(&MALFORMED, "no plain text"),
+    }
+}
+
 impl Bearer {
     fn believe(&self, exchange: &mut Exchange, consumer: Arc<Consumer>) -> Proof {
         if self.carry.strips() {
@@ -130,7 +139,7 @@ impl Bearer {
         let token = match self.carry.find(exchange) {
             Ok(Some(token)) => token,
             Ok(None) => return Ok(Proof::Absent),
-            Err(rejection) => return Ok(Proof::Invalid(rejection)),
+            Err(why) => return Ok(Proof::Invalid(unreadable(why))),
         };
         match self.verify(exchange.connection.worker, token) {
             Ok(consumer) => Ok(self.believe(exchange, consumer)),

@@ -5,9 +5,7 @@
 mod algorithm;
 mod bearer;
 mod cache;
-mod carry;
 mod claims;
-mod clock;
 mod fetch;
 mod issuer;
 mod key;
@@ -23,8 +21,6 @@ mod token;
 
 use std::sync::Arc;
 
-use http::HeaderName;
-use http::header::AUTHORIZATION;
 use lockgate_core::{
     Build, ConfigError, Identity, IdentityPlugin, Metric, MetricKind, Reason, decode,
 };
@@ -33,15 +29,11 @@ use serde_json::Value;
 
 use self::bearer::Bearer;
 use self::cache::Cache;
-use self::carry::{Carry, Place};
 use self::claims::{Equal, Rules};
 use self::issuer::{Issuer, KEYS, REFRESHES};
 use self::person::Naming;
 use self::settings::{Config, Source, Trusted, boxed};
-use crate::fields;
-
-#[cfg(test)]
-pub(crate) use self::clock::now;
+use crate::carry::Carry;
 
 /// Most issuers of one identity.
 const MAX_ISSUERS: usize = 64;
@@ -88,7 +80,7 @@ impl IdentityPlugin for Jwt {
         let mut config: Config = decode(config)?;
         let identity: Arc<str> = (*build.name).into();
         let rules = rules(&config)?;
-        let carry = Carry { places: places(&config)?, forward: config.forward };
+        let carry = Carry::new(&config.header, &config.cookie, &config.query, config.forward)?;
         let naming = naming(&config, Arc::clone(&identity), build)?;
         if !SIZES.contains(&config.max_size.0) {
             return Err(ConfigError::new("`max_size` is from 256B to 64KiB").at("max_size"));
@@ -169,31 +161,6 @@ fn rules(config: &Config) -> Result<Rules, ConfigError> {
         equal: equal.into(),
         typ: config.typ.as_deref().map(|typ| claims::media_type(typ).into()),
     })
-}
-
-fn places(config: &Config) -> Result<Box<[Place]>, ConfigError> {
-    let mut places = Vec::new();
-    for name in &config.header.0 {
-        let name: HeaderName = fields::name(name).map_err(|error| error.at("header"))?;
-        places.push(Place::Header(name));
-    }
-    for (key, words, place) in [
-        ("cookie", &config.cookie, Place::Cookie as fn(Box<str>) -> Place),
-        ("query", &config.query, Place::Query),
-    ] {
-        for name in &words.0 {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-            if name.is_empty() || !name.bytes().all(plain) {
-                let message = format!("`{name}` is no name: letters, digits and -_.~");
-                return Err(ConfigError::new(message).at(key));
-            }
-            places.push(place(name.as_str().into()));
-        }
-    }
-    if places.is_empty() {
-        places.push(Place::Header(AUTHORIZATION));
-    }
-    Ok(places.into())
 }
 
 fn naming(config: &Config, identity: Arc<str>, build: &Build<'_>) -> Result<Naming, ConfigError> {

@@ -54,5 +54,5 @@ fn signed(header: &str, claims: &str) -> String {
 
 /// Claims that hold.
 fn claims() -> String {
-    json!({ "sub": "alice", "exp": super::clock::now() + 3600 }).to_string()
+    json!({ "sub": "alice", "exp": crate::clock::now() + 3600 }).to_string()
 }

@@ -204,7 +204,7 @@ fn members_that_stand_twice() {
     ] {
         assert_eq!(judge(&*own, &signed(header, &claims())), Err("token_malformed"), "{header}");
     }
-    let exp = super::super::clock::now() + 3600;
+    let exp = crate::clock::now() + 3600;
     for claims in [
         format!(r#"{{"sub":"alice","sub":"root","exp":{exp}}}"#),
         format!(r#"{{"sub":"alice","exp":1,"exp":{exp}}}"#),
@@ -306,7 +306,7 @@ fn tokens_that_are_too_large() {
     let runtime = runtime();
     let _inside = runtime.enter();
     let own = own();
-    let exp = super::super::clock::now() + 3600;
+    let exp = crate::clock::now() + 3600;
     let of = |size: usize| {
         let pad = "x".repeat(size);
         signed(HEADER, &json!({ "sub": "a", "exp": exp, "pad": pad }).to_string())
