@@ -43,7 +43,7 @@ fn the_short_example_becomes_its_long_form() {
     assert!(made.endpoints.contains_key("10.0.0.3:8080"));
     assert_eq!((made.health.as_ref(), made.tls.as_ref()), (None, None));
     let told: Vec<&str> = loaded.warnings.iter().map(|warning| &*warning.message).collect();
-    assert!(told.iter().all(|told| told.ends_with("but does not act on it")), "{told:?}");
+    assert!(told.iter().all(|told| told.ends_with("each gateway for itself")), "{told:?}");
 }
 
 fn words(policy: &PolicyEntry) -> Vec<&str> {

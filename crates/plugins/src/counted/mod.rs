@@ -11,7 +11,11 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
-use lockgate_core::{Build, Built, ConfigError, Kind, MOST_TAKES, Metric, MetricKind, Reason};
+use std::sync::Arc;
+
+use lockgate_core::{
+    Build, Built, ConfigError, Counters, Kind, MOST_TAKES, Metric, MetricKind, Reason,
+};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -87,7 +91,7 @@ pub(crate) fn groups(
         let at = |error: ConfigError| (from, error.at("store"));
         let group = Group {
             reason,
-            counters: build.counters(&entry.store).map_err(at)?,
+            counters: counters(&entry, build).map_err(at)?,
             local: build.counters("memory").map_err(at)?,
             store: entry.store.as_str().into(),
             on_store_error: entry.on_store_error,
@@ -101,6 +105,17 @@ pub(crate) fn groups(
         policy: Box::new(group),
     });
     Ok(policies.collect())
+}
+
+/// The counters of an entry's store. One that this version cannot use is one that never answers:
+/// a limit that is to count locally then does so from the start, and `check` has said so.
+fn counters(entry: &Entry, build: &Build<'_>) -> Result<Arc<dyn Counters>, ConfigError> {
+    let local = entry.on_store_error == OnStoreError::Local
+        && build.provide.stores().contains(&entry.store.as_str());
+    match build.counters(&entry.store) {
+        Err(_) if local => build.counters("memory"),
+        counters => counters,
+    }
 }
 
 /// What a limit's counters are kept under: its place in the document, where a list's entry with a
