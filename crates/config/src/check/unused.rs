@@ -61,8 +61,8 @@ fn without_effect(document: &Document, findings: &mut Findings<'_>) {
     let source = findings.source;
     for name in document.stores.keys().filter(|name| !document.in_memory(name)) {
         let message = format!(
-            "this version keeps all state in memory: what names the store `{name}` is counted by each \
-             gateway for itself"
+            "this version keeps all state in memory: what names the store `{name}` is counted by \
+             each gateway for itself"
         );
         findings.warning(&["stores", name], message);
     }
