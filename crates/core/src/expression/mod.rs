@@ -1,4 +1,5 @@
-//! Conditions in CEL, the Common Expression Language: compiled once, held against requests.
+//! Conditions and keys in CEL, the Common Expression Language: compiled once, held against
+//! requests.
 //!
 //! They come from the configuration alone, yet clients choose what they are held against. So
 //! nothing in them may cost more than a request can pay for: there is no loop in a loop, patterns
@@ -12,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use cel::common::types::CelBool;
+use cel::common::types::{CelBool, CelInt, CelString, CelUInt};
 use cel::extractors::This;
 use cel::{Context, Env, ExecutionError, Program, Value};
 use regex::Regex;
@@ -40,7 +41,7 @@ pub enum Scope {
     Route,
 }
 
-/// A compiled condition.
+/// A compiled condition, or what makes a key.
 pub struct Expression {
     text: Box<str>,
     program: Program,
@@ -77,6 +78,34 @@ impl Expression {
             Some(answer) => Ok(*answer.inner()),
             None => Err("it is neither true nor false".to_owned()),
         }
+    }
+
+    /// Writes what it comes to for a request: a text, a whole number, `true` or `false`.
+    ///
+    /// # Errors
+    /// It comes to nothing of the kind: why, without a value of the request.
+    pub fn write(&self, seen: &Seen<'_>, out: &mut Vec<u8>) -> Result<(), String> {
+        let mut context = self.functions.new_inner_scope();
+        self.reading.fill(&mut context, seen)?;
+        let value = Value::resolve_val(self.program.expression(), &context)
+            .map_err(|error| self.without_values(&error))?;
+        if let Some(text) = value.downcast_ref::<CelString<'_>>() {
+            out.extend_from_slice(text.inner().as_bytes());
+        } else if let Some(number) = value.downcast_ref::<CelInt>() {
+            out.extend_from_slice(number.inner().to_string().as_bytes());
+        } else if let Some(number) = value.downcast_ref::<CelUInt>() {
+            out.extend_from_slice(number.inner().to_string().as_bytes());
+        } else if let Some(answer) = value.downcast_ref::<CelBool>() {
+            out.extend_from_slice(if *answer.inner() { b"true" } else { b"false" });
+        } else {
+            return Err("it is neither a text, a whole number, true nor false".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether it is about who is asking.
+    pub fn needs_consumer(&self) -> bool {
+        self.reading.needs_consumer()
     }
 
     /// What went wrong, but no value that a client may have sent.

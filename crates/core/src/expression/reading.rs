@@ -69,6 +69,11 @@ impl Reading {
         Ok((reader.reading, reader.patterns))
     }
 
+    /// Whether it reads the consumer or the claims.
+    pub(super) fn needs_consumer(&self) -> bool {
+        self.consumer.is_some() || self.claims
+    }
+
     /// Puts the variables that are read into a context.
     ///
     /// # Errors
