@@ -1,14 +1,13 @@
 //! The load: wrk and h2load at saturation, and a generator of our own at a fixed rate.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 /// A kind of load.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +16,8 @@ pub(crate) enum Load {
     Wrk { path: &'static str, connections: usize, post: bool, tls: bool, headers: Headers },
     /// HTTP/2 over TLS, as much as goes.
     H2 { path: &'static str, connections: usize, streams: usize },
-    /// HTTP/1.1, so many requests at each millisecond.
-    Rate { path: &'static str, connections: usize, per_ms: usize },
+    /// HTTP/1.1, so many requests a second, evenly spread.
+    Rate { path: &'static str, connections: usize, per_second: u32 },
 }
 
 /// Header lines that every request bears.
@@ -66,10 +65,8 @@ impl Load {
             Self::H2 { path, connections, streams } => {
                 h2load(&format!("https://127.0.0.1:{port}{path}"), connections, streams, time)
             }
-            Self::Rate { path, connections, per_ms } => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, at_rate(port, path, connections, per_ms, time))
+            Self::Rate { path, connections, per_second } => {
+                at_rate(port, path, connections, per_second, time)
             }
         }
     }
@@ -146,79 +143,100 @@ fn h2load(url: &str, connections: usize, streams: usize, time: Duration) -> Resu
     })
 }
 
-/// Sends `per_ms` requests at each millisecond, each on a connection that is free; one that finds
-/// none counts as an error. The latency is from the write to the last byte.
-async fn at_rate(
+/// Sends so many requests a second, spread evenly over connections that each have a thread and a
+/// beat of their own: one that is late for its beat counts as an error and skips it. The latency is
+/// from the write to the last byte.
+fn at_rate(
     port: u16,
     path: &str,
     connections: usize,
-    per_ms: usize,
+    per_second: u32,
     time: Duration,
 ) -> Result<Outcome> {
+    let beat = Duration::from_secs(connections as u64) / per_second;
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n");
-    let (free, mut frees) = mpsc::channel(connections);
-    let (times, mut latencies) = mpsc::channel(1 << 20);
-    for _ in 0..connections {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.set_nodelay(true)?;
-        free.send(stream).await?;
-    }
-    let begun = Instant::now();
-    let mut ticks = interval(Duration::from_millis(1));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut errors = 0;
-    while begun.elapsed() < time {
-        ticks.tick().await;
-        for _ in 0..per_ms {
-            let Ok(mut stream) = frees.try_recv() else {
-                errors += 1;
-                continue;
-            };
-            let (free, times, request) = (free.clone(), times.clone(), request.clone());
-            tokio::task::spawn_local(async move {
-                let sent = Instant::now();
-                if exchange(&mut stream, request.as_bytes()).await.is_ok() {
-                    let _ = times.try_send(sent.elapsed());
-                    let _ = free.try_send(stream);
-                }
-            });
-        }
-    }
-    let took = begun.elapsed();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let mut all = Vec::new();
-    while let Ok(latency) = latencies.try_recv() {
-        all.push(latency);
+    let begun = Instant::now() + Duration::from_millis(50);
+    let threads: Vec<_> = (0..connections)
+        .map(|number| {
+            let first = begun + beat * u32::try_from(number).unwrap_or(0) / connections as u32;
+            let request = request.clone();
+            std::thread::spawn(move || keep_the_beat(port, &request, first, beat, time))
+        })
+        .collect();
+    let (mut all, mut errors) = (Vec::new(), 0);
+    for thread in threads {
+        let (latencies, late) = thread.join().map_err(|_| anyhow::anyhow!("a load thread"))??;
+        all.extend(latencies);
+        errors += late;
     }
     all.sort_unstable();
     let at = |share: f64| {
         let place = (all.len() as f64 * share) as usize;
-        all.get(place).map_or(0.0, |latency| latency.as_secs_f64() * 1e3)
+        all.get(place).map_or(0.0, |latency: &Duration| latency.as_secs_f64() * 1e3)
     };
-    Ok(Outcome { requests: all.len() as u64, errors, took, p50_ms: at(0.5), p99_ms: at(0.99) })
+    Ok(Outcome {
+        requests: all.len() as u64,
+        errors,
+        took: time,
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+    })
 }
 
-async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
-    stream.write_all(request).await?;
-    let mut buffer = Vec::with_capacity(4096);
-    let head = loop {
-        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
+fn keep_the_beat(
+    port: u16,
+    request: &str,
+    first: Instant,
+    beat: Duration,
+    time: Duration,
+) -> Result<(Vec<Duration>, u64)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let (mut next, mut latencies, mut late) = (first, Vec::new(), 0);
+    let mut buffer = vec![0; 256 << 10];
+    while next < first + time {
+        let now = Instant::now();
+        if now > next + beat {
+            late += 1;
+        } else {
+            std::thread::sleep(next.saturating_duration_since(now));
+            let sent = Instant::now();
+            exchange(&mut stream, request.as_bytes(), &mut buffer)?;
+            latencies.push(sent.elapsed());
         }
-        if stream.read_buf(&mut buffer).await? == 0 {
-            bail!("closed");
+        next += beat;
+    }
+    Ok((latencies, late))
+}
+
+fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> Result<()> {
+    stream.write_all(request)?;
+    let (mut filled, mut whole) = (0, None);
+    while whole.is_none_or(|whole| filled < whole) {
+        let room = buffer.get_mut(filled..).context("an answer that is too long")?;
+        match stream.read(room)? {
+            0 => bail!("closed"),
+            more => filled += more,
         }
+        let read = buffer.get(..filled).unwrap_or_default();
+        if whole.is_none() {
+            whole = length(read)?;
+        }
+    }
+    Ok(())
+}
+
+/// The length of the whole answer, once its head is there.
+fn length(read: &[u8]) -> Result<Option<usize>> {
+    let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Ok(None);
     };
-    let text = String::from_utf8_lossy(buffer.get(..head).unwrap_or_default()).to_lowercase();
-    let length = text
+    let head = String::from_utf8_lossy(read.get(..end).unwrap_or_default()).to_lowercase();
+    let body = head
         .lines()
         .find_map(|line| line.strip_prefix("content-length:"))
         .and_then(|value| value.trim().parse::<usize>().ok())
         .context("an answer without a length")?;
-    while buffer.len() < head + length {
-        if stream.read_buf(&mut buffer).await? == 0 {
-            bail!("closed");
-        }
-    }
-    Ok(())
+    Ok(Some(end + 4 + body))
 }

@@ -63,7 +63,10 @@ const SCENARIOS: [Scenario; 7] = [
     Scenario { name: "get-100k-64", load: Load::wrk("/100k", 64) },
     Scenario { name: "tls-get-1k-64", load: Load::wrk_tls("/1k", 64) },
     Scenario { name: "h2-get-1k", load: Load::H2 { path: "/1k", connections: 16, streams: 8 } },
-    Scenario { name: "rate-10k", load: Load::Rate { path: "/1k", connections: 64, per_ms: 10 } },
+    Scenario {
+        name: "rate-10k",
+        load: Load::Rate { path: "/1k", connections: 64, per_second: 10_000 },
+    },
 ];
 
 /// One measurement of one proxy in one round.
