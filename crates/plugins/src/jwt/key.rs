@@ -54,10 +54,7 @@ impl Key {
     /// When it is too short for one that was asked for by name, or for all.
     pub(super) fn secret(secret: &[u8], allowed: &Allowed) -> Result<Self, String> {
         let short = |algorithm, least| {
-            let has = secret.len();
-            format!(
-                "for {algorithm} a secret has at least {least} bytes, and this has {has} (RFC 7518 §3.2)"
-            )
+            format!("for {algorithm} a secret has at least {least} bytes (RFC 7518 §3.2)")
         };
         let mut ways = Vec::new();
         for (algorithm, hash, least) in HMACS {
