@@ -1,10 +1,11 @@
 //! What the echoing upstream does at which path; anywhere else it tells what it was asked.
 //!
 //! `/status/N`, `/delay/MS`, `/bytes/N`, `/stream/N/MS` (pieces with pauses), `/gated/N` (pieces,
-//! a gate before each but the first), `/sse` (the same, as events), `/broken/N` (N bytes, then the
-//! connection is cut), `/trailers`, `/early` (answers 413 and leaves the body unread), `/hang`,
-//! `/wait` (answers when the gate opens), `/ws` (WebSocket echo), `/upgrade` (byte echo),
-//! `/headers` (hop-by-hop ones in the answer), and gRPC methods `Unary`, `Stream`, `Fail`, `Hang`.
+//! a gate before each but the first), `/sse` and `/events/*` (the same, as events), `/broken/N` (N
+//! bytes, then the connection is cut), `/trailers`, `/early` (answers 413 and leaves the body
+//! unread), `/hang`, `/wait` (answers when the gate opens), `/ws` and `/chat` (WebSocket echo),
+//! `/upgrade` (byte echo), `/headers` (hop-by-hop ones in the answer), and gRPC methods `Unary`,
+//! `Stream`, `Fail`, `Hang`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,9 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match segments.as_slice() {
-        ["ws", ..] if request.headers().contains_key("upgrade") => return websocket(&mut request),
+        ["ws" | "chat", ..] if request.headers().contains_key("upgrade") => {
+            return websocket(&mut request);
+        }
         ["upgrade"] if request.headers().contains_key("upgrade") => return bytes(&mut request),
         ["early"] => return with(413, "no more, please"),
         _ => {}
@@ -70,7 +73,7 @@ async fn plain(segments: &[&str], seen: &Seen, shared: &Arc<Shared>) -> Response
             })
         }
         ["gated", count] => gated("text/plain", "piece", "\n", number(count), shared),
-        ["sse"] => gated("text/event-stream", "data:", "\n\n", 3, shared),
+        ["sse"] | ["events", ..] => gated("text/event-stream", "data:", "\n\n", 3, shared),
         ["broken", count] => {
             let count = number(count) as usize;
             fed("text/plain", |sender| async move {

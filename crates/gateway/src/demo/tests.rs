@@ -252,6 +252,19 @@ fn the_default_base_changes_nothing_and_another_moves_every_port() {
     }
     assert!(!text.contains("8080 ") && !text.contains(":3001"));
     assert!(text.contains("\"delay_ms\":5000"), "only ports are moved");
+    // A number within a token or a hash that looked like a port would be moved with the rest.
+    let words = |text: &str, start: &str| -> Vec<String> {
+        let found = text.split([' ', '\'', '[', ']', '\n']).filter(|word| word.starts_with(start));
+        found.map(str::to_owned).collect()
+    };
+    for base in [1, 3001, 13_000] {
+        let tokens = words(&hints(base), "eyJ");
+        assert!(!tokens.is_empty());
+        assert_eq!(tokens, words(&hints(DEFAULT_PORT_BASE), "eyJ"), "{base}");
+        let hashes = words(&config(base).unwrap(), "lgk1:");
+        assert_eq!(hashes.len(), 2);
+        assert_eq!(hashes, words(file, "lgk1:"), "{base}");
+    }
 }
 
 #[test]

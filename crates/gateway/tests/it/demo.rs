@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use lockgate_testkit::{Dir, Wire, cli, request, until};
+use lockgate_testkit::{Answer, Dir, Wire, cli, request, until};
 
 use crate::support::{BINARY, cli_on};
 
@@ -62,10 +62,12 @@ impl Demo {
         local(self.base + 5080)
     }
 
-    async fn ask(&self, method: &str, path: &str, body: &str) -> lockgate_testkit::Answer {
+    /// Asks as the demo's admin.
+    async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
         let mut wire = Wire::connect(self.gateway()).await;
-        let json = [("Host", "127.0.0.1"), ("Content-Type", "application/json")];
-        wire.ask(request(method, path, &json, body)).await
+        let key = ("X-API-Key", "demo-admin-key");
+        let headers = [("Host", "127.0.0.1"), ("Content-Type", "application/json"), key];
+        wire.ask(request(method, path, &headers, body)).await
     }
 }
 
@@ -79,7 +81,7 @@ async fn five_services_are_behind_the_gateway() {
     }
     let mut served = std::collections::BTreeSet::new();
     for _ in 0..6 {
-        let answer = demo.ask("GET", "/users", "").await;
+        let answer = demo.ask("GET", "/v1/users", "").await;
         let ports = [demo.base + 1, demo.base + 2].map(|port| port.to_string());
         let port = answer.headers.iter().find(|(_, value)| ports.contains(value));
         served.insert(port.unwrap_or_else(|| panic!("no port is named: {answer:?}")).1.clone());
@@ -104,7 +106,8 @@ async fn its_resources_can_be_worked_with() {
     assert_eq!(demo.ask("GET", &path, "").await.status, 404);
 }
 
-/// Runs the lines that the demo says one can try, as a reader would.
+/// Runs the lines that the demo says one can try, as a reader would, in their order; where a line
+/// below tells what will be seen, a status and a text, it is held to that.
 #[tokio::test]
 async fn the_lines_that_it_prints_work() {
     if Command::new("curl").arg("--version").output().is_err() {
@@ -112,18 +115,52 @@ async fn the_lines_that_it_prints_work() {
         return;
     }
     let demo = Demo::start().await;
-    until("something to try", async || demo.dir.read("stdout").contains("curl ")).await;
-    let mut tried = 0;
-    for line in demo.dir.read("stdout").lines() {
-        let line = line.trim();
-        if line.starts_with("curl ") {
-            let line = line.replacen("curl ", "curl --max-time 10 -sS ", 1);
-            let ran = cli("sh", demo.dir.path(), &["-c", &line]).await;
-            assert_eq!(ran.code, 0, "{line}: {ran:?}");
-            tried += 1;
+    until("the end of what to try", async || demo.dir.read("stdout").contains("Ctrl-C")).await;
+    let mut promised = Vec::new();
+    let printed = demo.dir.read("stdout");
+    let mut lines = printed.lines().map(str::trim).peekable();
+    while let Some(line) = lines.next() {
+        if !line.contains("curl ") {
+            continue;
+        }
+        let line = line.replacen("curl ", "curl --max-time 10 -sS ", 1);
+        let ran = cli("sh", demo.dir.path(), &["-c", &line]).await;
+        assert_eq!(ran.code, 0, "{line}: {ran:?}");
+        let is_promise = |next: &&str| next.starts_with(|first: char| first.is_ascii_digit());
+        if let Some(promise) = lines.next_if(is_promise) {
+            let (status, text) = promise.split_once(' ').unwrap_or((promise, ""));
+            let seen = ran.stdout.to_ascii_lowercase();
+            assert!(seen.starts_with(&format!("http/1.1 {status} ")), "{line}: {seen}");
+            assert!(seen.contains(&text.to_ascii_lowercase()), "{line}: {seen}");
+            promised.push(status.to_owned());
         }
     }
-    assert!(tried >= 3, "{}", demo.dir.read("stdout"));
+    for status in ["200", "201", "204", "401", "403", "404", "405", "429", "504"] {
+        assert!(promised.iter().any(|one| one == status), "nothing shows {status}: {printed}");
+    }
+    assert!(printed.contains("Lockgate; hit"), "{printed}");
+    assert!(printed.contains("everybody knows them"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_write_clears_the_list_and_what_is_below_it() {
+    let demo = Demo::start().await;
+    let status = async |path: &str| {
+        let answer = demo.ask("GET", path, "").await;
+        answer.header("cache-status").unwrap_or_default().to_owned()
+    };
+    for path in ["/users", "/users/1", "/users?limit=1"] {
+        assert!(status(path).await.contains("fwd=uri-miss"), "{path}");
+        assert!(status(path).await.contains("hit"), "{path}");
+    }
+    let user = r#"{"name":"erin","role":"guest","email":"erin@example.com"}"#;
+    let made = demo.ask("POST", "/users", user).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    for path in ["/users", "/users/1", "/users?limit=1"] {
+        assert!(status(path).await.contains("fwd=uri-miss"), "{path}");
+    }
+    let listed = demo.ask("GET", "/users", "").await;
+    assert!(listed.text().contains("erin"), "{listed:?}");
 }
 
 #[tokio::test]
@@ -134,6 +171,7 @@ async fn its_configuration_is_a_good_one() {
     dir.write("demo.yaml", &printed.stdout);
     let ran = cli(BINARY, dir.path(), &["check", "demo.yaml"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(!ran.text().contains("warning"), "{ran:?}");
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/demo.yaml");
     assert_eq!(std::fs::read_to_string(example).unwrap().trim(), printed.stdout.trim());
 }

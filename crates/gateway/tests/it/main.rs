@@ -26,6 +26,7 @@ mod drain;
 mod edge;
 mod endurance;
 mod errors;
+mod examples;
 mod explain;
 mod framing;
 mod grpc;

@@ -74,7 +74,10 @@ impl Keying {
         let host = head.headers.get(HOST).map_or(exchange.host.as_bytes(), |host| host.as_bytes());
         put_lower(&mut key, host);
         put(&mut key, head.uri.path().as_bytes());
-        match head.uri.query() {
+        // A query of which nothing counts is as good as none.
+        let counts =
+            |query: &&str| self.takes_all() || query.split('&').any(|pair| self.counts(pair));
+        match head.uri.query().filter(counts) {
             None => key.push(0),
             Some(query) => {
                 key.push(1);
