@@ -89,6 +89,13 @@ pub trait Policy: Send + Sync {
         Step::Now(Ok(()))
     }
 
+    /// Whether its response hook looks at lines of the request's head by which the gateway tells
+    /// the target where the request came from (`X-Forwarded-*`, `Forwarded`, `Via`,
+    /// `X-Request-Id`). Where no policy of a route does, they are sent and never put in the head.
+    fn reads_request_on_response(&self) -> bool {
+        false
+    }
+
     /// What `lockgate explain` prints of its effective values: one line, no secrets.
     fn describe(&self) -> String;
 }

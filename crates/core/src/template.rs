@@ -83,6 +83,12 @@ impl Template {
         })
     }
 
+    /// Whether one of its words is a header of the request.
+    pub fn reads_headers(&self) -> bool {
+        let reads = |piece: &Piece| matches!(piece, Piece::Word(Word::Part(KeyPart::Header(_))));
+        self.0.iter().any(reads)
+    }
+
     /// Writes the text for a request; a word without a value is nothing. Returns whether one of
     /// the words has a value.
     pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {

@@ -208,6 +208,7 @@ impl Builder<'_> {
             pattern: Arc::clone(pattern),
             when: Condition::new(&route.when)
                 .map_err(|error| BuildError::new(&["routes", pattern, "when"], error))?,
+            reads_origin: entries.iter().any(|entry| entry.policy.reads_request_on_response()),
             entries: entries.into(),
             target: self.target(pattern, &route.to, &mut build)?,
             rewrite,

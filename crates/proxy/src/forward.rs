@@ -37,11 +37,18 @@ pub(crate) fn origin_lines(exchange: &mut Exchange) -> Lines {
             lines.push(&X_FORWARDED_HOST, host);
         }
     });
-    match head.headers.get_mut(X_REQUEST_ID) {
-        Some(sent) => *sent = id.header(),
-        None => lines.push(&X_REQUEST_ID, id.as_header()),
+    if head.headers.contains_key(X_REQUEST_ID) {
+        head.headers.insert(X_REQUEST_ID, id.header());
+    } else {
+        lines.push(&X_REQUEST_ID, id.as_header());
     }
     lines
+}
+
+/// Whether the head has a line in whose place [`state_origin`] would put its own.
+pub(crate) fn is_stated(headers: &HeaderMap) -> bool {
+    let gives_way = |name: &str| name == "forwarded" || name.starts_with("x-forwarded-");
+    headers.keys().any(|name| gives_way(name.as_str()))
 }
 
 /// States the way the request came. A trusted proxy's chain is continued, and the protocol, host

@@ -60,6 +60,8 @@ pub(crate) struct Route {
     pub(crate) pattern: Arc<str>,
     pub(crate) when: Condition,
     pub(crate) entries: Box<[Entry]>,
+    /// Whether one of them looks at what is stated of a request's origin, on the way back.
+    pub(crate) reads_origin: bool,
     pub(crate) target: Target,
     /// Boxed, as most have none.
     pub(crate) rewrite: Option<Box<Rewrite>>,

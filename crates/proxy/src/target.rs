@@ -104,7 +104,8 @@ pub(crate) async fn ask(
 }
 
 /// Whether nobody but an endpoint of HTTP/1.1 sees what is stated of the origin: neither a policy,
-/// on the way back, nor the balancer's key, nor the access log. Then it need not be in the head.
+/// on the way back, nor the balancer's key, nor the access log. Then it need not be in the head,
+/// unless a policy has put a line there that is to give way.
 fn is_only_sent(
     route: &Route,
     snapshot: &Snapshot,
@@ -113,11 +114,12 @@ fn is_only_sent(
 ) -> bool {
     let certified = |tls: &Tls| tls.client.is_some();
     let log = &snapshot.document.telemetry.access_log;
-    route.entries.is_empty()
+    !route.reads_origin
         && !upstream.settings().may_speak_http2()
         && !upstream.is_keyed()
         && !exchange.connection.tls.as_ref().is_some_and(certified)
         && log.as_ref().is_none_or(|log| log.headers.is_empty())
+        && (route.entries.is_empty() || !forward::is_stated(&exchange.head.headers))
 }
 
 fn choose(choices: &[(u32, Arc<Upstream>)]) -> Result<&Arc<Upstream>, Fault> {

@@ -79,6 +79,35 @@ async fn a_clients_own_word_for_it_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_policy_changes_nothing_of_what_is_stated_and_may_look_at_it() {
+    let echo = Echo::start("a").await;
+    let to = echo.address();
+    let set = "set: { X-Forwarded-For: 6.6.6.6, Forwarded: for=6.6.6.6, X-A: b }";
+    let add = "add: { X-Request-Id: forged }";
+    let told = "set: { X-Told: \"${header:X-Forwarded-For}\" }";
+    let gateway = start(&format!(
+        "routes:\n  /set: {{ headers: {{ request: {{ {set}, {add} }} }}, to: \"http://{to}\" }}\n  \
+         /told: {{ headers: {{ response: {{ {told} }} }}, to: \"http://{to}\" }}\n  \
+         /plain: {{ headers: {{ request: {{ set: {{ X-A: b }} }} }}, to: \"http://{to}\" }}\n"
+    ))
+    .await;
+    for path in ["/set", "/told", "/plain"] {
+        for _ in 0..2 {
+            let answer = gateway.ask("GET", path, &[("X-Request-Id", "mine")], "").await;
+            assert_eq!(answer.seen_all("x-forwarded-for"), ["127.0.0.1"], "{path}");
+            assert_eq!(answer.seen_all("x-forwarded-host"), ["example.test"], "{path}");
+            let forwarded = "for=127.0.0.1;host=\"example.test\";proto=http";
+            assert_eq!(answer.seen_all("forwarded"), [forwarded], "{path}");
+            assert_eq!(answer.seen_all("x-request-id"), ["mine"], "{path}");
+            assert_eq!(answer.seen_all("via"), ["1.1 lockgate"], "{path}");
+            let told = (path == "/told").then_some("127.0.0.1");
+            assert_eq!(answer.header("x-told"), told, "{path}");
+            assert_eq!(answer.seen("x-a").is_some(), path != "/told", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_trusted_proxys_chain_is_continued() {
     let echo = Echo::start("a").await;
     let config = format!("trusted_proxies: [127.0.0.0/8, 10.0.0.0/8]\n{}", to(echo.address()));

@@ -28,9 +28,8 @@ pub(super) fn is_unchanged(asked: &HeaderMap, headers: &HeaderMap) -> bool {
         let Some(own) = headers.get(ETAG) else { return false };
         return asked.get_all(IF_NONE_MATCH).iter().any(|line| lists(line.as_bytes(), own));
     }
-    let since = asked.get(IF_MODIFIED_SINCE).and_then(read_date);
-    let changed = date_of_change(headers).and_then(read_date);
-    matches!((since, changed), (Some(since), Some(changed)) if changed <= since)
+    let Some(since) = asked.get(IF_MODIFIED_SINCE).and_then(read_date) else { return false };
+    date_of_change(headers).and_then(read_date).is_some_and(|changed| changed <= since)
 }
 
 /// Whether a list of entity tags has one that is weakly the same.

@@ -36,6 +36,9 @@ pub(super) struct Answer {
     pub(super) held_until: Option<Instant>,
 }
 
+/// Lines that are added each time it is given: the table of a copy is as wide as its original's.
+const ADDED: usize = 2;
+
 /// What a header takes beside its text.
 const PER_HEADER: usize = 96;
 
@@ -67,6 +70,7 @@ impl Answer {
         headers.remove(AGE);
         headers.remove(super::status::CACHE_STATUS);
         date(&mut headers, now);
+        headers.reserve(ADDED);
         Self { status, headers, life, received: Instant::now(), held_until: None }
     }
 

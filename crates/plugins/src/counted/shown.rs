@@ -4,7 +4,6 @@
 //! the first on the way back writes.
 
 use std::cmp::Reverse;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -23,6 +22,9 @@ const QUOTA: [HeaderName; 3] = [
     HeaderName::from_static("x-quota-reset"),
 ];
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Room for what is said of one limit, or of two with short names.
+const ROOM: usize = 96;
 
 /// Whose address stands for the account in what a request keeps.
 static ACCOUNT: u8 = 0;
@@ -53,8 +55,16 @@ pub(super) fn note(exchange: &mut Exchange, rule: &Rule, bound: &Bound, grant: &
         exchange.kept.put(&ACCOUNT, Account::default());
     }
     let Some(account) = exchange.kept.get::<_, Account>(&ACCOUNT) else { return };
-    let comma = if account.policies.is_empty() { "" } else { ", " };
-    let _ = write!(account.policies, "{comma}\"{}\"{}", rule.name, bound.parameters);
+    let policies = &mut account.policies;
+    if policies.is_empty() {
+        policies.reserve(ROOM);
+    } else {
+        policies.push_str(", ");
+    }
+    policies.push('"');
+    policies.push_str(&rule.name);
+    policies.push('"');
+    policies.push_str(&bound.parameters);
     let figures = Figures {
         passed: grant.allowed,
         remaining: grant.remaining,

@@ -159,6 +159,11 @@ impl Changes {
         all
     }
 
+    fn reads_headers(&self) -> bool {
+        let mut all = self.set.iter().chain(&self.add);
+        all.any(|(_, text)| matches!(text, Text::Words(template) if template.reads_headers()))
+    }
+
     fn apply(&self, words: Vec<Option<HeaderValue>>, headers: &mut HeaderMap) {
         let mut words = words.into_iter();
         let mut value = |text: &Text| match text {
@@ -220,6 +225,10 @@ impl Policy for Change {
             self.response.apply(words, response.headers_mut());
         }
         Step::Now(Ok(()))
+    }
+
+    fn reads_request_on_response(&self) -> bool {
+        self.response.reads_headers()
     }
 
     fn describe(&self) -> String {
