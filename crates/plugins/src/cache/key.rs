@@ -91,7 +91,13 @@ impl Keying {
             && let Some(consumer) = &exchange.consumer
         {
             key.push(1);
-            consumer.write_key(&mut key);
+            consumer.write_rights(&mut key);
+        } else if self.by_consumer
+            && let Some(own) = exchange.connection.tls.as_ref().and_then(|tls| tls.client.as_ref())
+        {
+            // The upstream is told of it, and may go by it.
+            key.push(2);
+            key.extend_from_slice(own.fingerprint.as_bytes());
         } else {
             key.push(0);
         }
