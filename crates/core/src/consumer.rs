@@ -26,6 +26,9 @@ pub struct Consumer {
     pub tags: Box<[Box<str>]>,
     /// What the credential claims: a token's claims, an auth service's answer.
     pub claims: Map<String, Value>,
+    /// What tells callers of the same name apart: who else vouched in the same request (a
+    /// partner's machine may bring many users), or a hash of what they were believed for.
+    pub beside: Vec<u8>,
 }
 
 impl Consumer {
@@ -69,6 +72,35 @@ impl Consumer {
         }
         out.extend_from_slice(self.name.as_bytes());
     }
+
+    /// Notes another who vouched in the same request.
+    pub fn stands_beside(&mut self, other: &Self) {
+        let mut key = Vec::new();
+        other.write_key(&mut key);
+        write_part(&key, &mut self.beside);
+    }
+
+    /// Writes all that an answer made for them may depend on: who they are, who vouched beside
+    /// them, and what this credential allows. The same caller's lesser credential is not to be
+    /// given what a greater one was.
+    pub fn write_rights(&self, out: &mut Vec<u8>) {
+        let mut key = Vec::new();
+        self.write_key(&mut key);
+        write_part(&key, out);
+        write_part(&self.beside, out);
+        for words in [&self.roles, &self.scopes] {
+            out.extend_from_slice(&(words.len() as u64).to_be_bytes());
+            for word in words {
+                write_part(word.as_bytes(), out);
+            }
+        }
+    }
+}
+
+/// With its length before it, so that no two lists of parts are the same bytes.
+fn write_part(part: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+    out.extend_from_slice(part);
 }
 
 /// Neither claims nor anything else that came with a credential.
@@ -211,5 +243,36 @@ mod tests {
         };
         let claimed = consumer(serde_json::json!({ "card": "hunter2" }));
         assert!(!format!("{entry:?} {claimed:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn rights_tell_a_lesser_credential_from_a_greater_one() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).into()).collect();
+        let one = |roles: &[&str], scopes: &[&str]| Consumer {
+            name: "alice".into(),
+            roles: words(roles),
+            scopes: words(scopes),
+            ..Consumer::default()
+        };
+        let mut beside = one(&[], &[]);
+        beside.stands_beside(&one(&[], &[]));
+        let all = [
+            one(&[], &[]),
+            one(&["a"], &[]),
+            one(&[], &["a"]),
+            one(&["a", "b"], &[]),
+            one(&["ab"], &[]),
+            one(&["a"], &["b"]),
+            beside,
+        ];
+        let keys: std::collections::HashSet<Vec<u8>> = all
+            .iter()
+            .map(|consumer| {
+                let mut key = Vec::new();
+                consumer.write_rights(&mut key);
+                key
+            })
+            .collect();
+        assert_eq!(keys.len(), all.len());
     }
 }

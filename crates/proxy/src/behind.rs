@@ -57,7 +57,7 @@ async fn travel(
     let mut answer = asked.unwrap_or_else(|fault| Answer::refusal(fault, exchange));
     // The policy that sent it is the last to see its answer.
     let own = route.entries.get(entered.saturating_sub(1)..).unwrap_or_default();
-    pipeline::up(own, exchange, more + 1, &mut answer.response).await?;
+    pipeline::up(own, exchange, more + 1, &mut answer).await;
     while answer.response.body_mut().frame().await.transpose()?.is_some() {}
     Ok(())
 }

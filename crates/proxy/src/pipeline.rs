@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use http::Response;
 use lockgate_core::{Body, BodyUse, Exchange, Fault, Policy, Stage, Step, Verdict};
 use lockgate_telemetry::{Decided, PolicySeries};
 use tokio::time::Instant;
+
+use crate::target::Answer;
 
 /// A policy in its place.
 pub(crate) struct Entry {
@@ -74,21 +75,24 @@ pub(crate) async fn down(
     Ok(Verdict::Pass)
 }
 
-/// Runs the response hooks of the policies entered, last first.
-///
-/// # Errors
-/// The first policy's fault; the answer is then the gateway's refusal instead.
+/// Runs the response hooks of the policies entered, last first. The fault of one makes the answer
+/// the gateway's refusal, and the policies around it see that like any other answer: refusals too
+/// bear their headers.
 pub(crate) async fn up(
     entries: &[Entry],
     exchange: &mut Exchange,
     entered: usize,
-    response: &mut Response<Body>,
-) -> Result<(), Fault> {
+    answer: &mut Answer,
+) {
     for entry in entries.iter().take(entered).rev() {
-        match entry.policy.response(exchange, response) {
-            Step::Now(done) => done?,
-            Step::Later(done) => done.await?,
+        let done = match entry.policy.response(exchange, &mut answer.response) {
+            Step::Now(done) => done,
+            Step::Later(done) => done.await,
         };
+        if let Err(fault) = done {
+            exchange.note(|| format!("policy {}: {}", entry.name, fault.reason().code));
+            // A switch of protocols is over with the answer that was to begin it.
+            *answer = Answer::refusal(fault, exchange);
+        }
     }
-    Ok(())
 }

@@ -73,6 +73,6 @@ async fn travel(journey: &mut Journey) -> Result<Answer, Fault> {
     if let Some(written) = written {
         written.settle(&snapshot.stores, exchange, &answer.response).await;
     }
-    pipeline::up(&route.entries, exchange, entered, &mut answer.response).await?;
+    pipeline::up(&route.entries, exchange, entered, &mut answer).await;
     Ok(answer)
 }

@@ -323,3 +323,22 @@ async fn entries_outlive_a_reload() {
     gateway.get("/x").await;
     assert_eq!(echo.seen().iter().filter(|seen| seen.uri.path() == "/x").count(), 1);
 }
+
+/// The policies around one whose response hook fails still see the refusal.
+#[tokio::test]
+async fn a_refusal_on_the_way_up_bears_the_headers_of_what_is_around() {
+    let head = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nContent-Length: 10\r\n\r\nhalf";
+    let raw = Raw::start(vec![Step::Request, Step::send(head), Step::Close]).await;
+    let gateway = start(&format!(
+        "routes:\n  /*: {{ cors: \"https://a.example\", cache: 60s, retry: {{ attempts: 1 }}, \
+         to: \"http://{}\" }}\n",
+        raw.address()
+    ))
+    .await;
+    let mut wire = gateway.wire().await;
+    let headers = [("Origin", "https://a.example"), ("If-None-Match", "\"a\"")];
+    wire.send(request("GET", "/", &headers, "")).await;
+    let answer = wire.answer().await;
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+}

@@ -210,6 +210,7 @@ fn refuse_missing(absent: &[&Group]) -> Fault {
 /// What a further identity claims, where the name is free. Its rights are not added: a consumer
 /// has those that came with its name.
 fn add_claims(first: &mut Consumer, other: &Consumer) {
+    first.stands_beside(other);
     for (name, value) in &other.claims {
         if !first.claims.contains_key(name) {
             first.claims.insert(name.clone(), value.clone());

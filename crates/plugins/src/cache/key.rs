@@ -15,6 +15,9 @@ const MOST_SORTED: usize = 64;
 /// Most headers that an answer may vary by.
 pub(super) const MOST_VARYING: usize = 16;
 
+/// What a proxy in front states of the origin, and upstreams put into links.
+const STATED: [&str; 3] = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"];
+
 /// What makes the key of a route's requests.
 pub(super) struct Keying {
     /// The route: the same URI may have another target under another condition.
@@ -73,6 +76,14 @@ impl Keying {
         // With its port, which an upstream may put into links.
         let host = head.headers.get(HOST).map_or(exchange.host.as_bytes(), |host| host.as_bytes());
         put_lower(&mut key, host);
+        // A trusted proxy's word, which goes upstream: of all others it has been taken away.
+        for name in STATED {
+            let begin = begin(&mut key);
+            for line in head.headers.get_all(name) {
+                put(&mut key, line.as_bytes());
+            }
+            end(&mut key, begin);
+        }
         put(&mut key, head.uri.path().as_bytes());
         // A query of which nothing counts is as good as none.
         let counts =
@@ -94,7 +105,13 @@ impl Keying {
             && let Some(consumer) = &exchange.consumer
         {
             key.push(1);
-            consumer.write_key(&mut key);
+            consumer.write_rights(&mut key);
+        } else if self.by_consumer
+            && let Some(own) = exchange.connection.tls.as_ref().and_then(|tls| tls.client.as_ref())
+        {
+            // The upstream is told of it, and may go by it.
+            key.push(2);
+            key.extend_from_slice(own.fingerprint.as_bytes());
         } else {
             key.push(0);
         }
@@ -128,6 +145,11 @@ impl Keying {
     fn counts(&self, pair: &str) -> bool {
         let name = name_of(pair);
         let has = |names: &[Name]| names.iter().any(|own| own.fits(name));
+        // An upstream may read it as another parameter: left out, it would choose an answer for
+        // those who never sent it.
+        if pair.contains(';') || name.contains(['%', '+', '[']) {
+            return true;
+        }
         self.only.as_ref().is_none_or(|only| has(only)) && !has(&self.ignore)
     }
 }

@@ -143,6 +143,20 @@ impl Ask {
         Some(*hash.finalize().as_bytes())
     }
 
+    /// A hash of the headers that bear a caller's credentials.
+    pub(super) fn credentials(&self, exchange: &Exchange) -> [u8; 32] {
+        let mut hash = blake3::Hasher::new();
+        for name in &self.send {
+            let lines = exchange.head.headers.get_all(name);
+            hash.update(&(lines.iter().count() as u64).to_le_bytes());
+            for line in lines {
+                hash.update(&(line.len() as u64).to_le_bytes());
+                hash.update(line.as_bytes());
+            }
+        }
+        *hash.finalize().as_bytes()
+    }
+
     /// What the service is sent of a request.
     pub(super) fn request(&self, exchange: &Exchange) -> Result<Request<Bytes>, String> {
         let from = &exchange.head.headers;

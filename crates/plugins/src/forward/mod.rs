@@ -95,11 +95,16 @@ impl Asked {
         let rejected = |reason, detail: &'static str| Rejection { reason, detail: detail.into() };
         Ok(match found {
             Found::Consumer(vouched) => {
+                let mut consumer = Arc::clone(&vouched.consumer);
+                if self.reading.names_nobody() {
+                    // All callers go by one name, and yet each is told what is theirs.
+                    Arc::make_mut(&mut consumer).beside = self.ask.credentials(exchange).to_vec();
+                }
                 let headers = &mut exchange.head.headers;
                 for (name, value) in &vouched.copied {
                     headers.append(name, value.clone());
                 }
-                Proof::Consumer(Arc::clone(&vouched.consumer))
+                Proof::Consumer(consumer)
             }
             Found::Refused(None) => Proof::Invalid(rejected(&REFUSED, "the service refuses")),
             Found::Refused(Some(refusal)) => {

@@ -64,6 +64,11 @@ impl Reading {
         })
     }
 
+    /// Whether all callers go by the identity's name.
+    pub(super) fn names_nobody(&self) -> bool {
+        self.name.is_none()
+    }
+
     /// Reads the headers of an answer that vouches; `None` when they do not say for whom.
     pub(super) fn read(&self, headers: &HeaderMap) -> Option<Arc<Vouched>> {
         let text = |name: &HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
