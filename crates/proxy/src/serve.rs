@@ -4,7 +4,7 @@
 use std::pin::pin;
 use std::rc::Rc;
 
-use lockgate_core::{Connection, Fault, Finish, Incoming, Reply, Serve, Verdict};
+use lockgate_core::{Connection, Fault, Finish, Incoming, Reply, Serve, UnderWay, Verdict};
 
 use crate::access::Journey;
 use crate::find::{self, Way};
@@ -61,7 +61,12 @@ async fn travel(journey: &mut Journey) -> Result<Answer, Fault> {
     let cap = snapshot.max_buffered_body();
     let down = pipeline::down(&route.entries, exchange, cap, &mut entered).await;
     let asked = match down {
-        Ok(Verdict::Pass) => target::ask(route, snapshot, exchange, worker).await,
+        Ok(Verdict::Pass) => {
+            let under_way = written.as_ref().map(|written| written.under_way(&snapshot.stores));
+            let answer = target::ask(route, snapshot, exchange, worker).await;
+            under_way.into_iter().for_each(UnderWay::answered);
+            answer
+        }
         Ok(Verdict::Answer(response)) => Ok(response.into()),
         Ok(Verdict::AnswerAnd(response, exchange)) => {
             behind::start(found, snapshot, worker, entered, exchange);

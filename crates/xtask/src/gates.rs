@@ -33,6 +33,7 @@ pub(crate) fn check(root: &Path, skip_tests: bool) -> Result<()> {
 /// What is missing and cannot be installed, or that a test failed.
 pub(crate) fn test(root: &Path) -> Result<()> {
     step("what the tests need", setup::tools)?;
+    step("an OpenID provider", || setup::provider(root))?;
     step("tests", || cargo(root, &["test", "--workspace"]))?;
     println!("\n== all tests passed");
     Ok(())

@@ -39,6 +39,34 @@ fn packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
     TOOLS.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect()
 }
 
+/// The OpenID provider that tests run against, from npm into `target/oidc`. Where there is no npm
+/// those tests are skipped, and say so.
+///
+/// # Errors
+/// When npm is there and cannot install it.
+pub(crate) fn provider(root: &Path) -> Result<()> {
+    let (from, home) = (root.join("crates/gateway/tests/oidc"), root.join("target/oidc"));
+    let wanted = std::fs::read_to_string(from.join("package.json"))?;
+    let manifest = home.join("package.json");
+    let is_there = home.join("node_modules/oidc-provider").is_dir();
+    if is_there && std::fs::read_to_string(&manifest).is_ok_and(|there| there == wanted) {
+        println!("the OpenID provider is there");
+        return Ok(());
+    }
+    if Command::new("npm").arg("--version").output().is_err() {
+        println!("**** there is no npm: the tests against a real OpenID provider are skipped ****");
+        return Ok(());
+    }
+    std::fs::create_dir_all(&home)?;
+    std::fs::write(&manifest, wanted)?;
+    let install = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock"];
+    let status = Command::new("npm").args(install).current_dir(&home).status()?;
+    if !status.success() {
+        bail!("npm cannot install the OpenID provider into {}", home.display());
+    }
+    Ok(())
+}
+
 fn is_root() -> bool {
     let answer = Command::new("id").arg("-u").output();
     answer.is_ok_and(|answer| answer.stdout.trim_ascii() == b"0")

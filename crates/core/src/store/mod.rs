@@ -13,7 +13,7 @@ pub use calendar::{Calendar, CalendarUnit};
 pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
 pub use glob::Glob;
 pub use tag::Tag;
-pub use write::Write;
+pub use write::{UnderWay, Write};
 
 /// Why a store could not answer.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -55,6 +55,12 @@ impl Write {
         }
     }
 
+    /// For as long as the target is asked: whoever stops waiting for its answer does not undo what
+    /// it does, so that what is kept of the URI goes all the same.
+    pub fn under_way<'s>(&self, stores: &'s [Arc<dyn Blobs>]) -> UnderWay<'s> {
+        UnderWay { tag: Tag::uri(&self.host, self.target.path()), stores, answered: false }
+    }
+
     /// The URI that a header of the answer names, if it is on the host that was asked.
     fn named(&self, response: &Response<Body>, name: &HeaderName) -> Option<Tag> {
         let text = response.headers().get(name)?.to_str().ok()?;
@@ -85,5 +91,32 @@ impl Write {
         status.is_success()
             || status.is_redirection()
             || (status.is_server_error() && exchange.origin == Origin::Upstream)
+    }
+}
+
+/// A write whose target is being asked. Dropped without an answer, it takes away what is kept of
+/// its URI.
+pub struct UnderWay<'s> {
+    tag: Tag,
+    stores: &'s [Arc<dyn Blobs>],
+    answered: bool,
+}
+
+impl UnderWay<'_> {
+    /// There is an answer, or a fault in place of one: [`Write::settle`] decides by that.
+    pub fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        for store in self.stores {
+            // A store that would have to be waited for cannot be told from here.
+            drop(store.purge(&Purge::Tag(self.tag)));
+        }
     }
 }

@@ -259,6 +259,30 @@ async fn what_was_asked_for_before_a_write_is_not_kept_after_it() {
 }
 
 #[tokio::test]
+async fn a_write_whose_client_has_gone_clears_the_uri_too() {
+    let old = || [Step::Request, ok("", "old")];
+    let first = [old(), old(), [Step::Request, Step::Drain]].into_iter().flatten().collect();
+    let raw = Raw::each(vec![first, always(ok("", "new"))]).await;
+    let address = raw.address();
+    let gateway = start(&format!(
+        "workers: 1\nroutes:\n  /*: {{ cache: 60s, to: \"http://{address}\" }}\n  POST /x:\n    \
+         invalidate: \"/y\"\n    to: \"http://{address}\"\n"
+    ))
+    .await;
+    for path in ["/x", "/y", "/x", "/y"] {
+        assert_eq!(gateway.get(path).await.text(), "old");
+    }
+    let mut writer = gateway.wire().await;
+    writer.send(request("POST", "/x", &[], "")).await;
+    raw.seen("POST /x").await;
+    assert_eq!(gateway.get("/x").await.text(), "old", "there is no word of the write yet");
+    drop(writer);
+    for path in ["/x", "/y"] {
+        until("it is gone", async || gateway.get(path).await.text() == "new").await;
+    }
+}
+
+#[tokio::test]
 async fn operators_clear_by_url_pattern_and_tag() {
     let raw = Raw::start(always(ok("Cache-Tag: red, blue\r\n", "x"))).await;
     let gateway = cached(raw.address(), "60s").await;

@@ -41,6 +41,7 @@ mod limits;
 mod limits_policy;
 mod memory;
 mod metrics;
+mod oidc;
 mod proxy_protocol;
 mod reload;
 mod routing;

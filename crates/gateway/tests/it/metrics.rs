@@ -43,6 +43,11 @@ async fn requests_are_counted_by_route_and_status() {
     for _ in 0..3 {
         gateway.get("/status/500").await;
     }
+    // A client has its answer a moment before the worker has counted it.
+    let counted = async || {
+        gateway.metrics().await.sum("lockgate_requests_total", &[("route", "/*")]) == 8.0
+    };
+    until("all are counted", counted).await;
     let metrics = gateway.metrics().await;
     let count = |status: &str| {
         metrics.sum("lockgate_requests_total", &[("route", "/*"), ("status", status)])

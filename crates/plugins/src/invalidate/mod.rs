@@ -177,13 +177,27 @@ struct Invalidating {
     blobs: Arc<dyn Blobs>,
 }
 
-/// That the request's method is not a safe one.
-struct Writes;
+/// What a request of a method that is not safe clears. Dropped before its answer, it does so all
+/// the same: a client that has gone does not undo what the upstream does.
+struct Writes {
+    purges: Vec<Purge>,
+    blobs: Arc<dyn Blobs>,
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        for purge in &self.purges {
+            // A store that would have to be waited for cannot be told from here.
+            drop(self.blobs.purge(purge));
+        }
+    }
+}
 
 impl Policy for Invalidating {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
         if Write::of(exchange).is_some() {
-            exchange.kept.put(self, Writes);
+            let purges = self.clears.iter().filter_map(|clears| clears.purge(exchange)).collect();
+            exchange.kept.put(self, Writes { purges, blobs: Arc::clone(&self.blobs) });
         }
         Step::Now(Ok(Verdict::Pass))
     }
@@ -193,12 +207,13 @@ impl Policy for Invalidating {
         exchange: &'a mut Exchange,
         response: &'a mut Response<Body>,
     ) -> Step<'a, Result<(), Fault>> {
-        let writes = exchange.kept.take::<_, Writes>(self).is_some();
-        if !writes || !Write::may_have_changed(exchange, response) {
+        let Some(mut writes) = exchange.kept.take::<_, Writes>(self) else {
+            return Step::Now(Ok(()));
+        };
+        let purges = std::mem::take(&mut writes.purges);
+        if !Write::may_have_changed(exchange, response) {
             return Step::Now(Ok(()));
         }
-        let purges: Vec<Purge> =
-            self.clears.iter().filter_map(|clears| clears.purge(exchange)).collect();
         Step::Later(Box::pin(async move {
             for purge in &purges {
                 // A store that cannot answer says so itself.
