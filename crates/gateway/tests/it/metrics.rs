@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use lockgate_testkit::{Authority, Echo, H2, client_config, request};
+use lockgate_testkit::{Authority, Echo, H2, client_config, request, until};
 
 use crate::support::{launch, pool, start};
 
@@ -44,9 +44,8 @@ async fn requests_are_counted_by_route_and_status() {
         gateway.get("/status/500").await;
     }
     // A client has its answer a moment before the worker has counted it.
-    let counted = async || {
-        gateway.metrics().await.sum("lockgate_requests_total", &[("route", "/*")]) == 8.0
-    };
+    let counted =
+        async || gateway.metrics().await.sum("lockgate_requests_total", &[("route", "/*")]) == 8.0;
     until("all are counted", counted).await;
     let metrics = gateway.metrics().await;
     let count = |status: &str| {
