@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use lockgate_core::{
-    Blobs, Body, Build, Captures, Connection, Consumers, Counters, Exchange, Figure, Identities,
+    Blobs, Blocking, Body, Build, Captures, Connection, Consumers, Counters, Exchange, Figure, Identities,
     Identity, Kept, Metric, Nowhere, Origin, Outbound, Plugin, Priority, Proof, Provide,
     RequestId, SendFuture, Step, Task, UpstreamNotes,
 };
@@ -38,6 +38,14 @@ impl Provide for Empty {
 
     fn has_upstream(&self, _: &str) -> bool {
         false
+    }
+
+    fn stores(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    fn blocking(&self) -> Arc<dyn Blocking> {
+        Arc::new(Nowhere)
     }
 
     fn counters(&self, _: &str) -> Option<Arc<dyn Counters>> {
@@ -77,6 +85,7 @@ fn identity() -> &'static Arc<dyn Identity> {
         let (provide, identities) = (Empty(Arc::default()), Identities::new());
         let mut build = Build {
             route: "".into(),
+            when: "".into(),
             target: "".into(),
             place: "identity.own.jwt".into(),
             name: "own".into(),
