@@ -12,9 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use lockgate_core::{
-    Blobs, Blocking, Body, Build, Captures, Connection, Consumers, Counters, Exchange, Figure, Identities,
-    Identity, Kept, Metric, Nowhere, Origin, Outbound, Plugin, Priority, Proof, Provide,
-    RequestId, SendFuture, Step, Task, UpstreamNotes,
+    Blobs, Blocking, Body, Build, Captures, Connection, Consumers, Counters, Exchange, Figure,
+    Identities, Identity, Kept, Metric, Nowhere, Origin, Outbound, Plugin, Priority, Proof,
+    Provide, RequestId, SendFuture, Step, Task, UpstreamNotes,
 };
 use serde_json::{Value, json};
 
