@@ -9,7 +9,10 @@ mod gateway;
 mod listeners;
 mod outbound;
 mod provide;
+mod running;
 mod signals;
+mod systemd;
+mod upgrade;
 mod watch;
 mod worker;
 
