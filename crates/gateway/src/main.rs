@@ -11,6 +11,7 @@ mod outbound;
 mod provide;
 mod running;
 mod signals;
+mod stores;
 mod systemd;
 mod upgrade;
 mod watch;
