@@ -10,6 +10,7 @@
 )]
 
 mod access_log;
+mod admin;
 mod asked;
 mod attempts;
 mod auth;
