@@ -5,11 +5,13 @@ mod blobs;
 mod board;
 mod clock;
 mod count;
+mod leases;
 mod memory;
 mod table;
 mod view;
 
 pub use blobs::MemoryBlobs;
 pub use board::Refused;
+pub use leases::{LeaseBounds, MemoryLeases};
 pub use memory::{Bounds, Memory};
 pub use view::{Figures, Listed};

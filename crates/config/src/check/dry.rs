@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide,
     SendFuture, Task,
 };
 use serde_json::Value;
@@ -79,6 +79,10 @@ impl Provide for Dry {
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Blobs>)
+    }
+
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        self.in_memory(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {
