@@ -60,8 +60,8 @@ pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
     Algorithm, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName, Counters,
-    Glob, Grant, Lease, LeaseKey, Leases, Limit, MOST_TAKES, Naming, Over, Purge, StoreError, Tag,
-    Take, Term, Turn, UnderWay, UntilOver, Wanted, Write,
+    Glob, Grant, Lease, LeaseKey, Leases, Limit, MOST_TAKES, Naming, Over, Purge, StoreError,
+    StoreFailure, Tag, Take, Term, Turn, UnderWay, UntilOver, Wanted, Write,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

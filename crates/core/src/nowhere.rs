@@ -8,8 +8,8 @@ use http::Response;
 
 use crate::{
     Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity, Leases,
-    LocalFuture, Naming, Outbound, Proof, Purge, SendFuture, Step, StoreError, Take, Turn, Wanted,
-    reasons,
+    LocalFuture, Naming, Outbound, Proof, Purge, SendFuture, Step, StoreError, StoreFailure, Take,
+    Turn, Wanted, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -17,7 +17,7 @@ use crate::{
 pub struct Nowhere;
 
 fn nowhere() -> StoreError {
-    StoreError { store: "nowhere".into(), what: "is there for checks alone".into() }
+    StoreError::new("nowhere", StoreFailure::Away, "is there for checks alone")
 }
 
 impl Counters for Nowhere {
