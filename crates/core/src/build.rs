@@ -75,8 +75,7 @@ pub trait Provide {
     /// The blobs of a store; `None` when no store has the name. `memory` is always there.
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>>;
 
-    /// The leases of a store; `None` when no store has the name, or it grants none. `memory` is
-    /// always there.
+    /// The leases of a store; `None` when no store has the name. `memory` is always there.
     fn leases(&self, store: &str) -> Option<Arc<dyn Leases>>;
 
     /// The stores whose blobs some plugin has asked for: those to tell of writes.
@@ -197,16 +196,10 @@ impl Build<'_> {
     /// The leases of a store.
     ///
     /// # Errors
-    /// When no store has the name, or it grants no leases.
+    /// When no store has the name.
     pub fn leases(&self, store: &str) -> Result<Arc<dyn Leases>, ConfigError> {
         self.provide.leases(store).ok_or_else(|| {
             let mut known = self.provide.stores();
-            if known.contains(&store) {
-                return ConfigError::new(format!(
-                    "this version grants leases in memory only, and the store `{store}` is \
-                     another: say `store: memory`, and each gateway lets one at a time pass"
-                ));
-            }
             known.push("memory");
             unknown("store", store, &known)
         })

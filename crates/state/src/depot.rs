@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use lockgate_core::{Blobs, Counters, Leases};
 use tokio::runtime::Handle;
 
-use crate::redis::{RedisStore, Settings};
+use crate::redis::{RedisLeases, RedisStore, Settings};
 use crate::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
 
 /// What a configuration says of a store.
@@ -49,6 +49,7 @@ enum Named {
 struct Shared {
     settings: Settings,
     store: Arc<RedisStore>,
+    leases: OnceLock<Arc<RedisLeases>>,
 }
 
 impl Depot {
@@ -84,7 +85,7 @@ impl Depot {
         }
         known.retain(|_, store| store.strong_count() > 0);
         let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
-        let new = Arc::new(Shared { settings, store: Arc::new(store) });
+        let new = Arc::new(Shared { settings, store: Arc::new(store), leases: OnceLock::new() });
         known.insert(name.to_owned(), Arc::downgrade(&new));
         new
     }
@@ -123,14 +124,17 @@ impl Stores {
         }
     }
 
-    /// The leases of a store; `None` when no store has the name, or it grants none.
+    /// The leases of a store; `None` when no store has the name.
     pub fn leases(&self, name: &str) -> Option<Arc<dyn Leases>> {
         match self.named(name)? {
             Named::Memory => {
                 let new = || Arc::new(MemoryLeases::new(LeaseBounds::default()));
                 Some(Arc::clone(self.depot.leases.get_or_init(new)) as Arc<dyn Leases>)
             }
-            Named::Redis(_) => None,
+            Named::Redis(shared) => {
+                let new = || Arc::new(RedisLeases::new(&shared.store, &self.depot.control));
+                Some(Arc::clone(shared.leases.get_or_init(new)) as Arc<dyn Leases>)
+            }
         }
     }
 

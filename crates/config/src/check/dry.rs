@@ -82,7 +82,7 @@ impl Provide for Dry {
     }
 
     fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
-        self.in_memory(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

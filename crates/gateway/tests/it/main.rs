@@ -45,6 +45,7 @@ mod oidc;
 mod proxy_protocol;
 mod reload;
 mod routing;
+mod serialize;
 mod support;
 mod targets;
 mod tls;

@@ -8,6 +8,7 @@ mod figures;
 mod inner;
 mod keeper;
 mod key;
+mod leases;
 mod link;
 mod listen;
 mod script;
@@ -24,6 +25,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 pub use figures::{BUCKETS, StoreFigures};
+pub use leases::{LEASES_WITHIN, RedisLeases};
 pub use listen::Heard;
 pub use script::{Arg, Script, Use};
 pub use settings::{Address, Login, Servers, Settings};
