@@ -5,11 +5,13 @@
 
 mod background;
 mod figures;
+mod find;
 mod inner;
 mod keeper;
 mod key;
 mod link;
 mod listen;
+mod map;
 mod script;
 mod settings;
 
@@ -26,7 +28,7 @@ use tokio::time::Instant;
 pub use figures::{BUCKETS, StoreFigures};
 pub use listen::Heard;
 pub use script::{Arg, Script, Use};
-pub use settings::{Address, Login, Servers, Settings};
+pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 
 use background::Background;
 use inner::Inner;
