@@ -3,3 +3,4 @@
 
 mod leases;
 mod link;
+mod servers;
