@@ -18,7 +18,7 @@ use crate::support::start;
 fn config(redis: &RedisServer, address: SocketAddr, more: &str) -> String {
     let store = redis.url();
     format!(
-        "stores: {{ shared: \"{store}\" }}\nroutes:\n  /*:\n    \
+        "stores: {{ shared: {{ url: \"{store}\", timeout: 5s }} }}\nroutes:\n  /*:\n    \
          serialize: {{ by: \"header:X-Account\", wait: 25s, ttl: 1s, store: shared{more} }}\n    \
          retry: {{ attempts: 2, on: [connect, 503] }}\n    to: \"http://{address}\"\n"
     )

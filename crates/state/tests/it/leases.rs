@@ -47,6 +47,7 @@ fn at(port: u16, gateway: &str) -> Arc<RedisLeases> {
     let settings = Settings {
         servers: Servers::One(Address::new("127.0.0.1", port)),
         login: Login::default(),
+        tls: None,
         database: 0,
         prefix: "test".into(),
         // The machine may be busy.
