@@ -41,6 +41,7 @@ pub(super) struct Held {
 pub(super) enum What {
     Counters,
     Blobs,
+    Leases,
 }
 
 impl Dry {
@@ -119,6 +120,14 @@ impl Provide for Dry {
     }
 
     fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        // The second that one asks for is for when the first does not answer.
+        let at = self.at.borrow();
+        let again = |held: &Held| held.what == What::Leases && held.path == *at;
+        let is_first = !self.kept.borrow().iter().any(again);
+        drop(at);
+        if is_first {
+            self.keep(store, What::Leases);
+        }
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
     }
 

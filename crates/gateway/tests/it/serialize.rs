@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::support::start;
+use crate::support::{cli_on, start};
 
 fn config(redis: &RedisServer, address: SocketAddr, more: &str) -> String {
     let store = redis.url();
@@ -164,8 +164,7 @@ async fn different_keys_pass_while_one_is_held_and_a_turn_is_handed_on_at_once()
     let mut first = at_endpoint(&one, &echo, "red").await;
     assert_eq!(asks(&other, "/", "blue").await.status, 200);
     let mut second = sent(&other, "/wait", "red").await;
-    let waits =
-        async || other.metrics().await.sum("lockgate_serialize_waiting", &[]) == 1.0;
+    let waits = async || other.metrics().await.sum("lockgate_serialize_waiting", &[]) == 1.0;
     until("it waits", waits).await;
     assert_eq!(echo.hits(), 2);
     echo.open(2);
@@ -288,12 +287,27 @@ async fn a_turn_ends_at_the_latest_after_its_hold() {
     let [one, other, _] = three(&redis, echo.address(), ", hold: 700ms").await;
     let begun = Instant::now();
     let mut first = at_endpoint(&one, &echo, "red").await;
-    echo.open(0);
     assert_eq!(asks(&other, "/", "red").await.status, 200);
     let answer = within("the end", first.answer()).await;
     assert_eq!((answer.status, answer.reason()), (504, Some("lease_expired")));
     assert!(begun.elapsed() >= Duration::from_millis(700));
     until("the endpoint has heard of it", async || echo.cancelled() == 1).await;
+}
+
+#[tokio::test]
+async fn turns_that_several_gateways_do_not_share_are_warned_of() {
+    let route = |store: &str| {
+        format!(
+            "replicas: 3\nstores: {{ shared: \"redis://127.0.0.1:1\" }}\nroutes:\n  /*: {{ \
+             serialize: {{ by: ip, store: {store}, on_store_error: local }}, to: \
+             \"http://127.0.0.1:9\" }}\n"
+        )
+    };
+    let warned = cli_on(&route("memory"), &["check", "lockgate.yaml"]).await;
+    assert!((warned.stdout.clone() + &warned.stderr).contains("together they let 3 pass at once"));
+    let fine = cli_on(&route("shared"), &["check", "lockgate.yaml"]).await;
+    let said = fine.stdout + &fine.stderr;
+    assert!(fine.code == 0 && !said.contains("replicas lets one"), "{said}");
 }
 
 #[tokio::test]

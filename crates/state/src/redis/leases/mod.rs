@@ -12,7 +12,9 @@ mod waiters;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_core::{Lease, LeaseKey, Leases, Step, StoreError, StoreFailure, Term, Turn, Wanted};
+use lockgate_core::{
+    Lease, LeaseKey, Leases, Over, Step, StoreError, StoreFailure, Term, Turn, Wanted,
+};
 use redis::Value;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -166,8 +168,12 @@ impl Claim {
         let (asked, hold, ttl) = begun;
         let term = Arc::new(Term::renewable(asked, renew::sure(ttl), hold));
         let renewing = renew::start(&self, &term, fence, ttl);
+        let ended = Arc::clone(&term);
         Lease::new(fence, term, move || {
-            renewing.abort();
+            // What was over before has a word to say in the log.
+            if ended.over() == Some(Over::LetGo) {
+                renewing.abort();
+            }
             drop(self);
         })
     }
