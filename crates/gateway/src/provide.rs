@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound, Provide,
+    SendFuture, Task,
 };
 use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
@@ -63,10 +64,18 @@ impl Services {
         self.depot.memory_blobs().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
     }
 
+    /// The end of the process: this gateway is no longer counted by those it shares stores with.
+    pub(crate) async fn leave(&self) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            stores.leave().await;
+        }
+    }
+
     /// Takes on what a configuration in force says.
     pub(crate) fn accept(&self, document: &Document, stores: Stores) {
-        if let (Some(blobs), Ok(size)) = (self.depot.memory_blobs(), document.memory_size()) {
-            blobs.resize(size);
+        if let Some(blobs) = self.depot.memory_blobs() {
+            blobs.resize(document.memory_size());
         }
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
     }
@@ -87,6 +96,10 @@ impl Collect for Services {
             out.count(&names::COUNTER_KEYS, &[], figures.keys);
             out.count(&names::COUNTER_BYTES, &[], figures.bytes);
             out.count(&names::COUNTER_EVICTIONS, &[], figures.evicted);
+        }
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            crate::stores::collect(&stores, out);
         }
     }
 }
@@ -113,9 +126,7 @@ pub(crate) struct Provider<'a> {
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        // Checked by now.
-        let size = document.memory_size().unwrap_or_default();
-        let stores = services.depot.stores(stores::settings(document), size);
+        let stores = services.depot.stores(stores::settings(document), document.memory_size());
         Self { services, document, consumers, stores, asked: Cell::new(false) }
     }
 
@@ -154,6 +165,10 @@ impl Provide for Provider<'_> {
         let blobs = self.stores.blobs(store)?;
         self.asked.set(true);
         Some(blobs)
+    }
+
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        self.stores.leases(store)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use lockgate_core::{Blobs, Counters};
+use lockgate_core::{Blobs, Counters, Leases};
 use tokio::runtime::Handle;
 
-use crate::redis::{RedisStore, Settings};
-use crate::{Bounds, Memory, MemoryBlobs};
+use crate::redis::{RedisLeases, RedisStore, Settings};
+use crate::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
 
 /// What a configuration says of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub struct Depot {
     gateway: Arc<str>,
     memory: OnceLock<Arc<Memory>>,
     blobs: OnceLock<Arc<MemoryBlobs>>,
+    leases: OnceLock<Arc<MemoryLeases>>,
     redis: Mutex<HashMap<String, Weak<Shared>>>,
 }
 
@@ -48,14 +49,15 @@ enum Named {
 struct Shared {
     settings: Settings,
     store: Arc<RedisStore>,
+    leases: OnceLock<Arc<RedisLeases>>,
 }
 
 impl Depot {
     /// Must be called on the control runtime, where stores are looked after.
     pub fn new() -> Arc<Self> {
-        let (memory, blobs, redis) = Default::default();
+        let (memory, blobs, leases, redis) = Default::default();
         let gateway = identity().into();
-        Arc::new(Self { control: Handle::current(), gateway, memory, blobs, redis })
+        Arc::new(Self { control: Handle::current(), gateway, memory, blobs, leases, redis })
     }
 
     /// The stores of a configuration. `max_size`: bytes for blobs in memory. One that is there
@@ -83,7 +85,7 @@ impl Depot {
         }
         known.retain(|_, store| store.strong_count() > 0);
         let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
-        let new = Arc::new(Shared { settings, store: Arc::new(store) });
+        let new = Arc::new(Shared { settings, store: Arc::new(store), leases: OnceLock::new() });
         known.insert(name.to_owned(), Arc::downgrade(&new));
         new
     }
@@ -122,6 +124,20 @@ impl Stores {
         }
     }
 
+    /// The leases of a store; `None` when no store has the name.
+    pub fn leases(&self, name: &str) -> Option<Arc<dyn Leases>> {
+        match self.named(name)? {
+            Named::Memory => {
+                let new = || Arc::new(MemoryLeases::new(LeaseBounds::default()));
+                Some(Arc::clone(self.depot.leases.get_or_init(new)) as Arc<dyn Leases>)
+            }
+            Named::Redis(shared) => {
+                let new = || Arc::new(RedisLeases::new(&shared.store, &self.depot.control));
+                Some(Arc::clone(shared.leases.get_or_init(new)) as Arc<dyn Leases>)
+            }
+        }
+    }
+
     /// The Redis of a name.
     pub fn redis(&self, name: &str) -> Option<&Arc<RedisStore>> {
         match self.named.get(name)? {
@@ -136,6 +152,18 @@ impl Stores {
             Named::Memory => None,
             Named::Redis(shared) => Some(&shared.store),
         })
+    }
+
+    /// Says good-bye to every Redis, all at once.
+    pub async fn leave(&self) {
+        let leaving: Vec<_> = self
+            .each_redis()
+            .cloned()
+            .map(|store| tokio::spawn(async move { store.leave().await }))
+            .collect();
+        for left in leaving {
+            let _ = left.await;
+        }
     }
 
     fn named(&self, name: &str) -> Option<&Named> {

@@ -5,11 +5,14 @@
 
 mod background;
 mod figures;
+mod find;
 mod inner;
 mod keeper;
 mod key;
+mod leases;
 mod link;
 mod listen;
+mod map;
 mod script;
 mod settings;
 
@@ -24,9 +27,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 pub use figures::{BUCKETS, StoreFigures};
+pub use leases::{LEASES_WITHIN, RedisLeases};
 pub use listen::Heard;
 pub use script::{Arg, Script, Use};
-pub use settings::{Address, Login, Servers, Settings};
+pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 
 use background::Background;
 use inner::Inner;
