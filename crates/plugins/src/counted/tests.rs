@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use lockgate_core::{
-    Body, Connection, Exchange, Fault, Nowhere, Origin, Policy, RequestId, Step, Verdict,
+    Body, Connection, Exchange, Fault, Kind, Nowhere, Origin, Policy, RequestId, Step, Verdict,
+    reasons,
 };
 
 use super::*;
@@ -54,12 +55,13 @@ fn group(on_store_error: OnStoreError) -> Group {
         policy: "rate_limit",
         place: "routes./.rate_limit\0".into(),
         by: By::ip(),
-        bounds: vec![Bound::new(limit, "2/min".to_owned(), 1).unwrap()],
+        bounds: vec![Bound::new(limit, "2/min".to_owned(), 1, None).unwrap()],
         standard: Some(0),
         plans: Default::default(),
         cost: 1,
         answers: None,
         dry_run: false,
+        precision: None,
         headers: true,
         form: Form::Rate,
         only_served: false,
@@ -67,11 +69,12 @@ fn group(on_store_error: OnStoreError) -> Group {
     };
     let memory = lockgate_state::Memory::new(lockgate_state::Bounds { keys: 100, bytes: 1 << 16 });
     Group {
-        reason: &NO_STORE,
+        reason: &reasons::STORE_UNAVAILABLE,
         counters: Arc::new(Nowhere),
         local: Arc::new(memory),
         store: "away".into(),
         on_store_error,
+        store_errors: Default::default(),
         rules: vec![rule],
     }
 }
@@ -99,5 +102,5 @@ fn a_store_that_does_not_answer_is_done_without_or_not() {
     let allow = group(OnStoreError::Allow);
     assert!((0..5).all(|_| ask(&allow).is_ok()));
     let fault = ask(&group(OnStoreError::Deny)).unwrap_err();
-    assert_eq!((fault.reason().code, fault.kind()), (NO_STORE.code, Kind::Unavailable));
+    assert_eq!((fault.reason().code, fault.kind()), ("store_unavailable", Kind::Unavailable));
 }
