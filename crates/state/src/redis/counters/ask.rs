@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_core::{Grant, Limit, LocalFuture, MOST_TAKES, Naming, StoreError, Take};
+use lockgate_core::{Grant, MOST_TAKES, Naming, StoreError, Take};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -13,7 +13,6 @@ use super::known::Told;
 use super::pass::Pass;
 use super::question::{DECIDE, Question, life, read, takes_back};
 use super::table::Row;
-use crate::clock::nanos;
 use crate::redis::Arg;
 use crate::table::Tag;
 

@@ -263,8 +263,8 @@ function bucket.spend(key, limit, state, amount, stamp, life)
   end
   local time, more = tokens(amount, limit)
   owed, rest = plus(owed, rest, time, more, limit)
-  redis.call('SET', key, whole(now + owed) .. ' ' .. whole(rest), 'PX',
-    whole(math.max(1, math.ceil((owed + 1) / 1000))))
+  redis.call('SET', key, whole(now + owed) .. ' ' .. whole(rest))
+  expire(key, owed + 1)
   return owed + (rest > 0 and 1 or 0), 0
 end
 

@@ -182,6 +182,13 @@ impl Known {
         self.slices.iter().map(|slice| slice.left).sum()
     }
 
+    /// What could still be spent: what a protocol gives back that does not close slices.
+    #[cfg(test)]
+    pub(super) fn spendable(&self, now: u64) -> (u64, u64) {
+        let alive = self.slices.iter().find(|slice| slice.until > now && slice.left > 0);
+        alive.map_or((0, 0), |slice| (slice.left, slice.stamp))
+    }
+
     /// Until when any of this is worth keeping.
     pub(super) fn matters(&self) -> u64 {
         let slices = self.slices.iter().filter(|slice| slice.left > 0).map(|slice| slice.until);
