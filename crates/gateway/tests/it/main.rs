@@ -49,4 +49,5 @@ mod support;
 mod targets;
 mod tls;
 mod tunnels;
+mod upgrade;
 mod upstream_tls;
