@@ -19,7 +19,7 @@ pub(super) struct Dry {
     consumers: Arc<Consumers>,
     plans: Vec<(String, Value)>,
     upstreams: Vec<String>,
-    stores: Vec<(String, bool)>,
+    stores: Vec<String>,
     base: PathBuf,
     files: RefCell<Vec<PathBuf>>,
 }
@@ -31,7 +31,7 @@ impl Dry {
             consumers: Arc::new(document.known_consumers()),
             plans: plans.map(|(name, plan)| (name.clone(), Value::clone(plan))).collect(),
             upstreams: document.upstreams.keys().cloned().collect(),
-            stores: stores.map(|name| (name.clone(), document.in_memory(name))).collect(),
+            stores: stores.cloned().collect(),
             base: document.base.clone(),
             files: RefCell::default(),
         }
@@ -43,12 +43,7 @@ impl Dry {
     }
 
     fn has_store(&self, name: &str) -> bool {
-        name == "memory" || self.stores.iter().any(|(store, _)| store == name)
-    }
-
-    fn in_memory(&self, name: &str) -> bool {
-        let known = self.stores.iter().find(|(store, _)| store == name);
-        known.map_or(name == "memory", |(_, memory)| *memory)
+        name == "memory" || self.stores.iter().any(|store| store == name)
     }
 }
 
@@ -70,11 +65,11 @@ impl Provide for Dry {
     }
 
     fn stores(&self) -> Vec<&str> {
-        self.stores.iter().map(|(name, _)| name.as_str()).collect()
+        self.stores.iter().map(String::as_str).collect()
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        self.in_memory(store).then(|| Arc::new(Nowhere) as Arc<dyn Counters>)
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Counters>)
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {

@@ -1,6 +1,9 @@
 //! Asking the store: all that a decision lacks in one call, and the next slice in the background.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use lockgate_core::{Grant, MOST_TAKES, Naming, StoreError, Take};
@@ -112,20 +115,81 @@ impl Inner {
         }
     }
 
-    /// One call for all of them; where they are on several servers, one for each at the same
-    /// time, and what some have taken is given back when others refuse.
+    /// One call for all of them, or one for each where they are on several servers.
     async fn decide(
         &self,
         asked: &[Asked<'_>],
         told: &mut [Told],
         until: Instant,
     ) -> Result<(), StoreError> {
-        let within = until.saturating_duration_since(Instant::now());
+        if asked.len() > 1 && self.is_apart() {
+            return self.decide_apart(asked, told, until).await;
+        }
         let keys: Vec<Vec<u8>> = asked.iter().map(|asked| asked.key.clone()).collect();
         let args: Vec<Arg<'_>> = asked.iter().map(|asked| Arg::from(&*asked.packed)).collect();
-        let answer = self.store.run(&DECIDE, &keys, &args, within).await?;
+        self.call(&keys, &args, told, until).await
+    }
+
+    async fn call(
+        &self,
+        keys: &[Vec<u8>],
+        args: &[Arg<'_>],
+        told: &mut [Told],
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        let within = until.saturating_duration_since(Instant::now());
+        let answer = self.store.run(&DECIDE, keys, args, within).await?;
         self.counts.asked();
         read(&answer, told).map(drop).ok_or_else(|| self.store.unexpected())
+    }
+
+    /// All at the same time, each by itself. When one refuses or fails, what the others have taken
+    /// is given back: a moment later, so that in between it may keep somebody else from passing.
+    async fn decide_apart(
+        &self,
+        asked: &[Asked<'_>],
+        told: &mut [Told],
+        until: Instant,
+    ) -> Result<(), StoreError> {
+        let one = |asked: &Asked<'_>| {
+            let (keys, args) = ([asked.key.clone()], [Arg::from(asked.packed.clone())]);
+            async move {
+                let mut told = [Told::default()];
+                let result = self.call(&keys, &args, &mut told, until).await;
+                result.map(|()| told[0])
+            }
+        };
+        let results = all(asked.iter().map(one)).await;
+        let (mut refused, mut failed) = (false, None);
+        for ((asked, told), result) in asked.iter().zip(&mut *told).zip(results) {
+            match result {
+                Ok(answer) => {
+                    refused |= !answer.allowed && !asked.take.dry;
+                    *told = answer;
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        for (asked, told) in asked.iter().zip(told).filter(|(_, told)| told.allowed) {
+            if failed.is_some() {
+                self.undo(asked, told, asked.take.cost + told.slice);
+            } else if refused && told.slice > 0 {
+                // It was counted with the slice, and can be spent with it.
+                told.slice += asked.take.cost;
+            } else if refused {
+                self.undo(asked, told, asked.take.cost);
+                told.remaining += asked.take.cost;
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn undo(&self, asked: &Asked<'_>, told: &Told, amount: u64) {
+        if !takes_back(asked.take.limit) {
+            self.counts.lost(amount);
+        } else if amount > 0 {
+            self.send_back(asked.key.clone(), asked.take.limit, (amount, told.stamp));
+        }
     }
 
     /// Takes in what the store said of one counter.
@@ -153,6 +217,25 @@ impl Inner {
             self.counts.lost(row.known.whole());
         }
     }
+}
+
+/// Waits for all of these, which are few.
+async fn all<F: Future>(calls: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut calls: Vec<Result<F::Output, Pin<Box<F>>>> =
+        calls.map(|call| Err(Box::pin(call))).collect();
+    poll_fn(|cx| {
+        let mut is_over = true;
+        for call in &mut calls {
+            let Err(waiting) = call else { continue };
+            match waiting.as_mut().poll(cx) {
+                Poll::Ready(output) => *call = Ok(output),
+                Poll::Pending => is_over = false,
+            }
+        }
+        if is_over { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    calls.into_iter().filter_map(Result::ok).collect()
 }
 
 /// Asks for a counter's next slice, with nobody waiting.

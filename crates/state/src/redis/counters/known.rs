@@ -162,11 +162,8 @@ impl Known {
     fn add(&mut self, new: Slice) -> u64 {
         let [one, other] = &mut self.slices;
         // The one that is of less use makes room.
-        let place = if (one.left == 0, other.until) > (other.left == 0, one.until) {
-            one
-        } else {
-            other
-        };
+        let place =
+            if (one.left == 0, other.until) > (other.left == 0, one.until) { one } else { other };
         let lost = place.left;
         *place = new;
         lost

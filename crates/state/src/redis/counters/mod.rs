@@ -69,6 +69,11 @@ impl RedisCounters {
         Self { inner, _there: there }
     }
 
+    /// The store's name.
+    pub fn store(&self) -> &str {
+        self.inner.store.name()
+    }
+
     /// What slices and refusals came to.
     pub fn figures(&self) -> CounterFigures {
         self.inner.counts.figures()
@@ -197,6 +202,11 @@ impl Inner {
         let hash = blake3::hash(take.key).to_hex();
         let tag = hash.as_bytes().get(..32).unwrap_or_default();
         self.store.key("count", tag, question::kind(take.limit).as_bytes())
+    }
+
+    /// Whether the keys of one decision may be on several servers.
+    fn is_apart(&self) -> bool {
+        false
     }
 
     fn too_many(&self) -> StoreError {

@@ -15,9 +15,9 @@ use redis::{Connection, Value};
 
 use super::known::Told;
 use super::question::{DECIDE, Question, read, takes_back};
-use store::{Store, Without};
 use crate::clock::Now;
 use crate::count::Count;
+use store::{Store, Without};
 
 /// A Redis whose script is told the time.
 pub(super) struct Told4Time {
@@ -43,7 +43,11 @@ impl Told4Time {
     }
 
     /// Decides at a moment.
-    pub(super) fn decide(&mut self, at: u64, asked: &[(&str, &Limit, Question)]) -> (bool, Vec<Told>) {
+    pub(super) fn decide(
+        &mut self,
+        at: u64,
+        asked: &[(&str, &Limit, Question)],
+    ) -> (bool, Vec<Told>) {
         let mut call = self.script.prepare_invoke();
         for (key, limit, question) in asked {
             call.key(*key).arg(question.packed(limit, 2));
@@ -80,9 +84,8 @@ fn steps() -> impl Strategy<Value = Vec<(u64, u64, bool)>> {
 fn limits() -> impl Strategy<Value = Limit> {
     let offset = prop_oneof![Just(0), -50_000..50_000];
     let unit = prop_oneof![Just(CalendarUnit::Day), Just(CalendarUnit::Month)];
-    let calendar = (unit, offset).prop_map(|(unit, offset_seconds)| {
-        Algorithm::Calendar(Calendar { unit, offset_seconds })
-    });
+    let calendar = (unit, offset)
+        .prop_map(|(unit, offset_seconds)| Algorithm::Calendar(Calendar { unit, offset_seconds }));
     let algorithm = prop_oneof![
         3 => Just(Algorithm::SlidingWindow),
         2 => Just(Algorithm::SlidingLog),
@@ -91,7 +94,8 @@ fn limits() -> impl Strategy<Value = Limit> {
         1 => calendar,
     ];
     // Sixtieths of a window are whole microseconds: rounding is not the same else.
-    let window = prop_oneof![Just(60_000_u64), Just(3_600_000_000), (1_u64..1 << 30).prop_map(|n| n * 60)];
+    let window =
+        prop_oneof![Just(60_000_u64), Just(3_600_000_000), (1_u64..1 << 30).prop_map(|n| n * 60)];
     let count = prop_oneof![1_u64..12, Just(100_u64), Just(300)];
     (algorithm, count, window, 1_u64..40).prop_map(|(algorithm, count, window, burst)| Limit {
         algorithm,
@@ -106,7 +110,11 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1_000)).unwrap()
 }
 
-fn same(limit: &Limit, steps: &[(u64, u64, bool)], redis: &mut Told4Time) -> Result<(), TestCaseError> {
+fn same(
+    limit: &Limit,
+    steps: &[(u64, u64, bool)],
+    redis: &mut Told4Time,
+) -> Result<(), TestCaseError> {
     redis.forget();
     let mut count = Count::fresh(limit);
     let mut at = START;
@@ -139,7 +147,10 @@ fn same(limit: &Limit, steps: &[(u64, u64, bool)], redis: &mut Told4Time) -> Res
         // What was given back may have been the newest: the script knows that no better.
         if !back {
             let reset = micros(told[0].reset);
-            prop_assert!(reset.abs_diff(micros(grant.reset)) <= 1 || *back, "{told:?} or {grant:?}");
+            prop_assert!(
+                reset.abs_diff(micros(grant.reset)) <= 1 || *back,
+                "{told:?} or {grant:?}"
+            );
         }
     }
     Ok(())
