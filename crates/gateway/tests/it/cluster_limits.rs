@@ -66,7 +66,8 @@ impl Offered {
                         },
                     };
                     let sent = begin.elapsed();
-                    if !wire.try_send(request("GET", &path, &[], ""), WINDOW).await {
+                    let asked = request("GET", &path, &[], "");
+                    if !wire.try_send(asked.as_bytes(), WINDOW).await {
                         continue;
                     }
                     let Ok(answer) = wire.answer_to("GET").await else { continue };
