@@ -23,11 +23,13 @@ pub(crate) async fn quotas(State(handles): State<Arc<Handles>>) -> Json<Value> {
     if let Value::Array(all) = &mut all {
         for counters in (handles.redis_counters)() {
             let room = MOST.saturating_sub(all.len());
-            all.extend(counters.listed(room).into_iter().map(|one| {
-                let mut one = json!(one);
-                one["store"] = counters.store().into();
-                one
-            }));
+            for listed in counters.listed(room) {
+                let mut one = json!(listed);
+                if let Value::Object(one) = &mut one {
+                    one.insert("store".to_owned(), counters.store().into());
+                }
+                all.push(one);
+            }
         }
     }
     Json(all)
@@ -47,7 +49,7 @@ pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<Value> {
         for counters in (handles.redis_counters)() {
             most.extend(counters.refused().into_iter().take(TOP).map(|one| json!(one)));
         }
-        most.sort_by_key(|one| Reverse(one["refused"].as_u64()));
+        most.sort_by_key(|one| Reverse(one.get("refused").and_then(Value::as_u64)));
         most.truncate(TOP);
     }
     let refusals = (handles.refusals)().into_iter().filter_map(|(labels, count)| {
