@@ -181,8 +181,8 @@ impl Build<'_> {
             let mut known = self.provide.stores();
             if known.contains(&store) {
                 return ConfigError::new(format!(
-                    "this version keeps counters in memory only, and the store `{store}` is \
-                     another: say `store: memory`, and each gateway counts for itself"
+                    "the store `{store}` keeps no counters: say `store: memory`, and each gateway \
+                     counts for itself"
                 ));
             }
             known.push("memory");

@@ -71,10 +71,18 @@ impl Services {
         self.depot.memory_blobs().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
     }
 
+    /// The end of the process: this gateway is no longer counted by those it shares stores with.
+    pub(crate) async fn leave(&self) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            stores.leave().await;
+        }
+    }
+
     /// Takes on what a configuration in force says.
     pub(crate) fn accept(&self, document: &Document, stores: Stores) {
-        if let (Some(blobs), Ok(size)) = (self.depot.memory_blobs(), document.memory_size()) {
-            blobs.resize(size);
+        if let Some(blobs) = self.depot.memory_blobs() {
+            blobs.resize(document.memory_size());
         }
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
     }
@@ -98,6 +106,10 @@ impl Collect for Services {
         }
         for counters in self.redis_counters() {
             slices(&counters, out);
+        }
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            crate::stores::collect(&stores, out);
         }
     }
 }
@@ -136,9 +148,7 @@ pub(crate) struct Provider<'a> {
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        // Checked by now.
-        let size = document.memory_size().unwrap_or_default();
-        let stores = services.depot.stores(stores::settings(document), size);
+        let stores = services.depot.stores(stores::settings(document), document.memory_size());
         Self { services, document, consumers, stores, asked: Cell::new(false) }
     }
 

@@ -249,6 +249,7 @@ impl Running {
         } else {
             tracing::warn!(connections = open, "ended before all connections had");
         }
+        self.gateway.services.leave().await;
         // What did not end in time is cut; the exit code says so.
         ExitCode::from(u8::from(!whole))
     }

@@ -156,6 +156,18 @@ impl Stores {
         })
     }
 
+    /// Says good-bye to every Redis, all at once.
+    pub async fn leave(&self) {
+        let leaving: Vec<_> = self
+            .each_redis()
+            .cloned()
+            .map(|store| tokio::spawn(async move { store.leave().await }))
+            .collect();
+        for left in leaving {
+            let _ = left.await;
+        }
+    }
+
     fn named(&self, name: &str) -> Option<&Named> {
         self.named.get(name).or_else(|| (name == "memory").then_some(&Named::Memory))
     }

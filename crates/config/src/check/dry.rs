@@ -22,6 +22,25 @@ pub(super) struct Dry {
     stores: Vec<String>,
     base: PathBuf,
     files: RefCell<Vec<PathBuf>>,
+    /// Where what is being built stands.
+    at: RefCell<Vec<String>>,
+    kept: RefCell<Vec<Held>>,
+}
+
+/// Something that a plugin keeps in a store.
+#[derive(PartialEq, Eq)]
+pub(super) struct Held {
+    /// Where the plugin's settings stand.
+    pub(super) path: Vec<String>,
+    pub(super) store: String,
+    pub(super) what: What,
+}
+
+/// What is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Counters,
+    Blobs,
 }
 
 impl Dry {
@@ -34,12 +53,28 @@ impl Dry {
             stores: stores.cloned().collect(),
             base: document.base.clone(),
             files: RefCell::default(),
+            at: RefCell::default(),
+            kept: RefCell::default(),
         }
     }
 
-    /// The files that plugins have read, or would have if they were there.
-    pub(super) fn into_files(self) -> Vec<PathBuf> {
-        self.files.into_inner()
+    /// The files that plugins have read, or would have if they were there; and what they keep.
+    pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Held>) {
+        (self.files.into_inner(), self.kept.into_inner())
+    }
+
+    /// What is built next stands here.
+    pub(super) fn stand_at(&self, path: &[&str]) {
+        *self.at.borrow_mut() = path.iter().map(|&part| part.to_owned()).collect();
+    }
+
+    /// Notes what is kept, once for each place.
+    fn keep(&self, store: &str, what: What) {
+        let kept = Held { path: self.at.borrow().clone(), store: store.to_owned(), what };
+        let mut all = self.kept.borrow_mut();
+        if !all.contains(&kept) {
+            all.push(kept);
+        }
     }
 
     fn has_store(&self, name: &str) -> bool {
@@ -69,10 +104,12 @@ impl Provide for Dry {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
+        self.keep(store, What::Counters);
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Counters>)
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
+        self.keep(store, What::Blobs);
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Blobs>)
     }
 

@@ -6,11 +6,13 @@
 mod background;
 mod counters;
 mod figures;
+mod find;
 mod inner;
 mod keeper;
 mod key;
 mod link;
 mod listen;
+mod map;
 mod script;
 mod settings;
 
@@ -28,7 +30,7 @@ pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
 pub use listen::Heard;
 pub use script::{Arg, Script, Use};
-pub use settings::{Address, Login, Servers, Settings};
+pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 
 use background::Background;
 use inner::Inner;

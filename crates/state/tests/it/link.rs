@@ -27,6 +27,7 @@ pub(crate) fn settings(server: &RedisServer) -> Settings {
     Settings {
         servers: Servers::One(Address::new("127.0.0.1", server.address().port())),
         login: Login::default(),
+        tls: None,
         database: 0,
         prefix: "test".into(),
         timeout: None,

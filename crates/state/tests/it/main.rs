@@ -3,3 +3,4 @@
 
 mod counters;
 mod link;
+mod servers;

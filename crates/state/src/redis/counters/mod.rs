@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use super::{LIMITS_WITHIN, RedisStore};
+use super::{LIMITS_WITHIN, RedisStore, Servers};
 use crate::board::{Board, Refused};
 use crate::clock::Clock;
 use crate::table::Tag;
@@ -206,7 +206,7 @@ impl Inner {
 
     /// Whether the keys of one decision may be on several servers.
     fn is_apart(&self) -> bool {
-        false
+        matches!(self.store.inner.servers, Servers::Cluster(_))
     }
 
     fn too_many(&self) -> StoreError {
