@@ -1,12 +1,10 @@
 //! Figures as JSON: requests, balancing, connections, certificates.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
-use lockgate_net::tls::CertificateView;
 use lockgate_telemetry::Latency;
 use serde_json::{Value, json};
 
@@ -86,27 +84,11 @@ pub(crate) async fn balance(State(handles): State<Arc<Handles>>) -> Json<Value> 
 
 /// `GET /admin/connections`: clients' connections, over all listeners.
 pub(crate) async fn connections(State(handles): State<Arc<Handles>>) -> Json<Value> {
-    let seen = handles.gate.counters();
-    let listeners: Vec<Value> = (handles.listeners)()
-        .iter()
-        .map(|state| {
-            let settings = state.settings();
-            json!({ "listener": &*settings.name, "tls": settings.tls.is_some() })
-        })
-        .collect();
-    Json(json!({
-        "open": seen.open.load(Relaxed),
-        "accepted": seen.accepted.load(Relaxed),
-        "refused": {
-            "max_connections": seen.refused_total.load(Relaxed),
-            "max_connections_per_ip": seen.refused_per_ip.load(Relaxed),
-            "proxy_header": seen.refused_proxy_header.load(Relaxed),
-        },
-        "tlsHandshakes": seen.tls_handshakes.load(Relaxed),
-        "tlsFailures": seen.tls_failures.load(Relaxed),
-        "listeners": listeners,
-        "workers": handles.shared.metrics.snapshot().workers,
-    }))
+    let mut told = (handles.connections)();
+    if let Some(told) = told.as_object_mut() {
+        told.insert("workers".to_owned(), json!(handles.shared.metrics.snapshot().workers));
+    }
+    Json(told)
 }
 
 /// `GET /admin/certs`: the certificates that listeners serve, the next to expire first. Times are
@@ -114,16 +96,11 @@ pub(crate) async fn connections(State(handles): State<Arc<Handles>>) -> Json<Val
 pub(crate) async fn certificates(State(handles): State<Arc<Handles>>) -> Json<Value> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let mut all: Vec<(String, CertificateView)> = Vec::new();
-    for state in (handles.listeners)() {
-        let settings = state.settings();
-        let served = settings.tls.iter().flat_map(|tls| tls.certificates());
-        all.extend(served.map(|one| (settings.name.to_string(), one)));
-    }
-    all.sort_by(|a, b| (a.1.not_after, &a.1.file).cmp(&(b.1.not_after, &b.1.file)));
-    let shown = all.into_iter().map(|(listener, one)| {
+    let mut all = (handles.certificates)();
+    all.sort_by(|a, b| (a.not_after, &a.file).cmp(&(b.not_after, &b.file)));
+    let shown = all.into_iter().map(|one| {
         json!({
-            "listener": listener, "file": one.file, "names": one.names,
+            "listener": one.listener, "file": one.file, "names": one.names,
             "notBefore": one.not_before, "notAfter": one.not_after,
             "expiresInDays": (one.not_after - now).div_euclid(DAY),
             "expired": one.not_after < now,

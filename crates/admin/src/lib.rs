@@ -17,6 +17,7 @@ mod serving;
 pub use serving::Serving;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -24,9 +25,9 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 use lockgate_core::Blobs;
-use lockgate_net::listen::{Gate, ListenerState};
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
+use lockgate_state::redis::RedisCounters;
 use serde_json::Value;
 
 /// Most bytes of a request's body.
@@ -37,10 +38,10 @@ pub struct Handles {
     /// The configuration in force in its long form, secrets hidden. Reads it once more, so it is
     /// asked for off the runtime.
     pub config: Arc<dyn Fn() -> Result<Value, String> + Send + Sync>,
-    /// The listeners that are open.
-    pub listeners: Box<dyn Fn() -> Vec<Arc<ListenerState>> + Send + Sync>,
-    /// All their connections.
-    pub gate: Arc<Gate>,
+    /// Clients' connections and the listeners, in the form in which they are shown.
+    pub connections: Box<dyn Fn() -> Value + Send + Sync>,
+    /// The certificates that listeners serve.
+    pub certificates: Box<dyn Fn() -> Vec<Certificate> + Send + Sync>,
     /// Takes orders, and answers when they are carried out.
     pub order: Box<GiveOrder>,
     /// Whether the process is about to end.
@@ -53,12 +54,29 @@ pub struct Handles {
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,
+    /// The counters of every Redis that counts anything.
+    pub redis_counters: Box<dyn Fn() -> Vec<Arc<RedisCounters>> + Send + Sync>,
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
 
 /// Hands the counters to whoever wants to read them, and hands back what was read.
 pub type ReadCounters = dyn Fn(&dyn Fn(&Memory) -> Value) -> Option<Value> + Send + Sync;
+
+/// A served certificate.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The listener that serves it.
+    pub listener: String,
+    /// The file that it is read from.
+    pub file: PathBuf,
+    /// DNS names and addresses.
+    pub names: Vec<String>,
+    /// When it begins, in seconds since 1970.
+    pub not_before: i64,
+    /// When it ends, in seconds since 1970.
+    pub not_after: i64,
+}
 
 /// What whoever runs the gateway is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use lockgate_net::listen::Gate;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::channel;
 
-use crate::collect::Collector;
+use crate::collect::{self, Collector};
 use crate::demo;
 use crate::explain::explain;
 use crate::gateway::{Checked, Gateway};
@@ -150,17 +150,19 @@ fn handles(
     listeners: &Listeners,
     gate: Arc<Gate>,
 ) -> Handles {
-    let view = listeners.view();
+    let (view, certified) = (listeners.view(), listeners.view());
     let shown = Arc::clone(&gateway);
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
+    let shared = Arc::clone(&gateway.services);
     Handles {
         counters: Box::new(move |read| services.counters().map(|memory| read(memory))),
+        redis_counters: Box::new(move || shared.redis_counters()),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         config: Arc::new(move || shown.shown()),
-        listeners: Box::new(move || view.load().to_vec()),
-        gate,
+        connections: Box::new(move || collect::connections(&gate, &view.load())),
+        certificates: Box::new(move || collect::certificates(&certified.load())),
         order: Box::new(move |order| orders.give(order)),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),

@@ -1,5 +1,5 @@
 //! The surroundings that a case plays: its consumers, plans, files, and answers to the gateway's
-//! own requests. Counters are the real ones; there is a store `shared` too, which is a Redis. Background work runs on the case's own runtime, shared state lives as long as the
+//! own requests. Counters are the real ones; there is a store `shared` too, a Redis that never answers. Background work runs on the case's own runtime, shared state lives as long as the
 //! case.
 
 use std::cell::RefCell;
@@ -101,7 +101,11 @@ impl Provide for Played {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        (store == "memory").then(|| self.memory.clone() as Arc<dyn Counters>)
+        match store {
+            "memory" => Some(self.memory.clone() as Arc<dyn Counters>),
+            "shared" => Some(Arc::new(Nowhere)),
+            _ => None,
+        }
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
