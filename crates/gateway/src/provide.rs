@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, Records,
+    SendFuture, Task,
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs};
+use lockgate_state::{Bounds, Memory, MemoryBlobs, MemoryRecords, RecordBounds};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -27,6 +28,8 @@ pub(crate) struct Services {
     memory: OnceLock<Arc<Memory>>,
     /// The blobs in memory, likewise.
     blobs: OnceLock<Arc<MemoryBlobs>>,
+    /// The records in memory, likewise.
+    records: OnceLock<Arc<MemoryRecords>>,
 }
 
 /// A metric's name and its labels.
@@ -37,8 +40,9 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, memory, blobs) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures, memory, blobs })
+        let (kept, figures, memory, blobs, records) = Default::default();
+        let runtime = Handle::current();
+        Arc::new(Self { runtime, outbound, kept, figures, memory, blobs, records })
     }
 
     /// The counters in memory, if anything counts there.
@@ -151,6 +155,14 @@ impl Provide for Provider<'_> {
         let size = self.document.memory_size().unwrap_or_default();
         let blobs = self.services.blobs.get_or_init(|| Arc::new(MemoryBlobs::new(size)));
         Some(Arc::clone(blobs) as Arc<dyn Blobs>)
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        if !self.document.in_memory(store) {
+            return None;
+        }
+        let new = || Arc::new(MemoryRecords::new(RecordBounds::default()));
+        Some(Arc::clone(self.services.records.get_or_init(new)) as Arc<dyn Records>)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -6,10 +6,12 @@ mod board;
 mod clock;
 mod count;
 mod memory;
+mod records;
 mod table;
 mod view;
 
 pub use blobs::MemoryBlobs;
 pub use board::Refused;
 pub use memory::{Bounds, Memory};
+pub use records::{MemoryRecords, RecordBounds};
 pub use view::{Figures, Listed};

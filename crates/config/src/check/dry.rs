@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use lockgate_core::{
     Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide,
-    SendFuture, Task,
+    Records, SendFuture, Task,
 };
 use serde_json::Value;
 
@@ -79,6 +79,10 @@ impl Provide for Dry {
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Blobs>)
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        self.in_memory(store).then(|| Arc::new(Nowhere) as Arc<dyn Records>)
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

@@ -1,10 +1,11 @@
-//! Where state is kept that outlives a request: three narrow traits, each for one kind of it. A
+//! Where state is kept that outlives a request: narrow traits, each for one kind of it. A
 //! store of the configuration (`memory`, a Redis) implements them.
 
 mod blobs;
 mod calendar;
 mod counters;
 mod glob;
+mod records;
 mod tag;
 mod write;
 
@@ -12,6 +13,7 @@ pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge};
 pub use calendar::{Calendar, CalendarUnit};
 pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
 pub use glob::Glob;
+pub use records::{Begin, Begun, End, Fingerprint, Owner, RecordStats, Records, Settled};
 pub use tag::Tag;
 pub use write::{UnderWay, Write};
 

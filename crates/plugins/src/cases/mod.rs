@@ -12,7 +12,7 @@ mod run;
 pub(crate) mod token;
 mod yaml;
 
-pub(crate) use run::{identity, request};
+pub(crate) use run::{identity, policy, request};
 
 use std::fs;
 use std::path::{Path, PathBuf};

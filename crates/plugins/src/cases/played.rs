@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
     Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
-    Figure, Kept, Metric, Outbound, Provide, SendFuture, Task, reasons,
+    Figure, Kept, Metric, Outbound, Provide, Records, SendFuture, Task, reasons,
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs};
+use lockgate_state::{Bounds, Memory, MemoryBlobs, MemoryRecords, RecordBounds};
 use serde_json::Value;
 
 use super::case;
@@ -22,6 +22,8 @@ use super::run;
 
 /// When every case begins: 2026-11-29 00:00 UTC, a Sunday and the last but one of its month.
 const START: Duration = Duration::from_secs(1_795_910_400);
+/// Room for a few records, so that a case can fill it.
+const RECORDS: RecordBounds = RecordBounds { entries: 8, bytes: 16 << 10 };
 const BOUNDS: Bounds = Bounds { keys: 1_000, bytes: 1 << 20 };
 
 /// What one case provides.
@@ -35,6 +37,7 @@ pub(super) struct Played {
     /// What every case begins at: the first second of 2026.
     clock: Clock,
     blobs: Arc<dyn Blobs>,
+    records: Arc<MemoryRecords>,
 }
 
 impl Played {
@@ -58,6 +61,7 @@ impl Played {
             memory: Arc::new(Memory::in_time(BOUNDS, START)),
             clock: Clock::set_to(UNIX_EPOCH + Duration::from_secs(1_767_225_600)),
             blobs: Arc::new(MemoryBlobs::new(64 << 20)),
+            records: Arc::new(MemoryRecords::new(RECORDS)),
         }
     }
 }
@@ -104,6 +108,10 @@ impl Provide for Played {
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
         (store == "memory").then(|| Arc::clone(&self.blobs))
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        ["memory", "shared"].contains(&store).then(|| Arc::clone(&self.records) as Arc<dyn Records>)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -42,6 +42,15 @@ pub(crate) fn identity(kind: &str, config: &Value) -> Result<Arc<dyn Identity>, 
     Ok(built.remove("tested").expect("it was built"))
 }
 
+/// A policy with these settings, alone on its route, for tests that are no cases.
+pub(crate) fn policy(name: &str, config: &Value) -> Result<Box<dyn Policy>, ConfigError> {
+    let case = serde_json::json!({ "case": "", "route": {} });
+    let played = Played::new(&mut serde_json::from_value(case).expect("a case"));
+    let route = serde_json::json!({ name: config, "to": "users" });
+    let mut route = build_route("/*", &route, &Identities::new(), &played)?;
+    Ok(route.policies.remove(0))
+}
+
 /// Runs a case. `Err` says what did not come as expected.
 pub(super) async fn case(document: &Value) -> Result<(), String> {
     let mut document = document.clone();
@@ -311,6 +320,8 @@ async fn target(
     case: &case::Exchange,
     asked: &mut Option<Asked>,
 ) -> Result<Response<Body>, String> {
+    let once = exchange.once.clone();
+    once.iter().for_each(|once| once.tries());
     let answer = match &route.handler {
         None => {
             *asked = Some(ask(exchange).await?);
@@ -323,6 +334,7 @@ async fn target(
         }
         Some(handler) => wait(handler.handle(exchange)).await,
     };
+    once.iter().for_each(|once| once.tried(&answer));
     Ok(answer.unwrap_or_else(|fault| refusal(exchange, fault)))
 }
 
@@ -405,6 +417,7 @@ fn make(
         origin: Origin::Gateway,
         upgrade: false,
         grpc: false,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,
@@ -486,6 +499,10 @@ async fn ask(exchange: &mut Exchange) -> Result<Asked, String> {
 /// What the played upstream answers, or how it fails.
 fn upstream(reply: Option<&case::Upstream>) -> Result<Result<Response<Body>, Fault>, String> {
     let Some(reply) = reply else { return Ok(Ok(Response::new(Body::Empty))) };
+    if reply.refuses {
+        let refused = Fault::upstream(&reasons::UPSTREAM_REFUSED);
+        return Ok(Err(refused.resend(lockgate_core::Resend::Safe)));
+    }
     if reply.fails {
         return Ok(Err(Fault::upstream(&reasons::UPSTREAM_REFUSED)));
     }
