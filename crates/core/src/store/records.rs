@@ -136,6 +136,11 @@ pub trait Records: Send + Sync {
     /// Waits until a request that runs may have ended, at most for so long.
     fn ended<'a>(&'a self, key: &'a [u8], within: Duration) -> LocalFuture<'a, ()>;
 
+    /// Whether it may lose records before their time, as it is set up.
+    fn may_lose(&self) -> bool {
+        false
+    }
+
     /// Its size.
     fn stats(&self) -> RecordStats;
 }

@@ -60,6 +60,14 @@ static BYTES: Metric = Metric {
     help: "Memory that these records take",
 };
 
+static MAY_LOSE: Metric = Metric {
+    name: "lockgate_idempotency_store_may_lose",
+    kind: MetricKind::Gauge,
+    labels: &["store"],
+    help: "1 while the store may evict records before their time (a Redis whose maxmemory-policy \
+           is not noeviction)",
+};
+
 /// The entry in the list of plugins.
 pub(crate) struct Idempotency;
 
@@ -82,7 +90,7 @@ impl PolicyPlugin for Idempotency {
     }
 
     fn metrics(&self) -> &'static [&'static Metric] {
-        const METRICS: &[&Metric] = &[&REQUESTS, &RECORDS, &BYTES];
+        const METRICS: &[&Metric] = &[&REQUESTS, &RECORDS, &BYTES, &MAY_LOSE];
         METRICS
     }
 
@@ -151,10 +159,10 @@ struct Once {
     upstream_retries: bool,
     counts: Counts,
     records: Arc<dyn Records>,
-    _figures: [Arc<dyn Figure>; 2],
+    _figures: [Arc<dyn Figure>; 3],
 }
 
-fn figures(build: &Build<'_>, store: &str, records: &Arc<dyn Records>) -> [Arc<dyn Figure>; 2] {
+fn figures(build: &Build<'_>, store: &str, records: &Arc<dyn Records>) -> [Arc<dyn Figure>; 3] {
     let figure = |metric: &'static Metric, read: fn(&dyn Records) -> u64| {
         let records = Arc::clone(records);
         let figure: Arc<dyn Figure> = Arc::new(move || read(&*records));
@@ -164,6 +172,7 @@ fn figures(build: &Build<'_>, store: &str, records: &Arc<dyn Records>) -> [Arc<d
     [
         figure(&RECORDS, |records| records.stats().entries),
         figure(&BYTES, |records| records.stats().bytes),
+        figure(&MAY_LOSE, |records| records.may_lose().into()),
     ]
 }
 

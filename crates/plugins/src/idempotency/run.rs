@@ -33,7 +33,8 @@ impl Run {
     /// Says how it ended. A store that does not answer is told later.
     pub(super) async fn ends(mut self, end: End) -> Settled {
         let settled = self.says(end).await;
-        self.settled = settled.is_ok();
+        // What found no room is said again later.
+        self.settled = matches!(settled, Ok(Settled::Yes | Settled::Lost));
         settled.unwrap_or(Settled::Yes)
     }
 

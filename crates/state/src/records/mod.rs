@@ -37,6 +37,8 @@ impl Default for RecordBounds {
 const SHARDS: usize = 16;
 /// About what a record takes beside its key and what is kept of an answer.
 const OVERHEAD: u64 = 256;
+/// So much of an answer has its room from the beginning: that it was given can always be kept.
+const SMALL: u64 = 16;
 /// How many that are over go in passing.
 const MOST_SWEPT: usize = 4;
 
@@ -108,7 +110,7 @@ impl MemoryRecords {
             (State::Done(_), End::Done { .. }) => return Settled::Yes,
             (State::Done(_), _) => return Settled::Lost,
             (_, End::Done { record, keep }) => {
-                let size = record.len() as u64;
+                let size = more_than_small(record.len());
                 if !self.reserve(0, size) {
                     self.forget(&mut shard, now, usize::MAX);
                     if !self.reserve(0, size) {
@@ -174,6 +176,11 @@ impl MemoryRecords {
             self.forget(&mut lock(place), now, usize::MAX);
         }
     }
+}
+
+/// What a record of so many bytes takes beyond [`OVERHEAD`].
+fn more_than_small(length: usize) -> u64 {
+    (length as u64).saturating_sub(SMALL)
 }
 
 /// A panic in between leaves a shard as it was before or after one step.

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use lockgate_core::{Begin, Begun, Fingerprint, Owner};
 use tokio::time::Instant;
 
+use super::more_than_small;
+
 /// Where a request is.
 #[derive(Debug)]
 pub(super) enum State {
@@ -108,7 +110,7 @@ impl Shard {
         self.over.insert(over, key.into());
     }
 
-    /// Takes one away; how many bytes were kept of its answer.
+    /// Takes one away; how many bytes of its answer were counted.
     pub(super) fn remove(&mut self, key: &[u8]) -> u64 {
         self.take(key).unwrap_or(0)
     }
@@ -133,7 +135,7 @@ impl Shard {
         let record = self.records.remove(key)?;
         record.over.and_then(|over| self.over.remove(&over));
         Some(match record.state {
-            State::Done(kept) => kept.len() as u64,
+            State::Done(kept) => more_than_small(kept.len()),
             State::Running | State::Unknown => 0,
         })
     }
