@@ -63,7 +63,7 @@ pub use serve::{Incoming, Serve};
 pub use store::{
     Algorithm, Begin, Begun, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName,
     Counters, End, Fingerprint, Glob, Grant, Limit, MOST_TAKES, Naming, Owner, Purge, RecordStats,
-    Records, Settled, StoreError, Tag, Take, UnderWay, Write,
+    Records, Settled, StoreError, StoreFailure, Tag, Take, UnderWay, Write,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

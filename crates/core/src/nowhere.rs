@@ -9,7 +9,7 @@ use http::Response;
 use crate::{
     Begin, Begun, Blob, BlobStats, Blobs, Blocking, Call, Counters, End, Exchange, Fault, Grant,
     Identity, LocalFuture, Naming, Outbound, Owner, Proof, Purge, RecordStats, Records, SendFuture,
-    Settled, Step, StoreError, Take, reasons,
+    Settled, Step, StoreError, StoreFailure, Take, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -17,7 +17,7 @@ use crate::{
 pub struct Nowhere;
 
 fn nowhere() -> StoreError {
-    StoreError { store: "nowhere".into(), what: "is there for checks alone".into() }
+    StoreError::new("nowhere", StoreFailure::Away, "is there for checks alone")
 }
 
 impl Counters for Nowhere {

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use lockgate_config::model::Document;
@@ -12,11 +12,13 @@ use lockgate_core::{
     Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, Records,
     SendFuture, Task,
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs, MemoryRecords, RecordBounds};
+use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+use crate::stores;
 
 /// What lives as long as the process.
 pub(crate) struct Services {
@@ -24,12 +26,9 @@ pub(crate) struct Services {
     outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
-    /// The counters in memory, made when something first asks for them.
-    memory: OnceLock<Arc<Memory>>,
-    /// The blobs in memory, likewise.
-    blobs: OnceLock<Arc<MemoryBlobs>>,
-    /// The records in memory, likewise.
-    records: OnceLock<Arc<MemoryRecords>>,
+    depot: Arc<Depot>,
+    /// The stores of the configuration in force.
+    stores: Mutex<Option<Stores>>,
 }
 
 /// A metric's name and its labels.
@@ -40,14 +39,14 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, memory, blobs, records) = Default::default();
-        let runtime = Handle::current();
-        Arc::new(Self { runtime, outbound, kept, figures, memory, blobs, records })
+        let (kept, figures, stores) = Default::default();
+        let (runtime, depot) = (Handle::current(), Depot::new());
+        Arc::new(Self { runtime, outbound, kept, figures, depot, stores })
     }
 
     /// The counters in memory, if anything counts there.
     pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
-        self.memory.get()
+        self.depot.memory()
     }
 
     /// A metric's labels and values, of those that plugins show.
@@ -62,14 +61,15 @@ impl Services {
 
     /// Blobs in memory, if a plugin has asked for them.
     pub(crate) fn blobs(&self) -> Option<Arc<dyn Blobs>> {
-        self.blobs.get().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
+        self.depot.memory_blobs().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
     }
 
     /// Takes on what a configuration in force says.
-    pub(crate) fn accept(&self, document: &Document) {
-        if let (Some(blobs), Ok(size)) = (self.blobs.get(), document.memory_size()) {
+    pub(crate) fn accept(&self, document: &Document, stores: Stores) {
+        if let (Some(blobs), Ok(size)) = (self.depot.memory_blobs(), document.memory_size()) {
             blobs.resize(size);
         }
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
     }
 }
 
@@ -106,6 +106,7 @@ pub(crate) struct Provider<'a> {
     services: &'a Services,
     document: &'a Document,
     consumers: Arc<Consumers>,
+    stores: Stores,
     /// Whether a plugin has asked for blobs in memory.
     asked: Cell<bool>,
 }
@@ -113,7 +114,15 @@ pub(crate) struct Provider<'a> {
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        Self { services, document, consumers, asked: Cell::new(false) }
+        // Checked by now.
+        let size = document.memory_size().unwrap_or_default();
+        let stores = services.depot.stores(stores::settings(document), size);
+        Self { services, document, consumers, stores, asked: Cell::new(false) }
+    }
+
+    /// The configuration's stores, for when it is in force.
+    pub(crate) fn into_stores(self) -> Stores {
+        self.stores
     }
 }
 
@@ -139,30 +148,17 @@ impl Provide for Provider<'_> {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
-        let new = || Arc::new(Memory::new(Bounds::default()));
-        Some(Arc::clone(self.services.memory.get_or_init(new)) as Arc<dyn Counters>)
+        self.stores.counters(store)
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
+        let blobs = self.stores.blobs(store)?;
         self.asked.set(true);
-        // Checked by now.
-        let size = self.document.memory_size().unwrap_or_default();
-        let blobs = self.services.blobs.get_or_init(|| Arc::new(MemoryBlobs::new(size)));
-        Some(Arc::clone(blobs) as Arc<dyn Blobs>)
+        Some(blobs)
     }
 
     fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
-        let new = || Arc::new(MemoryRecords::new(RecordBounds::default()));
-        Some(Arc::clone(self.services.records.get_or_init(new)) as Arc<dyn Records>)
+        self.stores.records(store)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -82,7 +82,7 @@ impl Provide for Dry {
     }
 
     fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
-        self.in_memory(store).then(|| Arc::new(Nowhere) as Arc<dyn Records>)
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Records>)
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

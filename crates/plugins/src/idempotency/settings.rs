@@ -118,8 +118,8 @@ impl Default for Config {
 const MOST_BYTES: u64 = 64 << 20;
 /// Within these a record is kept.
 const KEPT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(366 * 86_400)];
-/// Within these a sign of life is awaited.
-const LOST: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(600)];
+/// Within these a sign of life is awaited; there is one a second.
+const LOST: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(600)];
 /// Longest wait for the first.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
@@ -132,7 +132,7 @@ impl Config {
             return wrong("keep", "records are kept from 1s to 366 days (8784h)");
         }
         if !within(self.lost_after, LOST) {
-            return wrong("lost_after", "a sign of life is awaited for 1s to 10m");
+            return wrong("lost_after", "a sign of life is awaited for 3s to 10m");
         }
         if self.wait.0 > LONGEST_WAIT {
             return wrong("wait", "a repeat waits for 5m at most");
