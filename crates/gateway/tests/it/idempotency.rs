@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use lockgate_testkit::redis::RedisServer;
 use lockgate_testkit::{Answer, Echo, Gateway, Raw, Step, Wire, request, until};
 use tokio::task::JoinSet;
 
@@ -188,4 +189,147 @@ async fn a_reload_keeps_the_records() {
     let again = pay(&gateway, "/pay", "k").await;
     assert!(replayed(&again));
     assert_eq!((again.text(), echo.hits()), (first.text(), 1));
+}
+
+/// Gateways over one Redis, all to one address.
+async fn several(redis: &RedisServer, address: SocketAddr, settings: &str) -> [Gateway; 3] {
+    let config = format!(
+        "stores: {{ shared: \"{}\" }}\nroutes:\n  /*: {{ idempotency: {{ store: shared{settings} }}, \
+         to: \"http://{address}\" }}\n",
+        redis.url()
+    );
+    let (a, b, c) = tokio::join!(start(&config), start(&config), start(&config));
+    [a, b, c]
+}
+
+#[tokio::test]
+async fn repeats_at_several_gateways_run_once() {
+    let (redis, echo) = (RedisServer::start().await, Echo::start("a").await);
+    let gateways = several(&redis, echo.address(), ", wait: 60s").await;
+    let mut clients = JoinSet::new();
+    let ask = request("POST", "/wait", &[("Idempotency-Key", "k")], "7");
+    for n in 0..30 {
+        let mut wire = gateways[n % 3].wire().await;
+        wire.send(ask.clone()).await;
+        clients.spawn(async move { wire.answer().await });
+    }
+    let metric = "lockgate_requests_in_flight";
+    for gateway in &gateways {
+        until("all to wait", async || gateway.metrics().await.sum(metric, &[]) >= 10.0).await;
+    }
+    echo.open(30);
+    let (mut bodies, mut replays) = (std::collections::BTreeSet::new(), 0);
+    while let Some(answer) = clients.join_next().await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        replays += usize::from(replayed(&answer));
+        bodies.insert(answer.text());
+    }
+    assert_eq!((echo.hits(), bodies.len(), replays), (1, 1, 29));
+    let other = gateways[2].ask("POST", "/wait", &[("Idempotency-Key", "k")], "8").await;
+    assert_eq!((other.status, other.reason()), (422, Some("idempotency_key_reused")));
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_killed_leaves_an_unknown_outcome() {
+    let (redis, echo) = (RedisServer::start().await, Echo::start("a").await);
+    let [mut dies, refuses, _] = several(&redis, echo.address(), ", lost_after: 3s").await;
+    let [retries, ..] = several(&redis, echo.address(), ", on_unknown: retry").await;
+    let mut wire = dies.wire().await;
+    wire.send(request("POST", "/wait", &[("Idempotency-Key", "k")], "7")).await;
+    until("the upstream to have it", async || echo.hits() == 1).await;
+    let running = pay(&refuses, "/wait", "k").await;
+    assert_eq!((running.status, running.reason()), (409, Some("idempotency_running")));
+    dies.signal("KILL");
+    dies.ended().await;
+    let mut answer = running;
+    until("the loss to be noticed", async || {
+        answer = pay(&refuses, "/wait", "k").await;
+        answer.reason() == Some("unknown_outcome")
+    })
+    .await;
+    assert_eq!(answer.status, 409);
+    assert!(answer.json()["age_seconds"].as_u64().unwrap() >= 3, "{answer:?}");
+    let again = pay(&refuses, "/wait", "k").await;
+    assert_eq!(again.reason(), Some("unknown_outcome"), "and so it stays");
+    assert_eq!(echo.hits(), 1, "never a silent second run");
+    // The operator may have it run again.
+    echo.open(2);
+    let answer = pay(&retries, "/wait", "k").await;
+    assert_eq!((answer.status, replayed(&answer), echo.hits()), (200, false, 2));
+    let answer = pay(&refuses, "/wait", "k").await;
+    assert_eq!((answer.status, replayed(&answer), echo.hits()), (200, true, 2));
+}
+
+#[tokio::test]
+async fn records_outlive_gateways_and_a_redis_that_writes_them_down() {
+    let options = ["--appendonly", "yes", "--appendfsync", "always"];
+    let mut redis = RedisServer::start_with(&options).await;
+    let echo = Echo::start("a").await;
+    let gateways = several(&redis, echo.address(), "").await;
+    let first = pay(&gateways[0], "/pay", "k").await;
+    assert_eq!(first.status, 200);
+    drop(gateways);
+    let gateways = several(&redis, echo.address(), "").await;
+    let again = pay(&gateways[1], "/pay", "k").await;
+    assert_eq!((again.status, again.text(), replayed(&again)), (200, first.text(), true));
+    redis.kill();
+    until("the loss to be noticed", async || {
+        let answer = pay(&gateways[2], "/pay", "k").await;
+        (answer.status, answer.reason()) == (503, Some("store_unavailable"))
+    })
+    .await;
+    assert_eq!(echo.hits(), 1);
+    redis.restart().await;
+    let mut answer = None;
+    until("the store to be back", async || {
+        let back = pay(&gateways[2], "/pay", "k").await;
+        let is_back = back.status == 200;
+        answer = Some(back);
+        is_back
+    })
+    .await;
+    let answer = answer.unwrap();
+    assert_eq!((answer.text(), replayed(&answer), echo.hits()), (first.text(), true, 1));
+}
+
+#[tokio::test]
+async fn a_store_that_goes_while_the_upstream_works_hears_of_it_later() {
+    let options = ["--appendonly", "yes", "--appendfsync", "always"];
+    let mut redis = RedisServer::start_with(&options).await;
+    let echo = Echo::start("a").await;
+    let [one, two, _] = several(&redis, echo.address(), "").await;
+    let mut wire = one.wire().await;
+    wire.send(request("POST", "/wait", &[("Idempotency-Key", "k")], "7")).await;
+    until("the upstream to have it", async || echo.hits() == 1).await;
+    redis.kill();
+    echo.open(1);
+    let first = wire.answer().await;
+    assert_eq!(first.status, 200, "the client has its answer");
+    redis.restart().await;
+    let mut answer = None;
+    until("the answer to be known", async || {
+        let repeat = pay(&two, "/wait", "k").await;
+        let known = repeat.status == 200;
+        answer = Some(repeat);
+        known
+    })
+    .await;
+    let answer = answer.unwrap();
+    assert_eq!((answer.text(), replayed(&answer), echo.hits()), (first.text(), true, 1));
+}
+
+#[tokio::test]
+async fn the_operator_may_let_requests_run_unprotected() {
+    let redis = RedisServer::prepared(&[]);
+    let echo = Echo::start("a").await;
+    let [gateway, ..] = several(&redis, echo.address(), ", on_store_error: allow").await;
+    for _ in 0..2 {
+        let answer = pay(&gateway, "/pay", "k").await;
+        assert_eq!((answer.status, replayed(&answer)), (200, false));
+    }
+    assert_eq!(echo.hits(), 2);
+    let metric = "lockgate_idempotency_requests_total";
+    let sum = gateway.metrics().await.sum(metric, &[("result", "unprotected")]);
+    assert_eq!(sum, 2.0);
 }
