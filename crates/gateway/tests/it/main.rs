@@ -37,6 +37,7 @@ mod headers;
 mod health;
 mod http1;
 mod http2;
+mod idempotency;
 mod ip_filter;
 mod jwt;
 mod limits;

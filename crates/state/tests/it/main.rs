@@ -4,4 +4,5 @@
 mod counters;
 mod leases;
 mod link;
+mod records;
 mod servers;
