@@ -5,6 +5,7 @@ mod blobs;
 mod board;
 mod clock;
 mod count;
+mod index;
 mod memory;
 mod table;
 mod view;
