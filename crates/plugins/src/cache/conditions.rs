@@ -17,6 +17,15 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a request asks for nothing but an answer: no condition, no range, no directive.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    // One look at the names is cheaper than asking the map for each.
+    !headers.keys().any(|name| {
+        let name = name.as_str();
+        matches!(name, "cache-control" | "pragma" | "range") || name.starts_with("if-")
+    })
+}
+
 /// Whether a request bears a condition that only its origin can judge.
 pub(super) fn is_for_origin(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
