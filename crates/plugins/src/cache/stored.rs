@@ -72,6 +72,8 @@ impl Answer {
         for name in [AGE, CACHE_STATUS, X_REQUEST_ID] {
             headers.insert(name, HeaderValue::from_static("0"));
         }
+        // A full table would grow even where a line takes another's place.
+        headers.reserve(1);
         Self { status, headers, life, received: Instant::now(), held_until: None }
     }
 
@@ -97,8 +99,8 @@ impl Answer {
         id: &RequestId,
     ) -> Response<Body> {
         let mut response = self.copy(blob, age);
-        response.headers_mut().insert(CACHE_STATUS, said);
-        response.headers_mut().insert(X_REQUEST_ID, id.header());
+        put(response.headers_mut(), CACHE_STATUS, said);
+        put(response.headers_mut(), X_REQUEST_ID, id.header());
         response
     }
 
@@ -107,7 +109,7 @@ impl Answer {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers.clone();
         let age = HeaderValue::from_str(itoa::Buffer::new().format(age.as_secs()));
-        response.headers_mut().insert(AGE, age.unwrap_or(HeaderValue::from_static("0")));
+        put(response.headers_mut(), AGE, age.unwrap_or(HeaderValue::from_static("0")));
         response
     }
 
@@ -151,6 +153,14 @@ impl Answer {
             }
         }
         headers
+    }
+}
+
+/// Puts a line in its place, which it has but for answers that were kept by others.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    match headers.get_mut(&name) {
+        Some(there) => *there = value,
+        None => drop(headers.insert(name, value)),
     }
 }
 
