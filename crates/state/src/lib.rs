@@ -6,6 +6,7 @@ mod board;
 mod clock;
 mod count;
 mod depot;
+mod index;
 mod leases;
 mod memory;
 mod records;
