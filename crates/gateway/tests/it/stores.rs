@@ -79,8 +79,7 @@ async fn a_wrong_password_is_told_and_no_password_is_ever_shown() {
     }
     assert!(texts.iter().any(|text| text.contains("a password stands here in plain text")));
     let right = "{ url: \"$URL\", password: \"${env:STORE_PASSWORD}\" }";
-    let config =
-        format!("stores: {{ shared: {} }}\n{ROUTES}", right.replace("$URL", &redis.url()));
+    let config = format!("stores: {{ shared: {} }}\n{ROUTES}", right.replace("$URL", &redis.url()));
     let gateway = launch().env("STORE_PASSWORD", "right-hunter2").start(&config).await;
     until("its word to be taken", async || {
         let labels = [("store", "shared"), ("outcome", "answered")];

@@ -89,6 +89,21 @@ impl Inner {
         nodes
     }
 
+    /// A server that is asked.
+    pub(super) fn any(&self) -> Option<Arc<Node>> {
+        self.map.load().node(None).filter(|node| node.lets()).cloned()
+    }
+
+    /// Waits until a server is no longer one of the store's.
+    pub(super) async fn without(&self, node: &Arc<Node>) {
+        let mut other = self.other.subscribe();
+        while self.has(node) {
+            if other.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Whether a server is still one of the store's.
     pub(super) fn has(&self, node: &Arc<Node>) -> bool {
         self.nodes().iter().any(|other| Arc::ptr_eq(node, other))
