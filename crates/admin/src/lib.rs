@@ -22,6 +22,7 @@ use axum::routing::{get, post, put};
 use lockgate_core::Blobs;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
+use lockgate_state::redis::RedisCounters;
 
 /// Most bytes of a request's body.
 const MOST_BODY: usize = 64 << 10;
@@ -40,6 +41,8 @@ pub struct Handles {
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,
+    /// The counters of every Redis that counts anything.
+    pub redis_counters: Box<dyn Fn() -> Vec<Arc<RedisCounters>> + Send + Sync>,
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }

@@ -147,8 +147,10 @@ fn handles(gateway: Arc<Gateway>, orders: upgrade::Orders) -> Handles {
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
+    let shared = Arc::clone(&gateway.services);
     Handles {
         counters: Box::new(move |read| services.counters().map(|memory| read(memory))),
+        redis_counters: Box::new(move || shared.redis_counters()),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         upgrade: Box::new(move |begin| orders.ask(begin)),
         draining: Box::new(move || asked.draining.load(Relaxed)),

@@ -11,6 +11,7 @@ use lockgate_config::model::Document;
 use lockgate_core::{
     Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
 };
+use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
@@ -46,6 +47,13 @@ impl Services {
     /// The counters in memory, if anything counts there.
     pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
         self.depot.memory()
+    }
+
+    /// The counters of every Redis of the configuration in force that counts anything.
+    pub(crate) fn redis_counters(&self) -> Vec<Arc<RedisCounters>> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let stores = stores.iter().flat_map(Stores::each_redis_counters);
+        stores.map(Arc::clone).collect()
     }
 
     /// A metric's labels and values, of those that plugins show.
@@ -96,11 +104,26 @@ impl Collect for Services {
             out.count(&names::COUNTER_BYTES, &[], figures.bytes);
             out.count(&names::COUNTER_EVICTIONS, &[], figures.evicted);
         }
+        for counters in self.redis_counters() {
+            slices(&counters, out);
+        }
         let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(stores) = stores {
             crate::stores::collect(&stores, out);
         }
     }
+}
+
+/// What slices came to, for the metrics.
+fn slices(counters: &RedisCounters, out: &mut Encoder) {
+    let (store, figures) = (counters.store(), counters.figures());
+    out.count(&names::SLICE_CALLS, &[store, "yes"], figures.asked);
+    out.count(&names::SLICE_CALLS, &[store, "no"], figures.refilled);
+    out.count(&names::SLICE_GRANTED, &[store], figures.granted_here);
+    out.count(&names::SLICE_REFUSED, &[store], figures.refused_here);
+    out.count(&names::SLICE_TOKENS, &[store, "granted"], figures.sliced);
+    out.count(&names::SLICE_TOKENS, &[store, "returned"], figures.returned);
+    out.count(&names::SLICE_TOKENS, &[store, "lost"], figures.lost);
 }
 
 /// The threads beside the control runtime.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use lockgate_core::{Blobs, Counters};
 use tokio::runtime::Handle;
 
-use crate::redis::{RedisStore, Settings};
+use crate::redis::{RedisCounters, RedisStore, Settings};
 use crate::{Bounds, Memory, MemoryBlobs};
 
 /// What a configuration says of a store.
@@ -48,6 +48,15 @@ enum Named {
 struct Shared {
     settings: Settings,
     store: Arc<RedisStore>,
+    control: Handle,
+    counters: OnceLock<Arc<RedisCounters>>,
+}
+
+impl Shared {
+    fn counters(&self) -> &Arc<RedisCounters> {
+        let new = || Arc::new(RedisCounters::start(Arc::clone(&self.store), &self.control));
+        self.counters.get_or_init(new)
+    }
 }
 
 impl Depot {
@@ -83,7 +92,8 @@ impl Depot {
         }
         known.retain(|_, store| store.strong_count() > 0);
         let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
-        let new = Arc::new(Shared { settings, store: Arc::new(store) });
+        let (store, control) = (Arc::new(store), self.control.clone());
+        let new = Arc::new(Shared { settings, store, control, counters: OnceLock::new() });
         known.insert(name.to_owned(), Arc::downgrade(&new));
         new
     }
@@ -107,7 +117,7 @@ impl Stores {
                 let new = || Arc::new(Memory::new(Bounds::default()));
                 Some(Arc::clone(self.depot.memory.get_or_init(new)) as Arc<dyn Counters>)
             }
-            Named::Redis(_) => None,
+            Named::Redis(shared) => Some(Arc::clone(shared.counters()) as Arc<dyn Counters>),
         }
     }
 
@@ -135,6 +145,14 @@ impl Stores {
         self.named.values().filter_map(|store| match store {
             Named::Memory => None,
             Named::Redis(shared) => Some(&shared.store),
+        })
+    }
+
+    /// The counters of every Redis that counts anything.
+    pub fn each_redis_counters(&self) -> impl Iterator<Item = &Arc<RedisCounters>> {
+        self.named.values().filter_map(|store| match store {
+            Named::Memory => None,
+            Named::Redis(shared) => shared.counters.get(),
         })
     }
 

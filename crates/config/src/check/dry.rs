@@ -19,7 +19,7 @@ pub(super) struct Dry {
     consumers: Arc<Consumers>,
     plans: Vec<(String, Value)>,
     upstreams: Vec<String>,
-    stores: Vec<(String, bool)>,
+    stores: Vec<String>,
     base: PathBuf,
     files: RefCell<Vec<PathBuf>>,
     /// Where what is being built stands.
@@ -50,7 +50,7 @@ impl Dry {
             consumers: Arc::new(document.known_consumers()),
             plans: plans.map(|(name, plan)| (name.clone(), Value::clone(plan))).collect(),
             upstreams: document.upstreams.keys().cloned().collect(),
-            stores: stores.map(|name| (name.clone(), document.in_memory(name))).collect(),
+            stores: stores.cloned().collect(),
             base: document.base.clone(),
             files: RefCell::default(),
             at: RefCell::default(),
@@ -78,12 +78,7 @@ impl Dry {
     }
 
     fn has_store(&self, name: &str) -> bool {
-        name == "memory" || self.stores.iter().any(|(store, _)| store == name)
-    }
-
-    fn in_memory(&self, name: &str) -> bool {
-        let known = self.stores.iter().find(|(store, _)| store == name);
-        known.map_or(name == "memory", |(_, memory)| *memory)
+        name == "memory" || self.stores.iter().any(|store| store == name)
     }
 }
 
@@ -105,12 +100,12 @@ impl Provide for Dry {
     }
 
     fn stores(&self) -> Vec<&str> {
-        self.stores.iter().map(|(name, _)| name.as_str()).collect()
+        self.stores.iter().map(String::as_str).collect()
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
         self.keep(store, What::Counters);
-        self.in_memory(store).then(|| Arc::new(Nowhere) as Arc<dyn Counters>)
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Counters>)
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {

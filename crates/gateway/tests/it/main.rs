@@ -18,6 +18,7 @@ mod bodies;
 mod broken;
 mod cache;
 mod cli;
+mod cluster_limits;
 mod compress;
 mod concurrency;
 mod cors;

@@ -1,5 +1,5 @@
 //! The surroundings that a case plays: its consumers, plans, files, and answers to the gateway's
-//! own requests. Counters are the real ones; there is a store `shared` too, which is a Redis. Background work runs on the case's own runtime, shared state lives as long as the
+//! own requests. Counters are the real ones; there is a store `shared` too, a Redis that never answers. Background work runs on the case's own runtime, shared state lives as long as the
 //! case.
 
 use std::cell::RefCell;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
     Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
-    Figure, Kept, Metric, Outbound, Provide, SendFuture, Task, reasons,
+    Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task, reasons,
 };
 use lockgate_state::{Bounds, Memory, MemoryBlobs};
 use serde_json::Value;
@@ -99,7 +99,11 @@ impl Provide for Played {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        (store == "memory").then(|| self.memory.clone() as Arc<dyn Counters>)
+        match store {
+            "memory" => Some(self.memory.clone() as Arc<dyn Counters>),
+            "shared" => Some(Arc::new(Nowhere)),
+            _ => None,
+        }
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {

@@ -4,6 +4,7 @@
 //! the store is known not to answer.
 
 mod background;
+mod counters;
 mod figures;
 mod find;
 mod inner;
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
 pub use listen::Heard;
 pub use script::{Arg, Script, Use};

@@ -94,6 +94,14 @@ metrics! {
         "Bytes that those keys take";
     COUNTER_EVICTIONS Counter "lockgate_limit_evictions_total" []
         "Keys forgotten although they still counted, for want of room";
+    SLICE_CALLS Counter "lockgate_limit_store_calls_total" ["store" "waited"]
+        "Calls of a store for limits: those that a request waited for, and those for the next slice that none did";
+    SLICE_GRANTED Counter "lockgate_limit_granted_here_total" ["store"]
+        "Limits passed out of a slice that this gateway held, without a call of the store";
+    SLICE_REFUSED Counter "lockgate_limit_refused_here_total" ["store"]
+        "Requests refused without a call of the store, as the limit was known to be spent";
+    SLICE_TOKENS Counter "lockgate_limit_slice_tokens_total" ["store" "fate"]
+        "What slices came to: `granted` is all of it, `returned` was left and given back, `lost` was left and counts as if it had been spent";
     CONFIG_GENERATION Gauge "lockgate_config_generation" []
         "Number of the configuration that serves now: 1 at start, one more with each change";
     CONFIG_SUCCESS Gauge "lockgate_config_last_reload_successful" []
