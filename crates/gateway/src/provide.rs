@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound, Provide,
+    SendFuture, Task,
 };
 use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
@@ -187,6 +188,10 @@ impl Provide for Provider<'_> {
         let blobs = self.stores.blobs(store)?;
         self.asked.set(true);
         Some(blobs)
+    }
+
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        self.stores.leases(store)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -5,11 +5,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use lockgate_core::{Blobs, Counters};
+use lockgate_core::{Blobs, Counters, Leases};
 use tokio::runtime::Handle;
 
+<<<<<<< HEAD
 use crate::redis::{RedisCounters, RedisStore, Settings};
 use crate::{Bounds, Memory, MemoryBlobs};
+=======
+use crate::redis::{RedisLeases, RedisStore, Settings};
+use crate::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
+>>>>>>> serialize
 
 /// What a configuration says of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +31,7 @@ pub struct Depot {
     gateway: Arc<str>,
     memory: OnceLock<Arc<Memory>>,
     blobs: OnceLock<Arc<MemoryBlobs>>,
+    leases: OnceLock<Arc<MemoryLeases>>,
     redis: Mutex<HashMap<String, Weak<Shared>>>,
 }
 
@@ -48,6 +54,7 @@ enum Named {
 struct Shared {
     settings: Settings,
     store: Arc<RedisStore>,
+<<<<<<< HEAD
     control: Handle,
     counters: OnceLock<Arc<RedisCounters>>,
 }
@@ -57,14 +64,17 @@ impl Shared {
         let new = || Arc::new(RedisCounters::start(Arc::clone(&self.store), &self.control));
         self.counters.get_or_init(new)
     }
+=======
+    leases: OnceLock<Arc<RedisLeases>>,
+>>>>>>> serialize
 }
 
 impl Depot {
     /// Must be called on the control runtime, where stores are looked after.
     pub fn new() -> Arc<Self> {
-        let (memory, blobs, redis) = Default::default();
+        let (memory, blobs, leases, redis) = Default::default();
         let gateway = identity().into();
-        Arc::new(Self { control: Handle::current(), gateway, memory, blobs, redis })
+        Arc::new(Self { control: Handle::current(), gateway, memory, blobs, leases, redis })
     }
 
     /// The stores of a configuration. `max_size`: bytes for blobs in memory. One that is there
@@ -92,8 +102,12 @@ impl Depot {
         }
         known.retain(|_, store| store.strong_count() > 0);
         let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
+<<<<<<< HEAD
         let (store, control) = (Arc::new(store), self.control.clone());
         let new = Arc::new(Shared { settings, store, control, counters: OnceLock::new() });
+=======
+        let new = Arc::new(Shared { settings, store: Arc::new(store), leases: OnceLock::new() });
+>>>>>>> serialize
         known.insert(name.to_owned(), Arc::downgrade(&new));
         new
     }
@@ -129,6 +143,20 @@ impl Stores {
                 Some(Arc::clone(self.depot.blobs.get_or_init(new)) as Arc<dyn Blobs>)
             }
             Named::Redis(_) => None,
+        }
+    }
+
+    /// The leases of a store; `None` when no store has the name.
+    pub fn leases(&self, name: &str) -> Option<Arc<dyn Leases>> {
+        match self.named(name)? {
+            Named::Memory => {
+                let new = || Arc::new(MemoryLeases::new(LeaseBounds::default()));
+                Some(Arc::clone(self.depot.leases.get_or_init(new)) as Arc<dyn Leases>)
+            }
+            Named::Redis(shared) => {
+                let new = || Arc::new(RedisLeases::new(&shared.store, &self.depot.control));
+                Some(Arc::clone(shared.leases.get_or_init(new)) as Arc<dyn Leases>)
+            }
         }
     }
 

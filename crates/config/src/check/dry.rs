@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide,
     SendFuture, Task,
 };
 use serde_json::Value;
@@ -41,6 +41,7 @@ pub(super) struct Held {
 pub(super) enum What {
     Counters,
     Blobs,
+    Leases,
 }
 
 impl Dry {
@@ -111,6 +112,18 @@ impl Provide for Dry {
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
         self.keep(store, What::Blobs);
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Blobs>)
+    }
+
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        // The second that one asks for is for when the first does not answer.
+        let at = self.at.borrow();
+        let again = |held: &Held| held.what == What::Leases && held.path == *at;
+        let is_first = !self.kept.borrow().iter().any(again);
+        drop(at);
+        if is_first {
+            self.keep(store, What::Leases);
+        }
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

@@ -31,6 +31,10 @@ pub(super) fn shared(document: &Document, kept: &[Held], findings: &mut Findings
                 "each of the {replicas} replicas counts for itself in `{store}`: together they let \
                  up to {replicas} times as much pass"
             ),
+            What::Leases => format!(
+                "each of the {replicas} replicas lets one at a time pass for itself, by leases in \
+                 `{store}`: together they let {replicas} pass at once"
+            ),
             What::Blobs => format!(
                 "each of the {replicas} replicas keeps answers for itself in `{store}`: each asks \
                  the upstream anew, and a purge or a write reaches only the one that is told"

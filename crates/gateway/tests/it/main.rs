@@ -46,6 +46,7 @@ mod oidc;
 mod proxy_protocol;
 mod reload;
 mod routing;
+mod serialize;
 mod stores;
 mod support;
 mod targets;

@@ -12,9 +12,13 @@ use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
     Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
+<<<<<<< HEAD
     Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task, reasons,
+=======
+    Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, SendFuture, Task, reasons,
+>>>>>>> serialize
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs};
+use lockgate_state::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
 use serde_json::Value;
 
 use super::case;
@@ -35,6 +39,7 @@ pub(super) struct Played {
     /// What every case begins at: the first second of 2026.
     clock: Clock,
     blobs: Arc<dyn Blobs>,
+    leases: Arc<dyn Leases>,
 }
 
 impl Played {
@@ -58,6 +63,7 @@ impl Played {
             memory: Arc::new(Memory::in_time(BOUNDS, START)),
             clock: Clock::set_to(UNIX_EPOCH + Duration::from_secs(1_767_225_600)),
             blobs: Arc::new(MemoryBlobs::new(64 << 20)),
+            leases: Arc::new(MemoryLeases::new(LeaseBounds::default())),
         }
     }
 }
@@ -108,6 +114,15 @@ impl Provide for Played {
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
         (store == "memory").then(|| Arc::clone(&self.blobs))
+    }
+
+    /// Those of `shared` never answer.
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        match store {
+            "memory" => Some(Arc::clone(&self.leases)),
+            "shared" => Some(Arc::new(Nowhere)),
+            _ => None,
+        }
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -10,6 +10,7 @@ mod find;
 mod inner;
 mod keeper;
 mod key;
+mod leases;
 mod link;
 mod listen;
 mod map;
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 
 pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
+pub use leases::{LEASES_WITHIN, RedisLeases};
 pub use listen::Heard;
 pub use script::{Arg, Script, Use};
 pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};

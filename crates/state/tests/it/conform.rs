@@ -5,7 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_core::{Algorithm, CounterName, Counters, Grant, Limit, StoreError, Take};
+use lockgate_core::{
+    Algorithm, CounterName, Counters, Grant, Lease, Leases, Limit, Step, StoreError, Take, Turn,
+    Wanted,
+};
 use lockgate_state::{Depot, StoreSettings, Stores};
 use tokio::time::{Instant, sleep};
 
@@ -88,6 +91,68 @@ async fn limits_are_exact_everywhere() {
         let gateways = [gateway(&ground), gateway(&ground)];
         let counters = gateways.each_ref().map(|stores| stores.counters("shared").unwrap());
         a_limit_is_exact(&counters, async || ground.shake().await).await;
+    })
+    .await;
+}
+
+/// A lease, tried again as long as the store does not find itself.
+async fn lease(leases: &dyn Leases, wait: Duration) -> Option<Lease> {
+    let (hold, ttl) = (Duration::from_secs(60), Duration::from_secs(2));
+    let wanted = Wanted { key: [7; 32], wait, hold, ttl, queue: 8 };
+    let begun = Instant::now();
+    loop {
+        let turn = match leases.acquire(wanted) {
+            Step::Now(turn) => turn,
+            Step::Later(turn) => turn.await,
+        };
+        match turn {
+            Ok(Turn::Held(lease)) => return Some(lease),
+            Ok(Turn::Busy | Turn::Full) => return None,
+            Err(_) if begun.elapsed() < RECOVERY => sleep(Duration::from_millis(10)).await,
+            Err(error) => panic!("it stays away: {error}"),
+        }
+    }
+}
+
+/// One holder at a time, over all gateways, whatever happens to the servers; and each token is
+/// larger than the one before.
+async fn a_lease_is_one_holders(leases: &[Arc<dyn Leases>], shaken: impl AsyncFnOnce()) {
+    let (soon, long) = (Duration::from_millis(50), Duration::from_secs(10));
+    let mut last = 0;
+    let mut next = async |leases: &dyn Leases| {
+        let lease = lease(leases, long).await.expect("a turn");
+        assert!(lease.fence() > last, "{} after {last}", lease.fence());
+        last = lease.fence();
+        lease
+    };
+    for leases in leases.iter().cycle().take(6) {
+        drop(next(&**leases).await);
+    }
+    let held = next(&*leases[0]).await;
+    for leases in leases {
+        assert!(lease(&**leases, soon).await.is_none(), "held by another");
+    }
+    shaken().await;
+    if held.over().is_none() {
+        for leases in leases {
+            let other = lease(&**leases, soon).await;
+            assert!(other.is_none() || held.over().is_some(), "two hold it");
+        }
+    }
+    drop(held);
+    for leases in leases.iter().cycle().take(6) {
+        drop(next(&**leases).await);
+    }
+}
+
+#[tokio::test]
+async fn leases_are_one_holders_everywhere() {
+    let memory = Depot::new().stores([], 1 << 20).leases("memory").unwrap();
+    a_lease_is_one_holders(&[memory], async || {}).await;
+    Ground::each(async |mut ground| {
+        let gateways = [gateway(&ground), gateway(&ground)];
+        let leases = gateways.each_ref().map(|stores| stores.leases("shared").unwrap());
+        a_lease_is_one_holders(&leases, async || ground.shake().await).await;
     })
     .await;
 }

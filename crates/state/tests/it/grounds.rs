@@ -33,7 +33,9 @@ impl Ground {
                 sentinels: all.sentinels().into_iter().map(address).collect(),
                 login: Login::default(),
             },
-            Self::Cluster(all) => Servers::Cluster(all.addresses().into_iter().map(address).collect()),
+            Self::Cluster(all) => {
+                Servers::Cluster(all.addresses().into_iter().map(address).collect())
+            }
         };
         Settings {
             servers,
