@@ -8,13 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use lockgate_core::{Blobs, Counters, Leases};
 use tokio::runtime::Handle;
 
-<<<<<<< HEAD
-use crate::redis::{RedisCounters, RedisStore, Settings};
-use crate::{Bounds, Memory, MemoryBlobs};
-=======
-use crate::redis::{RedisLeases, RedisStore, Settings};
+use crate::redis::{RedisCounters, RedisLeases, RedisStore, Settings};
 use crate::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
->>>>>>> serialize
 
 /// What a configuration says of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +49,9 @@ enum Named {
 struct Shared {
     settings: Settings,
     store: Arc<RedisStore>,
-<<<<<<< HEAD
     control: Handle,
     counters: OnceLock<Arc<RedisCounters>>,
+    leases: OnceLock<Arc<RedisLeases>>,
 }
 
 impl Shared {
@@ -64,9 +59,6 @@ impl Shared {
         let new = || Arc::new(RedisCounters::start(Arc::clone(&self.store), &self.control));
         self.counters.get_or_init(new)
     }
-=======
-    leases: OnceLock<Arc<RedisLeases>>,
->>>>>>> serialize
 }
 
 impl Depot {
@@ -102,12 +94,9 @@ impl Depot {
         }
         known.retain(|_, store| store.strong_count() > 0);
         let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
-<<<<<<< HEAD
         let (store, control) = (Arc::new(store), self.control.clone());
-        let new = Arc::new(Shared { settings, store, control, counters: OnceLock::new() });
-=======
-        let new = Arc::new(Shared { settings, store: Arc::new(store), leases: OnceLock::new() });
->>>>>>> serialize
+        let (counters, leases) = Default::default();
+        let new = Arc::new(Shared { settings, store, control, counters, leases });
         known.insert(name.to_owned(), Arc::downgrade(&new));
         new
     }

@@ -12,11 +12,7 @@ use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
     Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
-<<<<<<< HEAD
-    Figure, Kept, Metric, Nowhere, Outbound, Provide, SendFuture, Task, reasons,
-=======
     Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, SendFuture, Task, reasons,
->>>>>>> serialize
 };
 use lockgate_state::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
 use serde_json::Value;
