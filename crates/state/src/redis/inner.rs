@@ -89,6 +89,21 @@ impl Inner {
         nodes
     }
 
+    /// A server that is asked.
+    pub(super) fn any(&self) -> Option<Arc<Node>> {
+        self.map.load().node(None).filter(|node| node.lets()).cloned()
+    }
+
+    /// Waits until a server is no longer one of the store's.
+    pub(super) async fn without(&self, node: &Arc<Node>) {
+        let mut other = self.other.subscribe();
+        while self.has(node) {
+            if other.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Whether a server is still one of the store's.
     pub(super) fn has(&self, node: &Arc<Node>) -> bool {
         self.nodes().iter().any(|other| Arc::ptr_eq(node, other))
@@ -103,7 +118,10 @@ impl Inner {
         until: Instant,
     ) -> Result<Value, Fail> {
         debug_assert!(
-            keys.windows(2).all(|pair| matches!(pair, [one, other] if slot(one) == slot(other))),
+            !matches!(self.servers, Servers::Cluster(_))
+                || keys
+                    .windows(2)
+                    .all(|pair| matches!(pair, [one, other] if slot(one) == slot(other))),
             "the keys of a script are in several slots"
         );
         let begun = Instant::now();
