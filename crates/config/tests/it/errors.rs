@@ -520,7 +520,7 @@ fn the_memory_of_blobs_is_a_size() {
     for (settings, says) in [
         ("{ max_size: much }", "`much` is not a size such as 512B, 64KB or 1MiB"),
         ("{ max_size: 64KB }", "the store `memory` takes at least 1MiB"),
-        ("{ size: 2MiB }", "unknown key `size` [did you mean `max_size`?]"),
+        ("{ maxsize: 2MiB }", "unknown key `maxsize` [did you mean `max_size`?]"),
         ("[1]", "expected a map"),
         ("{ prefix: x }", "a store in memory has no setting but `max_size`"),
         ("redis://h", "`memory` is this process's own: a Redis needs another name"),
@@ -548,7 +548,7 @@ fn what_is_wrong_with_a_redis_is_told_where_it_stands_and_never_with_its_passwor
         ("ftp://hunter2@h", "2:6 expected `memory`, `redis://HOST:PORT/DATABASE`, or `rediss://`"),
         ("redis://:hunter2@h:0", "2:6 the port is no number from 1 to 65535"),
         ("{ url: \"redis://:hunter2@h\", password: x }", "2:13 the password stands in the URL and"),
-        ("{ url: \"redis://h\", redis_cluster: [a] }", "2:6 `url`, `redis_cluster` and"),
+        ("{ url: \"redis://h\", redis_cluster: [a] }", "2:3 `url`, `redis_cluster` and"),
         ("{ redis_cluster: [\"redis://h/3\"] }", "2:23 a Cluster has only the database 0"),
         ("{ redis_cluster: [\"redis://a\", \"rediss://b\"] }", "2:23 all servers need the same"),
         ("{ redis_sentinel: { sentinels: [a] } }", "2:24 needs the name of the `master`"),

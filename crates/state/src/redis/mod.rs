@@ -78,7 +78,7 @@ impl RedisStore {
         self.inner.timeout.unwrap_or(otherwise)
     }
 
-    /// Runs a script on this thread's own connection, pipelined with others. All keys must share a
+    /// Runs a script on this thread's own connection, pipelined with others. On a Cluster all keys share a
     /// slot: made by [`RedisStore::key`] with the same tag. To be called on a runtime.
     ///
     /// # Errors

@@ -1,12 +1,10 @@
 //! The kinds of Redis on which the same must hold, and what each goes through in its life.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_state::redis::{Address, Login, RedisStore, Servers, Settings};
-use lockgate_testkit::redis::{Cluster, MASTER, RedisServer, Sentinels};
-use tokio::runtime::Handle;
+use lockgate_state::redis::{Address, Login, Servers, Settings};
+use lockgate_testkit::redis::{Cluster, MASTER, RedisServer, Reply, Sentinels, ask};
 
 /// A Redis of some kind, with servers of its own.
 pub(crate) enum Ground {
@@ -35,7 +33,9 @@ impl Ground {
                 sentinels: all.sentinels().into_iter().map(address).collect(),
                 login: Login::default(),
             },
-            Self::Cluster(all) => Servers::Cluster(all.addresses().into_iter().map(address).collect()),
+            Self::Cluster(all) => {
+                Servers::Cluster(all.addresses().into_iter().map(address).collect())
+            }
         };
         Settings {
             servers,
@@ -47,17 +47,10 @@ impl Ground {
         }
     }
 
-    /// A gateway's link to it.
-    pub(crate) fn store(&self, gateway: &str) -> Arc<RedisStore> {
-        let gateway = Arc::from(gateway);
-        let control = Handle::current();
-        Arc::new(RedisStore::start("shared", &self.settings(), &gateway, &control))
-    }
-
     /// The worst that may happen without a loss: what is written by now is kept. One server loses
-    /// its scripts and connections; a master dies; in a Cluster, the slot of a key moves, and then
-    /// its new master dies.
-    pub(crate) async fn shake(&mut self, key: &[u8]) {
+    /// its scripts and connections; a master dies; in a Cluster, a slot that is in use moves, and
+    /// then its new master dies.
+    pub(crate) async fn shake(&mut self) {
         match self {
             Self::One(server) => {
                 server.ask(&["SCRIPT", "FLUSH"]).await;
@@ -67,7 +60,7 @@ impl Ground {
                 all.fail_over().await;
             }
             Self::Cluster(all) => {
-                let slot = slot(key);
+                let slot = in_use(all).await;
                 all.migrate_slot(slot).await;
                 all.fail_over(slot).await;
             }
@@ -75,20 +68,19 @@ impl Ground {
     }
 }
 
-fn address(at: SocketAddr) -> Address {
-    Address::new(&at.ip().to_string(), at.port())
+/// The slot of a key that is not the gateways' own.
+async fn in_use(all: &Cluster) -> u16 {
+    for address in all.addresses() {
+        let keys = ask(address, &[], &["KEYS", "test:*"]).await;
+        let key = keys.list().iter().map(Reply::text).find(|key| !key.contains(":live:"));
+        if let Some(key) = key {
+            let slot = ask(address, &[], &["CLUSTER", "KEYSLOT", &key]).await.int();
+            return u16::try_from(slot).unwrap();
+        }
+    }
+    0
 }
 
-/// As the specification says it: CRC-16/XMODEM of the tag.
-fn slot(key: &[u8]) -> u16 {
-    let text = String::from_utf8_lossy(key);
-    let tag = text.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
-    let crc = tag.unwrap_or(&text).bytes().fold(0_u16, |mut crc, byte| {
-        crc ^= u16::from(byte) << 8;
-        for _ in 0..8 {
-            crc = (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x1021 };
-        }
-        crc
-    });
-    crc % 16_384
+fn address(at: SocketAddr) -> Address {
+    Address::new(&at.ip().to_string(), at.port())
 }

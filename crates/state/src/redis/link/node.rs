@@ -23,6 +23,9 @@ use crate::redis::settings::Address;
 /// How long a connection that is no longer used waits for what it was asked.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Calls that may wait to be written.
+const QUEUE: usize = 1024;
+
 /// Why a call has no answer.
 #[derive(Debug)]
 pub(crate) enum Fail {
@@ -176,9 +179,13 @@ impl Node {
                 .await;
             }
         }
-        answer.unwrap_or_else(|| {
-            doubt(lane, used.load(Relaxed));
-            Err(Fail::Timeout)
+        answer.unwrap_or_else(|| match used.load(Relaxed) {
+            // Nothing was sent.
+            0 => Err(Fail::Away("does not let in in time".into())),
+            serial => {
+                doubt(lane, serial);
+                Err(Fail::Timeout)
+            }
         })
     }
 
@@ -218,9 +225,10 @@ impl Node {
         let (sender, state) = watch::channel(State::Opening);
         let (in_use, mut unused) = oneshot::channel();
         let mut gone = self.gone.subscribe();
+        let config = AsyncConnectionConfig::new().set_pipeline_buffer_size(QUEUE);
         tokio::spawn(async move {
             let opened = tokio::select! {
-                opened = dialer.open(&address, AsyncConnectionConfig::new()) => opened,
+                opened = dialer.open(&address, config) => opened,
                 _ = gone.changed() => return,
             };
             let mut driver = match opened {
