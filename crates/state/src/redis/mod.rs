@@ -14,6 +14,7 @@ mod leases;
 mod link;
 mod listen;
 mod map;
+mod records;
 mod script;
 mod settings;
 
@@ -31,6 +32,7 @@ pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
 pub use leases::{LEASES_WITHIN, RedisLeases};
 pub use listen::Heard;
+pub use records::{RECORDS_WITHIN, RedisRecords};
 pub use script::{Arg, Script, Use};
 pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 
@@ -76,7 +78,7 @@ impl RedisStore {
         self.inner.timeout.unwrap_or(otherwise)
     }
 
-    /// Runs a script on this thread's own connection, pipelined with others. All keys must share a
+    /// Runs a script on this thread's own connection, pipelined with others. On a Cluster all keys share a
     /// slot: made by [`RedisStore::key`] with the same tag. To be called on a runtime.
     ///
     /// # Errors
