@@ -20,7 +20,7 @@ const RECOVERY: Duration = Duration::from_secs(15);
 
 /// The stores of a gateway: `memory`, and `shared` on the ground.
 fn gateway(ground: &Ground) -> Stores {
-    let shared = ("shared".to_owned(), StoreSettings::Redis(ground.settings()));
+    let shared = ("shared".to_owned(), StoreSettings::Redis(Box::new(ground.settings())));
     Depot::new().stores([shared], 1 << 20)
 }
 
