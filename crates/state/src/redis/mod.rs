@@ -139,9 +139,10 @@ impl RedisStore {
         &self.inner.gateway
     }
 
-    /// Whether calls are let through now, to one of its servers at least.
+    /// Whether calls are let through now, to one of its servers at least; also while these are
+    /// looked for the first time.
     pub fn is_open(&self) -> bool {
-        self.inner.nodes().iter().any(|node| node.lets())
+        self.inner.lets()
     }
 
     /// What its calls came to.
