@@ -6,6 +6,7 @@
 mod http;
 mod identity;
 mod listener;
+mod redis_url;
 mod route;
 mod settings;
 mod store;
@@ -15,10 +16,11 @@ mod upstream;
 pub use http::{Http, Http2};
 pub use identity::{Consumer, Identity};
 pub use listener::{Admin, ClientAuth, KeyPair, Listener, ListenerTls, Protocol, ProxyProtocol};
+pub use redis_url::RedisUrl;
+pub(crate) use redis_url::{bears_secret, shown};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
 pub use settings::Settings;
-pub use store::{Reached, RedisUrl, Sentinel, Store, Wrong};
-pub(crate) use store::{bears_secret, shown};
+pub use store::{Reached, Sentinel, Store, Wrong};
 pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
 pub use upstream::*;
 

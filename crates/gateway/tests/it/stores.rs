@@ -143,7 +143,7 @@ async fn a_reload_keeps_the_connections_of_a_store_that_is_unchanged() {
     until("a connection", async || figure(&gateway, "connections_total").await == 1.0).await;
     let clients = async || redis.ask(&["CLIENT", "LIST"]).await.text();
     let before = clients().await;
-    let id = before.split_whitespace().next().unwrap_or_default().to_owned();
+    let id = format!("{} ", before.split_whitespace().next().unwrap_or_default());
     gateway.rewrite(&config("p", "two"));
     until("the reload", async || gateway.get("/").await.text() == "two").await;
     assert!(clients().await.contains(&id));
@@ -168,4 +168,37 @@ async fn check_warns_of_what_replicas_would_have_to_share() {
     let alone = config.replace("replicas: 3", "replicas: 1");
     let said = cli_on(&alone, &["check", "lockgate.yaml"]).await.text();
     assert!(!said.contains("for itself"), "{said}");
+}
+
+#[tokio::test]
+async fn a_hung_store_costs_one_request_its_time_and_the_others_nothing() {
+    let redis = RedisServer::start().await;
+    let gateway = start(&format!(
+        "stores: {{ shared: {{ url: \"{}\", timeout: 200ms }} }}\nroutes:\n  /*: {{ rate_limit: \
+         {{ limit: 1000/h, by: ip, store: shared, on_store_error: allow }}, \
+         to: {{ respond: {{ body: ok }} }} }}\n",
+        redis.url()
+    ))
+    .await;
+    let calls = async |outcome: &str| {
+        let labels = [("store", "shared"), ("use", "counters"), ("outcome", outcome)];
+        gateway.metrics().await.sum("lockgate_store_calls_total", &labels)
+    };
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    assert_eq!(calls("answered").await, 10.0);
+    redis.pause();
+    for _ in 0..30 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    // None, when the heartbeat was there first.
+    assert!(calls("timeout").await <= 1.0);
+    assert!(calls("away").await >= 29.0);
+    redis.resume();
+    until("the store to be asked again", async || {
+        assert_eq!(gateway.get("/").await.status, 200);
+        calls("answered").await > 10.0
+    })
+    .await;
 }

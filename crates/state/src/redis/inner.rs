@@ -199,9 +199,7 @@ impl Inner {
                     next = self.known(at, &node.address);
                 }
                 (Some("TRYAGAIN"), _) => self.rest(until).await?,
-                (Some("READONLY" | "MASTERDOWN" | "CLUSTERDOWN"), _) => {
-                    self.changed(&node, &error, until).await?;
-                }
+                (Some("READONLY" | "MASTERDOWN"), _) => self.changed(&node, &error, until).await?,
                 _ => return Err(self.said(&node, error)),
             }
         }
@@ -218,7 +216,7 @@ impl Inner {
             if timeout_at(until, sought.wait_for(|sought| *sought)).await.is_err() {
                 // Nobody else waits for that.
                 self.sought.send_replace(true);
-                return Err(Fail::Timeout);
+                return Err(Fail::Away("has not been found in time".into()));
             }
         }
         self.stale.notify_one();
@@ -271,15 +269,19 @@ impl Inner {
     }
 
     /// A server does not serve what it served. Waits until another does, as long as there is time.
-    async fn changed(&self, node: &Node, error: &RedisError, until: Instant) -> Result<(), Fail> {
+    async fn changed(
+        &self,
+        node: &Arc<Node>,
+        error: &RedisError,
+        until: Instant,
+    ) -> Result<(), Fail> {
         let why = format!("at {} does not serve now: {}", node.address, said(error));
         if matches!(self.servers, Servers::One(_)) {
             return Err(Fail::Away(why.into()));
         }
-        let mut other = self.other.subscribe();
         self.stale.notify_one();
-        match timeout_at(until, other.changed()).await {
-            Ok(_) => Ok(()),
+        match timeout_at(until, self.without(node)).await {
+            Ok(()) => Ok(()),
             Err(_) => {
                 // Nobody else waits for that.
                 self.trip(node, why.clone().into());
@@ -294,6 +296,7 @@ impl Inner {
         let why = match error.code() {
             Some("NOAUTH") => format!("at {server} refuses the user or the password"),
             Some("LOADING") => format!("at {server} is still reading its data"),
+            Some("CLUSTERDOWN") => format!("at {server} has lost sight of the Cluster"),
             _ => return Fail::Said(error),
         };
         self.trip(node, why.clone().into());

@@ -58,9 +58,15 @@ async fn follow(inner: &Inner) {
         let is_found = inner.seek().await;
         let is_well = is_found && inner.nodes().iter().all(|node| node.lets());
         pause = if is_well { NOW_AND_THEN } else { (pause * 2).clamp(SOON, LATER) };
-        tokio::select! {
-            () = sleep(pause.mul_f64(0.8 + 0.4 * fastrand::f64())) => {}
-            () = inner.stale.notified() => sleep(SOON).await,
+        let rested = sleep(pause.mul_f64(0.8 + 0.4 * fastrand::f64()));
+        if is_found {
+            tokio::select! {
+                () = rested => {}
+                () = inner.stale.notified() => sleep(SOON).await,
+            }
+        } else {
+            // Whoever misses the servers need not hurry those who do not know them.
+            rested.await;
         }
         if is_well {
             pause = SOON;

@@ -179,9 +179,13 @@ impl Node {
                 .await;
             }
         }
-        answer.unwrap_or_else(|| {
-            doubt(lane, used.load(Relaxed));
-            Err(Fail::Timeout)
+        answer.unwrap_or_else(|| match used.load(Relaxed) {
+            // Nothing was sent.
+            0 => Err(Fail::Away("does not let in in time".into())),
+            serial => {
+                doubt(lane, serial);
+                Err(Fail::Timeout)
+            }
         })
     }
 
