@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound, Provide,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound, Provide, Records,
     SendFuture, Task,
 };
 use lockgate_state::redis::RedisCounters;
@@ -192,6 +192,10 @@ impl Provide for Provider<'_> {
 
     fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
         self.stores.leases(store)
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        self.stores.records(store)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -14,6 +14,7 @@ mod leases;
 mod link;
 mod listen;
 mod map;
+mod records;
 mod script;
 mod settings;
 
@@ -31,6 +32,7 @@ pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
 pub use leases::{LEASES_WITHIN, RedisLeases};
 pub use listen::Heard;
+pub use records::{RECORDS_WITHIN, RedisRecords};
 pub use script::{Arg, Script, Use};
 pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 

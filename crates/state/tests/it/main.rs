@@ -6,4 +6,5 @@ mod counters;
 mod grounds;
 mod leases;
 mod link;
+mod records;
 mod servers;
