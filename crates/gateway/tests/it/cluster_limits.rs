@@ -176,15 +176,7 @@ async fn together_they_admit_the_limit_and_no_more() {
     let store = [("store", "shared")];
     let granted = metrics.sum("lockgate_limit_granted_here_total", &store);
     let refused = metrics.sum("lockgate_limit_refused_here_total", &store);
-    println!(
-        "{}",
-        metrics
-            .0
-            .lines()
-            .filter(|l| l.contains("limit_s") || l.contains("_here_"))
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
+    println!("a gateway passed {granted} and refused {refused} without a call");
     assert!(granted > 0.0 && refused > 0.0, "{granted}, {refused}");
 }
 

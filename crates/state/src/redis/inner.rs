@@ -104,6 +104,11 @@ impl Inner {
         }
     }
 
+    /// Whether one of them is asked now, or they are only just looked for.
+    pub(super) fn is_open(&self) -> bool {
+        !*self.sought.borrow() || self.nodes().iter().any(|node| node.lets())
+    }
+
     /// Whether a server is still one of the store's.
     pub(super) fn has(&self, node: &Arc<Node>) -> bool {
         self.nodes().iter().any(|other| Arc::ptr_eq(node, other))

@@ -141,7 +141,7 @@ impl RedisStore {
 
     /// Whether calls are let through now, to one of its servers at least.
     pub fn is_open(&self) -> bool {
-        self.inner.nodes().iter().any(|node| node.lets())
+        self.inner.is_open()
     }
 
     /// What its calls came to.
