@@ -327,3 +327,28 @@ async fn without_redis_each_gateway_counts_its_share() {
     until("the store to be asked again", async || gateways[0].get("/deny").await.status == 200)
         .await;
 }
+
+#[tokio::test]
+async fn a_quota_is_one_for_all_gateways_and_listed_by_each() {
+    let redis = RedisServer::start().await;
+    let config = format!(
+        "{}routes:\n  /*: {{ quota: {{ limit: 5/day, by: ip, store: shared }}, \
+         to: {{ respond: {{}} }} }}\n",
+        url(&redis)
+    );
+    let (one, other) = (launch().start(&config).await, launch().start(&config).await);
+    for gateway in [&one, &other, &one, &other, &one] {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    for gateway in [&other, &one] {
+        let refused = gateway.get("/").await;
+        assert_eq!((refused.status, refused.reason()), (429, Some("quota_exceeded")));
+        assert_eq!(refused.header("x-quota-remaining"), Some("0"));
+        let listed = gateway.admin("GET", "/admin/quotas", "").await.json();
+        assert_eq!(listed[0]["used"], 5, "{listed}");
+        assert_eq!((&listed[0]["of"], &listed[0]["store"]), (&5.into(), &"shared".into()));
+    }
+    // Nothing of whoever is counted stands in Redis.
+    let keys = redis.ask(&["KEYS", "*"]).await.text();
+    assert!(keys.contains("lockgate:count:{") && !keys.contains("127.0.0.1"), "{keys}");
+}
