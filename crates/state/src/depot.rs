@@ -17,7 +17,7 @@ pub enum StoreSettings {
     /// It is the process's memory, under another name.
     Memory,
     /// It is a Redis.
-    Redis(Settings),
+    Redis(Box<Settings>),
 }
 
 /// All stores of a process.
@@ -81,7 +81,7 @@ impl Depot {
         let named = settings.into_iter().map(|(name, settings)| {
             let store = match settings {
                 StoreSettings::Memory => Named::Memory,
-                StoreSettings::Redis(settings) => Named::Redis(self.redis(&name, settings)),
+                StoreSettings::Redis(settings) => Named::Redis(self.redis(&name, *settings)),
             };
             (name, store)
         });

@@ -139,9 +139,10 @@ impl RedisStore {
         &self.inner.gateway
     }
 
-    /// Whether calls are let through now, to one of its servers at least.
+    /// Whether calls are let through now, to one of its servers at least; also while these are
+    /// looked for the first time.
     pub fn is_open(&self) -> bool {
-        self.inner.is_open()
+        self.inner.lets()
     }
 
     /// What its calls came to.
