@@ -78,8 +78,8 @@ impl RedisStore {
         self.inner.timeout.unwrap_or(otherwise)
     }
 
-    /// Runs a script on this thread's own connection, pipelined with others. On a Cluster all keys share a
-    /// slot: made by [`RedisStore::key`] with the same tag. To be called on a runtime.
+    /// Runs a script on this thread's own connection, pipelined with others. On a Cluster all keys
+    /// share a slot: made by [`RedisStore::key`] with the same tag. To be called on a runtime.
     ///
     /// # Errors
     /// When it is not over within this time, and at once while the store is known not to answer.
