@@ -59,6 +59,7 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         origin: Origin::Gateway,
         upgrade,
         grpc,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,

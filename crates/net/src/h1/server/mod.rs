@@ -60,7 +60,7 @@ pub async fn serve<IO, S>(
     let mut served = 0;
     loop {
         let arrival =
-            poll_fn(|cx| link.borrow_mut().poll_head(cx, server.ticket.is_draining())).await;
+            poll_fn(|cx| link.borrow_mut().poll_head(cx, server.ticket.is_closing())).await;
         // Filled in place: it is large to be handed about.
         let (mut reply, mut asked) = (None, Asked::REFUSED);
         match arrival {
