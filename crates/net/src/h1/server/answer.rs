@@ -30,6 +30,12 @@ pub(super) struct Asked {
     pub(super) refused: bool,
 }
 
+impl Asked {
+    /// What is known of a request that is refused unread.
+    pub(super) const REFUSED: Self =
+        Self { head: false, old: false, keep_alive: false, refused: true };
+}
+
 /// How an answer went.
 pub(super) struct Answered {
     pub(super) outcome: Outcome,
