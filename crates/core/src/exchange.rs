@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Consumer, Fault};
+use crate::{Body, Connection, Consumer, Fault, Lines};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +76,17 @@ impl Exchange {
         }
     }
 
+    /// When the clock was last read for this request: as good as now, as long as nothing has been
+    /// waited for since. Whoever waits says so with [`waited`](Self::waited).
+    pub fn lately(&self) -> Instant {
+        self.kept.looked.unwrap_or(self.started)
+    }
+
+    /// Something was waited for until `now`.
+    pub fn waited(&mut self, now: Instant) {
+        self.kept.looked = Some(now);
+    }
+
     /// A request of the gateway's own that asks for the same: without a body, and with nothing
     /// decided or kept yet.
     pub fn behind(&self) -> Self {
@@ -120,32 +131,74 @@ impl Exchange {
 /// What policies keep of one request between their hooks, and until the answer's last byte: it is
 /// dropped with the exchange. Told apart by the policy that keeps it.
 #[derive(Default)]
-pub struct Keeping(Vec<(usize, Box<dyn Any>)>);
+pub struct Keeping {
+    /// Most requests keep one value.
+    first: Option<Kept>,
+    more: Vec<Kept>,
+    /// Lines that the answer's head gets beside its own once all policies are through: for what
+    /// none of them is to see or change.
+    pub lines: Lines,
+    looked: Option<Instant>,
+}
+
+struct Kept {
+    owner: usize,
+    value: Box<dyn Any>,
+}
+
+impl Kept {
+    fn is<T: 'static>(&self, owner: usize) -> bool {
+        self.owner == owner && self.value.is::<T>()
+    }
+}
 
 impl Keeping {
     /// Keeps a value for the policy `owner`, beside others that it keeps.
     pub fn put<P, T: 'static>(&mut self, owner: &P, value: T) {
-        self.0.push((place(owner), Box::new(value)));
+        let kept = Kept { owner: place(owner), value: Box::new(value) };
+        if self.first.is_none() {
+            self.first = Some(kept);
+        } else {
+            self.more.push(kept);
+        }
     }
 
     /// The value of this type that the policy keeps.
     pub fn get<P, T: 'static>(&mut self, owner: &P) -> Option<&mut T> {
         let owner = place(owner);
-        let mut own = self.0.iter_mut().filter(|(place, _)| *place == owner);
-        own.find_map(|(_, value)| value.downcast_mut())
+        let mut all = self.first.iter_mut().chain(&mut self.more);
+        all.find(|kept| kept.is::<T>(owner))?.value.downcast_mut()
+    }
+
+    /// The value of this type that the policy keeps: from now on, if it kept none.
+    pub fn get_or_put<P, T: 'static>(
+        &mut self,
+        owner: &P,
+        make: impl FnOnce() -> T,
+    ) -> Option<&mut T> {
+        if self.get::<P, T>(owner).is_none() {
+            self.put(owner, make());
+        }
+        self.get(owner)
     }
 
     /// Takes the value of this type that the policy keeps.
     pub fn take<P, T: 'static>(&mut self, owner: &P) -> Option<T> {
         let owner = place(owner);
-        let found = self.0.iter().position(|(place, value)| *place == owner && value.is::<T>())?;
-        self.0.swap_remove(found).1.downcast().ok().map(|value| *value)
+        let kept = match self.first.take_if(|kept| kept.is::<T>(owner)) {
+            Some(kept) => kept,
+            None => {
+                let found = self.more.iter().position(|kept| kept.is::<T>(owner))?;
+                self.more.swap_remove(found)
+            }
+        };
+        kept.value.downcast().ok().map(|value| *value)
     }
 }
 
 impl fmt::Debug for Keeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keeping({})", self.0.len())
+        write!(f, "Keeping({})", self.first.iter().len() + self.more.len())
     }
 }
 

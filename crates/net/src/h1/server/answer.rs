@@ -7,13 +7,13 @@ use std::task::Poll;
 
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode, response};
-use lockgate_core::{Body, Outcome, Reason, reasons};
+use lockgate_core::{Body, Lines, Outcome, Reason, reasons};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant};
 
 use super::CLIENT_TOO_SLOW;
 use super::link::{Link, Watch};
-use crate::h1::encode::{Announce, Persistence, response_head};
+use crate::h1::encode::{Announce, Persistence, more_lines, response_head};
 use crate::h1::head::Framing;
 use crate::h1::outbox::Outbox;
 use crate::h1::outgoing::Outgoing;
@@ -40,6 +40,7 @@ pub(super) struct Answered {
 pub(super) async fn answer<IO>(
     link: &RefCell<Link<IO>>,
     response: Response<Body>,
+    lines: &Lines,
     asked: Asked,
 ) -> Answered
 where
@@ -49,6 +50,7 @@ where
     let (announce, framing) = framing(&head, &body, asked);
     let mut out = Outbox::default();
     let keep_alive = begin(link, &head, announce, framing, asked, &mut out);
+    more_lines(out.front(), lines);
     let mut outgoing = Outgoing::new(body, framing);
     let mut since = None;
     let broken = poll_fn(|cx| {
@@ -101,13 +103,18 @@ where
 }
 
 /// Writes a 101's head; nothing follows it.
-pub(super) async fn switch<IO>(link: &RefCell<Link<IO>>, head: &response::Parts) -> io::Result<()>
+pub(super) async fn switch<IO>(
+    link: &RefCell<Link<IO>>,
+    head: &response::Parts,
+    lines: &Lines,
+) -> io::Result<()>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut out = Outbox::default();
     link.borrow_mut().begin_answer();
     response_head(out.front(), head, Announce::Nothing, Persistence::Upgrade);
+    more_lines(out.front(), lines);
     poll_fn(|cx| link.borrow_mut().poll_write(&mut out, cx)).await
 }
 

@@ -151,7 +151,7 @@ where
 
     /// Writes the reply, and sees to what is left of the request.
     async fn finish(&self, reply: Reply, asked: Asked) -> Next {
-        let answered = answer(&self.link, reply.response, asked).await;
+        let answered = answer(&self.link, reply.response, &reply.lines, asked).await;
         if let Some(finish) = reply.finish {
             finish.finish(answered.outcome);
         }
@@ -176,7 +176,7 @@ where
 
     /// Switches protocols, if that was asked for and there is something to switch to.
     async fn tunnel(&self, reply: Reply, upgrade: bool) -> Next {
-        let Reply { response, finish, tunnel } = reply;
+        let Reply { response, lines, finish, tunnel } = reply;
         let (head, _) = response.into_parts();
         let fits = upgrade && head.status == StatusCode::SWITCHING_PROTOCOLS;
         let Some(tunnel) = tunnel.filter(|_| fits) else {
@@ -186,7 +186,7 @@ where
             return Next::Drop;
         };
         let mut outcome = Outcome { broken: Some(&reasons::CLIENT_CLOSED), ..Outcome::default() };
-        if switch(&self.link, &head).await.is_ok() {
+        if switch(&self.link, &head, &lines).await.is_ok() {
             let (io, ahead) = {
                 let mut link = self.link.borrow_mut();
                 (link.io.take(), link.input.take_copy(usize::MAX))
