@@ -1,5 +1,6 @@
 //! Limits that are decided together: all of them let a request pass, or nothing is spent.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,17 @@ pub(crate) struct Group {
 /// Stands where nothing is taken.
 static NOTHING: Limit =
     Limit { algorithm: Algorithm::FixedWindow, count: 1, window: Duration::from_secs(1), burst: 1 };
+
+thread_local! {
+    /// Room for a key, so that a limit that stands alone allocates once for each worker.
+    static KEY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Room that is kept for the next key at most.
+const MOST_ROOM: usize = 1024;
+
+/// What becomes of a request.
+type Decided<'a> = Step<'a, Result<Verdict, Fault>>;
 
 /// What one request asks for: which rules hold for it, each with its amount and its key's end.
 #[derive(Clone)]
@@ -65,8 +77,7 @@ impl Group {
         let mut asked = Asked { keys, parts: Default::default(), count: 0 };
         for (rule, settings) in self.rules.iter().enumerate() {
             let Some(bound) = settings.bound(exchange) else { continue };
-            asked.keys.extend_from_slice(settings.place.as_bytes());
-            settings.by.write(exchange, &mut asked.keys);
+            settings.write_key(exchange, &mut asked.keys);
             if let Some(part) = asked.parts.get_mut(asked.count) {
                 *part = Part { rule, bound, end: asked.keys.len() };
                 asked.count += 1;
@@ -86,13 +97,7 @@ impl Group {
         let mut begin = 0;
         for (take, part) in takes.iter_mut().zip(asked.parts()) {
             let Some((rule, bound)) = self.settings(part) else { continue };
-            *take = Take {
-                key: asked.keys.get(begin..part.end).unwrap_or_default(),
-                limit: &bound.limit,
-                cost: rule.cost,
-                dry: rule.dry_run,
-                listed: matches!(bound.limit.algorithm, Algorithm::Calendar(_)),
-            };
+            *take = rule.take(bound, asked.keys.get(begin..part.end).unwrap_or_default());
             begin = part.end;
         }
         takes
@@ -137,9 +142,9 @@ impl Group {
     fn conclude(
         &self,
         exchange: &mut Exchange,
-        asked: Asked,
+        asked: &Asked,
         mut taken: Result<bool, StoreError>,
-        mut grants: [Grant; MOST_TAKES],
+        grants: &mut [Grant; MOST_TAKES],
     ) -> Result<Verdict, Fault> {
         let by_store = taken.is_ok();
         if let Err(error) = &taken {
@@ -150,7 +155,7 @@ impl Group {
                     return Err(Fault::gateway(&NO_STORE).detail(error.to_string()));
                 }
                 OnStoreError::Local => {
-                    let local = self.take_now(&*self.local, exchange, &asked, &mut grants);
+                    let local = self.take_now(&*self.local, exchange, asked, grants);
                     taken = local.unwrap_or(Ok(true));
                 }
             }
@@ -158,7 +163,7 @@ impl Group {
         // Memory always answers.
         let all = taken.unwrap_or(true);
         let mut longest: Option<(Duration, usize)> = None;
-        for (place, (part, grant)) in asked.parts().iter().zip(&grants).enumerate() {
+        for (place, (part, grant)) in asked.parts().iter().zip(&*grants).enumerate() {
             let Some((rule, bound)) = self.settings(part) else { continue };
             shown::note(exchange, rule, bound, grant);
             if grant.allowed {
@@ -172,11 +177,11 @@ impl Group {
             }
         }
         if let Some((wait, place)) = longest.filter(|_| !all) {
-            return Err(self.refusal(&asked, place, wait));
+            return Err(self.refusal(asked, place, wait));
         }
         if self.rules.iter().any(|rule| rule.answers.is_some() || rule.only_served) {
             let grants = grants.get(..asked.count).unwrap_or_default().to_vec();
-            exchange.kept.put(self, Held { asked, grants, by_store });
+            exchange.kept.put(self, Held { asked: asked.clone(), grants, by_store });
         }
         Ok(Verdict::Pass)
     }
@@ -206,21 +211,64 @@ impl Group {
     }
 }
 
+impl Group {
+    /// A limit that stands alone, as most do: when it lets the request pass there is nothing more
+    /// to it.
+    fn alone<'a>(&'a self, rule: &'a Rule, exchange: &'a mut Exchange) -> Decided<'a> {
+        let Some(place) = rule.bound(exchange) else { return Step::Now(Ok(Verdict::Pass)) };
+        let Some(bound) = rule.bounds.get(place) else { return Step::Now(Ok(Verdict::Pass)) };
+        let mut keys = KEY.take();
+        keys.clear();
+        rule.write_key(exchange, &mut keys);
+        let mut grants = [Grant::default()];
+        let naming = |_| rule.counter_name(exchange);
+        let taken = self.counters.take_now(&[rule.take(bound, &keys)], &mut grants, &naming);
+        let [grant] = grants;
+        let is_over = rule.answers.is_none() && !rule.only_served;
+        if matches!(taken, Some(Ok(true))) && grant.allowed && is_over {
+            if keys.capacity() <= MOST_ROOM {
+                KEY.set(keys);
+            }
+            shown::note(exchange, rule, bound, &grant);
+            return Step::Now(Ok(Verdict::Pass));
+        }
+        let mut asked = Asked { parts: Default::default(), count: 1, keys };
+        asked.parts[0] = Part { rule: 0, bound: place, end: asked.keys.len() };
+        let mut grants = [Grant::default(); MOST_TAKES];
+        grants[0] = grant;
+        self.decided(exchange, asked, taken, grants)
+    }
+
+    fn decided<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        asked: Asked,
+        taken: Option<Result<bool, StoreError>>,
+        mut grants: [Grant; MOST_TAKES],
+    ) -> Decided<'a> {
+        match taken {
+            Some(taken) => Step::Now(self.conclude(exchange, &asked, taken, &mut grants)),
+            None => Step::Later(Box::pin(async move {
+                let mut grants = [Grant::default(); MOST_TAKES];
+                let taken = self.take(exchange, &asked, &mut grants).await;
+                self.conclude(exchange, &asked, taken, &mut grants)
+            })),
+        }
+    }
+}
+
 impl Policy for Group {
-    fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
+    fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Decided<'a> {
+        if let [rule] = &*self.rules {
+            return self.alone(rule, exchange);
+        }
         let asked = self.ask(exchange);
         if asked.count == 0 {
             return Step::Now(Ok(Verdict::Pass));
         }
         let mut grants = [Grant::default(); MOST_TAKES];
-        match self.take_now(&*self.counters, exchange, &asked, &mut grants) {
-            Some(taken) => Step::Now(self.conclude(exchange, asked, taken, grants)),
-            None => Step::Later(Box::pin(async move {
-                let mut grants = [Grant::default(); MOST_TAKES];
-                let taken = self.take(exchange, &asked, &mut grants).await;
-                self.conclude(exchange, asked, taken, grants)
-            })),
-        }
+        let taken = self.take_now(&*self.counters, exchange, &asked, &mut grants);
+        self.decided(exchange, asked, taken, grants)
     }
 
     fn response<'a>(
