@@ -2,16 +2,18 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Consumer, Fault, Lines};
+use crate::{Body, Connection, Consumer, Fault, Lines, LocalFuture, Once};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,7 +23,7 @@ pub enum Origin {
     Gateway,
     /// An upstream's endpoint.
     Upstream,
-    /// The cache.
+    /// The cache, or the record of the same request before.
     Cache,
 }
 
@@ -55,6 +57,8 @@ pub struct Exchange {
     pub upgrade: bool,
     /// Whether the client speaks gRPC (`content-type: application/grpc…`).
     pub grpc: bool,
+    /// Set when it is to run once: a policy keeps a record of it.
+    pub once: Option<Rc<Once>>,
     /// When the whole request must be over, if that is limited.
     pub deadline: Option<Instant>,
     /// What the access log and the metrics will say of the upstream.
@@ -105,6 +109,7 @@ impl Exchange {
             origin: Origin::Gateway,
             upgrade: false,
             grpc: self.grpc,
+            once: None,
             deadline: None,
             upstream: UpstreamNotes::default(),
             fault: None,
@@ -139,7 +144,11 @@ pub struct Keeping {
     /// none of them is to see or change.
     pub lines: Lines,
     looked: Option<Instant>,
+    cut: Option<Cut>,
 }
+
+/// Ready when its request must go no further, with why.
+pub type Cut = LocalFuture<'static, Fault>;
 
 struct Kept {
     owner: usize,
@@ -193,6 +202,27 @@ impl Keeping {
             }
         };
         kept.value.downcast().ok().map(|value| *value)
+    }
+
+    /// Cuts the request short when `cut` is ready: while its target is asked, attempt after
+    /// attempt, whatever is under way is let go, and the fault is what came of it. It is looked
+    /// at first, so that nothing is sent once it is ready. The later one of two holds as well.
+    pub fn cut_by(&mut self, cut: Cut) {
+        self.cut = Some(match self.cut.take() {
+            None => cut,
+            Some(mut other) => {
+                let mut cut = cut;
+                Box::pin(poll_fn(move |cx| match other.as_mut().poll(cx) {
+                    Poll::Pending => cut.as_mut().poll(cx),
+                    ready => ready,
+                }))
+            }
+        });
+    }
+
+    /// What cuts the request short, for whoever asks its target.
+    pub fn take_cut(&mut self) -> Option<Cut> {
+        self.cut.take()
     }
 }
 

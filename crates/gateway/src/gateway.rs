@@ -18,6 +18,7 @@ use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 
 use crate::outbound::Client;
 use crate::provide::{Provider, Services};
+use crate::stores;
 use crate::watch::Watch;
 
 /// The plugins of this build.
@@ -107,6 +108,11 @@ fn unusable_files(document: &Document, source: &Source) -> Vec<Problem> {
             found.push(source.problem(&path, Severity::Error, error.to_string()));
         }
     }
+    for (name, store) in document.stores.iter().filter(|(_, store)| store.speaks_tls()) {
+        if let Err(error) = stores::secured(store) {
+            found.push(source.problem(&["stores", name], Severity::Error, error.to_string()));
+        }
+    }
     found
 }
 
@@ -164,17 +170,19 @@ impl Gateway {
         let upstreams = registry.prepare(&document.upstreams);
         let services = Services::new(outbound);
         metrics.register(services.clone());
+        let provider = Provider::new(&services, &document);
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
             metrics: &metrics,
             log,
-            provide: &Provider::new(&services, &document),
+            provide: &provider,
         };
         let first = builder
             .build(1, Arc::clone(&document), &routes, router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
         registry.commit(upstreams);
+        services.accept(&document, provider.into_stores());
         metrics.reloaded(1);
         Ok(Self {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
@@ -207,6 +215,17 @@ impl Gateway {
         self.source.load_full()
     }
 
+    /// The configuration in force, in its long form and with secrets hidden. It takes as long as
+    /// reading the configuration does.
+    ///
+    /// # Errors
+    /// What its references stand for has changed, and cannot be read any more.
+    pub(crate) fn shown(&self) -> Result<serde_json::Value, String> {
+        let document = lockgate_config::shown_again(&self.source(), PLUGINS);
+        let document = document.map_err(|report| report.render(false))?;
+        Ok(lockgate_config::long_value(&document))
+    }
+
     /// Puts a checked configuration in force: at once, for every request that comes after.
     /// Returns what has changed.
     ///
@@ -219,21 +238,23 @@ impl Gateway {
         let document = Arc::new(loaded.document);
         let log = self.next_log(&old, &document)?;
         let mut upstreams = self.registry.prepare(&document.upstreams);
+        let provider = Provider::new(&self.services, &document);
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
             metrics: &self.metrics,
             log,
-            provide: &Provider::new(&self.services, &document),
+            provide: &provider,
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
         let next = builder
             .build(generation, Arc::clone(&document), &routes, router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+        let stores = provider.into_stores();
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
-        self.services.accept(&document);
+        self.services.accept(&document, stores);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));
         self.registry.commit(upstreams);

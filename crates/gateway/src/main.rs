@@ -7,9 +7,14 @@ mod demo;
 mod explain;
 mod gateway;
 mod listeners;
+mod orders;
 mod outbound;
 mod provide;
+mod running;
 mod signals;
+mod stores;
+mod systemd;
+mod upgrade;
 mod watch;
 mod worker;
 

@@ -4,18 +4,22 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound, Provide, Records,
+    SendFuture, Task,
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs};
+use lockgate_state::redis::RedisCounters;
+use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+use crate::stores;
 
 /// What lives as long as the process.
 pub(crate) struct Services {
@@ -23,10 +27,9 @@ pub(crate) struct Services {
     outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
-    /// The counters in memory, made when something first asks for them.
-    memory: OnceLock<Arc<Memory>>,
-    /// The blobs in memory, likewise.
-    blobs: OnceLock<Arc<MemoryBlobs>>,
+    depot: Arc<Depot>,
+    /// The stores of the configuration in force.
+    stores: Mutex<Option<Stores>>,
 }
 
 /// A metric's name and its labels.
@@ -37,13 +40,21 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, memory, blobs) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures, memory, blobs })
+        let (kept, figures, stores) = Default::default();
+        let (runtime, depot) = (Handle::current(), Depot::new());
+        Arc::new(Self { runtime, outbound, kept, figures, depot, stores })
     }
 
     /// The counters in memory, if anything counts there.
     pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
-        self.memory.get()
+        self.depot.memory()
+    }
+
+    /// The counters of every Redis of the configuration in force that counts anything.
+    pub(crate) fn redis_counters(&self) -> Vec<Arc<RedisCounters>> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let stores = stores.iter().flat_map(Stores::each_redis_counters);
+        stores.map(Arc::clone).collect()
     }
 
     /// A metric's labels and values, of those that plugins show.
@@ -58,14 +69,23 @@ impl Services {
 
     /// Blobs in memory, if a plugin has asked for them.
     pub(crate) fn blobs(&self) -> Option<Arc<dyn Blobs>> {
-        self.blobs.get().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
+        self.depot.memory_blobs().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
+    }
+
+    /// The end of the process: this gateway is no longer counted by those it shares stores with.
+    pub(crate) async fn leave(&self) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            stores.leave().await;
+        }
     }
 
     /// Takes on what a configuration in force says.
-    pub(crate) fn accept(&self, document: &Document) {
-        if let (Some(blobs), Ok(size)) = (self.blobs.get(), document.memory_size()) {
-            blobs.resize(size);
+    pub(crate) fn accept(&self, document: &Document, stores: Stores) {
+        if let Some(blobs) = self.depot.memory_blobs() {
+            blobs.resize(document.memory_size());
         }
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
     }
 }
 
@@ -85,7 +105,26 @@ impl Collect for Services {
             out.count(&names::COUNTER_BYTES, &[], figures.bytes);
             out.count(&names::COUNTER_EVICTIONS, &[], figures.evicted);
         }
+        for counters in self.redis_counters() {
+            slices(&counters, out);
+        }
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            crate::stores::collect(&stores, out);
+        }
     }
+}
+
+/// What slices came to, for the metrics.
+fn slices(counters: &RedisCounters, out: &mut Encoder) {
+    let (store, figures) = (counters.store(), counters.figures());
+    out.count(&names::SLICE_CALLS, &[store, "yes"], figures.asked);
+    out.count(&names::SLICE_CALLS, &[store, "no"], figures.refilled);
+    out.count(&names::SLICE_GRANTED, &[store], figures.granted_here);
+    out.count(&names::SLICE_REFUSED, &[store], figures.refused_here);
+    out.count(&names::SLICE_TOKENS, &[store, "granted"], figures.sliced);
+    out.count(&names::SLICE_TOKENS, &[store, "returned"], figures.returned);
+    out.count(&names::SLICE_TOKENS, &[store, "lost"], figures.lost);
 }
 
 /// The threads beside the control runtime.
@@ -102,6 +141,7 @@ pub(crate) struct Provider<'a> {
     services: &'a Services,
     document: &'a Document,
     consumers: Arc<Consumers>,
+    stores: Stores,
     /// Whether a plugin has asked for blobs in memory.
     asked: Cell<bool>,
 }
@@ -109,7 +149,13 @@ pub(crate) struct Provider<'a> {
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        Self { services, document, consumers, asked: Cell::new(false) }
+        let stores = services.depot.stores(stores::settings(document), document.memory_size());
+        Self { services, document, consumers, stores, asked: Cell::new(false) }
+    }
+
+    /// The configuration's stores, for when it is in force.
+    pub(crate) fn into_stores(self) -> Stores {
+        self.stores
     }
 }
 
@@ -135,22 +181,21 @@ impl Provide for Provider<'_> {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
-        let new = || Arc::new(Memory::new(Bounds::default()));
-        Some(Arc::clone(self.services.memory.get_or_init(new)) as Arc<dyn Counters>)
+        self.stores.counters(store)
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
+        let blobs = self.stores.blobs(store)?;
         self.asked.set(true);
-        // Checked by now.
-        let size = self.document.memory_size().unwrap_or_default();
-        let blobs = self.services.blobs.get_or_init(|| Arc::new(MemoryBlobs::new(size)));
-        Some(Arc::clone(blobs) as Arc<dyn Blobs>)
+        Some(blobs)
+    }
+
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        self.stores.leases(store)
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        self.stores.records(store)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

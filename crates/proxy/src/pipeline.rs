@@ -54,11 +54,13 @@ pub(crate) async fn down(
         // The usual case, in which a verdict need not be moved.
         if matches!(step, Step::Now(Ok(Verdict::Pass))) {
             drop(step);
+            tell_once(exchange, *entered);
             entry.series.observe(worker, Decided::Pass, lap(&mut begun));
             exchange.note(|| format!("policy {}: pass", entry.name));
             continue;
         }
         let (verdict, took) = heard(step, &mut begun).await;
+        tell_once(exchange, *entered);
         if let Took::Waited(_) = took {
             let now = Instant::now();
             exchange.waited(now);
@@ -83,6 +85,13 @@ pub(crate) async fn down(
         }
     }
     Ok(Verdict::Pass)
+}
+
+/// Whoever hears of the request's end elsewhere is told how far it got.
+fn tell_once(exchange: &Exchange, entered: usize) {
+    if let Some(once) = &exchange.once {
+        once.set_entered(entered);
+    }
 }
 
 /// Waits for a step, if need be.

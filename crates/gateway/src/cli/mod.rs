@@ -2,15 +2,22 @@
 //! stdout, complaints to stderr; 0 is well, 1 is an error, 2 is a file that cannot be read or a
 //! command line that makes no sense.
 
+mod admin;
 mod check;
 mod demo;
+mod drain;
 mod explain;
 mod fmt;
 mod keys;
 mod output;
+mod purge;
+mod reload;
 mod routes;
 mod run;
 mod schema;
+mod status;
+mod upgrade;
+mod upstreams;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +44,12 @@ enum Command {
     Fmt(fmt::Fmt),
     Keys(keys::Keys),
     Demo(demo::Demo),
+    Status(status::Status),
+    Upstreams(upstreams::Upstreams),
+    Drain(drain::Drain),
+    Purge(purge::Purge),
+    Reload(reload::Reload),
+    Upgrade(upgrade::Upgrade),
     /// Print the version
     Version {
         /// As JSON
@@ -65,6 +78,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Fmt(fmt) => fmt.main(),
         Command::Keys(keys) => keys.main(),
         Command::Demo(demo) => demo.main(),
+        Command::Status(status) => status.main(),
+        Command::Upstreams(upstreams) => upstreams.main(),
+        Command::Drain(drain) => drain.main(),
+        Command::Purge(purge) => purge.main(),
+        Command::Reload(reload) => reload.main(),
+        Command::Upgrade(upgrade) => upgrade.main(),
         Command::Version { json } => version(json),
     };
     result.unwrap_or_else(|error| {

@@ -62,7 +62,7 @@ async fn lines_beside_the_head_are_a_part_of_it() {
         reply
     });
     let answer = ask(&app, limits(), b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").await;
-    let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\nvary: Origin\r\n";
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nvary: Origin\r\nconnection: close\r\n";
     assert_eq!(answer, format!("{head}\r\nhi"));
 }
 
@@ -594,7 +594,7 @@ async fn a_drain_closes_what_is_idle_and_tells_what_is_busy() {
     with_client(&App::echo(), limits(), &drain, async |mut client| {
         client.write_all(GET).await.unwrap();
         until(&mut client, "GET /a|").await;
-        drain.start();
+        drain.close_idle();
         assert_eq!(rest(&mut client).await, "");
     })
     .await;
@@ -628,6 +628,22 @@ async fn a_drain_closes_what_is_idle_and_tells_what_is_busy() {
     })
     .await;
     assert!(answer.contains("connection: close\r\n") && answer.ends_with("late"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_the_next_request_come_and_closes_after_it() {
+    let drain = Drain::default();
+    let answer = with_client(&App::echo(), limits(), &drain, async |mut client| {
+        client.write_all(GET).await.unwrap();
+        until(&mut client, "GET /a|").await;
+        drain.start();
+        sleep(Duration::from_secs(5)).await;
+        client.write_all(GET).await.unwrap();
+        rest(&mut client).await
+    })
+    .await;
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(drain.open(), 0);
 }
 
 #[tokio::test(start_paused = true)]
