@@ -163,7 +163,7 @@ impl Memory {
 
     fn decide(&self, takes: &[Take<'_>], grants: &mut [Grant], naming: &Naming<'_>) -> bool {
         let calendar = takes.iter().any(|take| is_of_calendar(take.limit));
-        let now = self.clock.now(calendar);
+        let now = self.clock.at(takes.first().and_then(|take| take.at), calendar);
         if let ([take], [grant, ..]) = (takes, &mut *grants)
             && self.grants_known(take, now, grant)
         {

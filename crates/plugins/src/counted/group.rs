@@ -9,6 +9,7 @@ use lockgate_core::{
     Algorithm, Body, Counter, Counters, Exchange, Fault, Grant, Kind, Limit, MOST_TAKES, Policy,
     Reason, Stage, Step, StoreError, Take, Verdict, reasons,
 };
+use tokio::time::Instant;
 
 use super::rule::{Bound, Rule};
 use super::{OnStoreError, shown};
@@ -46,6 +47,7 @@ struct Asked {
     keys: Vec<u8>,
     parts: [Part; MOST_TAKES],
     count: usize,
+    at: Instant,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -76,7 +78,8 @@ impl Group {
 
     fn ask(&self, exchange: &Exchange) -> Asked {
         let keys = Vec::with_capacity(self.rules.len() * 96);
-        let mut asked = Asked { keys, parts: Default::default(), count: 0 };
+        let at = exchange.lately();
+        let mut asked = Asked { keys, parts: Default::default(), count: 0, at };
         for (rule, settings) in self.rules.iter().enumerate() {
             let Some(bound) = settings.bound(exchange) else { continue };
             settings.write_key(exchange, &mut asked.keys);
@@ -99,7 +102,8 @@ impl Group {
         let mut begin = 0;
         for (take, part) in takes.iter_mut().zip(asked.parts()) {
             let Some((rule, bound)) = self.settings(part) else { continue };
-            *take = rule.take(bound, asked.keys.get(begin..part.end).unwrap_or_default());
+            let key = asked.keys.get(begin..part.end).unwrap_or_default();
+            *take = rule.take(bound, key, asked.at);
             begin = part.end;
         }
         takes
@@ -130,7 +134,8 @@ impl Group {
         let shares = takes.map(|take| share(&take, gateways));
         let mut here = takes;
         for (take, share) in here.iter_mut().zip(&shares) {
-            take.limit = share;
+            // The store may have been waited for.
+            (take.limit, take.at) = (share, None);
         }
         let here = here.get(..asked.count).unwrap_or_default();
         let naming = |place| self.counter_name(exchange, asked, place);
@@ -247,7 +252,11 @@ impl Group {
         rule.write_key(exchange, &mut keys);
         let mut grants = [Grant::default()];
         let naming = |_| rule.counter_name(exchange);
-        let taken = self.counters.take_now(&[rule.take(bound, &keys)], &mut grants, &naming);
+        let taken = self.counters.take_now(
+            &[rule.take(bound, &keys, exchange.lately())],
+            &mut grants,
+            &naming,
+        );
         let [grant] = grants;
         let is_over = rule.answers.is_none() && !rule.only_served;
         if matches!(taken, Some(Ok(true))) && grant.allowed && is_over {
@@ -257,7 +266,8 @@ impl Group {
             shown::note(exchange, rule, bound, &grant);
             return Step::Now(Ok(Verdict::Pass));
         }
-        let mut asked = Asked { parts: Default::default(), count: 1, keys };
+        let at = exchange.lately();
+        let mut asked = Asked { parts: Default::default(), count: 1, keys, at };
         asked.parts[0] = Part { rule: 0, bound: place, end: asked.keys.len() };
         let mut grants = [Grant::default(); MOST_TAKES];
         grants[0] = grant;

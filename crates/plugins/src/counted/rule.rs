@@ -10,6 +10,7 @@ use std::sync::Arc;
 use lockgate_core::{Algorithm, Build, ConfigError, Counter, CounterName, Exchange, Limit, Take};
 use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer};
+use tokio::time::Instant;
 
 use super::{Answers, By, Planned, Plans, Precision, REFUSALS, leased};
 
@@ -127,12 +128,13 @@ impl Rule {
     }
 
     /// What is taken for one request.
-    pub(crate) fn take<'a>(&self, bound: &'a Bound, key: &'a [u8]) -> Take<'a> {
+    pub(crate) fn take<'a>(&self, bound: &'a Bound, key: &'a [u8], at: Instant) -> Take<'a> {
         Take {
             dry: self.dry_run,
             listed: matches!(bound.limit.algorithm, Algorithm::Calendar(_)),
             leased: bound.leased,
             returnable: self.answers.is_some() || self.only_served,
+            at: Some(at),
             ..Take::new(key, &bound.limit, self.cost)
         }
     }
