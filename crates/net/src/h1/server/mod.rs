@@ -87,7 +87,7 @@ pub async fn serve<IO, S>(
         // The client is gone, or has its tunnel.
         let Some(reply) = &mut reply else { return };
         let answered = {
-            let mut answering = Answering::begin(link, &mut reply.response, asked);
+            let mut answering = Answering::begin(link, &mut reply.response, &reply.lines, asked);
             let broken = poll_fn(|cx| answering.poll(link, cx)).await;
             answering.ended(link, broken)
         };
@@ -198,7 +198,7 @@ where
     /// Switches protocols, if that was asked for and there is something to switch to: else there
     /// is a refusal to be answered.
     async fn tunnel(&self, reply: Reply, upgrade: bool) -> Option<Reply> {
-        let Reply { response, finish, tunnel } = reply;
+        let Reply { response, lines, finish, tunnel } = reply;
         let (head, _) = response.into_parts();
         let fits = upgrade && head.status == StatusCode::SWITCHING_PROTOCOLS;
         let Some(tunnel) = tunnel.filter(|_| fits) else {
@@ -207,7 +207,7 @@ where
             return Some(self.refusal(wrong));
         };
         let mut outcome = Outcome { broken: Some(&reasons::CLIENT_CLOSED), ..Outcome::default() };
-        if switch(&self.link, &head).await.is_ok() {
+        if switch(&self.link, &head, &lines).await.is_ok() {
             let (io, ahead) = {
                 let mut link = self.link.borrow_mut();
                 (link.io.take(), link.input.take_copy(usize::MAX))
