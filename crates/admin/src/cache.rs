@@ -8,7 +8,7 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use lockgate_core::{Blobs, Glob, Purge, Step, Tag};
+use lockgate_core::{Glob, Purge, Tag};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -75,19 +75,10 @@ pub(crate) async fn clear(
     };
     // What was over before does not count as cleared now.
     blobs.sweep();
-    if let Err(error) = purge(&*blobs, &what).await {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error);
+    if let Err(error) = blobs.purge(&what).told().await {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error.to_string());
     }
     Json(json!({ "cleared": blobs.sweep() })).into_response()
-}
-
-async fn purge(blobs: &dyn Blobs, what: &Purge) -> Result<(), String> {
-    let done = match blobs.purge(what) {
-        Step::Now(done) => done,
-        // Such a future stays on its thread, which an admin page does not.
-        Step::Later(_) => return Err("the store cannot be cleared from here".to_owned()),
-    };
-    done.map_err(|error| error.to_string())
 }
 
 pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<serde_json::Value> {

@@ -22,6 +22,7 @@ mod lines;
 mod metric;
 mod nowhere;
 mod outbound;
+mod packed;
 mod plugin;
 mod policy;
 mod preflight;
@@ -50,6 +51,7 @@ pub use lines::Lines;
 pub use metric::{Counter, Figure, Metric, MetricKind};
 pub use nowhere::Nowhere;
 pub use outbound::{Call, Destination, Outbound, SendFuture};
+pub use packed::{Pack, Unpack};
 pub use plugin::{
     Built, ConfigError, HandlerPlugin, IdentityPlugin, Listed, Plugin, PolicyPlugin, decode,
 };
@@ -59,8 +61,9 @@ pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
-    Algorithm, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName, Counters,
-    Glob, Grant, Limit, MOST_TAKES, Naming, Purge, StoreError, Tag, Take, UnderWay, Write,
+    Algorithm, AskedBlobs, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName,
+    Counters, Glob, Grant, Limit, MOST_TAKES, Naming, Purge, Purged, ReadHead, StoreError, Tag,
+    Take, Turn, UnderWay, Write, purge_all,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

@@ -8,7 +8,8 @@ use http::Response;
 
 use crate::{
     Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity,
-    LocalFuture, Naming, Outbound, Proof, Purge, SendFuture, Step, StoreError, Take, reasons,
+    LocalFuture, Naming, Outbound, Proof, Purge, Purged, SendFuture, Step, StoreError, Take,
+    reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -56,8 +57,8 @@ impl Blobs for Nowhere {
         0
     }
 
-    fn purge<'a>(&'a self, _: &'a Purge) -> Step<'a, Result<(), StoreError>> {
-        Step::Now(Err(nowhere()))
+    fn purge(&self, _: &Purge) -> Purged {
+        Purged::Now(Err(nowhere()))
     }
 
     fn sweep(&self) -> u64 {

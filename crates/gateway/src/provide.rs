@@ -1,7 +1,6 @@
 //! What the process provides to plugins: names of the configuration, files, background work, and
 //! what is shared between policies and outlives a reload.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -9,7 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
+    AskedBlobs, Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide,
+    SendFuture, Task,
 };
 use lockgate_state::{Bounds, Memory, MemoryBlobs};
 use lockgate_telemetry::{Collect, Encoder, names};
@@ -102,14 +102,14 @@ pub(crate) struct Provider<'a> {
     services: &'a Services,
     document: &'a Document,
     consumers: Arc<Consumers>,
-    /// Whether a plugin has asked for blobs in memory.
-    asked: Cell<bool>,
+    /// The stores whose blobs a plugin has asked for.
+    asked: AskedBlobs,
 }
 
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        Self { services, document, consumers, asked: Cell::new(false) }
+        Self { services, document, consumers, asked: AskedBlobs::default() }
     }
 }
 
@@ -146,15 +146,16 @@ impl Provide for Provider<'_> {
         if !self.document.in_memory(store) {
             return None;
         }
-        self.asked.set(true);
         // Checked by now.
         let size = self.document.memory_size().unwrap_or_default();
         let blobs = self.services.blobs.get_or_init(|| Arc::new(MemoryBlobs::new(size)));
-        Some(Arc::clone(blobs) as Arc<dyn Blobs>)
+        let blobs = Arc::clone(blobs) as Arc<dyn Blobs>;
+        self.asked.add(&blobs);
+        Some(blobs)
     }
 
-    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
-        self.services.blobs().filter(|_| self.asked.get()).into_iter().collect()
+    fn asked_blobs(&self) -> AskedBlobs {
+        self.asked.clone()
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

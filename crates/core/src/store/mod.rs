@@ -1,6 +1,7 @@
 //! Where state is kept that outlives a request: three narrow traits, each for one kind of it. A
 //! store of the configuration (`memory`, a Redis) implements them.
 
+mod asked;
 mod blobs;
 mod calendar;
 mod counters;
@@ -8,12 +9,13 @@ mod glob;
 mod tag;
 mod write;
 
-pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge};
+pub use asked::AskedBlobs;
+pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge, Purged, ReadHead, Turn};
 pub use calendar::{Calendar, CalendarUnit};
 pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
 pub use glob::Glob;
 pub use tag::Tag;
-pub use write::{UnderWay, Write};
+pub use write::{UnderWay, Write, purge_all};
 
 /// Why a store could not answer.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -55,6 +55,10 @@ impl BlobHead for Stored {
                 Self::NotKept => 0,
             }
     }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write_to(out);
+    }
 }
 
 impl Answer {

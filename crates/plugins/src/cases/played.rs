@@ -11,8 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
-    Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
-    Figure, Kept, Metric, Outbound, Provide, SendFuture, Task, reasons,
+    AskedBlobs, Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters,
+    Destination, Fault, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task, reasons,
 };
 use lockgate_state::{Bounds, Memory, MemoryBlobs};
 use serde_json::Value;
@@ -106,8 +106,10 @@ impl Provide for Played {
         (store == "memory").then(|| Arc::clone(&self.blobs))
     }
 
-    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
-        vec![Arc::clone(&self.blobs)]
+    fn asked_blobs(&self) -> AskedBlobs {
+        let asked = AskedBlobs::default();
+        asked.add(&self.blobs);
+        asked
     }
 
     fn clock(&self) -> Clock {
