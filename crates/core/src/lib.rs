@@ -62,7 +62,8 @@ pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
     Algorithm, AskedBlobs, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName,
-    Counters, Glob, Grant, Limit, MOST_TAKES, Naming, Purge, Purged, ReadHead, StoreError, Tag,
+    Counters, Glob, Grant, Limit, MOST_TAKES, Naming, Purge, Purged, ReadHead, StoreError,
+    StoreFailure, Tag,
     Take, Turn, UnderWay, Write, purge_all,
 };
 pub use template::{Template, Written};

@@ -8,7 +8,7 @@ use http::Response;
 
 use crate::{
     Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity,
-    LocalFuture, Naming, Outbound, Proof, Purge, Purged, SendFuture, Step, StoreError, Take,
+    LocalFuture, Naming, Outbound, Proof, Purge, Purged, SendFuture, Step, StoreError, StoreFailure, Take,
     reasons,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 pub struct Nowhere;
 
 fn nowhere() -> StoreError {
-    StoreError { store: "nowhere".into(), what: "is there for checks alone".into() }
+    StoreError::new("nowhere", StoreFailure::Away, "is there for checks alone")
 }
 
 impl Counters for Nowhere {

@@ -10,6 +10,7 @@ mod listeners;
 mod outbound;
 mod provide;
 mod signals;
+mod stores;
 mod watch;
 mod worker;
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use lockgate_config::model::Document;
@@ -11,11 +11,13 @@ use lockgate_core::{
     AskedBlobs, Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide,
     SendFuture, Task,
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs};
+use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+use crate::stores;
 
 /// What lives as long as the process.
 pub(crate) struct Services {
@@ -23,10 +25,9 @@ pub(crate) struct Services {
     outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
-    /// The counters in memory, made when something first asks for them.
-    memory: OnceLock<Arc<Memory>>,
-    /// The blobs in memory, likewise.
-    blobs: OnceLock<Arc<MemoryBlobs>>,
+    depot: Arc<Depot>,
+    /// The stores of the configuration in force, and those that keep blobs.
+    stores: Mutex<Option<(Stores, AskedBlobs)>>,
 }
 
 /// A metric's name and its labels.
@@ -37,13 +38,14 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, memory, blobs) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures, memory, blobs })
+        let (kept, figures, stores) = Default::default();
+        let (runtime, depot) = (Handle::current(), Depot::new());
+        Arc::new(Self { runtime, outbound, kept, figures, depot, stores })
     }
 
     /// The counters in memory, if anything counts there.
     pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
-        self.memory.get()
+        self.depot.memory()
     }
 
     /// A metric's labels and values, of those that plugins show.
@@ -56,16 +58,16 @@ impl Services {
         .collect()
     }
 
-    /// Blobs in memory, if a plugin has asked for them.
-    pub(crate) fn blobs(&self) -> Option<Arc<dyn Blobs>> {
-        self.blobs.get().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
+    /// The stores in which the configuration in force keeps blobs.
+    pub(crate) fn blobs(&self) -> Arc<[Arc<dyn Blobs>]> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.as_ref().map(|(_, asked)| asked.all()).unwrap_or_default()
     }
 
     /// Takes on what a configuration in force says.
-    pub(crate) fn accept(&self, document: &Document) {
-        if let (Some(blobs), Ok(size)) = (self.blobs.get(), document.memory_size()) {
-            blobs.resize(size);
-        }
+    pub(crate) fn accept(&self, (stores, asked): (Stores, AskedBlobs)) {
+        stores.resize();
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some((stores, asked));
     }
 }
 
@@ -102,14 +104,23 @@ pub(crate) struct Provider<'a> {
     services: &'a Services,
     document: &'a Document,
     consumers: Arc<Consumers>,
-    /// The stores whose blobs a plugin has asked for.
+    stores: Stores,
+    /// Those whose blobs a plugin has asked for.
     asked: AskedBlobs,
 }
 
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        Self { services, document, consumers, asked: AskedBlobs::default() }
+        // Checked by now.
+        let size = document.memory_size().unwrap_or_default();
+        let stores = services.depot.stores(stores::settings(document), size);
+        Self { services, document, consumers, stores, asked: AskedBlobs::default() }
+    }
+
+    /// The configuration's stores and those that keep blobs, for when it is in force.
+    pub(crate) fn into_stores(self) -> (Stores, AskedBlobs) {
+        (self.stores, self.asked)
     }
 }
 
@@ -135,21 +146,11 @@ impl Provide for Provider<'_> {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
-        let new = || Arc::new(Memory::new(Bounds::default()));
-        Some(Arc::clone(self.services.memory.get_or_init(new)) as Arc<dyn Counters>)
+        self.stores.counters(store)
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
-        // Checked by now.
-        let size = self.document.memory_size().unwrap_or_default();
-        let blobs = self.services.blobs.get_or_init(|| Arc::new(MemoryBlobs::new(size)));
-        let blobs = Arc::clone(blobs) as Arc<dyn Blobs>;
+        let blobs = self.stores.blobs(store)?;
         self.asked.add(&blobs);
         Some(blobs)
     }
