@@ -63,8 +63,7 @@ pub use serve::{Incoming, Serve};
 pub use store::{
     Algorithm, AskedBlobs, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName,
     Counters, Glob, Grant, Limit, MOST_TAKES, Naming, Purge, Purged, ReadHead, StoreError,
-    StoreFailure, Tag,
-    Take, Turn, UnderWay, Write, purge_all,
+    StoreFailure, Tag, Take, Turn, UnderWay, Write, purge_all,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

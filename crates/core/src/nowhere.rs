@@ -8,8 +8,8 @@ use http::Response;
 
 use crate::{
     Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity,
-    LocalFuture, Naming, Outbound, Proof, Purge, Purged, SendFuture, Step, StoreError, StoreFailure, Take,
-    reasons,
+    LocalFuture, Naming, Outbound, Proof, Purge, Purged, SendFuture, Step, StoreError,
+    StoreFailure, Take, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.

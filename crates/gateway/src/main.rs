@@ -9,6 +9,7 @@ mod gateway;
 mod listeners;
 mod outbound;
 mod provide;
+mod shared_cache;
 mod signals;
 mod stores;
 mod watch;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::stores;
+use crate::{shared_cache, stores};
 
 /// What lives as long as the process.
 pub(crate) struct Services {
@@ -86,6 +86,11 @@ impl Collect for Services {
             out.count(&names::COUNTER_KEYS, &[], figures.keys);
             out.count(&names::COUNTER_BYTES, &[], figures.bytes);
             out.count(&names::COUNTER_EVICTIONS, &[], figures.evicted);
+        }
+        drop(figures);
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        for blobs in stores.iter().flat_map(|(stores, _)| stores.each_redis_blobs()) {
+            shared_cache::collect(blobs, out);
         }
     }
 }

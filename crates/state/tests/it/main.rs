@@ -1,4 +1,6 @@
 //! Stores, against real servers that the tests start themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod blobs;
 mod link;
+mod shared_blobs;

@@ -145,7 +145,8 @@ impl Shared {
     /// The keys of a blob, and of the lead over it. What a key is made of may be a secret.
     fn keys(&self, key: &[u8]) -> [Vec<u8>; 2] {
         let hash = blake3::hash(key).to_hex();
-        let of = |rest: &[u8]| self.store.key("blob", hash.as_bytes().get(..40).unwrap_or(key), rest);
+        let of =
+            |rest: &[u8]| self.store.key("blob", hash.as_bytes().get(..40).unwrap_or(key), rest);
         [of(b""), of(b"lead")]
     }
 

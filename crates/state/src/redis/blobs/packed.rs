@@ -61,7 +61,14 @@ pub(super) fn read(
     let head = head(packed.bytes(LONGEST_HEAD)?, ago)?;
     packed.end()?;
     let stamp = log::stamp(number);
-    Some(Arc::new(Blob { name: name.into(), head, body: Bytes::from(body), tags: tags?, stamp, id }))
+    Some(Arc::new(Blob {
+        name: name.into(),
+        head,
+        body: Bytes::from(body),
+        tags: tags?,
+        stamp,
+        id,
+    }))
 }
 
 #[cfg(test)]
