@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     AskedBlobs, Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure,
-    Identity, Metric, Outbound, SendFuture,
+    Identity, Leases, Metric, Outbound, SendFuture,
 };
 
 /// The configured identities, by name.
@@ -74,6 +74,9 @@ pub trait Provide {
 
     /// The blobs of a store; `None` when no store has the name. `memory` is always there.
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>>;
+
+    /// The leases of a store; `None` when no store has the name. `memory` is always there.
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>>;
 
     /// The stores whose blobs some plugin has asked for: those to tell of writes.
     fn asked_blobs(&self) -> AskedBlobs {
@@ -181,10 +184,22 @@ impl Build<'_> {
             let mut known = self.provide.stores();
             if known.contains(&store) {
                 return ConfigError::new(format!(
-                    "this version keeps counters in memory only, and the store `{store}` is \
-                     another: say `store: memory`, and each gateway counts for itself"
+                    "the store `{store}` keeps no counters: say `store: memory`, and each gateway \
+                     counts for itself"
                 ));
             }
+            known.push("memory");
+            unknown("store", store, &known)
+        })
+    }
+
+    /// The leases of a store.
+    ///
+    /// # Errors
+    /// When no store has the name.
+    pub fn leases(&self, store: &str) -> Result<Arc<dyn Leases>, ConfigError> {
+        self.provide.leases(store).ok_or_else(|| {
+            let mut known = self.provide.stores();
             known.push("memory");
             unknown("store", store, &known)
         })

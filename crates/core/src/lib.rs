@@ -39,7 +39,7 @@ pub use build::{Build, Identities, Kept, Priority, Provide, Task};
 pub use clock::Clock;
 pub use connection::{ClientCertificate, Connection, Texts, Tls};
 pub use consumer::{Consumer, ConsumerEntry, Consumers, STORED_KEY};
-pub use exchange::{Captures, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
+pub use exchange::{Captures, Cut, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
 pub use expression::{Expression, Scope, Seen};
 pub use fault::{Blame, Fault, Resend};
 pub use form::{form_pairs, unform};
@@ -62,8 +62,9 @@ pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
     Algorithm, AskedBlobs, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName,
-    Counters, Glob, Grant, Limit, MOST_TAKES, Naming, Purge, Purged, ReadHead, StoreError,
-    StoreFailure, Tag, Take, Turn, UnderWay, Write, purge_all,
+    Counters, Glob, Grant, Lease, LeaseKey, Leases, Limit, MOST_TAKES, Maker, Naming, Over, Purge,
+    Purged, ReadHead, StoreError, StoreFailure, Tag, Take, Term, Turn, UnderWay, UntilOver, Wanted,
+    Write, purge_all,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::{
-    Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity,
+    Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity, Leases,
     LocalFuture, Naming, Outbound, Proof, Purge, Purged, SendFuture, Step, StoreError,
-    StoreFailure, Take, reasons,
+    StoreFailure, Take, Turn, Wanted, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -70,6 +70,12 @@ impl Blobs for Nowhere {
     }
 
     fn each(&self, _: &mut dyn FnMut(&Blob, Duration)) {}
+}
+
+impl Leases for Nowhere {
+    fn acquire(&self, _: Wanted) -> Step<'_, Result<Turn, StoreError>> {
+        Step::Now(Err(nowhere()))
+    }
 }
 
 /// Stands for an identity that is configured wrongly: what names it is not wrong too.

@@ -34,6 +34,8 @@ pub enum Stage {
     Validate,
     /// Answers from memory.
     Cache,
+    /// One at a time.
+    Serialize,
     /// Changes on the way to the target.
     Transform,
 }

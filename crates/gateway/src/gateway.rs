@@ -18,6 +18,7 @@ use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 
 use crate::outbound::Client;
 use crate::provide::{Provider, Services};
+use crate::stores;
 use crate::watch::Watch;
 
 /// The plugins of this build.
@@ -105,6 +106,11 @@ fn unusable_files(document: &Document, source: &Source) -> Vec<Problem> {
         {
             let path = ["upstreams", name, "tls"];
             found.push(source.problem(&path, Severity::Error, error.to_string()));
+        }
+    }
+    for (name, store) in document.stores.iter().filter(|(_, store)| store.speaks_tls()) {
+        if let Err(error) = stores::secured(store) {
+            found.push(source.problem(&["stores", name], Severity::Error, error.to_string()));
         }
     }
     found

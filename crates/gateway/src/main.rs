@@ -9,9 +9,12 @@ mod gateway;
 mod listeners;
 mod outbound;
 mod provide;
+mod running;
 mod shared_cache;
 mod signals;
 mod stores;
+mod systemd;
+mod upgrade;
 mod watch;
 mod worker;
 

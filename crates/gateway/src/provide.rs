@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    AskedBlobs, Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide,
-    SendFuture, Task,
+    AskedBlobs, Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound,
+    Provide, SendFuture, Task,
 };
+use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
@@ -26,8 +27,10 @@ pub(crate) struct Services {
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
     depot: Arc<Depot>,
-    /// The stores of the configuration in force, and those that keep blobs.
-    stores: Mutex<Option<(Stores, AskedBlobs)>>,
+    /// The stores of the configuration in force.
+    stores: Mutex<Option<Stores>>,
+    /// Those of them in which it keeps blobs.
+    asked: Mutex<AskedBlobs>,
 }
 
 /// A metric's name and its labels.
@@ -38,14 +41,21 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, stores) = Default::default();
+        let (kept, figures, stores, asked) = Default::default();
         let (runtime, depot) = (Handle::current(), Depot::new());
-        Arc::new(Self { runtime, outbound, kept, figures, depot, stores })
+        Arc::new(Self { runtime, outbound, kept, figures, depot, stores, asked })
     }
 
     /// The counters in memory, if anything counts there.
     pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
         self.depot.memory()
+    }
+
+    /// The counters of every Redis of the configuration in force that counts anything.
+    pub(crate) fn redis_counters(&self) -> Vec<Arc<RedisCounters>> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let stores = stores.iter().flat_map(Stores::each_redis_counters);
+        stores.map(Arc::clone).collect()
     }
 
     /// A metric's labels and values, of those that plugins show.
@@ -60,14 +70,22 @@ impl Services {
 
     /// The stores in which the configuration in force keeps blobs.
     pub(crate) fn blobs(&self) -> Arc<[Arc<dyn Blobs>]> {
-        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        stores.as_ref().map(|(_, asked)| asked.all()).unwrap_or_default()
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).all()
+    }
+
+    /// The end of the process: this gateway is no longer counted by those it shares stores with.
+    pub(crate) async fn leave(&self) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            stores.leave().await;
+        }
     }
 
     /// Takes on what a configuration in force says.
     pub(crate) fn accept(&self, (stores, asked): (Stores, AskedBlobs)) {
         stores.resize();
-        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some((stores, asked));
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
 }
 
@@ -87,12 +105,27 @@ impl Collect for Services {
             out.count(&names::COUNTER_BYTES, &[], figures.bytes);
             out.count(&names::COUNTER_EVICTIONS, &[], figures.evicted);
         }
-        drop(figures);
-        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        for blobs in stores.iter().flat_map(|(stores, _)| stores.each_redis_blobs()) {
-            shared_cache::collect(blobs, out);
+        for counters in self.redis_counters() {
+            slices(&counters, out);
+        }
+        let known = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            stores::collect(&known, out);
+            known.each_redis_blobs().for_each(|blobs| shared_cache::collect(blobs, out));
         }
     }
+}
+
+/// What slices came to, for the metrics.
+fn slices(counters: &RedisCounters, out: &mut Encoder) {
+    let (store, figures) = (counters.store(), counters.figures());
+    out.count(&names::SLICE_CALLS, &[store, "yes"], figures.asked);
+    out.count(&names::SLICE_CALLS, &[store, "no"], figures.refilled);
+    out.count(&names::SLICE_GRANTED, &[store], figures.granted_here);
+    out.count(&names::SLICE_REFUSED, &[store], figures.refused_here);
+    out.count(&names::SLICE_TOKENS, &[store, "granted"], figures.sliced);
+    out.count(&names::SLICE_TOKENS, &[store, "returned"], figures.returned);
+    out.count(&names::SLICE_TOKENS, &[store, "lost"], figures.lost);
 }
 
 /// The threads beside the control runtime.
@@ -117,9 +150,7 @@ pub(crate) struct Provider<'a> {
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        // Checked by now.
-        let size = document.memory_size().unwrap_or_default();
-        let stores = services.depot.stores(stores::settings(document), size);
+        let stores = services.depot.stores(stores::settings(document), document.memory_size());
         Self { services, document, consumers, stores, asked: AskedBlobs::default() }
     }
 
@@ -158,6 +189,10 @@ impl Provide for Provider<'_> {
         let blobs = self.stores.blobs(store)?;
         self.asked.add(&blobs);
         Some(blobs)
+    }
+
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        self.stores.leases(store)
     }
 
     fn asked_blobs(&self) -> AskedBlobs {

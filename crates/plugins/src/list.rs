@@ -33,6 +33,7 @@ mod rate_limit;
 mod redirect;
 mod request_id;
 mod respond;
+mod serialize;
 mod service;
 mod switch;
 
@@ -56,6 +57,7 @@ pub static ALL: &[Plugin] = &[
     Plugin::Policy(&quota::Quota),
     Plugin::Policy(&cache::Cache),
     Plugin::Policy(&invalidate::Invalidate),
+    Plugin::Policy(&serialize::Serialize),
     Plugin::Policy(&headers::Headers),
     Plugin::Policy(&fault::Faults),
     Plugin::Policy(&mirror::Mirror),

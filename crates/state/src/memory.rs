@@ -332,7 +332,7 @@ fn cell_of<'h>(held: &'h mut Held<'_>, place: usize) -> Option<&'h mut Cell> {
 
 /// What tells the counters of one key apart, where it is counted in several ways. No secret: all
 /// of it stands in the configuration.
-fn kind(limit: &Limit) -> u64 {
+pub(crate) fn kind(limit: &Limit) -> u64 {
     let (algorithm, more) = match limit.algorithm {
         Algorithm::SlidingWindow => (1, 0),
         Algorithm::SlidingLog => (2, 0),

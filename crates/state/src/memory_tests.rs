@@ -14,7 +14,7 @@ fn name(_: usize) -> lockgate_core::CounterName {
 }
 
 fn one<'a>(key: &'a [u8], limit: &'a Limit) -> Take<'a> {
-    Take { key, limit, cost: 1, dry: false, listed: false }
+    Take::new(key, limit, 1)
 }
 
 fn take(memory: &Memory, takes: &[Take<'_>]) -> (bool, Vec<Grant>) {

@@ -91,7 +91,7 @@ impl Purged {
 }
 
 /// Whose turn it is to make what is to be kept under a key.
-pub enum Turn {
+pub enum Maker {
     /// This gateway's, and others may be at it too.
     Alone,
     /// This gateway's, until it drops this or puts something under the key; others wait for that.
@@ -160,9 +160,9 @@ pub trait Blobs: Send + Sync {
         &'a self,
         key: &'a [u8],
         known: Option<&'a Blob>,
-    ) -> Step<'a, Result<Turn, StoreError>> {
+    ) -> Step<'a, Result<Maker, StoreError>> {
         let _ = (key, known);
-        Step::Now(Ok(Turn::Alone))
+        Step::Now(Ok(Maker::Alone))
     }
 
     /// Whether the purges of all that share the store are heard here as they are made. Where they

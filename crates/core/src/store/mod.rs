@@ -1,4 +1,4 @@
-//! Where state is kept that outlives a request: three narrow traits, each for one kind of it. A
+//! Where state is kept that outlives a request: narrow traits, each for one kind of it. A
 //! store of the configuration (`memory`, a Redis) implements them.
 
 use std::borrow::Cow;
@@ -9,14 +9,16 @@ mod blobs;
 mod calendar;
 mod counters;
 mod glob;
+mod leases;
 mod tag;
 mod write;
 
 pub use asked::AskedBlobs;
-pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge, Purged, ReadHead, Turn};
+pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Maker, Purge, Purged, ReadHead};
 pub use calendar::{Calendar, CalendarUnit};
 pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
 pub use glob::Glob;
+pub use leases::{Lease, LeaseKey, Leases, Over, Term, Turn, UntilOver, Wanted};
 pub use tag::Tag;
 pub use write::{UnderWay, Write, purge_all};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, RANGE};
 use http::{Method, Response};
-use lockgate_core::{Blob, Body, Exchange, Fault, Origin, Step, Turn, Verdict};
+use lockgate_core::{Blob, Body, Exchange, Fault, Maker, Origin, Step, Verdict};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::asked::Passed;
@@ -211,15 +211,15 @@ impl Caching {
                 Kept::Nothing | Kept::Never => None,
             };
             match wait(self.blobs.turn(&found.key, known)).await {
-                Ok(Turn::Alone) => break,
-                Ok(Turn::Leads(over_all)) => {
+                Ok(Maker::Alone) => break,
+                Ok(Maker::Leads(over_all)) => {
                     lead.over_all(over_all);
                     break;
                 }
-                Ok(Turn::Made) => return None,
-                Ok(Turn::Waits(time)) if Instant::now() + time < until => sleep(time).await,
+                Ok(Maker::Made) => return None,
+                Ok(Maker::Waits(time)) if Instant::now() + time < until => sleep(time).await,
                 // It has waited for as long as it may.
-                Ok(Turn::Waits(_)) => break,
+                Ok(Maker::Waits(_)) => break,
                 Err(_) => found.store_failed = true,
             }
         }
@@ -233,10 +233,10 @@ impl Caching {
             return Refresh::Leads(lead);
         }
         match wait(self.blobs.turn(&found.key, Some(blob))).await {
-            Ok(Turn::Alone) => {}
-            Ok(Turn::Leads(over_all)) => lead.over_all(over_all),
-            Ok(Turn::Waits(_)) => return Refresh::Others,
-            Ok(Turn::Made) => return Refresh::Made,
+            Ok(Maker::Alone) => {}
+            Ok(Maker::Leads(over_all)) => lead.over_all(over_all),
+            Ok(Maker::Waits(_)) => return Refresh::Others,
+            Ok(Maker::Made) => return Refresh::Made,
             Err(_) => found.store_failed = true,
         }
         Refresh::Leads(lead)

@@ -162,6 +162,8 @@ pub(super) struct Upstream {
     pub(super) breaks_off: bool,
     /// It does not answer at all.
     pub(super) fails: bool,
+    /// How long it takes.
+    pub(super) takes: Option<lockgate_core::Time>,
 }
 
 /// What an upstream must have been asked. Its presence says that it must have been asked at all.

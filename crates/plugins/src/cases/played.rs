@@ -1,5 +1,5 @@
 //! The surroundings that a case plays: its consumers, plans, files, and answers to the gateway's
-//! own requests. Counters are the real ones; there is a store `shared` too, which is a Redis. Background work runs on the case's own runtime, shared state lives as long as the
+//! own requests. Counters are the real ones; there is a store `shared` too, a Redis that never answers. Background work runs on the case's own runtime, shared state lives as long as the
 //! case.
 
 use std::cell::RefCell;
@@ -12,9 +12,10 @@ use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
     AskedBlobs, Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters,
-    Destination, Fault, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task, reasons,
+    Destination, Fault, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, SendFuture, Task,
+    reasons,
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs};
+use lockgate_state::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
 use serde_json::Value;
 
 use super::case;
@@ -35,6 +36,7 @@ pub(super) struct Played {
     /// What every case begins at: the first second of 2026.
     clock: Clock,
     blobs: Arc<dyn Blobs>,
+    leases: Arc<dyn Leases>,
 }
 
 impl Played {
@@ -58,6 +60,7 @@ impl Played {
             memory: Arc::new(Memory::in_time(BOUNDS, START)),
             clock: Clock::set_to(UNIX_EPOCH + Duration::from_secs(1_767_225_600)),
             blobs: Arc::new(MemoryBlobs::new(64 << 20)),
+            leases: Arc::new(MemoryLeases::new(LeaseBounds::default())),
         }
     }
 }
@@ -99,11 +102,24 @@ impl Provide for Played {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        (store == "memory").then(|| self.memory.clone() as Arc<dyn Counters>)
+        match store {
+            "memory" => Some(self.memory.clone() as Arc<dyn Counters>),
+            "shared" => Some(Arc::new(Nowhere)),
+            _ => None,
+        }
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
         (store == "memory").then(|| Arc::clone(&self.blobs))
+    }
+
+    /// Those of `shared` never answer.
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        match store {
+            "memory" => Some(Arc::clone(&self.leases)),
+            "shared" => Some(Arc::new(Nowhere)),
+            _ => None,
+        }
     }
 
     fn asked_blobs(&self) -> AskedBlobs {

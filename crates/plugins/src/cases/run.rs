@@ -14,7 +14,7 @@ use lockgate_core::{
 use serde_json::Value;
 
 use super::played::Played;
-use super::{case, identify, pattern, token};
+use super::{alone, case, identify, pattern, token};
 use crate::ALL;
 
 const CAP: usize = 1 << 20;
@@ -315,7 +315,10 @@ async fn target(
         None => {
             *asked = Some(ask(exchange).await?);
             exchange.upstream.attempts = 1;
-            let answer = upstream(case.upstream.as_ref())?;
+            let answer = match alone::cut(exchange, case.upstream.as_ref()).await {
+                Some(fault) => Err(fault),
+                None => upstream(case.upstream.as_ref())?,
+            };
             if answer.is_ok() {
                 exchange.origin = Origin::Upstream;
             }
@@ -453,9 +456,6 @@ fn refusal(exchange: &mut Exchange, fault: Fault) -> Response<Body> {
     response.headers_mut().clone_from(fault.headers());
     if let Some((kind, _)) = fault.own_page() {
         response.headers_mut().insert(http::header::CONTENT_TYPE, kind.clone());
-    }
-    if let Some(wait) = fault.wait() {
-        response.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
     }
     response.headers_mut().insert(REASON, HeaderValue::from_static(fault.reason().code));
     if let Some(wait) = fault.wait() {

@@ -5,12 +5,16 @@
 
 mod background;
 mod blobs;
+mod counters;
 mod figures;
+mod find;
 mod inner;
 mod keeper;
 mod key;
+mod leases;
 mod link;
 mod listen;
+mod map;
 mod script;
 mod settings;
 
@@ -25,10 +29,12 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 pub use blobs::{BlobFigures, RedisBlobs};
+pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
+pub use leases::{LEASES_WITHIN, RedisLeases};
 pub use listen::Heard;
 pub use script::{Arg, Script, Use};
-pub use settings::{Address, Login, Servers, Settings};
+pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 
 use background::Background;
 use inner::Inner;

@@ -39,6 +39,7 @@ pub(crate) async fn gateway(server: &RedisServer, name: &str) -> Arc<RedisBlobs>
         database: 0,
         prefix: "test".into(),
         timeout: Some(Duration::from_secs(5)),
+        tls: None,
     };
     let store = RedisStore::start("shared", &settings, &Arc::from(name), &Handle::current());
     let blobs = Arc::new(RedisBlobs::start(&Arc::new(store), 8 << 20, &Handle::current()));

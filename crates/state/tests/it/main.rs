@@ -2,5 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod blobs;
+mod conform;
+mod counters;
+mod grounds;
+mod leases;
 mod link;
+mod servers;
 mod shared_blobs;

@@ -4,26 +4,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_core::{Blob, Blobs, Purge, Step, StoreError, Tag, Turn};
+use lockgate_core::{Blob, Blobs, Maker, Purge, Step, StoreError, Tag};
 use lockgate_testkit::redis::RedisServer;
 use lockgate_testkit::until;
 use tokio::time::Instant;
 
 use crate::blobs::{MINUTE, blob, gateway, get, has, put};
 
-async fn turn(blobs: &dyn Blobs, path: &str, known: Option<&Blob>) -> Result<Turn, StoreError> {
+async fn turn(blobs: &dyn Blobs, path: &str, known: Option<&Blob>) -> Result<Maker, StoreError> {
     match blobs.turn(path.as_bytes(), known) {
         Step::Now(turn) => turn,
         Step::Later(turn) => turn.await,
     }
 }
 
-fn word(turn: Result<Turn, StoreError>) -> &'static str {
+fn word(turn: Result<Maker, StoreError>) -> &'static str {
     match turn.unwrap() {
-        Turn::Alone => "alone",
-        Turn::Leads(_) => "leads",
-        Turn::Waits(_) => "waits",
-        Turn::Made => "made",
+        Maker::Alone => "alone",
+        Maker::Leads(_) => "leads",
+        Maker::Waits(_) => "waits",
+        Maker::Made => "made",
     }
 }
 
@@ -161,7 +161,7 @@ async fn one_leads_and_the_others_find_what_it_made() {
     let server = RedisServer::start().await;
     let (a, b) = (gateway(&server, "a").await, gateway(&server, "b").await);
     let lead = turn(&*a, "/x", None).await.unwrap();
-    assert!(matches!(lead, Turn::Leads(_)));
+    assert!(matches!(lead, Maker::Leads(_)));
     assert_eq!(word(turn(&*b, "/x", None).await), "waits");
     assert_eq!(word(turn(&*b, "/y", None).await), "leads", "another key is another matter");
     assert!(put(&*a, "/x"));
@@ -171,11 +171,11 @@ async fn one_leads_and_the_others_find_what_it_made() {
     // What is known and will not do is asked for anew.
     let known = get(&*b, "/x").await.unwrap();
     let lead = turn(&*b, "/x", known.as_deref()).await.unwrap();
-    assert!(matches!(lead, Turn::Leads(_)));
+    assert!(matches!(lead, Maker::Leads(_)));
     assert_eq!(word(turn(&*a, "/x", known.as_deref()).await), "waits");
     drop(lead);
     until("it to be given back", async || {
-        matches!(turn(&*a, "/x", known.as_deref()).await, Ok(Turn::Leads(_)))
+        matches!(turn(&*a, "/x", known.as_deref()).await, Ok(Maker::Leads(_)))
     })
     .await;
 }

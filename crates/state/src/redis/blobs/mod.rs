@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lockgate_core::{
-    Blob, BlobStats, Blobs, Purge, Purged, ReadHead, Step, StoreError, StoreFailure, Turn,
+    Blob, BlobStats, Blobs, Maker, Purge, Purged, ReadHead, Step, StoreError, StoreFailure,
 };
 use redis::Value;
 use tokio::runtime::Handle;
@@ -202,7 +202,7 @@ impl Shared {
         Some(blob)
     }
 
-    async fn turn(self: &Arc<Self>, key: &[u8], known: Option<u64>) -> Result<Turn, StoreError> {
+    async fn turn(self: &Arc<Self>, key: &[u8], known: Option<u64>) -> Result<Maker, StoreError> {
         let keys = self.keys(key);
         let mut known = known;
         let life = u64::try_from(leads::LIFE.as_millis()).unwrap_or_default();
@@ -217,11 +217,11 @@ impl Shared {
                 Some(Value::Int(0)) => {
                     self.figures.led.add(0, 1);
                     let lead = self.leads.take_on(self, key, token);
-                    return Ok(lead.map_or(Turn::Alone, |lead| Turn::Leads(Box::new(lead))));
+                    return Ok(lead.map_or(Maker::Alone, |lead| Maker::Leads(Box::new(lead))));
                 }
                 Some(Value::Int(1)) => {
                     self.figures.waited.add(0, 1);
-                    return Ok(Turn::Waits(TURN_AGAIN.mul_f64(0.5 + fastrand::f64())));
+                    return Ok(Maker::Waits(TURN_AGAIN.mul_f64(0.5 + fastrand::f64())));
                 }
                 Some(Value::Int(2)) => {}
                 _ => return Err(self.store.unexpected()),
@@ -229,14 +229,14 @@ impl Shared {
             parts.remove(0);
             let there = There::read(parts).ok_or_else(|| self.store.unexpected())?;
             if there.whole.is_none() {
-                return Ok(Turn::Alone);
+                return Ok(Maker::Alone);
             }
             known = Some(there.id);
             if self.take_in(key, there).is_some() {
-                return Ok(Turn::Made);
+                return Ok(Maker::Made);
             }
         }
-        Ok(Turn::Alone)
+        Ok(Maker::Alone)
     }
 
     /// Holds on to a lead for so long, or gives it back.
@@ -323,7 +323,7 @@ impl Blobs for RedisBlobs {
         &'a self,
         key: &'a [u8],
         known: Option<&'a Blob>,
-    ) -> Step<'a, Result<Turn, StoreError>> {
+    ) -> Step<'a, Result<Maker, StoreError>> {
         if let Some(away) = self.shared.away() {
             return Step::Now(Err(away));
         }
