@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     AskedBlobs, Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure,
-    Identity, Leases, Metric, Outbound, SendFuture,
+    Identity, Leases, Metric, Outbound, Records, SendFuture,
 };
 
 /// The configured identities, by name.
@@ -77,6 +77,9 @@ pub trait Provide {
 
     /// The leases of a store; `None` when no store has the name. `memory` is always there.
     fn leases(&self, store: &str) -> Option<Arc<dyn Leases>>;
+    /// The records of a store; `None` when no store has the name, or it cannot keep records.
+    /// `memory` is always there.
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>>;
 
     /// The stores whose blobs some plugin has asked for: those to tell of writes.
     fn asked_blobs(&self) -> AskedBlobs {
@@ -205,12 +208,31 @@ impl Build<'_> {
         })
     }
 
+    /// The records of a store.
+    ///
+    /// # Errors
+    /// When no store has the name, or it cannot keep records.
+    pub fn records(&self, store: &str) -> Result<Arc<dyn Records>, ConfigError> {
+        self.provide.records(store).ok_or_else(|| {
+            let mut known = self.provide.stores();
+            if known.contains(&store) {
+                return ConfigError::new(format!("the store `{store}` cannot keep records"));
+            }
+            known.push("memory");
+            unknown("store", store, &known)
+        })
+    }
+
     /// The blobs of a store.
     ///
     /// # Errors
     /// When no store has the name.
     pub fn blobs(&self, store: &str) -> Result<Arc<dyn Blobs>, ConfigError> {
-        self.provide.blobs(store).ok_or_else(|| unknown("store", store, &["memory"]))
+        self.provide.blobs(store).ok_or_else(|| {
+            let mut known = self.provide.stores();
+            known.push("memory");
+            unknown("store", store, &known)
+        })
     }
 }
 

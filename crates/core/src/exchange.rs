@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Consumer, Fault, LocalFuture};
+use crate::{Body, Connection, Consumer, Fault, LocalFuture, Once};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +23,7 @@ pub enum Origin {
     Gateway,
     /// An upstream's endpoint.
     Upstream,
-    /// The cache.
+    /// The cache, or the record of the same request before.
     Cache,
 }
 
@@ -57,6 +57,8 @@ pub struct Exchange {
     pub upgrade: bool,
     /// Whether the client speaks gRPC (`content-type: application/grpc…`).
     pub grpc: bool,
+    /// Set when it is to run once: a policy keeps a record of it.
+    pub once: Option<Rc<Once>>,
     /// When the whole request must be over, if that is limited.
     pub deadline: Option<Instant>,
     /// What the access log and the metrics will say of the upstream.
@@ -96,6 +98,7 @@ impl Exchange {
             origin: Origin::Gateway,
             upgrade: false,
             grpc: self.grpc,
+            once: None,
             deadline: None,
             upstream: UpstreamNotes::default(),
             fault: None,

@@ -32,6 +32,8 @@ pub enum Stage {
     LimitConsumer,
     /// Is the request itself acceptable?
     Validate,
+    /// Has this request run before?
+    Repeat,
     /// Answers from memory.
     Cache,
     /// One at a time.

@@ -215,6 +215,17 @@ impl Gateway {
         self.source.load_full()
     }
 
+    /// The configuration in force, in its long form and with secrets hidden. It takes as long as
+    /// reading the configuration does.
+    ///
+    /// # Errors
+    /// What its references stand for has changed, and cannot be read any more.
+    pub(crate) fn shown(&self) -> Result<serde_json::Value, String> {
+        let document = lockgate_config::shown_again(&self.source(), PLUGINS);
+        let document = document.map_err(|report| report.render(false))?;
+        Ok(lockgate_config::long_value(&document))
+    }
+
     /// Puts a checked configuration in force: at once, for every request that comes after.
     /// Returns what has changed.
     ///

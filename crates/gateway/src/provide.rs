@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
     AskedBlobs, Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound,
-    Provide, SendFuture, Task,
+    Provide, Records, SendFuture, Task,
 };
 use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
@@ -193,6 +193,10 @@ impl Provide for Provider<'_> {
 
     fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
         self.stores.leases(store)
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        self.stores.records(store)
     }
 
     fn asked_blobs(&self) -> AskedBlobs {

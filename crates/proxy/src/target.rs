@@ -91,10 +91,13 @@ async fn ask_whole(
     let upstream = match &route.target {
         Target::Handler(name, handler) => {
             exchange.note(|| format!("handler {name}"));
+            let once = exchange.once.clone();
+            once.iter().for_each(|once| once.tries());
             let response = match handler.handle(exchange) {
                 Step::Now(response) => response,
                 Step::Later(response) => response.await,
             };
+            once.iter().for_each(|once| once.tried(&response));
             return response.map(Answer::from);
         }
         Target::Upstream(upstream) => upstream,

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use lockgate_core::{Blobs, Counters, Leases};
+use lockgate_core::{Blobs, Counters, Leases, Records};
 use tokio::runtime::Handle;
 
-use crate::redis::{RedisBlobs, RedisCounters, RedisLeases, RedisStore, Settings};
-use crate::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
+use crate::redis::{RedisBlobs, RedisCounters, RedisLeases, RedisRecords, RedisStore, Settings};
+use crate::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases, MemoryRecords, RecordBounds};
 
 /// What a configuration says of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub struct Depot {
     memory: OnceLock<Arc<Memory>>,
     blobs: OnceLock<Arc<MemoryBlobs>>,
     leases: OnceLock<Arc<MemoryLeases>>,
+    records: OnceLock<Arc<MemoryRecords>>,
     redis: Mutex<HashMap<String, Weak<Shared>>>,
 }
 
@@ -52,6 +53,7 @@ struct Shared {
     control: Handle,
     counters: OnceLock<Arc<RedisCounters>>,
     leases: OnceLock<Arc<RedisLeases>>,
+    records: OnceLock<Arc<RedisRecords>>,
     blobs: OnceLock<Arc<RedisBlobs>>,
 }
 
@@ -65,9 +67,9 @@ impl Shared {
 impl Depot {
     /// Must be called on the control runtime, where stores are looked after.
     pub fn new() -> Arc<Self> {
-        let (memory, blobs, leases, redis) = Default::default();
-        let gateway = identity().into();
-        Arc::new(Self { control: Handle::current(), gateway, memory, blobs, leases, redis })
+        let (memory, blobs, leases, records, redis) = Default::default();
+        let (control, gateway) = (Handle::current(), identity().into());
+        Arc::new(Self { control, gateway, memory, blobs, leases, records, redis })
     }
 
     /// The stores of a configuration. `max_size`: bytes for blobs in memory. One that is there
@@ -96,8 +98,8 @@ impl Depot {
         known.retain(|_, store| store.strong_count() > 0);
         let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
         let (store, control) = (Arc::new(store), self.control.clone());
-        let (counters, leases, blobs) = Default::default();
-        let new = Arc::new(Shared { settings, store, control, counters, leases, blobs });
+        let (counters, leases, records, blobs) = Default::default();
+        let new = Arc::new(Shared { settings, store, control, counters, leases, records, blobs });
         known.insert(name.to_owned(), Arc::downgrade(&new));
         new
     }
@@ -150,6 +152,21 @@ impl Stores {
             Named::Redis(shared) => {
                 let new = || Arc::new(RedisLeases::new(&shared.store, &self.depot.control));
                 Some(Arc::clone(shared.leases.get_or_init(new)) as Arc<dyn Leases>)
+            }
+        }
+    }
+
+    /// The records of a store; `None` when no store has the name.
+    pub fn records(&self, name: &str) -> Option<Arc<dyn Records>> {
+        match self.named(name)? {
+            Named::Memory => {
+                let new = || Arc::new(MemoryRecords::new(RecordBounds::default()));
+                Some(Arc::clone(self.depot.records.get_or_init(new)) as Arc<dyn Records>)
+            }
+            Named::Redis(shared) => {
+                let control = &self.depot.control;
+                let new = || Arc::new(RedisRecords::start(&shared.store, control));
+                Some(Arc::clone(shared.records.get_or_init(new)) as Arc<dyn Records>)
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use lockgate_core::{
     Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide,
-    SendFuture, Task,
+    Records, SendFuture, Task,
 };
 use serde_json::Value;
 
@@ -42,6 +42,7 @@ pub(super) enum What {
     Counters,
     Blobs,
     Leases,
+    Records,
 }
 
 impl Dry {
@@ -124,6 +125,11 @@ impl Provide for Dry {
             self.keep(store, What::Leases);
         }
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        self.keep(store, What::Records);
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Records>)
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

@@ -35,6 +35,10 @@ pub(super) fn shared(document: &Document, kept: &[Held], findings: &mut Findings
                 "each of the {replicas} replicas lets one at a time pass for itself, by leases in \
                  `{store}`: together they let {replicas} pass at once"
             ),
+            What::Records => format!(
+                "each of the {replicas} replicas knows only the keys that it has seen itself in \
+                 `{store}`: a request that is repeated through another runs a second time"
+            ),
             What::Blobs => format!(
                 "each of the {replicas} replicas keeps answers for itself in `{store}`: each asks \
                  the upstream anew, and a purge or a write reaches only the one that is told"

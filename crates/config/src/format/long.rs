@@ -24,6 +24,11 @@ pub fn long(path: &Path, plugins: &[Plugin]) -> Result<String, Report> {
     Ok(emit(&expand(&load_shown(path, plugins)?)))
 }
 
+/// The long form of a document that was read to be shown, as a value.
+pub fn long_value(document: &Document) -> Value {
+    expand(document)
+}
+
 pub(crate) fn expand(document: &Document) -> Value {
     let mut all = Map::new();
     let mut put = |name: &str, value: Value| {

@@ -10,6 +10,7 @@ mod calendar;
 mod counters;
 mod glob;
 mod leases;
+mod records;
 mod tag;
 mod write;
 
@@ -19,6 +20,7 @@ pub use calendar::{Calendar, CalendarUnit};
 pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
 pub use glob::Glob;
 pub use leases::{Lease, LeaseKey, Leases, Over, Term, Turn, UntilOver, Wanted};
+pub use records::{Begin, Begun, End, Fingerprint, Owner, RecordStats, Records, Settled};
 pub use tag::Tag;
 pub use write::{UnderWay, Write, purge_all};
 

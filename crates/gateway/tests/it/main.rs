@@ -10,6 +10,7 @@
 )]
 
 mod access_log;
+mod admin;
 mod asked;
 mod attempts;
 mod auth;
@@ -36,6 +37,7 @@ mod headers;
 mod health;
 mod http1;
 mod http2;
+mod idempotency;
 mod ip_filter;
 mod jwt;
 mod limits;

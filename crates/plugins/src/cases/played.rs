@@ -12,10 +12,12 @@ use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
     AskedBlobs, Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters,
-    Destination, Fault, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, SendFuture, Task,
-    reasons,
+    Destination, Fault, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, Records,
+    SendFuture, Task, reasons,
 };
-use lockgate_state::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases};
+use lockgate_state::{
+    Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases, MemoryRecords, RecordBounds,
+};
 use serde_json::Value;
 
 use super::case;
@@ -23,6 +25,8 @@ use super::run;
 
 /// When every case begins: 2026-11-29 00:00 UTC, a Sunday and the last but one of its month.
 const START: Duration = Duration::from_secs(1_795_910_400);
+/// Room for a few records, so that a case can fill it.
+const RECORDS: RecordBounds = RecordBounds { entries: 8, bytes: 16 << 10 };
 const BOUNDS: Bounds = Bounds { keys: 1_000, bytes: 1 << 20 };
 
 /// What one case provides.
@@ -37,6 +41,7 @@ pub(super) struct Played {
     clock: Clock,
     blobs: Arc<dyn Blobs>,
     leases: Arc<dyn Leases>,
+    records: Arc<MemoryRecords>,
 }
 
 impl Played {
@@ -61,6 +66,7 @@ impl Played {
             clock: Clock::set_to(UNIX_EPOCH + Duration::from_secs(1_767_225_600)),
             blobs: Arc::new(MemoryBlobs::new(64 << 20)),
             leases: Arc::new(MemoryLeases::new(LeaseBounds::default())),
+            records: Arc::new(MemoryRecords::new(RECORDS)),
         }
     }
 }
@@ -120,6 +126,10 @@ impl Provide for Played {
             "shared" => Some(Arc::new(Nowhere)),
             _ => None,
         }
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        ["memory", "shared"].contains(&store).then(|| Arc::clone(&self.records) as Arc<dyn Records>)
     }
 
     fn asked_blobs(&self) -> AskedBlobs {

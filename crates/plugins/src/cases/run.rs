@@ -311,6 +311,8 @@ async fn target(
     case: &case::Exchange,
     asked: &mut Option<Asked>,
 ) -> Result<Response<Body>, String> {
+    let once = exchange.once.clone();
+    once.iter().for_each(|once| once.tries());
     let answer = match &route.handler {
         None => {
             *asked = Some(ask(exchange).await?);
@@ -326,6 +328,7 @@ async fn target(
         }
         Some(handler) => wait(handler.handle(exchange)).await,
     };
+    once.iter().for_each(|once| once.tried(&answer));
     Ok(answer.unwrap_or_else(|fault| refusal(exchange, fault)))
 }
 
@@ -408,6 +411,7 @@ fn make(
         origin: Origin::Gateway,
         upgrade: false,
         grpc: false,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,
@@ -486,6 +490,10 @@ async fn ask(exchange: &mut Exchange) -> Result<Asked, String> {
 /// What the played upstream answers, or how it fails.
 fn upstream(reply: Option<&case::Upstream>) -> Result<Result<Response<Body>, Fault>, String> {
     let Some(reply) = reply else { return Ok(Ok(Response::new(Body::Empty))) };
+    if reply.refuses {
+        let refused = Fault::upstream(&reasons::UPSTREAM_REFUSED);
+        return Ok(Err(refused.resend(lockgate_core::Resend::Safe)));
+    }
     if reply.fails {
         return Ok(Err(Fault::upstream(&reasons::UPSTREAM_REFUSED)));
     }

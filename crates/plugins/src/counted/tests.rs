@@ -34,6 +34,7 @@ fn exchange() -> Exchange {
         origin: Origin::Gateway,
         upgrade: false,
         grpc: false,
+        once: None,
         deadline: None,
         upstream: Default::default(),
         fault: None,

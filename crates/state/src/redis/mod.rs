@@ -15,6 +15,7 @@ mod leases;
 mod link;
 mod listen;
 mod map;
+mod records;
 mod script;
 mod settings;
 
@@ -33,6 +34,7 @@ pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
 pub use leases::{LEASES_WITHIN, RedisLeases};
 pub use listen::Heard;
+pub use records::{RECORDS_WITHIN, RedisRecords};
 pub use script::{Arg, Script, Use};
 pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 
@@ -78,7 +80,7 @@ impl RedisStore {
         self.inner.timeout.unwrap_or(otherwise)
     }
 
-    /// Runs a script on this thread's own connection, pipelined with others. All keys must share a
+    /// Runs a script on this thread's own connection, pipelined with others. On a Cluster all keys share a
     /// slot: made by [`RedisStore::key`] with the same tag. To be called on a runtime.
     ///
     /// # Errors

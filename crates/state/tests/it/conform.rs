@@ -72,7 +72,7 @@ impl Taken {
 async fn a_limit_is_exact(counters: &[Arc<dyn Counters>], shaken: impl AsyncFnOnce()) {
     let algorithm = Algorithm::SlidingWindow;
     let limit = Limit { algorithm, count: 40, window: HOUR, burst: 40 };
-    let what = Take { key: b"exact", limit: &limit, cost: 1, dry: false, listed: false };
+    let what = Take::new(b"exact", &limit, 1);
     let mut taken = Taken::default();
     taken.take(counters, what, 25).await;
     assert_eq!((taken.passed, taken.unknown), (25, 0), "{taken:?}");

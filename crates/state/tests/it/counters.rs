@@ -7,13 +7,11 @@ use std::time::Duration;
 use lockgate_core::{
     Algorithm, Calendar, CalendarUnit, CounterName, Counters, Grant, Limit, MOST_TAKES, Take,
 };
-use lockgate_state::redis::{RedisCounters, RedisStore, Settings};
+use lockgate_state::redis::{Address, Login, RedisCounters, RedisStore, Servers, Settings};
 use lockgate_state::{Bounds, Memory};
-use lockgate_testkit::redis::RedisServer;
+use lockgate_testkit::redis::{Cluster, RedisServer};
 use lockgate_testkit::until;
 use tokio::runtime::Handle;
-
-use crate::link::settings;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const WINDOWS: [Algorithm; 5] = [
@@ -50,14 +48,22 @@ async fn passed(counters: &dyn Counters, take_one: Take<'_>, of: usize) -> usize
     passed
 }
 
-fn patient(server: &RedisServer) -> Settings {
-    // Long enough for a busy machine.
-    Settings { timeout: Some(Duration::from_secs(5)), ..settings(server) }
+/// Another gateway at the same Redis, with time enough on a busy machine.
+fn gateway(server: &RedisServer, name: &str) -> RedisCounters {
+    let address = server.address();
+    at(Servers::One(Address::new(&address.ip().to_string(), address.port())), name)
 }
 
-/// Another gateway at the same Redis.
-fn gateway(server: &RedisServer, name: &str) -> RedisCounters {
-    let store = RedisStore::start("shared", &patient(server), &Arc::from(name), &Handle::current());
+fn at(servers: Servers, name: &str) -> RedisCounters {
+    let settings = Settings {
+        servers,
+        login: Login::default(),
+        tls: None,
+        database: 0,
+        prefix: "test".to_owned(),
+        timeout: Some(Duration::from_secs(5)),
+    };
+    let store = RedisStore::start("shared", &settings, &Arc::from(name), &Handle::current());
     RedisCounters::start(Arc::new(store), &Handle::current())
 }
 
@@ -283,4 +289,48 @@ async fn quotas_are_listed_by_whoever_has_met_them() {
     let all = other.listed(10);
     assert_eq!((all.len(), all[0].used, all[0].of), (1, 6, 10));
     assert!(all[0].resets_in_seconds <= 86_400);
+}
+
+/// On a Cluster, where each counter is on a server of its own.
+#[tokio::test]
+async fn on_a_cluster_all_limits_let_pass_or_nothing_is_spent() {
+    let cluster = Cluster::start().await;
+    let servers = cluster.addresses();
+    let servers = servers.iter().map(|at| Address::new(&at.ip().to_string(), at.port())).collect();
+    let counters = at(Servers::Cluster(servers), "a");
+    limits_hold(&counters).await;
+    let day = Calendar { unit: CalendarUnit::Day, offset_seconds: 0 };
+    let limits = [
+        limit(Algorithm::SlidingWindow, 6, HOUR),
+        limit(Algorithm::SlidingLog, 4, HOUR),
+        limit(Algorithm::FixedWindow, 9, HOUR),
+        limit(Algorithm::Calendar(day), 9, HOUR),
+    ];
+    for leased in [false, true] {
+        let keys = ["one", "two", "three", "four"].map(|key| format!("{key} {leased}"));
+        let takes: Vec<_> = keys
+            .iter()
+            .zip(&limits)
+            .map(|(key, limit)| Take {
+                leased,
+                returnable: true,
+                ..Take::new(key.as_bytes(), limit, 1)
+            })
+            .collect();
+        let mut passed = 0;
+        for _ in 0..12 {
+            passed += usize::from(take(&counters, &takes).await.0);
+        }
+        assert_eq!(passed, 4);
+        // What the others had taken comes back.
+        until("what was given back", async || {
+            let mut left = Vec::new();
+            for one in &takes {
+                let look = Take { cost: 0, leased: false, ..*one };
+                left.push(take(&counters, &[look]).await.1[0].remaining);
+            }
+            left == [2, 0, 5, 5]
+        })
+        .await;
+    }
 }

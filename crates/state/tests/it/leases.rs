@@ -12,7 +12,6 @@ use lockgate_state::{LeaseBounds, MemoryLeases};
 use lockgate_testkit::redis::{RedisServer, Reply};
 use lockgate_testkit::{until, within};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
@@ -58,10 +57,15 @@ fn at(port: u16, gateway: &str) -> Arc<RedisLeases> {
     Arc::new(RedisLeases::new(&Arc::new(store), &control))
 }
 
-/// Two views of one store, as two gateways have them; in memory they are one.
-async fn conforms(one: Arc<dyn Leases>, other: Arc<dyn Leases>) {
-    exclusive_and_in_order(&one, &other).await;
-    bounded(&one, &other).await;
+/// Two views of one store, as two gateways have them; in memory they are one. `waiting` says how
+/// many wait for a key.
+async fn conforms(
+    one: Arc<dyn Leases>,
+    other: Arc<dyn Leases>,
+    waiting: impl AsyncFn(u8) -> usize,
+) {
+    exclusive_and_in_order(&one, &other, &waiting).await;
+    bounded(&one, &other, &waiting).await;
     let short = Wanted { hold: 300 * MS, ..wanted(4, LONG) };
     let slow = take(&*one, short).await;
     let next = take(&*other, short).await;
@@ -71,37 +75,34 @@ async fn conforms(one: Arc<dyn Leases>, other: Arc<dyn Leases>) {
     assert!(matches!(ask(&*one, wanted(4, Duration::ZERO)).await, Ok(Turn::Busy)));
 }
 
-async fn exclusive_and_in_order(one: &Arc<dyn Leases>, other: &Arc<dyn Leases>) {
+async fn exclusive_and_in_order(
+    one: &Arc<dyn Leases>,
+    other: &Arc<dyn Leases>,
+    waiting: &impl AsyncFn(u8) -> usize,
+) {
     let first = take(&**one, wanted(0, Duration::ZERO)).await;
     let elsewhere = take(&**other, wanted(1, Duration::ZERO)).await;
     assert!(matches!(ask(&**other, wanted(0, Duration::ZERO)).await, Ok(Turn::Busy)));
     let asked = Instant::now();
     assert!(matches!(ask(&**other, wanted(0, 200 * MS)).await, Ok(Turn::Busy)));
     assert!(asked.elapsed() >= 200 * MS);
+    until("it has left", async || waiting(0).await == 0).await;
     let order = Arc::new(Mutex::new(Vec::new()));
     let set = LocalSet::new();
     set.run_until(async {
-        let mut waiting = Vec::new();
+        let mut waits = Vec::new();
         for number in 0..6 {
             let view = Arc::clone(if number % 2 == 0 { other } else { one });
             let order = Arc::clone(&order);
-            let (joins, joined) = oneshot::channel();
-            waiting.push(spawn_local(async move {
-                let mut turn = std::pin::pin!(ask(&*view, wanted(0, LONG)));
-                let polled =
-                    std::future::poll_fn(|cx| std::task::Poll::Ready(turn.as_mut().poll(cx)));
-                assert!(polled.await.is_pending());
-                joins.send(()).unwrap();
-                let Ok(Turn::Held(lease)) = turn.await else { panic!("no lease") };
+            waits.push(spawn_local(async move {
+                let lease = take(&*view, wanted(0, LONG)).await;
                 order.lock().unwrap().push((number, lease.fence()));
             }));
-            joined.await.unwrap();
-            // Its place is the one that Redis has given it.
-            sleep(50 * MS).await;
+            until("it waits", async || waiting(0).await == number + 1).await;
         }
         let fence = first.fence();
         drop((first, elsewhere));
-        for waits in waiting {
+        for waits in waits {
             within("a turn", waits).await.unwrap();
         }
         let order = order.lock().unwrap();
@@ -111,47 +112,56 @@ async fn exclusive_and_in_order(one: &Arc<dyn Leases>, other: &Arc<dyn Leases>) 
     .await;
 }
 
-async fn bounded(one: &Arc<dyn Leases>, other: &Arc<dyn Leases>) {
+async fn bounded(
+    one: &Arc<dyn Leases>,
+    other: &Arc<dyn Leases>,
+    waiting: &impl AsyncFn(u8) -> usize,
+) {
     let held = take(&**one, wanted(2, Duration::ZERO)).await;
     let small = Wanted { queue: 1, ..wanted(2, LONG) };
+    let short = Wanted { wait: MS, ..small };
     let set = LocalSet::new();
     set.run_until(async {
         let view = Arc::clone(other);
         let waits = spawn_local(async move { take(&*view, small).await });
-        until("the queue is full", async || {
-            matches!(ask(&**one, Wanted { wait: MS, ..small }).await, Ok(Turn::Full))
-        })
-        .await;
+        until("it waits", async || waiting(2).await == 1).await;
+        assert!(matches!(ask(&**one, short).await, Ok(Turn::Full)));
         // Who leaves makes room.
         waits.abort();
-        until("there is room", async || {
-            matches!(ask(&**one, Wanted { wait: MS, ..small }).await, Ok(Turn::Busy))
-        })
-        .await;
+        until("it has left", async || waiting(2).await == 0).await;
+        assert!(matches!(ask(&**one, short).await, Ok(Turn::Busy)));
         drop(held);
-        take(&**other, small).await;
+        take(&**other, wanted(2, LONG)).await;
     })
     .await;
 }
 
 #[tokio::test]
 async fn memory_conforms() {
-    let leases: Arc<dyn Leases> = Arc::new(MemoryLeases::new(LeaseBounds::default()));
-    conforms(Arc::clone(&leases), leases).await;
+    let leases = Arc::new(MemoryLeases::new(LeaseBounds::default()));
+    let (one, other) = (Arc::clone(&leases), Arc::clone(&leases));
+    conforms(one, other, async |_| leases.waiting()).await;
+}
+
+/// How many wait for a key, by what Redis knows.
+async fn waiting(server: &RedisServer, word: u8) -> usize {
+    let key = String::from(char::from(b'a' + word)).repeat(32);
+    server.ask(&["ZCARD", &format!("test:lease:{{{key}}}:queue")]).await.int() as usize
 }
 
 #[tokio::test]
 async fn redis_conforms() {
     let server = RedisServer::start().await;
-    conforms(of_gateway(&server, "a"), of_gateway(&server, "b")).await;
+    let (one, other) = (of_gateway(&server, "a"), of_gateway(&server, "b"));
+    conforms(one, other, async |word| waiting(&server, word).await).await;
 }
 
 #[tokio::test]
 async fn a_lease_is_renewed_for_as_long_as_it_is_held() {
     let server = RedisServer::start().await;
     let leases = of_gateway(&server, "a");
-    let held = take(&*leases, Wanted { ttl: 600 * MS, ..wanted(0, SECOND) }).await;
-    sleep(2 * SECOND).await;
+    let held = take(&*leases, Wanted { ttl: 3 * SECOND, ..wanted(0, SECOND) }).await;
+    sleep(5 * SECOND).await;
     assert_eq!(held.over(), None);
     let busy = ask(&*of_gateway(&server, "b"), wanted(0, Duration::ZERO)).await;
     assert!(matches!(busy, Ok(Turn::Busy)));
@@ -177,8 +187,7 @@ async fn a_gateway_that_dies_is_followed_after_its_ttl_and_its_waiters_are_passe
         held.fence()
     });
     let fence = dies.join().unwrap();
-    let queue = server.ask(&["ZCARD", &format!("test:lease:{{{}}}:queue", "a".repeat(32))]).await;
-    assert_eq!(queue, Reply::Int(1), "the dead still wait");
+    assert_eq!(waiting(&server, 0).await, 1, "the dead still wait");
     let next = within("the lease of the dead", take(&*survivor, short)).await;
     assert!(next.fence() > fence);
 }
@@ -219,17 +228,13 @@ async fn who_waits_looks_by_itself() {
     set.run_until(async {
         let view = Arc::clone(&leases);
         let waits = spawn_local(async move { take(&*view, wanted(0, LONG)).await });
-        let waiting = async || {
-            let key = format!("test:lease:{{{}}}:queue", "a".repeat(32));
-            server.ask(&["ZCARD", &key]).await == Reply::Int(1)
-        };
-        until("it waits", waiting).await;
+        until("it waits", async || waiting(&server, 0).await == 1).await;
         // Nobody tells it.
         server.ask(&["DEL", &format!("test:lease:{{{}}}", "a".repeat(32))]).await;
         within("its turn", waits).await.unwrap();
     })
     .await;
-    assert_eq!(held.over(), Some(Over::Lost).filter(|_| held.over().is_some()));
+    drop(held);
 }
 
 /// Many at once over three gateways, some of which leave while they wait or hold: never two

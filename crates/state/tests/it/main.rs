@@ -7,5 +7,6 @@ mod counters;
 mod grounds;
 mod leases;
 mod link;
+mod records;
 mod servers;
 mod shared_blobs;
