@@ -12,7 +12,7 @@ use lockgate_core::{BlobHead, Pack, Unpack};
 use tokio::time::Instant;
 
 use super::freshness::{LONGEST, Life};
-use super::stored::{Answer, Stored};
+use super::stored::{Answer, Stored, make_room};
 
 /// What is written now, and all that is read.
 const VERSION: u8 = 1;
@@ -120,6 +120,7 @@ fn read_answer(packed: &mut Unpack<'_>, ago: Duration) -> Option<Answer> {
         let value = HeaderValue::from_bytes(packed.bytes(LONGEST_VALUE)?).ok()?;
         headers.try_append(name, value).ok()?;
     }
+    make_room(&mut headers);
     let now = Instant::now();
     let received = now.checked_sub(since).unwrap_or_else(|| {
         // The clock does not reach back so far: its age is what counts.
@@ -151,6 +152,7 @@ mod tests {
         headers.append("etag", HeaderValue::from_static("\"1\""));
         headers.append("x-a", HeaderValue::from_static("one"));
         headers.append("x-a", HeaderValue::from_bytes(b"tw\xf6").unwrap());
+        make_room(&mut headers);
         let life = Life {
             initial_age: Duration::from_secs(3),
             lifetime: Duration::from_secs(60),
