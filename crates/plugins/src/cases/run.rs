@@ -266,7 +266,7 @@ async fn run(
         None => target(route, &mut exchange, case, &mut asked).await?,
     };
     if let Some(written) = written {
-        written.settle(&played.asked_blobs(), &exchange, &answer).await;
+        written.settle(&played.asked_blobs().all(), &exchange, &answer).await;
     }
     up(route, 0..entered, &mut exchange, &mut answer).await;
     exchange.kept.lines.put_into(answer.headers_mut());
