@@ -2,8 +2,13 @@
 //! front of them, and what to try. They are for trying things on: in memory, on the loopback
 //! alone, and with a switch (`/_fault`) to be slow, to fail or to refuse connections.
 
+pub(crate) mod accounts;
+mod asking;
+pub(crate) mod bank;
+pub(crate) mod cluster;
 mod fault;
 mod message;
+mod processes;
 mod records;
 mod rest;
 mod service;
@@ -21,6 +26,7 @@ use tokio::task::JoinSet;
 use records::Records;
 use service::{Instance, Panel};
 
+pub(crate) use processes::become_child;
 pub(crate) use text::{config, hints};
 
 /// The services listen on the five ports after this one.
