@@ -6,34 +6,30 @@ mod guard;
 mod health;
 mod limits;
 mod pages;
+mod ready;
+mod serving;
+mod upgrade;
 
+pub use serving::Serving;
+
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use lockgate_core::Blobs;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-/// Most connections at once; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 256;
-/// From a connection's begin, or the answer before, to the end of the next head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// No connection lives longer, whatever it does.
-const LIFE: Duration = Duration::from_secs(600);
 /// Most bytes of a request's body.
 const MOST_BODY: usize = 64 << 10;
 
 /// What the admin pages read from.
 pub struct Handles {
+    /// Starts a successor, and tells how that goes.
+    pub upgrade: Box<AskUpgrade>,
     /// Whether the process is about to end.
     pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.
@@ -52,11 +48,17 @@ pub struct Handles {
 pub type ReadCounters =
     dyn Fn(&dyn Fn(&Memory) -> serde_json::Value) -> Option<serde_json::Value> + Send + Sync;
 
-/// Serves the admin pages until the future is dropped.
-pub async fn serve(listener: TcpListener, handles: Arc<Handles>) {
-    let pages = Router::new()
+/// Asks for an upgrade (`true`) or how it goes, and hears: `state`, `pid` and what belongs to it.
+pub type AskUpgrade =
+    dyn Fn(bool) -> Pin<Box<dyn Future<Output = serde_json::Value> + Send>> + Send + Sync;
+
+fn pages(handles: Arc<Handles>) -> Router {
+    Router::new()
         .route("/health", get(pages::health))
         .route("/metrics", get(pages::metrics))
+        .route("/admin/live", get(ready::live))
+        .route("/admin/ready", get(ready::ready))
+        .route("/admin/upgrade", get(upgrade::state).post(upgrade::begin))
         .route("/admin/explain", get(pages::explain))
         .route("/admin/upstreams", get(pages::upstreams))
         .route("/admin/quotas", get(limits::quotas))
@@ -69,35 +71,5 @@ pub async fn serve(listener: TcpListener, handles: Arc<Handles>) {
         .method_not_allowed_fallback(pages::not_this_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&handles), guard::admit))
-        .with_state(handles);
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    // Dropped with this future, and with it all connections.
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let serving = connection(stream, pages.clone());
-                connections.spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the admin listener cannot accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, pages: Router) {
-    let serving = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MOST_BODY)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
-    // A client that breaks off, or is cut, has had its say.
-    let _ = timeout(LIFE, serving).await;
+        .with_state(handles)
 }

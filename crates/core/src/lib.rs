@@ -60,7 +60,8 @@ pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
     Algorithm, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName, Counters,
-    Glob, Grant, Limit, MOST_TAKES, Naming, Purge, StoreError, Tag, Take, UnderWay, Write,
+    Glob, Grant, Limit, MOST_TAKES, Naming, Purge, StoreError, StoreFailure, Tag, Take, UnderWay,
+    Write,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

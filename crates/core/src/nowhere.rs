@@ -8,7 +8,8 @@ use http::Response;
 
 use crate::{
     Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity,
-    LocalFuture, Naming, Outbound, Proof, Purge, SendFuture, Step, StoreError, Take, reasons,
+    LocalFuture, Naming, Outbound, Proof, Purge, SendFuture, Step, StoreError, StoreFailure, Take,
+    reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -16,7 +17,7 @@ use crate::{
 pub struct Nowhere;
 
 fn nowhere() -> StoreError {
-    StoreError { store: "nowhere".into(), what: "is there for checks alone".into() }
+    StoreError::new("nowhere", StoreFailure::Away, "is there for checks alone")
 }
 
 impl Counters for Nowhere {

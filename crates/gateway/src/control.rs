@@ -1,29 +1,28 @@
-//! The life of a running gateway, on the control runtime: start, reload when told or when files
-//! change, drain, end.
+//! The start of a gateway: everything that is needed is had before the first request is taken.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use anyhow::Context;
 use lockgate_admin::Handles;
-use lockgate_config::Report;
 use lockgate_net::listen::Gate;
 use tokio::net::TcpSocket;
-use tokio::sync::mpsc::{Receiver, channel};
-use tokio::time::{Instant, interval, timeout_at};
+use tokio::sync::mpsc::channel;
 
 use crate::collect::Collector;
 use crate::demo;
 use crate::explain::explain;
-use crate::gateway::{self, Checked, Gateway};
-use crate::listeners::{Listeners, tell};
-use crate::signals::{Asked, Signals};
+use crate::gateway::{Checked, Gateway};
+use crate::listeners::Listeners;
+use crate::running::Running;
+use crate::signals::Signals;
+use crate::systemd::Systemd;
+use crate::upgrade::{self, Inherited, Program};
 use crate::watch::Watch;
-use crate::worker::{self, Command, WorkerThread};
+use crate::worker;
 
 /// What to run.
 pub(crate) struct Start {
@@ -50,12 +49,14 @@ pub(crate) fn run(start: Start) -> anyhow::Result<ExitCode> {
 }
 
 async fn live(start: Start) -> anyhow::Result<ExitCode> {
+    let program = Program::current().context("asking for this program's name")?;
     let mut signals = Signals::listen().context("listening to signals")?;
+    let inherited = Inherited::take()?;
     raise_file_limit(start.checked.loaded.document.http.max_connections);
     let document = &start.checked.loaded.document;
     let count = document.workers.unwrap_or_else(cores);
     let gate = Gate::new();
-    let mut listeners = Listeners::new(Arc::clone(&gate), count);
+    let mut listeners = Listeners::new(Arc::clone(&gate), count, inherited);
     let prepared = listeners.prepare(document)?;
     let admin = match document.admin.address {
         Some(address) => Some(
@@ -80,27 +81,29 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         workers.push(worker::start(index, Arc::clone(&gateway.shared), ended.clone())?);
     }
     listeners.commit(prepared, &workers).await;
-    let admin = admin.map(|listener| {
-        tokio::spawn(lockgate_admin::serve(listener, Arc::new(handles(Arc::clone(&gateway)))))
-    });
+    let (orders, ordered) = upgrade::orders();
+    let handles = handles(Arc::clone(&gateway), orders);
+    let admin = admin.map(|listener| lockgate_admin::Serving::start(listener, handles));
+    listeners.take_inherited().serving()?;
+    let systemd = Systemd::ready();
     if let Some(port_base) = start.demo {
         crate::cli::say(&demo::hints(port_base));
     }
     let (path, mut watch) = start.file.unzip();
-    let mut running = Running { gateway, listeners, workers, path, gate };
-    let code = running.serve(&mut signals, &mut watch, ends).await;
-    if let Some(admin) = admin {
-        admin.abort();
-    }
-    Ok(code)
-}
-
-/// Waits for a change of the files that are watched, if any are.
-async fn changed(watch: &mut Option<Watch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
-    }
+    let mut running = Running {
+        gateway,
+        listeners,
+        workers,
+        path,
+        gate,
+        admin,
+        program,
+        ordered,
+        successor: None,
+        state: upgrade::State::Serving,
+        systemd,
+    };
+    Ok(running.serve(&mut signals, &mut watch, ends).await)
 }
 
 /// A connection takes a file descriptor, and one more towards its upstream. The soft limit, 1024 on
@@ -140,149 +143,19 @@ fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
     socket.listen(256)
 }
 
-fn handles(gateway: Arc<Gateway>) -> Handles {
+fn handles(gateway: Arc<Gateway>, orders: upgrade::Orders) -> Handles {
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
     Handles {
         counters: Box::new(move |read| services.counters().map(|memory| read(memory))),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
+        upgrade: Box::new(move |begin| orders.ask(begin)),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),
         explain: Box::new(move |asked| {
             explain(&gateway.snapshot(), &gateway.source(), asked, true)
         }),
-    }
-}
-
-struct Running {
-    gateway: Arc<Gateway>,
-    listeners: Listeners,
-    workers: Vec<WorkerThread>,
-    path: Option<PathBuf>,
-    gate: Arc<Gate>,
-}
-
-impl Running {
-    async fn serve(
-        &mut self,
-        signals: &mut Signals,
-        watch: &mut Option<Watch>,
-        mut ends: Receiver<usize>,
-    ) -> ExitCode {
-        loop {
-            tokio::select! {
-                asked = signals.next() => match asked {
-                    Asked::Reload => {
-                        self.reopen_log();
-                        self.reload(watch).await;
-                    }
-                    Asked::Stop => break,
-                },
-                () = changed(watch) => self.reload(watch).await,
-                worker = ends.recv() => {
-                    tracing::error!(?worker, "a worker ended unasked: a bug. The gateway ends");
-                    return ExitCode::FAILURE;
-                }
-            }
-        }
-        self.drain(signals, ends).await
-    }
-
-    /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
-    /// leaves everything as it was.
-    async fn reload(&mut self, watch: &mut Option<Watch>) {
-        let (Some(path), Some(watch)) = (&self.path, watch) else {
-            return tracing::info!("nothing to reload: the configuration is not from a file");
-        };
-        let begun = Instant::now();
-        let checked = match gateway::load_watched(path, watch) {
-            Ok(checked) => checked,
-            Err(report) => return self.refused(&report.render(false)),
-        };
-        if !checked.loaded.warnings.is_empty() {
-            let report = Report::new(checked.loaded.warnings.clone());
-            tracing::warn!("the new configuration is doubtful:\n{}", report.render(false));
-        }
-        let files = checked.loaded.files.clone();
-        let prepared = match self.listeners.prepare(&checked.loaded.document) {
-            Ok(prepared) => prepared,
-            Err(error) => return self.refused(&format!("{error:#}")),
-        };
-        match self.gateway.apply(checked).await {
-            Err(error) => self.refused(&format!("{error:#}")),
-            Ok(applied) => {
-                self.listeners.commit(prepared, &self.workers).await;
-                watch.keep(&files);
-                let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-                let generation = applied.generation;
-                let changes = self.gateway.changes(applied);
-                tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
-                for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
-                    tracing::warn!("{change}");
-                }
-            }
-        }
-    }
-
-    fn reopen_log(&self) {
-        if let Some(log) = &self.gateway.snapshot().log {
-            log.reopen();
-        }
-    }
-
-    fn refused(&self, why: &str) {
-        self.gateway.metrics.reload_refused();
-        tracing::error!("the new configuration is refused, the old one stays:\n{why}");
-    }
-
-    /// Lets what is under way end: until all workers have, the deadline, or
-    /// a second order to stop.
-    async fn drain(&mut self, signals: &mut Signals, mut ends: Receiver<usize>) -> ExitCode {
-        self.gateway.draining.store(true, Relaxed);
-        let limit = self.gateway.snapshot().document.http.drain_timeout.0;
-        let deadline = Instant::now() + limit;
-        tell(&self.workers, || Command::Drain).await;
-        let mut left = self.workers.len();
-        let mut progress = interval(Duration::from_secs(1));
-        let all = async {
-            while left > 0 {
-                tokio::select! {
-                    _ = ends.recv() => left -= 1,
-                    _ = progress.tick() => self.report_drain(deadline),
-                    asked = signals.next() => {
-                        if asked == Asked::Reload {
-                            self.reopen_log();
-                            continue;
-                        }
-                        tracing::warn!("told a second time: ending at once");
-                        return false;
-                    }
-                }
-            }
-            true
-        };
-        let whole = timeout_at(deadline, all).await.unwrap_or(false);
-        if let Some(log) = &self.gateway.snapshot().log {
-            log.close(Duration::from_secs(2));
-        }
-        let open = self.gate.counters().open.load(Relaxed);
-        if whole {
-            for worker in self.workers.drain(..) {
-                let _ = worker.thread.join();
-            }
-            tracing::info!("drained");
-        } else {
-            tracing::warn!(connections = open, "ended before all connections had");
-        }
-        // What did not end in time is cut; the exit code says so.
-        ExitCode::from(u8::from(!whole))
-    }
-
-    fn report_drain(&self, deadline: Instant) {
-        let open = self.gate.counters().open.load(Relaxed);
-        let seconds_left = deadline.saturating_duration_since(Instant::now()).as_secs();
-        tracing::info!(connections = open, seconds_left, "draining");
     }
 }

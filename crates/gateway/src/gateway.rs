@@ -164,17 +164,19 @@ impl Gateway {
         let upstreams = registry.prepare(&document.upstreams);
         let services = Services::new(outbound);
         metrics.register(services.clone());
+        let provider = Provider::new(&services, &document);
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
             metrics: &metrics,
             log,
-            provide: &Provider::new(&services, &document),
+            provide: &provider,
         };
         let first = builder
             .build(1, Arc::clone(&document), &routes, router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
         registry.commit(upstreams);
+        services.accept(&document, provider.into_stores());
         metrics.reloaded(1);
         Ok(Self {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
@@ -219,21 +221,23 @@ impl Gateway {
         let document = Arc::new(loaded.document);
         let log = self.next_log(&old, &document)?;
         let mut upstreams = self.registry.prepare(&document.upstreams);
+        let provider = Provider::new(&self.services, &document);
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
             metrics: &self.metrics,
             log,
-            provide: &Provider::new(&self.services, &document),
+            provide: &provider,
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
         let next = builder
             .build(generation, Arc::clone(&document), &routes, router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+        let stores = provider.into_stores();
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
-        self.services.accept(&document);
+        self.services.accept(&document, stores);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));
         self.registry.commit(upstreams);

@@ -9,6 +9,7 @@ use lockgate_config::model::{Document, Listener, Protocol};
 use lockgate_net::listen::{Gate, ListenerState, Settings, bind};
 use lockgate_net::tls::{Renewal, ServerTls};
 
+use crate::upgrade::Inherited;
 use crate::worker::{Command, WorkerThread};
 
 /// What is listening now.
@@ -16,11 +17,15 @@ pub(crate) struct Listeners {
     gate: Arc<Gate>,
     workers: usize,
     open: Vec<Open>,
+    /// Sockets that were there before the process.
+    inherited: Inherited,
 }
 
 struct Open {
     address: SocketAddr,
     state: Arc<ListenerState>,
+    /// The workers' sockets once more, to be handed to a successor.
+    sockets: Vec<TcpListener>,
 }
 
 /// A change that can no longer fail.
@@ -33,8 +38,29 @@ pub(crate) struct Prepared {
 
 impl Listeners {
     /// No listener yet.
-    pub(crate) fn new(gate: Arc<Gate>, workers: usize) -> Self {
-        Self { gate, workers, open: Vec::new() }
+    pub(crate) fn new(gate: Arc<Gate>, workers: usize, inherited: Inherited) -> Self {
+        Self { gate, workers, open: Vec::new(), inherited }
+    }
+
+    /// What was inherited and not taken by a listener.
+    pub(crate) fn take_inherited(&mut self) -> Inherited {
+        std::mem::take(&mut self.inherited)
+    }
+
+    /// All sockets once more, each with its listener's address in the configuration.
+    ///
+    /// # Errors
+    /// When the system gives no more file descriptors.
+    pub(crate) fn sockets(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
+        let sockets = self.open.iter().flat_map(|open| {
+            open.sockets.iter().map(|socket| Ok((open.address, socket.try_clone()?)))
+        });
+        sockets.collect()
+    }
+
+    /// Forgets all listeners, so that their sockets close when the workers let go of them.
+    pub(crate) fn forget(&mut self) {
+        self.open.clear();
     }
 
     /// Binds and reads what a document asks for beyond what is open. A listener is known by its
@@ -42,7 +68,7 @@ impl Listeners {
     ///
     /// # Errors
     /// Which listener cannot be had, and why.
-    pub(crate) fn prepare(&self, document: &Document) -> anyhow::Result<Prepared> {
+    pub(crate) fn prepare(&mut self, document: &Document) -> anyhow::Result<Prepared> {
         let mut prepared = Prepared::default();
         for (name, listener) in &document.listeners {
             if listener.protocol != Protocol::Http {
@@ -61,6 +87,12 @@ impl Listeners {
                 prepared.kept.push((Arc::clone(&open.state), settings));
                 continue;
             }
+            let inherited = self.inherited.listener(listener.address, self.workers);
+            let inherited = inherited.with_context(|| format!("listener `{name}`"))?;
+            if !inherited.is_empty() {
+                prepared.fresh.push((listener.address, inherited, settings));
+                continue;
+            }
             let port = listener.address.port();
             let held = self.open.iter().any(|open| open.address.port() == port);
             let sockets =
@@ -77,7 +109,7 @@ impl Listeners {
         let (stay, gone) = std::mem::take(&mut self.open).into_iter().partition(stays);
         self.open = stay;
         let gone: Vec<Open> = gone;
-        for Open { address, state } in gone {
+        for Open { address, state, .. } in gone {
             tell(workers, || Command::Close(Arc::clone(&state))).await;
             tracing::info!(listener = %state.settings().name, %address, "closed");
         }
@@ -90,12 +122,14 @@ impl Listeners {
         for (address, sockets, settings) in fresh {
             let (name, secure) = (Arc::clone(&settings.name), settings.tls.is_some());
             let state = ListenerState::new(settings, Arc::clone(&self.gate));
-            for (worker, socket) in workers.iter().zip(sockets) {
+            let again = sockets.iter().filter_map(|socket| socket.try_clone().ok()).collect();
+            // There may be more of them than workers, where there were more workers before.
+            for (worker, socket) in workers.iter().cycle().zip(sockets) {
                 let command = Command::Open(socket, Arc::clone(&state));
                 let _ = worker.commands.send(command).await;
             }
             tracing::info!(listener = %name, %address, tls = secure, "listening");
-            self.open.push(Open { address, state });
+            self.open.push(Open { address, state, sockets: again });
         }
     }
 }

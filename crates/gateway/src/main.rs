@@ -9,7 +9,11 @@ mod gateway;
 mod listeners;
 mod outbound;
 mod provide;
+mod running;
 mod signals;
+mod stores;
+mod systemd;
+mod upgrade;
 mod watch;
 mod worker;
 

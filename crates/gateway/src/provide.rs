@@ -4,18 +4,20 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
     Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs};
+use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+use crate::stores;
 
 /// What lives as long as the process.
 pub(crate) struct Services {
@@ -23,10 +25,9 @@ pub(crate) struct Services {
     outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Mutex<BTreeMap<FigureKey, Shown>>,
-    /// The counters in memory, made when something first asks for them.
-    memory: OnceLock<Arc<Memory>>,
-    /// The blobs in memory, likewise.
-    blobs: OnceLock<Arc<MemoryBlobs>>,
+    depot: Arc<Depot>,
+    /// The stores of the configuration in force.
+    stores: Mutex<Option<Stores>>,
 }
 
 /// A metric's name and its labels.
@@ -37,13 +38,14 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, memory, blobs) = Default::default();
-        Arc::new(Self { runtime: Handle::current(), outbound, kept, figures, memory, blobs })
+        let (kept, figures, stores) = Default::default();
+        let (runtime, depot) = (Handle::current(), Depot::new());
+        Arc::new(Self { runtime, outbound, kept, figures, depot, stores })
     }
 
     /// The counters in memory, if anything counts there.
     pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
-        self.memory.get()
+        self.depot.memory()
     }
 
     /// A metric's labels and values, of those that plugins show.
@@ -58,14 +60,15 @@ impl Services {
 
     /// Blobs in memory, if a plugin has asked for them.
     pub(crate) fn blobs(&self) -> Option<Arc<dyn Blobs>> {
-        self.blobs.get().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
+        self.depot.memory_blobs().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
     }
 
     /// Takes on what a configuration in force says.
-    pub(crate) fn accept(&self, document: &Document) {
-        if let (Some(blobs), Ok(size)) = (self.blobs.get(), document.memory_size()) {
+    pub(crate) fn accept(&self, document: &Document, stores: Stores) {
+        if let (Some(blobs), Ok(size)) = (self.depot.memory_blobs(), document.memory_size()) {
             blobs.resize(size);
         }
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
     }
 }
 
@@ -102,6 +105,7 @@ pub(crate) struct Provider<'a> {
     services: &'a Services,
     document: &'a Document,
     consumers: Arc<Consumers>,
+    stores: Stores,
     /// Whether a plugin has asked for blobs in memory.
     asked: Cell<bool>,
 }
@@ -109,7 +113,15 @@ pub(crate) struct Provider<'a> {
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        Self { services, document, consumers, asked: Cell::new(false) }
+        // Checked by now.
+        let size = document.memory_size().unwrap_or_default();
+        let stores = services.depot.stores(stores::settings(document), size);
+        Self { services, document, consumers, stores, asked: Cell::new(false) }
+    }
+
+    /// The configuration's stores, for when it is in force.
+    pub(crate) fn into_stores(self) -> Stores {
+        self.stores
     }
 }
 
@@ -135,22 +147,13 @@ impl Provide for Provider<'_> {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
-        let new = || Arc::new(Memory::new(Bounds::default()));
-        Some(Arc::clone(self.services.memory.get_or_init(new)) as Arc<dyn Counters>)
+        self.stores.counters(store)
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
-        if !self.document.in_memory(store) {
-            return None;
-        }
+        let blobs = self.stores.blobs(store)?;
         self.asked.set(true);
-        // Checked by now.
-        let size = self.document.memory_size().unwrap_or_default();
-        let blobs = self.services.blobs.get_or_init(|| Arc::new(MemoryBlobs::new(size)));
-        Some(Arc::clone(blobs) as Arc<dyn Blobs>)
+        Some(blobs)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -7,6 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) enum Asked {
     /// SIGHUP: read the configuration again, open log files again.
     Reload,
+    /// SIGUSR2: start a successor, and end when it serves.
+    Upgrade,
     /// SIGTERM, SIGINT: end, when what is under way has ended.
     Stop,
 }
@@ -14,6 +16,7 @@ pub(crate) enum Asked {
 /// The signals that are listened to.
 pub(crate) struct Signals {
     hangup: Signal,
+    upgrade: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -26,6 +29,7 @@ impl Signals {
     pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
@@ -35,6 +39,7 @@ impl Signals {
     pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.hangup.recv() => Asked::Reload,
+            _ = self.upgrade.recv() => Asked::Upgrade,
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
         }

@@ -26,8 +26,9 @@ pub(crate) enum Command {
     Open(TcpListener, Arc<ListenerState>),
     /// Stop accepting on this listener. Its open connections go on.
     Close(Arc<ListenerState>),
-    /// Stop accepting, end connections as they become idle, and return when none is left.
-    Drain,
+    /// Stop accepting, tell connections to end, close idle ones after this time, and return when
+    /// none is left.
+    Drain(Duration),
 }
 
 /// A worker thread.
@@ -77,7 +78,7 @@ async fn work(index: usize, shared: Arc<Shared>, mut inbox: Receiver<Command>) {
     let mut open: Vec<(Arc<ListenerState>, AbortHandle)> = Vec::new();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    let grace = loop {
         tokio::select! {
             _ = tick.tick() => worker.tick(drain.open()),
             command = inbox.recv() => match command {
@@ -98,17 +99,25 @@ async fn work(index: usize, shared: Arc<Shared>, mut inbox: Receiver<Command>) {
                     }
                     stays
                 }),
-                Some(Command::Drain) | None => break,
+                Some(Command::Drain(grace)) => break grace,
+                None => break Duration::ZERO,
             },
         }
-    }
+    };
     for (_, task) in open {
         task.abort();
     }
     drain.start();
+    let closing = tokio::time::sleep(grace);
+    tokio::pin!(closing);
+    let mut told = false;
     loop {
         tokio::select! {
             () = drain.emptied() => break,
+            () = &mut closing, if !told => {
+                told = true;
+                drain.close_idle();
+            }
             _ = tick.tick() => worker.tick(drain.open()),
         }
     }

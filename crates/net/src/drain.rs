@@ -1,7 +1,9 @@
 //! Telling every connection of a worker that it should end, at no cost while nobody is told.
 //!
-//! A connection registers its task's waker once. A drain sets a flag and wakes them all; each
-//! then closes when it is idle, or says `Connection: close` (GOAWAY) with its next answer.
+//! A connection registers its task's waker once. A drain sets a flag and wakes them all; each says
+//! `Connection: close` (GOAWAY) with its next answer from then on. A second step closes those that
+//! are idle: whoever sends a request just then would lose it, so that busy connections are given a
+//! while to be told.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,6 +17,7 @@ pub struct Drain(Rc<State>);
 #[derive(Default)]
 struct State {
     draining: Cell<bool>,
+    closing: Cell<bool>,
     next: Cell<u64>,
     open: RefCell<BTreeMap<u64, Waker>>,
     empty: RefCell<Option<Waker>>,
@@ -39,9 +42,19 @@ impl Drain {
         self.0.open.borrow().len()
     }
 
-    /// Tells every connection to end; new ones are told at once.
+    /// Tells every connection to end with its next answer; new ones are told at once.
     pub fn start(&self) {
         self.0.draining.set(true);
+        self.wake();
+    }
+
+    /// Closes connections as soon as they are idle.
+    pub fn close_idle(&self) {
+        self.0.closing.set(true);
+        self.start();
+    }
+
+    fn wake(&self) {
         for waker in self.0.open.borrow().values() {
             waker.wake_by_ref();
         }
@@ -67,9 +80,14 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Whether this connection should end.
+    /// Whether this connection should end with its next answer.
     pub fn is_draining(&self) -> bool {
         self.drain.is_draining()
+    }
+
+    /// Whether this connection should end as soon as it is idle.
+    pub fn is_closing(&self) -> bool {
+        self.drain.0.closing.get()
     }
 }
 

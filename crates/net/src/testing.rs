@@ -55,6 +55,7 @@ pub(crate) fn limits() -> Http {
         max_connections: 1000,
         max_connections_per_ip: 0,
         max_requests_per_connection: 0,
+        drain_delay: time(0),
         drain_timeout: time(30),
         http2: Http2 {
             max_concurrent_streams: 128,

@@ -75,6 +75,11 @@ pub(crate) struct Route {
 }
 
 impl Snapshot {
+    /// Whether there is no route at all.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+
     /// Whether an address is a proxy whose word is taken.
     pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
         contains(&self.document.trusted_proxies, ip)

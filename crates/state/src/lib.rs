@@ -1,15 +1,18 @@
-//! Where state is kept: the stores that a configuration names, behind the traits of `core`. This
-//! version keeps it in memory alone; what it holds is gone when the process ends.
+//! Where state is kept: the stores that a configuration names, behind the traits of `core`. In
+//! memory, where it is gone when the process ends, or on a Redis, which several gateways share.
 
 mod blobs;
 mod board;
 mod clock;
 mod count;
+mod depot;
 mod memory;
+pub mod redis;
 mod table;
 mod view;
 
 pub use blobs::MemoryBlobs;
 pub use board::Refused;
+pub use depot::{Depot, StoreSettings, Stores};
 pub use memory::{Bounds, Memory};
 pub use view::{Figures, Listed};

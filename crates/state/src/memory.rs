@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockgate_core::{
-    Algorithm, Counters, Grant, Limit, LocalFuture, MOST_TAKES, Naming, StoreError, Take,
+    Algorithm, Counters, Grant, Limit, LocalFuture, MOST_TAKES, Naming, StoreError, StoreFailure,
+    Take,
 };
 
 use crate::board::{Board, Refused};
@@ -299,8 +300,8 @@ impl Counters for Memory {
         naming: &Naming<'_>,
     ) -> Option<Result<bool, StoreError>> {
         if takes.len() > MOST_TAKES || grants.len() < takes.len() {
-            let what = format!("decides at most {MOST_TAKES} takes together").into();
-            return Some(Err(StoreError { store: "memory".into(), what }));
+            let what = format!("decides at most {MOST_TAKES} takes together");
+            return Some(Err(StoreError::new("memory", StoreFailure::Answer, what)));
         }
         Some(Ok(self.decide(takes, grants, naming)))
     }

@@ -52,7 +52,7 @@ impl Launch {
     /// When it ends instead, or takes too long; with all that it said.
     pub async fn start(self, config: &str) -> Gateway {
         self.write(config);
-        let mut gateway = Gateway { child: self.spawn(), launch: self };
+        let mut gateway = Gateway { child: self.spawn(), successor: None, launch: self };
         gateway.ready().await;
         gateway
     }
@@ -117,6 +117,8 @@ impl Launch {
 /// A running gateway; dropping it kills it.
 pub struct Gateway {
     child: Child,
+    /// The process that has taken its place, by an upgrade.
+    successor: Option<u32>,
     launch: Launch,
 }
 
@@ -136,9 +138,24 @@ impl Gateway {
         &self.launch.dir
     }
 
-    /// Its process's id.
+    /// Its process's id: of the newest, after an upgrade.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.successor.unwrap_or_else(|| self.child.id())
+    }
+
+    /// Upgrades it by `lockgate upgrade`, and follows the new process from then on.
+    pub async fn upgrade(&mut self) -> Ran {
+        let ran = self.cli(&["upgrade", "-c", FILE, "--json"]).await;
+        if ran.code == 0 {
+            let pid = ran.json()["pid"].as_u64().and_then(|pid| pid.try_into().ok());
+            self.successor = Some(pid.expect("a process's id"));
+        }
+        ran
+    }
+
+    /// Follows the process that has taken its place.
+    pub fn follow(&mut self, successor: u32) {
+        self.successor = Some(successor);
     }
 
     /// A connection to the listener `web`.
@@ -185,13 +202,16 @@ impl Gateway {
 
     /// Sends a signal by its short name: `HUP`, `TERM`.
     pub fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.pid());
         let status = Command::new("sh").args(["-c", &kill]).status();
-        assert!(status.is_ok_and(|status| status.success()), "{kill}");
+        assert!(status.is_ok_and(|status| status.success()) || name == "KILL", "{kill}");
     }
 
     /// Kills it (SIGKILL) and waits until it is gone. Its ports stay reserved.
     pub fn kill(&mut self) {
+        if self.successor.is_some() {
+            self.signal("KILL");
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -199,6 +219,7 @@ impl Gateway {
     /// Kills it if it still runs, and starts it anew with the same file, on the same ports.
     pub async fn restart(&mut self) {
         self.kill();
+        self.successor = None;
         self.child = self.launch.spawn();
         self.ready().await;
     }
@@ -279,6 +300,9 @@ fn listens(config: &str, address: SocketAddr) -> bool {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        if self.successor.is_some() {
+            self.signal("KILL");
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

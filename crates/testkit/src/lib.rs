@@ -26,6 +26,7 @@ mod metrics;
 mod port;
 mod program;
 mod raw;
+pub mod redis;
 mod socket;
 mod tls;
 mod wait;

@@ -36,6 +36,9 @@ pub struct Http {
     pub max_connections_per_ip: usize,
     /// Requests on one connection before it is closed politely; 0 is no limit (0).
     pub max_requests_per_connection: u64,
+    /// How long the gateway serves on, not ready any more, before it stops (0s): what a load
+    /// balancer needs to notice.
+    pub drain_delay: Time,
     /// How long connections may take to end when the gateway stops (30s).
     pub drain_timeout: Time,
     /// HTTP/2.
@@ -75,6 +78,7 @@ impl Default for Http {
             max_connections: 20_000,
             max_connections_per_ip: 0,
             max_requests_per_connection: 0,
+            drain_delay: secs(0),
             drain_timeout: secs(30),
             http2: Http2::default(),
         }

@@ -97,9 +97,12 @@ pub struct Admin {
     /// Bearer token for what is not public; never printed. `None`: whoever reaches the loopback.
     #[serde(skip_serializing)]
     pub token: Option<String>,
-    /// Paths that need no token: `/health` and `/metrics` unless told.
+    /// Paths that need no token: `/health`, `/metrics`, `/admin/live` and `/admin/ready` unless
+    /// told.
     #[serde(deserialize_with = "forms::words")]
     pub public: Vec<String>,
+    /// Not ready (`/admin/ready`) before each endpoint with a health check has been probed once.
+    pub wait_for_health: bool,
     /// The HTTP listener that shows it too, under `/admin`. Read, not yet used.
     pub also_on: Option<String>,
     /// Who may use it there, as written. Read, not yet used.
@@ -113,18 +116,23 @@ impl fmt::Debug for Admin {
             .field("address", &self.address)
             .field("token", &self.token.as_ref().map(|_| "hidden"))
             .field("public", &self.public)
+            .field("wait_for_health", &self.wait_for_health)
             .field("also_on", &self.also_on)
             .field("auth", &self.auth)
             .finish()
     }
 }
 
+/// What tells nothing but numbers, and whoever asks for it has no token as a rule.
+const PUBLIC: [&str; 4] = ["/health", "/metrics", "/admin/live", "/admin/ready"];
+
 impl Default for Admin {
     fn default() -> Self {
         Self {
             address: Some((std::net::Ipv4Addr::LOCALHOST, 9901).into()),
             token: None,
-            public: vec!["/health".into(), "/metrics".into()],
+            public: PUBLIC.map(Into::into).to_vec(),
+            wait_for_health: false,
             also_on: None,
             auth: serde_json::Value::Null,
         }

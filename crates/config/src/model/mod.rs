@@ -8,6 +8,7 @@ mod identity;
 mod listener;
 mod route;
 mod settings;
+mod store;
 mod telemetry;
 mod upstream;
 
@@ -16,6 +17,7 @@ pub use identity::{Consumer, Identity};
 pub use listener::{Admin, ClientAuth, KeyPair, Listener, ListenerTls, Protocol, ProxyProtocol};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
 pub use settings::Settings;
+pub use store::RedisUrl;
 pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
 pub use upstream::*;
 

@@ -1,6 +1,9 @@
 //! Where state is kept that outlives a request: three narrow traits, each for one kind of it. A
 //! store of the configuration (`memory`, a Redis) implements them.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 mod blobs;
 mod calendar;
 mod counters;
@@ -20,7 +23,39 @@ pub use write::{UnderWay, Write};
 #[error("the store `{store}` {what}")]
 pub struct StoreError {
     /// The store's name.
-    pub store: Box<str>,
+    pub store: Arc<str>,
+    /// What kind of failure it was.
+    pub failure: StoreFailure,
     /// What happened: `did not answer within 10ms`.
-    pub what: Box<str>,
+    pub what: Cow<'static, str>,
+}
+
+/// What may be told apart of a store's failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StoreFailure {
+    /// It did not answer in time. What was asked of it may have been done, or may yet be.
+    Timeout,
+    /// It cannot be reached, and nothing was asked of it.
+    Away,
+    /// The connection broke off before the answer: what was asked of it may have been done.
+    Cut,
+    /// It answered with an error, or with something else than was expected. A script that failed
+    /// may have done a part of its work.
+    Answer,
+}
+
+impl StoreError {
+    /// An error of a store.
+    pub fn new(
+        store: impl Into<Arc<str>>,
+        failure: StoreFailure,
+        what: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { store: store.into(), failure, what: what.into() }
+    }
+
+    /// Whether what was asked of the store has certainly not been done.
+    pub fn is_undone(&self) -> bool {
+        self.failure == StoreFailure::Away
+    }
 }

@@ -2,6 +2,7 @@
 //! stdout, complaints to stderr; 0 is well, 1 is an error, 2 is a file that cannot be read or a
 //! command line that makes no sense.
 
+mod admin;
 mod check;
 mod demo;
 mod explain;
@@ -11,6 +12,7 @@ mod output;
 mod routes;
 mod run;
 mod schema;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ enum Command {
     Fmt(fmt::Fmt),
     Keys(keys::Keys),
     Demo(demo::Demo),
+    Upgrade(upgrade::Upgrade),
     /// Print the version
     Version {
         /// As JSON
@@ -65,6 +68,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Fmt(fmt) => fmt.main(),
         Command::Keys(keys) => keys.main(),
         Command::Demo(demo) => demo.main(),
+        Command::Upgrade(upgrade) => upgrade.main(),
         Command::Version { json } => version(json),
     };
     result.unwrap_or_else(|error| {

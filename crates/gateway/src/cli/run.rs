@@ -13,7 +13,8 @@ use crate::watch::Watch;
 
 The file is watched: a change that checks out is live at once, one that does
 not is refused and the old configuration stays. SIGHUP reloads and reopens
-log files; SIGTERM and SIGINT drain, a second one ends at once.
+log files; SIGTERM and SIGINT drain, a second one ends at once; SIGUSR2 hands
+over to the program as it is installed now (`lockgate upgrade`).
 Its own log goes to stderr; LOCKGATE_LOG sets the level (info).")]
 pub(crate) struct Run {
     #[command(flatten)]

@@ -102,7 +102,7 @@ pub(super) async fn serve_connection<S: Serve>(mut arrival: Arrival, serve: S, d
 /// Waits for the client to say anything, and looks at its first byte without taking it; `None`
 /// when the client should go instead. A look and not mere readiness, which can be a false alarm.
 async fn first_byte(arrival: &Arrival, ticket: &Ticket) -> Option<u8> {
-    let draining = std::future::poll_fn(|_| match ticket.is_draining() {
+    let closing = std::future::poll_fn(|_| match ticket.is_closing() {
         true => Poll::Ready(()),
         // The drain wakes this task, whose waker the ticket was registered with.
         false => Poll::Pending,
@@ -113,7 +113,7 @@ async fn first_byte(arrival: &Arrival, ticket: &Ticket) -> Option<u8> {
         seen = timeout(arrival.limits.idle_timeout.0, arrival.tcp.peek(&mut byte)) => {
             matches!(seen, Ok(Ok(1))).then_some(byte[0])
         }
-        () = draining => None,
+        () = closing => None,
     }
 }
 

@@ -167,7 +167,7 @@ fn a_silent_client_goes_with_the_drain_or_the_idle_timeout() {
         while running.drain.open() == 0 {
             tokio::task::yield_now().await;
         }
-        running.drain.start();
+        running.drain.close_idle();
         assert_eq!(tcp.read(&mut [0; 10]).await.unwrap_or(0), 0);
         running.drain.emptied().await;
         assert_eq!(running.gate.counters().open.load(Relaxed), 0);

@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -53,6 +54,8 @@ struct Service {
     name: HeaderValue,
     delay: Duration,
     fenced: bool,
+    /// Movements that have been read and not yet written.
+    under_way: AtomicUsize,
 }
 
 /// Serves until a signal ends it.
@@ -77,7 +80,13 @@ pub(crate) fn run(accounts: Accounts) -> anyhow::Result<ExitCode> {
         let name = HeaderValue::from_str(&accounts.name).context("--name")?;
         crate::cli::say(&format!("{} listens on {}", accounts.name, socket.local_addr()?));
         let (delay, fenced) = (accounts.delay, accounts.fenced);
-        let service = Arc::new(Service { ledger, name, delay, fenced });
+        let service = Arc::new(Service {
+            ledger,
+            name,
+            delay,
+            fenced,
+            under_way: AtomicUsize::new(0),
+        });
         tokio::select! {
             () = accept(service, socket) => {}
             () = signals.stop() => {}

@@ -2,6 +2,7 @@
 //! `POST /accounts/{id}/debits` and `/credits` move money. Refusals are JSON with a `reason`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -28,7 +29,10 @@ where
     let place = (parts.next(), parts.next(), parts.next(), parts.next());
     let get = matches!(head.method, Method::GET | Method::HEAD);
     match place {
-        (Some("health"), None, ..) if get => json(StatusCode::OK, &json!({ "status": "ok" })),
+        (Some("health"), None, ..) if get => {
+            let under_way = service.under_way.load(Relaxed);
+            json(StatusCode::OK, &json!({ "status": "ok", "under_way": under_way }))
+        }
         (Some("health"), None, ..) => not_allowed("GET, HEAD"),
         (Some("accounts"), Some(id), None, _) if is_name(id) => {
             account(service, &head, id.to_owned(), body).await
@@ -116,8 +120,11 @@ where
             Ok(begun) => begun,
             Err(ended) => return Ok(ended),
         };
+        service.under_way.fetch_add(1, Relaxed);
         tokio::time::sleep(service.delay).await;
-        on_file(move || writer.ledger.finish(begun)).await
+        let ended = on_file(move || writer.ledger.finish(begun)).await;
+        service.under_way.fetch_sub(1, Relaxed);
+        ended
     });
     match work.await {
         Ok(Ok(Ended::Accepted(balance))) => {

@@ -187,7 +187,8 @@ mod tests {
             .zip(50_000..)
             .collect();
         for text in [GATEWAY, TOP] {
-            let moved = with_ports(text, &all);
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            let moved = with_ports(&lines.collect::<Vec<_>>().join("\n"), &all);
             let ports: Vec<&str> = moved.split("127.0.0.1:").skip(1).collect();
             let left = ports.iter().find(|rest| !rest.starts_with("50") && !rest.starts_with("${"));
             assert_eq!(left, None, "{moved}");

@@ -8,9 +8,9 @@ use super::race::{AMOUNT, OPENING, Outcome, Raced};
 /// As a table, with a few words around it.
 pub(super) fn text(store: Store, outcome: &Outcome) -> String {
     let above = match store {
-        Store::Redis => "Three gateways share a Redis, started for this; a Lockgate above spreads requests.",
-        Store::Memory { asked: true } => "One gateway, its leases in memory (--memory); a Lockgate stands above it.",
-        Store::Memory { asked: false } => "redis-server is not installed: one gateway, its leases in memory.",
+        Store::Redis => "Three gateways over a Redis that was started for this; one Lockgate above them.",
+        Store::Memory { asked: true } => "One gateway, its leases in memory (--memory); one Lockgate above it.",
+        Store::Memory { asked: false } => "redis-server is not installed: one gateway, its leases in memory; one above it.",
     };
     let head = ("accepted", "refused", "balance after", "should be");
     let mut lines = vec![

@@ -73,7 +73,7 @@ impl Service {
 /// The running bank.
 pub(super) struct Bank {
     dir: Dir,
-    pub(super) services: Vec<Service>,
+    services: Vec<Service>,
     pub(super) gateways: Vec<Gateway>,
     pub(super) redis: RedisServer,
     /// Leases lost by gateways that have been killed since.
@@ -122,6 +122,17 @@ impl Bank {
             let answer = wire.ask(request("PUT", &path, &[], &body)).await;
             assert_eq!(answer.status, 201, "{answer:?}");
         }
+    }
+
+    /// How many movements the services have read and not yet written.
+    pub(super) async fn under_way(&self) -> u64 {
+        let mut sum = 0;
+        for service in &self.services {
+            let mut wire = Wire::connect(service.address).await;
+            let answer = wire.ask(request("GET", "/health", &[], "")).await;
+            sum += answer.json()["under_way"].as_u64().unwrap();
+        }
+        sum
     }
 
     /// Kills a gateway and starts it again. What it had counted is kept.

@@ -111,11 +111,12 @@ async fn play(seed: u64, round: Round, gateways: &Arc<[SocketAddr]>) -> Vec<Told
     }
 }
 
+/// One movement of one account, under its key.
 #[derive(Debug, Clone)]
-struct Movement {
-    key: String,
-    account: String,
-    change: i64,
+pub(super) struct Movement {
+    pub(super) key: String,
+    pub(super) account: String,
+    pub(super) change: i64,
 }
 
 impl Movement {
@@ -140,8 +141,8 @@ impl Movement {
         Told { key, account, change, end, tries }
     }
 
-    /// Asks until there is an end.
-    async fn ask(&self, first: usize, hasty: bool, gateways: &[SocketAddr]) -> (End, usize) {
+    /// Asks until there is an end; how it ended, and in how many tries.
+    pub(super) async fn ask(&self, first: usize, hasty: bool, gateways: &[SocketAddr]) -> (End, usize) {
         let deadline = Instant::now() + LIMIT;
         let mut last = None;
         for tries in 1.. {
@@ -159,7 +160,8 @@ impl Movement {
         unreachable!("the loop has no end but the ones above")
     }
 
-    async fn attempt(&self, gateway: SocketAddr) -> Option<Answer> {
+    /// Asks one gateway once.
+    pub(super) async fn attempt(&self, gateway: SocketAddr) -> Option<Answer> {
         let kind = if self.change < 0 { "debits" } else { "credits" };
         let path = format!("/accounts/{}/{kind}", self.account);
         let headers = [("Idempotency-Key", self.key.as_str()), ("Connection", "close")];
@@ -176,7 +178,8 @@ impl Movement {
             (201, None) => Some(End::Accepted(answer.json()["balance"].as_i64().unwrap())),
             (422, None) if text.contains("insufficient_funds") => Some(End::Refused),
             (409, Some("unknown_outcome")) => Some(End::Unknown),
-            (409, Some("idempotency_running")) | (500.., _) => None,
+            (409, Some("idempotency_running" | "serialize_busy" | "serialize_queue_full")) => None,
+            (500.., _) => None,
             _ => panic!("{self:?}: {answer:?}"),
         }
     }

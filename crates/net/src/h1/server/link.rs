@@ -99,7 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
     }
 
     /// Waits for the next request's head.
-    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, draining: bool) -> Poll<Arrival> {
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, closing: bool) -> Poll<Arrival> {
         loop {
             match self.head() {
                 Ok(Some(head)) => {
@@ -111,7 +111,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
                 Ok(None) => {}
                 Err(wrong) => return Poll::Ready(Arrival::Wrong(wrong)),
             }
-            if draining && self.input.is_empty() {
+            if closing && self.input.is_empty() {
                 return Poll::Ready(Arrival::Over);
             }
             match self.poll_fill(cx) {

@@ -60,7 +60,7 @@ pub async fn serve<IO, S>(
     loop {
         let link = &server.link;
         let arrival =
-            poll_fn(|cx| link.borrow_mut().poll_head(cx, server.ticket.is_draining())).await;
+            poll_fn(|cx| link.borrow_mut().poll_head(cx, server.ticket.is_closing())).await;
         let head = match arrival {
             Arrival::Request(head) => head,
             Arrival::Wrong(wrong) => return server.refuse(wrong.by_client()).await,

@@ -38,6 +38,7 @@ pub(super) fn limits() -> Http {
         max_connections: 100,
         max_connections_per_ip: 0,
         max_requests_per_connection: 0,
+        drain_delay: seconds(0),
         drain_timeout: seconds(30),
         http2: Http2 {
             max_concurrent_streams: 128,

@@ -583,7 +583,7 @@ async fn a_drain_closes_what_is_idle_and_tells_what_is_busy() {
     with_client(&App::echo(), limits(), &drain, async |mut client| {
         client.write_all(GET).await.unwrap();
         until(&mut client, "GET /a|").await;
-        drain.start();
+        drain.close_idle();
         assert_eq!(rest(&mut client).await, "");
     })
     .await;
@@ -617,6 +617,22 @@ async fn a_drain_closes_what_is_idle_and_tells_what_is_busy() {
     })
     .await;
     assert!(answer.contains("connection: close\r\n") && answer.ends_with("late"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_lets_the_next_request_come_and_closes_after_it() {
+    let drain = Drain::default();
+    let answer = with_client(&App::echo(), limits(), &drain, async |mut client| {
+        client.write_all(GET).await.unwrap();
+        until(&mut client, "GET /a|").await;
+        drain.start();
+        sleep(Duration::from_secs(5)).await;
+        client.write_all(GET).await.unwrap();
+        rest(&mut client).await
+    })
+    .await;
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(drain.open(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,87 @@
+//! The listener's connections: bounded in number, in patience, and in life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::{Handles, MOST_BODY, pages};
+
+/// Most connections at once; more wait to be accepted.
+const MOST_CONNECTIONS: usize = 256;
+/// From a connection's begin, or the answer before, to the end of the next head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// No connection lives longer, whatever it does.
+const LIFE: Duration = Duration::from_secs(600);
+
+/// The admin listener at work. Dropped, it ends, and its connections with it.
+pub struct Serving {
+    task: AbortHandle,
+    stop: watch::Sender<bool>,
+}
+
+impl Serving {
+    /// Starts to serve. Must be called on the control runtime.
+    pub fn start(listener: TcpListener, handles: Handles) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let pages = pages(Arc::new(handles));
+        let task = tokio::spawn(serve(listener, pages, stopped)).abort_handle();
+        Self { task, stop }
+    }
+
+    /// Closes the listener. What is connected is served on.
+    pub fn stop_accepting(&self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, pages: Router, mut stopped: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // Dropped with this future, and with it all connections.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        while connections.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let serving = connection(stream, pages.clone());
+                connections.spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener cannot accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(stream: TcpStream, pages: Router) {
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MOST_BODY)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
+    // A client that breaks off, or is cut, has had its say.
+    let _ = timeout(LIFE, serving).await;
+}

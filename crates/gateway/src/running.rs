@@ -1,0 +1,279 @@
+//! A running gateway, on the control runtime: it reloads when told or when files change, hands over
+//! to a successor, drains, ends.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use lockgate_config::Report;
+use lockgate_net::listen::Gate;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, interval, timeout_at};
+
+use crate::gateway::{self, Gateway};
+use crate::listeners::{Listeners, tell};
+use crate::signals::{Asked, Signals};
+use crate::systemd::Systemd;
+use crate::upgrade::{self, Order, Program, State, Successor};
+use crate::watch::Watch;
+use crate::worker::{Command, WorkerThread};
+
+/// How long idle connections are kept when the gateway stops: a request that is just under way to
+/// it is then answered, with the word that the connection ends.
+const STOPPING_GRACE: Duration = Duration::from_millis(500);
+/// The same when a successor serves already and nobody waits for the end.
+const UPGRADE_GRACE: Duration = Duration::from_secs(10);
+
+/// Everything that runs.
+pub(crate) struct Running {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) listeners: Listeners,
+    pub(crate) workers: Vec<WorkerThread>,
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) admin: Option<lockgate_admin::Serving>,
+    pub(crate) program: Program,
+    pub(crate) ordered: Receiver<Order>,
+    /// One that has been started and does not serve yet.
+    pub(crate) successor: Option<Successor>,
+    pub(crate) state: State,
+    pub(crate) systemd: Systemd,
+}
+
+impl Running {
+    /// Runs it until its end. The exit code says how that went.
+    pub(crate) async fn serve(
+        &mut self,
+        signals: &mut Signals,
+        watch: &mut Option<Watch>,
+        mut ends: Receiver<usize>,
+    ) -> ExitCode {
+        loop {
+            let alone = self.successor.is_none();
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Reload => {
+                        self.reopen_log();
+                        self.reload(watch).await;
+                    }
+                    Asked::Upgrade => self.upgrade().await,
+                    Asked::Stop => break,
+                },
+                Some(order) = self.ordered.recv() => {
+                    if order.begin {
+                        self.upgrade().await;
+                    }
+                    order.answer(&self.state);
+                }
+                outcome = outcome(&mut self.successor) => if self.succeeded(outcome) {
+                    return self.leave(signals, ends).await;
+                },
+                () = self.systemd.tick() => {}
+                // A successor reads the files itself; if it fails, they are read here after all.
+                () = changed(watch), if alone => self.reload(watch).await,
+                worker = ends.recv() => {
+                    tracing::error!(?worker, "a worker ended unasked: a bug. The gateway ends");
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+        self.successor = None;
+        self.prepare_to_drain(signals).await;
+        self.drain(signals, ends, STOPPING_GRACE).await
+    }
+
+    /// Starts a successor, unless one is starting already.
+    async fn upgrade(&mut self) {
+        if let Some(successor) = &self.successor {
+            return tracing::warn!(pid = successor.pid, "an upgrade is under way already");
+        }
+        let sockets = self.listeners.sockets().map_err(|error| error.to_string());
+        match sockets.and_then(|sockets| upgrade::start(&self.program, sockets)) {
+            Ok(successor) => {
+                tracing::info!(pid = successor.pid, "upgrade: a new process starts");
+                self.state = State::Begun { pid: successor.pid };
+                self.successor = Some(successor);
+            }
+            Err(why) => self.upgrade_failed(why),
+        }
+    }
+
+    fn upgrade_failed(&mut self, why: String) {
+        tracing::error!("the upgrade failed, this process goes on: {why}");
+        self.state = State::Failed { why };
+    }
+
+    /// Whether the successor serves. If not, everything stays as it was.
+    fn succeeded(&mut self, outcome: Result<(), String>) -> bool {
+        let Some(successor) = self.successor.take() else { return false };
+        match outcome {
+            Ok(()) => {
+                tracing::info!(pid = successor.pid, "upgraded: the new process serves");
+                self.state = State::Over { pid: successor.pid };
+                true
+            }
+            Err(why) => {
+                self.upgrade_failed(why);
+                false
+            }
+        }
+    }
+
+    /// Leaves everything to a successor that serves.
+    async fn leave(&mut self, signals: &mut Signals, ends: Receiver<usize>) -> ExitCode {
+        if let Some(admin) = &self.admin {
+            admin.stop_accepting();
+        }
+        let limit = self.gateway.snapshot().document.http.drain_timeout.0;
+        self.drain(signals, ends, UPGRADE_GRACE.min(limit / 2)).await
+    }
+
+    /// Says that it is about to end and serves on for `http.drain_delay`, so that load balancers
+    /// have noticed before connections end. A second order to stop ends the wait.
+    async fn prepare_to_drain(&mut self, signals: &mut Signals) {
+        self.gateway.draining.store(true, Relaxed);
+        self.systemd.stopping();
+        let delay = self.gateway.snapshot().document.http.drain_delay.0;
+        if delay.is_zero() {
+            return;
+        }
+        tracing::info!(delay_s = delay.as_secs_f64(), "not ready any more, and serving on");
+        let stop = async {
+            loop {
+                tokio::select! {
+                    () = self.systemd.tick() => {}
+                    asked = signals.next() => {
+                        if asked == Asked::Stop {
+                            break;
+                        }
+                    }
+                }
+            }
+        };
+        let _ = tokio::time::timeout(delay, stop).await;
+    }
+
+    /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
+    /// leaves everything as it was.
+    async fn reload(&mut self, watch: &mut Option<Watch>) {
+        let (Some(path), Some(watch)) = (&self.path, watch) else {
+            return tracing::info!("nothing to reload: the configuration is not from a file");
+        };
+        let begun = Instant::now();
+        let checked = match gateway::load_watched(path, watch) {
+            Ok(checked) => checked,
+            Err(report) => return self.refused(&report.render(false)),
+        };
+        if !checked.loaded.warnings.is_empty() {
+            let report = Report::new(checked.loaded.warnings.clone());
+            tracing::warn!("the new configuration is doubtful:\n{}", report.render(false));
+        }
+        let files = checked.loaded.files.clone();
+        let prepared = match self.listeners.prepare(&checked.loaded.document) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.refused(&format!("{error:#}")),
+        };
+        match self.gateway.apply(checked).await {
+            Err(error) => self.refused(&format!("{error:#}")),
+            Ok(applied) => {
+                self.listeners.commit(prepared, &self.workers).await;
+                watch.keep(&files);
+                let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+                let generation = applied.generation;
+                let changes = self.gateway.changes(applied);
+                tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
+                for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
+                    tracing::warn!("{change}");
+                }
+            }
+        }
+    }
+
+    fn reopen_log(&self) {
+        if let Some(log) = &self.gateway.snapshot().log {
+            log.reopen();
+        }
+    }
+
+    fn refused(&self, why: &str) {
+        self.gateway.metrics.reload_refused();
+        tracing::error!("the new configuration is refused, the old one stays:\n{why}");
+    }
+
+    /// Lets what is under way end: until all workers have, the deadline, or a second order to
+    /// stop. Connections that are idle after `grace` are closed.
+    async fn drain(
+        &mut self,
+        signals: &mut Signals,
+        mut ends: Receiver<usize>,
+        grace: Duration,
+    ) -> ExitCode {
+        self.gateway.draining.store(true, Relaxed);
+        self.listeners.forget();
+        let limit = self.gateway.snapshot().document.http.drain_timeout.0;
+        let deadline = Instant::now() + limit;
+        tell(&self.workers, || Command::Drain(grace)).await;
+        let mut left = self.workers.len();
+        let mut systemd = std::mem::take(&mut self.systemd);
+        let mut progress = interval(Duration::from_secs(1));
+        let all = async {
+            while left > 0 {
+                tokio::select! {
+                    _ = ends.recv() => left -= 1,
+                    () = systemd.tick() => {}
+                    _ = progress.tick() => self.report_drain(deadline),
+                    asked = signals.next() => {
+                        if asked != Asked::Stop {
+                            self.reopen_log();
+                            continue;
+                        }
+                        tracing::warn!("told a second time: ending at once");
+                        return false;
+                    }
+                }
+            }
+            true
+        };
+        let whole = timeout_at(deadline, all).await.unwrap_or(false);
+        if let Some(log) = &self.gateway.snapshot().log {
+            log.close(Duration::from_secs(2));
+        }
+        let open = self.gate.counters().open.load(Relaxed);
+        if whole {
+            for worker in self.workers.drain(..) {
+                let _ = worker.thread.join();
+            }
+            tracing::info!("drained");
+        } else {
+            tracing::warn!(connections = open, "ended before all connections had");
+        }
+        // What did not end in time is cut; the exit code says so.
+        ExitCode::from(u8::from(!whole))
+    }
+
+    fn report_drain(&self, deadline: Instant) {
+        let open = self.gate.counters().open.load(Relaxed);
+        let seconds_left = deadline.saturating_duration_since(Instant::now()).as_secs();
+        tracing::info!(connections = open, seconds_left, "draining");
+    }
+}
+
+/// Waits for a change of the files that are watched, if any are.
+async fn changed(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for what becomes of a successor, if there is one.
+async fn outcome(successor: &mut Option<Successor>) -> Result<(), String> {
+    match successor {
+        Some(successor) => (&mut successor.outcome)
+            .await
+            .unwrap_or_else(|_| Err("whoever waited for it is gone: a bug".to_owned())),
+        None => std::future::pending().await,
+    }
+}

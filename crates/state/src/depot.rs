@@ -1,0 +1,151 @@
+//! The stores by their names: made when something first asks, and kept across reloads for as long
+//! as what the configuration says of them is the same.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use lockgate_core::{Blobs, Counters};
+use tokio::runtime::Handle;
+
+use crate::redis::{RedisStore, Settings};
+use crate::{Bounds, Memory, MemoryBlobs};
+
+/// What a configuration says of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreSettings {
+    /// It is the process's memory, under another name.
+    Memory,
+    /// It is a Redis.
+    Redis(Settings),
+}
+
+/// All stores of a process.
+pub struct Depot {
+    control: Handle,
+    gateway: Arc<str>,
+    memory: OnceLock<Arc<Memory>>,
+    blobs: OnceLock<Arc<MemoryBlobs>>,
+    redis: Mutex<HashMap<String, Weak<Shared>>>,
+}
+
+/// The stores of one configuration, by name. `memory` is always there.
+#[derive(Clone)]
+pub struct Stores {
+    depot: Arc<Depot>,
+    /// Bytes for blobs in memory.
+    max_size: u64,
+    named: HashMap<String, Named>,
+}
+
+#[derive(Clone)]
+enum Named {
+    Memory,
+    Redis(Arc<Shared>),
+}
+
+/// A Redis, and what is kept on it: one object each for all who ask, across reloads too.
+struct Shared {
+    settings: Settings,
+    store: Arc<RedisStore>,
+}
+
+impl Depot {
+    /// Must be called on the control runtime, where stores are looked after.
+    pub fn new() -> Arc<Self> {
+        let (memory, blobs, redis) = Default::default();
+        let gateway = identity().into();
+        Arc::new(Self { control: Handle::current(), gateway, memory, blobs, redis })
+    }
+
+    /// The stores of a configuration. `max_size`: bytes for blobs in memory. One that is there
+    /// already with the same settings is the same.
+    pub fn stores(
+        self: &Arc<Self>,
+        settings: impl IntoIterator<Item = (String, StoreSettings)>,
+        max_size: u64,
+    ) -> Stores {
+        let named = settings.into_iter().map(|(name, settings)| {
+            let store = match settings {
+                StoreSettings::Memory => Named::Memory,
+                StoreSettings::Redis(settings) => Named::Redis(self.redis(&name, settings)),
+            };
+            (name, store)
+        });
+        Stores { depot: Arc::clone(self), max_size, named: named.collect() }
+    }
+
+    fn redis(&self, name: &str, settings: Settings) -> Arc<Shared> {
+        let mut known = self.redis.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = known.get(name).and_then(Weak::upgrade);
+        if let Some(there) = there.filter(|there| there.settings == settings) {
+            return there;
+        }
+        known.retain(|_, store| store.strong_count() > 0);
+        let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
+        let new = Arc::new(Shared { settings, store: Arc::new(store) });
+        known.insert(name.to_owned(), Arc::downgrade(&new));
+        new
+    }
+
+    /// The counters in memory, if anything counts there.
+    pub fn memory(&self) -> Option<&Arc<Memory>> {
+        self.memory.get()
+    }
+
+    /// The blobs in memory, if anything is kept there.
+    pub fn memory_blobs(&self) -> Option<&Arc<MemoryBlobs>> {
+        self.blobs.get()
+    }
+}
+
+impl Stores {
+    /// The counters of a store; `None` when no store has the name, or it keeps none.
+    pub fn counters(&self, name: &str) -> Option<Arc<dyn Counters>> {
+        match self.named(name)? {
+            Named::Memory => {
+                let new = || Arc::new(Memory::new(Bounds::default()));
+                Some(Arc::clone(self.depot.memory.get_or_init(new)) as Arc<dyn Counters>)
+            }
+            Named::Redis(_) => None,
+        }
+    }
+
+    /// The blobs of a store; `None` when no store has the name, or it keeps none.
+    pub fn blobs(&self, name: &str) -> Option<Arc<dyn Blobs>> {
+        match self.named(name)? {
+            Named::Memory => {
+                let new = || Arc::new(MemoryBlobs::new(self.max_size));
+                Some(Arc::clone(self.depot.blobs.get_or_init(new)) as Arc<dyn Blobs>)
+            }
+            Named::Redis(_) => None,
+        }
+    }
+
+    /// The Redis of a name.
+    pub fn redis(&self, name: &str) -> Option<&Arc<RedisStore>> {
+        match self.named.get(name)? {
+            Named::Memory => None,
+            Named::Redis(shared) => Some(&shared.store),
+        }
+    }
+
+    /// Every Redis.
+    pub fn each_redis(&self) -> impl Iterator<Item = &Arc<RedisStore>> {
+        self.named.values().filter_map(|store| match store {
+            Named::Memory => None,
+            Named::Redis(shared) => Some(&shared.store),
+        })
+    }
+
+    fn named(&self, name: &str) -> Option<&Named> {
+        self.named.get(name).or_else(|| (name == "memory").then_some(&Named::Memory))
+    }
+}
+
+/// A name that no other start of a process has, here or elsewhere.
+fn identity() -> String {
+    // The hasher's keys are random, and made with the help of the system.
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
+}

@@ -1,0 +1,4 @@
+//! Stores, against real servers that the tests start themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod link;
