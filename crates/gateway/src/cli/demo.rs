@@ -1,6 +1,7 @@
 //! `lockgate demo`: the gateway and five small services behind it in one process; and the larger
 //! demos, of processes: a bank, a cluster.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -110,6 +111,9 @@ struct Accounts {
 /// The demo's services alone
 #[derive(Debug, clap::Args)]
 struct Services {
+    /// Where to listen: beyond this machine only inside of a container
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    at: IpAddr,
     #[arg(long, value_name = "PORT", default_value_t = demo::DEFAULT_PORT_BASE)]
     port_base: u16,
 }
@@ -137,7 +141,9 @@ impl Demo {
                 let delay = delay.0;
                 demo::accounts::run(demo::accounts::Accounts { file, port, name, delay, fenced })
             }
-            Some(Larger::Services(Services { port_base })) => demo::cluster::services(port_base),
+            Some(Larger::Services(Services { at, port_base })) => {
+                demo::cluster::services(at, port_base)
+            }
             Some(Larger::Child(Child { parent, words })) => demo::become_child(parent, &words),
         }
     }

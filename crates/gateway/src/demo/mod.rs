@@ -17,6 +17,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -68,18 +69,18 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Starts all five on the ports after `port_base`. Call it on the control runtime.
+    /// Starts all five on the ports after `port_base` of an address. Call it on the control runtime.
     ///
     /// # Errors
     /// When a port is taken: which one, whose it should have been, and what to do.
-    pub(crate) async fn start(port_base: u16) -> anyhow::Result<Self> {
+    pub(crate) async fn start(at: IpAddr, port_base: u16) -> anyhow::Result<Self> {
         Ports::new(port_base)?;
         let mut places = Vec::new();
         for (name, distances) in SERVICES {
             let records = Arc::new(Records::seeded(name));
             for distance in distances {
                 let port = port_base.saturating_add(*distance);
-                let socket = bind(port, name).await?;
+                let socket = bind(SocketAddr::new(at, port), name).await?;
                 places.push((name, Arc::clone(&records), socket));
             }
         }
@@ -90,8 +91,7 @@ impl Services {
         let mut instances = Vec::new();
         let mut sockets = Vec::new();
         for (name, records, socket) in places {
-            let port = socket.local_addr()?.port();
-            instances.push(Arc::new(Instance::new(name, port, records)));
+            instances.push(Arc::new(Instance::new(name, socket.local_addr()?, records)));
             sockets.push(socket);
         }
         let panel: Panel = instances.iter().map(Arc::clone).collect();
@@ -103,8 +103,9 @@ impl Services {
     }
 }
 
-async fn bind(port: u16, service: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
+async fn bind(address: SocketAddr, service: &str) -> anyhow::Result<TcpListener> {
+    let port = address.port();
+    TcpListener::bind(address).await.with_context(|| {
         format!(
             "port {port}, for the demo's service `{service}`, cannot be listened on; end what \
              holds it (`ss -ltnp 'sport = :{port}'` shows it), or move the whole demo, say with \

@@ -100,7 +100,8 @@ impl Cluster {
 
 fn installed(program: &str) -> bool {
     let find = format!("PATH=$PATH:/usr/sbin command -v {program}");
-    let there = Command::new("sh").args(["-c", &find]).output().is_ok_and(|found| found.status.success());
+    let there =
+        Command::new("sh").args(["-c", &find]).output().is_ok_and(|found| found.status.success());
     if !there {
         eprintln!("{program} is not installed");
     }

@@ -107,7 +107,8 @@ async fn none_of_them_has_a_warning() {
             if path.extension().is_none_or(|ending| ending != "yaml") {
                 continue;
             }
-            let ran = cli("sh", folder.as_ref(), &["-c", &check, &path.display().to_string()]).await;
+            let ran =
+                cli("sh", folder.as_ref(), &["-c", &check, &path.display().to_string()]).await;
             assert_eq!((ran.code, ran.text().contains("warning")), (0, false), "{ran:?}");
             count += 1;
         }

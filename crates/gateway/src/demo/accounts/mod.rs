@@ -80,13 +80,8 @@ pub(crate) fn run(accounts: Accounts) -> anyhow::Result<ExitCode> {
         let name = HeaderValue::from_str(&accounts.name).context("--name")?;
         crate::cli::say(&format!("{} listens on {}", accounts.name, socket.local_addr()?));
         let (delay, fenced) = (accounts.delay, accounts.fenced);
-        let service = Arc::new(Service {
-            ledger,
-            name,
-            delay,
-            fenced,
-            under_way: AtomicUsize::new(0),
-        });
+        let service =
+            Arc::new(Service { ledger, name, delay, fenced, under_way: AtomicUsize::new(0) });
         tokio::select! {
             () = accept(service, socket) => {}
             () = signals.stop() => {}

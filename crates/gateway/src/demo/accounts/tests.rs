@@ -12,7 +12,8 @@ impl Drop for Folder {
 
 /// A ledger with the account `a`, and 75 on it.
 fn ledger(name: &str) -> (Ledger, Folder) {
-    let folder = std::env::temp_dir().join(format!("lockgate-ledger-{}-{name}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("lockgate-ledger-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let ledger = Ledger::open(&folder.join("bank.db")).unwrap();
     assert_eq!(ledger.create("a", 75), Ok(true));
@@ -99,10 +100,9 @@ fn a_key_has_one_end_whatever_it_was() {
 #[test]
 fn fenced_nothing_moves_without_a_key_and_a_token() {
     let (ledger, _folder) = ledger("bare");
-    for movement in [
-        Movement { key: None, ..debit(5, "x", 1) },
-        Movement { fence: None, ..debit(5, "x", 1) },
-    ] {
+    for movement in
+        [Movement { key: None, ..debit(5, "x", 1) }, Movement { fence: None, ..debit(5, "x", 1) }]
+    {
         assert_eq!(ledger.begin(movement, true).map(|_| ()), Err(Stopped::Unguarded));
     }
     let nobody = Movement { account: "b".to_owned(), ..debit(5, "x", 1) };

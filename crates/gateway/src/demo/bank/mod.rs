@@ -88,10 +88,7 @@ async fn both(bank: &Bank, processes: &mut Processes) -> anyhow::Result<(Store, 
     Ok((store, Outcome { without, with }))
 }
 
-async fn start_store(
-    bank: &Bank,
-    processes: &mut Processes,
-) -> anyhow::Result<(Store, String)> {
+async fn start_store(bank: &Bank, processes: &mut Processes) -> anyhow::Result<(Store, String)> {
     let memory = |asked| Ok((Store::Memory { asked }, "memory".to_owned()));
     if bank.memory {
         return memory(true);
@@ -198,12 +195,18 @@ mod tests {
     #[test]
     fn a_port_that_is_another_place_is_moved_once() {
         let moved = [("127.0.0.1:3101", 3102), ("127.0.0.1:3102", 9)];
-        assert_eq!(with_ports("127.0.0.1:3101 127.0.0.1:3102", &moved), "127.0.0.1:3102 127.0.0.1:9");
+        assert_eq!(
+            with_ports("127.0.0.1:3101 127.0.0.1:3102", &moved),
+            "127.0.0.1:3102 127.0.0.1:9"
+        );
     }
 
     #[test]
     fn one_gateway_is_all_that_the_one_above_knows() {
         let text = only(TOP, 1);
-        assert!(text.contains("8091") && !text.contains("8092") && !text.contains("8093"), "{text}");
+        assert!(
+            text.contains("8091") && !text.contains("8092") && !text.contains("8093"),
+            "{text}"
+        );
     }
 }

@@ -73,7 +73,7 @@ impl Race {
             gateways.insert(answer.header("x-gateway").to_owned());
             match answer.status {
                 StatusCode::CREATED => accepted += 1,
-                StatusCode::UNPROCESSABLE_ENTITY if answer.body["reason"] == SHORT => refused += 1,
+                StatusCode::UNPROCESSABLE_ENTITY if is_short(&answer) => refused += 1,
                 _ => bail!("a debit was answered by {}: {}", answer.status, answer.body),
             }
         }
@@ -86,7 +86,9 @@ impl Race {
     }
 }
 
-const SHORT: &str = "insufficient_funds";
+fn is_short(answer: &Answered) -> bool {
+    answer.body.get("reason").is_some_and(|reason| reason == "insufficient_funds")
+}
 
 fn expect(answer: &Answered, status: StatusCode) -> anyhow::Result<()> {
     if answer.status != status {

@@ -8,14 +8,21 @@ use super::race::{AMOUNT, OPENING, Outcome, Raced};
 /// As a table, with a few words around it.
 pub(super) fn text(store: Store, outcome: &Outcome) -> String {
     let above = match store {
-        Store::Redis => "Three gateways over a Redis that was started for this; one Lockgate above them.",
-        Store::Memory { asked: true } => "One gateway, its leases in memory (--memory); one Lockgate above it.",
-        Store::Memory { asked: false } => "redis-server is not installed: one gateway, its leases in memory; one above it.",
+        Store::Redis => {
+            "Three gateways over a Redis that was started for this; one Lockgate above them."
+        }
+        Store::Memory { asked: true } => {
+            "One gateway, its leases in memory (--memory); one Lockgate above it."
+        }
+        Store::Memory { asked: false } => {
+            "redis-server is not installed: one gateway, its leases in memory; one above it."
+        }
     };
     let head = ("accepted", "refused", "balance after", "should be");
     let mut lines = vec![
         above.to_owned(),
-        "Below: the accounts services A and B, two processes each, over one SQLite file.".to_owned(),
+        "Below: the accounts services A and B, two processes each, over one SQLite file."
+            .to_owned(),
         "A debit reads the balance, waits 200 ms, and writes what follows.".to_owned(),
         String::new(),
         format!("A balance of {OPENING}, and three debits of {AMOUNT} at once:"),

@@ -4,7 +4,7 @@
 
 mod top;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -103,11 +103,11 @@ pub(crate) fn run(cluster: Cluster) -> anyhow::Result<ExitCode> {
 ///
 /// # Errors
 /// When a port is taken.
-pub(crate) fn services(port_base: u16) -> anyhow::Result<ExitCode> {
+pub(crate) fn services(at: IpAddr, port_base: u16) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen().context("listening to signals")?;
-        let _services = Services::start(port_base).await?;
+        let _services = Services::start(at, port_base).await?;
         signals.stop().await;
         Ok(ExitCode::SUCCESS)
     })

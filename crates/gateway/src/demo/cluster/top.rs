@@ -45,9 +45,7 @@ impl Top {
         let address = format!("127.0.0.1:{}", DEFAULT_PORT_BASE + number);
         match self {
             Self::Lockgate => (format!("\"{address}\""), ", "),
-            Self::Nginx => {
-                (format!("server {address} max_fails=2 fail_timeout=2s;"), "\n        ")
-            }
+            Self::Nginx => (format!("server {address} max_fails=2 fail_timeout=2s;"), "\n        "),
             Self::Haproxy => (format!("server gateway-{number} {address}"), "\n    "),
         }
     }

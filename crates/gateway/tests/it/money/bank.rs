@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lockgate_testkit::{Dir, Gateway, RedisServer, Wire, request, until};
+use lockgate_testkit::redis::RedisServer;
+use lockgate_testkit::{Dir, Gateway, Wire, request, until};
 
 use crate::support::{BINARY, launch};
 

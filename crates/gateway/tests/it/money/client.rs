@@ -142,11 +142,19 @@ impl Movement {
     }
 
     /// Asks until there is an end; how it ended, and in how many tries.
-    pub(super) async fn ask(&self, first: usize, hasty: bool, gateways: &[SocketAddr]) -> (End, usize) {
+    pub(super) async fn ask(
+        &self,
+        first: usize,
+        hasty: bool,
+        gateways: &[SocketAddr],
+    ) -> (End, usize) {
         let deadline = Instant::now() + LIMIT;
         let mut last = None;
         for tries in 1.. {
-            assert!(Instant::now() < deadline, "{self:?} came to no end; the last answer: {last:?}");
+            assert!(
+                Instant::now() < deadline,
+                "{self:?} came to no end; the last answer: {last:?}"
+            );
             let gateway = gateways[(first + tries - 1) % gateways.len()];
             let patience = if hasty && tries == 1 { HASTE } else { PATIENCE };
             if let Ok(Some(answer)) = timeout(patience, self.attempt(gateway)).await {

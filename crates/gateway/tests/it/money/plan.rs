@@ -7,10 +7,20 @@ pub(super) const OPENING: i64 = 200;
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum What {
-    Debit { from: usize, amount: i64 },
-    Credit { to: usize, amount: i64 },
+    Debit {
+        from: usize,
+        amount: i64,
+    },
+    Credit {
+        to: usize,
+        amount: i64,
+    },
     /// A debit, and when it was accepted a credit: two movements, never under two locks.
-    Transfer { from: usize, to: usize, amount: i64 },
+    Transfer {
+        from: usize,
+        to: usize,
+        amount: i64,
+    },
 }
 
 /// One round of one client.
