@@ -7,8 +7,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// A program, and the Debian and Ubuntu package that brings it.
-const TOOLS: [(&str, &str); 3] =
-    [("curl", "curl"), ("openssl", "openssl"), ("promtool", "prometheus")];
+const TOOLS: [(&str, &str); 4] = [
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("promtool", "prometheus"),
+    ("redis-server", "redis-server"),
+];
 
 /// Makes sure of every tool.
 ///
@@ -95,6 +99,6 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_installed() {
         assert_eq!(packages(|_| true), [""; 0]);
-        assert_eq!(packages(|tool| tool == "curl"), ["openssl", "prometheus"]);
+        assert_eq!(packages(|tool| tool == "curl"), ["openssl", "prometheus", "redis-server"]);
     }
 }

@@ -21,7 +21,7 @@ use crate::demo::cluster::Top;
   lockgate demo --port-base 13000    when ports are taken
   lockgate demo --print-config       the configuration it runs with
   lockgate demo bank                 a race for money, with and without a lock
-  lockgate demo cluster              several gateways that share limits and cache")]
+  lockgate demo cluster              gateways that share limits and cache")]
 pub(crate) struct Demo {
     /// The services listen on the five ports after this one; the gateway's own port and its admin
     /// port move by as much

@@ -9,6 +9,7 @@
 mod bank;
 mod blows;
 mod client;
+mod killed;
 mod ledger;
 mod lost;
 mod plan;
