@@ -36,6 +36,11 @@ impl Running {
         self.dir.read("stdout")
     }
 
+    /// All that it has printed.
+    pub(crate) fn said(&self) -> String {
+        self.stdout() + &self.dir.read("stderr")
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());

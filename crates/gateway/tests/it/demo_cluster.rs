@@ -39,7 +39,7 @@ impl Cluster {
         let number = base.to_string();
         let mut running = Running::start("cluster", &["--top", top, "--port-base", &number]);
         until("the cluster to be ready", async || {
-            assert!(running.runs(), "{:?}", running.stdout());
+            assert!(running.runs(), "{}", running.said());
             running.stdout().contains("Ctrl-C")
         })
         .await;

@@ -186,7 +186,7 @@ routes:
   GET /accounts/{{id}}: {{ to: accounts }}
   POST /accounts/{{id}}/{{kind}}:
     idempotency:
-      {{ key: \"header:Idempotency-Key\", keep: 1h, lost_after: 2s, {unsure}, store: shared }}
+      {{ key: \"header:Idempotency-Key\", keep: 1h, lost_after: 3s, {unsure}, store: shared }}
     {serialize}
     to: accounts
 "

@@ -163,7 +163,7 @@ impl Movement {
                 }
                 last = Some(answer);
             }
-            sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(50)).await;
         }
         unreachable!("the loop has no end but the ones above")
     }
