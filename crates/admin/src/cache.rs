@@ -14,10 +14,7 @@ use serde_json::json;
 
 use crate::Handles;
 use crate::guard::refuse;
-
-/// Entries of a page unless said, and the most.
-const PAGE: usize = 100;
-const LARGEST_PAGE: usize = 1000;
+use crate::page::Page;
 
 /// What to clear: everything, when nothing is said.
 #[derive(Deserialize, Default)]
@@ -101,15 +98,7 @@ pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<serde_jso
     }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Page {
-    #[serde(default)]
-    offset: usize,
-    limit: Option<usize>,
-}
-
-/// `?offset=0&limit=100`: the entries by name, a page of them, and how many there are in all.
+/// `?offset=0&limit=100&filter=text`: the entries by name, a page of them.
 pub(crate) async fn details(
     State(handles): State<Arc<Handles>>,
     page: Result<Query<Page>, QueryRejection>,
@@ -123,10 +112,10 @@ pub(crate) async fn details(
         blobs.each(&mut |blob, left| all.push((blob.name.clone(), blob.size(), left.as_secs())));
     }
     all.sort_unstable();
-    let limit = page.limit.unwrap_or(PAGE).min(LARGEST_PAGE);
-    let shown = all.iter().skip(page.offset).take(limit);
-    let entries: Vec<_> = shown
-        .map(|(name, bytes, left)| json!({ "url": name, "bytes": bytes, "kept_for_s": left }))
-        .collect();
-    Json(json!({ "total": all.len(), "offset": page.offset, "entries": entries })).into_response()
+    let wanted = all.into_iter().filter(|(name, ..)| page.wants(name));
+    page.answer(
+        "entries",
+        wanted
+            .map(|(name, bytes, left)| json!({ "url": name, "bytes": bytes, "kept_for_s": left })),
+    )
 }

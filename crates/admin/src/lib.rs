@@ -2,17 +2,22 @@
 //! the control runtime; nothing on the request path knows that it exists.
 
 mod cache;
+mod config;
+mod figures;
 mod guard;
 mod health;
 mod limits;
+mod orders;
+mod page;
 mod pages;
 mod ready;
+mod services;
 mod serving;
-mod upgrade;
 
 pub use serving::Serving;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -22,14 +27,23 @@ use axum::routing::{get, post, put};
 use lockgate_core::Blobs;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
+use lockgate_state::redis::RedisCounters;
+use serde_json::Value;
 
 /// Most bytes of a request's body.
 const MOST_BODY: usize = 64 << 10;
 
 /// What the admin pages read from.
 pub struct Handles {
-    /// Starts a successor, and tells how that goes.
-    pub upgrade: Box<AskUpgrade>,
+    /// The configuration in force in its long form, secrets hidden. Reads it once more, so it is
+    /// asked for off the runtime.
+    pub config: Arc<dyn Fn() -> Result<Value, String> + Send + Sync>,
+    /// Clients' connections and the listeners, in the form in which they are shown.
+    pub connections: Box<dyn Fn() -> Value + Send + Sync>,
+    /// The certificates that listeners serve.
+    pub certificates: Box<dyn Fn() -> Vec<Certificate> + Send + Sync>,
+    /// Takes orders, and answers when they are carried out.
+    pub order: Box<GiveOrder>,
     /// Whether the process is about to end.
     pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.
@@ -40,17 +54,43 @@ pub struct Handles {
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,
+    /// The counters of every Redis that counts anything.
+    pub redis_counters: Box<dyn Fn() -> Vec<Arc<RedisCounters>> + Send + Sync>,
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
 
 /// Hands the counters to whoever wants to read them, and hands back what was read.
-pub type ReadCounters =
-    dyn Fn(&dyn Fn(&Memory) -> serde_json::Value) -> Option<serde_json::Value> + Send + Sync;
+pub type ReadCounters = dyn Fn(&dyn Fn(&Memory) -> Value) -> Option<Value> + Send + Sync;
 
-/// Asks for an upgrade (`true`) or how it goes, and hears: `state`, `pid` and what belongs to it.
-pub type AskUpgrade =
-    dyn Fn(bool) -> Pin<Box<dyn Future<Output = serde_json::Value> + Send>> + Send + Sync;
+/// A served certificate.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The listener that serves it.
+    pub listener: String,
+    /// The file that it is read from.
+    pub file: PathBuf,
+    /// DNS names and addresses.
+    pub names: Vec<String>,
+    /// When it begins, in seconds since 1970.
+    pub not_before: i64,
+    /// When it ends, in seconds since 1970.
+    pub not_after: i64,
+}
+
+/// What whoever runs the gateway is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Read the configuration again. Answers with `generation`, or with `refused` and why.
+    Reload,
+    /// Start a successor. Answers like `Tell`, once it has been started.
+    Upgrade,
+    /// Tell how an upgrade goes: `state`, `pid`, and what belongs to it.
+    Tell,
+}
+
+/// Gives an order, and hears what came of it.
+pub type GiveOrder = dyn Fn(Order) -> Pin<Box<dyn Future<Output = Value> + Send>> + Send + Sync;
 
 fn pages(handles: Arc<Handles>) -> Router {
     Router::new()
@@ -58,7 +98,18 @@ fn pages(handles: Arc<Handles>) -> Router {
         .route("/metrics", get(pages::metrics))
         .route("/admin/live", get(ready::live))
         .route("/admin/ready", get(ready::ready))
-        .route("/admin/upgrade", get(upgrade::state).post(upgrade::begin))
+        .route("/admin/reload", post(orders::reload))
+        .route("/admin/upgrade", get(orders::state).post(orders::begin))
+        .route("/admin/health", get(services::overall))
+        .route("/admin/health/services", get(services::list))
+        .route("/admin/health/check", post(services::check))
+        .route("/admin/metrics", get(figures::metrics))
+        .route("/admin/loadbalancer/stats", get(figures::balance))
+        .route("/admin/connections", get(figures::connections))
+        .route("/admin/certs", get(figures::certificates))
+        .route("/admin/config", get(config::effective))
+        .route("/admin/routes", get(config::routes))
+        .route("/admin/consumers", get(config::consumers))
         .route("/admin/explain", get(pages::explain))
         .route("/admin/upstreams", get(pages::upstreams))
         .route("/admin/quotas", get(limits::quotas))

@@ -1,5 +1,6 @@
 //! What limits and quotas have counted: who has used how much, what is kept, who is refused.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,10 +15,24 @@ const MOST: usize = 10_000;
 /// Most of those who are refused.
 const TOP: usize = 20;
 
-/// `GET /admin/quotas`: what each has used of each quota, in the window that has begun.
+/// `GET /admin/quotas`: what each has used of each quota, in the window that has begun. Of a Redis:
+/// what it said when this gateway last asked; it is not asked for the list.
 pub(crate) async fn quotas(State(handles): State<Arc<Handles>>) -> Json<Value> {
     let listed = |memory: &Memory| json!(memory.listed(MOST));
-    Json((handles.counters)(&listed).unwrap_or_else(|| json!([])))
+    let mut all = (handles.counters)(&listed).unwrap_or_else(|| json!([]));
+    if let Value::Array(all) = &mut all {
+        for counters in (handles.redis_counters)() {
+            let room = MOST.saturating_sub(all.len());
+            for listed in counters.listed(room) {
+                let mut one = json!(listed);
+                if let Value::Object(one) = &mut one {
+                    one.insert("store".to_owned(), counters.store().into());
+                }
+                all.push(one);
+            }
+        }
+    }
+    Json(all)
 }
 
 /// `GET /admin/ratelimiter/stats`: figures of the table, refusals by limit, and who is refused
@@ -30,6 +45,13 @@ pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<Value> {
     };
     let none = || json!({ "table": null, "refused_most": [] });
     let mut stats = (handles.counters)(&read).unwrap_or_else(none);
+    if let Some(Value::Array(most)) = stats.get_mut("refused_most") {
+        for counters in (handles.redis_counters)() {
+            most.extend(counters.refused().into_iter().take(TOP).map(|one| json!(one)));
+        }
+        most.sort_by_key(|one| Reverse(one.get("refused").and_then(Value::as_u64)));
+        most.truncate(TOP);
+    }
     let refusals = (handles.refusals)().into_iter().filter_map(|(labels, count)| {
         let [policy, limit, place, dry_run] = labels.as_slice() else { return None };
         Some(json!({

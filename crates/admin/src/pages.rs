@@ -56,8 +56,8 @@ pub(crate) async fn explain(
 }
 
 pub(crate) async fn not_this_method() -> Response {
-    let detail = "/admin/health/{service} takes PUT, /admin/cache/clear and /admin/upgrade POST, \
-                  the other pages GET";
+    let detail = "/admin/health/{service} takes PUT; /admin/health/check, /admin/cache/clear, \
+                  /admin/reload and /admin/upgrade take POST; the other pages GET";
     refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
@@ -65,9 +65,11 @@ pub(crate) async fn nothing() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "no_page",
-        "there is /health, /metrics, /admin/live, /admin/ready, /admin/upgrade, \
-         /admin/upstreams, /admin/explain, /admin/quotas, \
-         /admin/ratelimiter/stats, /admin/cache/stats, /admin/cache/details, /admin/cache/clear, \
-         /admin/health/{service}",
+        "there is /health, /metrics, /admin/live, /admin/ready, /admin/health, \
+         /admin/health/services, /admin/health/check, /admin/health/{service}, /admin/metrics, \
+         /admin/upstreams, /admin/loadbalancer/stats, /admin/connections, /admin/certs, \
+         /admin/config, /admin/routes, /admin/consumers, /admin/explain, /admin/quotas, \
+         /admin/ratelimiter/stats, /admin/cache/stats, /admin/cache/details, \
+         /admin/cache/clear, /admin/reload, /admin/upgrade",
     )
 }

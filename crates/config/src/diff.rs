@@ -87,6 +87,7 @@ pub fn diff_marked(
     named("identity", &old.identity, &new.identity, &mut changes);
     named("consumers", &old.consumers, &new.consumers, &mut changes);
     named("stores", &old.stores, &new.stores, &mut changes);
+    whole("replicas", old.replicas != new.replicas, &mut changes);
     named("plans", &old.plans, &new.plans, &mut changes);
     named("upstreams", &old.upstreams, &new.upstreams, &mut changes);
     named("routes", &old_routes.0, &new_routes.0, &mut changes);

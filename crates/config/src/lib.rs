@@ -17,8 +17,8 @@ mod templates;
 
 pub use check::read_plugin_file;
 pub use diff::{Change, ChangeKind, diff, diff_marked};
-pub use format::{Refusal, format, long};
-pub use load::{Loaded, More, load, load_shown, load_str, load_str_with, load_with};
+pub use format::{Refusal, format, long, long_value};
+pub use load::{Loaded, More, load, load_shown, load_str, load_str_with, load_with, shown_again};
 pub use mark::RouteMarks;
 pub use report::{Problem, Report, Severity};
 pub use schema::schema;

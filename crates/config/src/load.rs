@@ -8,7 +8,7 @@ use crate::check;
 use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
 use crate::report::{Problem, Report, Severity};
-use crate::source::{Fail, Lookup, NodeId, Reader, Source};
+use crate::source::{Fail, Folded, Lookup, NodeId, Reader, Source};
 use crate::templates;
 
 /// A configuration that may be used.
@@ -81,6 +81,17 @@ pub fn load_shown(path: &Path, plugins: &[Plugin]) -> Result<Document, Report> {
     let mut reader = Reader::new(&env);
     let root =
         reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
+    Ok(read(reader, root, plugins, Reading::Shown, &mut no_more)?.document)
+}
+
+/// What has been read before, decoded anew with references as they are written: for whoever asks
+/// what a configuration in force says, when its files may have changed.
+///
+/// # Errors
+/// As of [`load`], when what its references stand for has changed and is wrong now.
+pub fn shown_again(folded: &Folded, plugins: &[Plugin]) -> Result<Document, Report> {
+    let env = |name: &str| std::env::var(name).ok();
+    let (reader, root) = Reader::anew(folded, &env);
     Ok(read(reader, root, plugins, Reading::Shown, &mut no_more)?.document)
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::decode::{UPSTREAM_KEYS, forms};
 use crate::model::{
-    Admin, Condition, Consumer, Http, Listener, Retry, Rewrite, Telemetry, Upstream,
+    Admin, Condition, Consumer, Http, Listener, Retry, Rewrite, Store, Telemetry, Upstream,
 };
 
 /// Structs that may be switched off, or on with all their defaults.
@@ -47,7 +47,7 @@ pub fn schema(plugins: &[Plugin]) -> Value {
 fn sections(
     generator: &mut SchemaGenerator,
     plugins: &[Plugin],
-) -> [(&'static str, &'static str, Value); 13] {
+) -> [(&'static str, &'static str, Value); 14] {
     [
         (
             "listeners",
@@ -64,6 +64,12 @@ fn sections(
             "Worker threads: `cores`, or a number. A restart changes it.",
             json!({ "anyOf": [{ "const": "cores" }, { "type": "integer", "minimum": 1 }] }),
         ),
+        (
+            "replicas",
+            "How many gateways run with this configuration: `check` then warns of what they would \
+             need to share and do not.",
+            json!({ "type": "integer", "minimum": 1 }),
+        ),
         ("http", "Limits and timeouts towards clients.", reference::<Http>(generator)),
         (
             "trusted_proxies",
@@ -78,8 +84,8 @@ fn sections(
         ),
         (
             "stores",
-            "Name → where counters and cached answers are kept.",
-            json!({ "type": "object" }),
+            "Name → where state is kept: `memory`, or a Redis.",
+            by_name(reference::<Store>(generator)),
         ),
         ("plans", "Name → limits and quotas that consumers share.", json!({ "type": "object" })),
         (

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure, Identity, Metric,
-    Outbound, SendFuture,
+    Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure, Identity, Leases,
+    Metric, Outbound, Records, SendFuture,
 };
 
 /// The configured identities, by name.
@@ -74,6 +74,12 @@ pub trait Provide {
 
     /// The blobs of a store; `None` when no store has the name. `memory` is always there.
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>>;
+
+    /// The leases of a store; `None` when no store has the name. `memory` is always there.
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>>;
+    /// The records of a store; `None` when no store has the name, or it cannot keep records.
+    /// `memory` is always there.
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>>;
 
     /// The stores whose blobs some plugin has asked for: those to tell of writes.
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
@@ -181,9 +187,36 @@ impl Build<'_> {
             let mut known = self.provide.stores();
             if known.contains(&store) {
                 return ConfigError::new(format!(
-                    "this version keeps counters in memory only, and the store `{store}` is \
-                     another: say `store: memory`, and each gateway counts for itself"
+                    "the store `{store}` keeps no counters: say `store: memory`, and each gateway \
+                     counts for itself"
                 ));
+            }
+            known.push("memory");
+            unknown("store", store, &known)
+        })
+    }
+
+    /// The leases of a store.
+    ///
+    /// # Errors
+    /// When no store has the name.
+    pub fn leases(&self, store: &str) -> Result<Arc<dyn Leases>, ConfigError> {
+        self.provide.leases(store).ok_or_else(|| {
+            let mut known = self.provide.stores();
+            known.push("memory");
+            unknown("store", store, &known)
+        })
+    }
+
+    /// The records of a store.
+    ///
+    /// # Errors
+    /// When no store has the name, or it cannot keep records.
+    pub fn records(&self, store: &str) -> Result<Arc<dyn Records>, ConfigError> {
+        self.provide.records(store).ok_or_else(|| {
+            let mut known = self.provide.stores();
+            if known.contains(&store) {
+                return ConfigError::new(format!("the store `{store}` cannot keep records"));
             }
             known.push("memory");
             unknown("store", store, &known)
@@ -195,7 +228,11 @@ impl Build<'_> {
     /// # Errors
     /// When no store has the name.
     pub fn blobs(&self, store: &str) -> Result<Arc<dyn Blobs>, ConfigError> {
-        self.provide.blobs(store).ok_or_else(|| unknown("store", store, &["memory"]))
+        self.provide.blobs(store).ok_or_else(|| {
+            let mut known = self.provide.stores();
+            known.push("memory");
+            unknown("store", store, &known)
+        })
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Consumer, Fault};
+use crate::{Body, Connection, Consumer, Fault, LocalFuture, Once};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,7 +23,7 @@ pub enum Origin {
     Gateway,
     /// An upstream's endpoint.
     Upstream,
-    /// The cache.
+    /// The cache, or the record of the same request before.
     Cache,
 }
 
@@ -55,6 +57,8 @@ pub struct Exchange {
     pub upgrade: bool,
     /// Whether the client speaks gRPC (`content-type: application/grpc…`).
     pub grpc: bool,
+    /// Set when it is to run once: a policy keeps a record of it.
+    pub once: Option<Rc<Once>>,
     /// When the whole request must be over, if that is limited.
     pub deadline: Option<Instant>,
     /// What the access log and the metrics will say of the upstream.
@@ -94,6 +98,7 @@ impl Exchange {
             origin: Origin::Gateway,
             upgrade: false,
             grpc: self.grpc,
+            once: None,
             deadline: None,
             upstream: UpstreamNotes::default(),
             fault: None,
@@ -120,32 +125,60 @@ impl Exchange {
 /// What policies keep of one request between their hooks, and until the answer's last byte: it is
 /// dropped with the exchange. Told apart by the policy that keeps it.
 #[derive(Default)]
-pub struct Keeping(Vec<(usize, Box<dyn Any>)>);
+pub struct Keeping {
+    own: Vec<(usize, Box<dyn Any>)>,
+    cut: Option<Cut>,
+}
+
+/// Ready when its request must go no further, with why.
+pub type Cut = LocalFuture<'static, Fault>;
 
 impl Keeping {
     /// Keeps a value for the policy `owner`, beside others that it keeps.
     pub fn put<P, T: 'static>(&mut self, owner: &P, value: T) {
-        self.0.push((place(owner), Box::new(value)));
+        self.own.push((place(owner), Box::new(value)));
     }
 
     /// The value of this type that the policy keeps.
     pub fn get<P, T: 'static>(&mut self, owner: &P) -> Option<&mut T> {
         let owner = place(owner);
-        let mut own = self.0.iter_mut().filter(|(place, _)| *place == owner);
+        let mut own = self.own.iter_mut().filter(|(place, _)| *place == owner);
         own.find_map(|(_, value)| value.downcast_mut())
     }
 
     /// Takes the value of this type that the policy keeps.
     pub fn take<P, T: 'static>(&mut self, owner: &P) -> Option<T> {
         let owner = place(owner);
-        let found = self.0.iter().position(|(place, value)| *place == owner && value.is::<T>())?;
-        self.0.swap_remove(found).1.downcast().ok().map(|value| *value)
+        let found =
+            self.own.iter().position(|(place, value)| *place == owner && value.is::<T>())?;
+        self.own.swap_remove(found).1.downcast().ok().map(|value| *value)
+    }
+
+    /// Cuts the request short when `cut` is ready: while its target is asked, attempt after
+    /// attempt, whatever is under way is let go, and the fault is what came of it. It is looked
+    /// at first, so that nothing is sent once it is ready. The later one of two holds as well.
+    pub fn cut_by(&mut self, cut: Cut) {
+        self.cut = Some(match self.cut.take() {
+            None => cut,
+            Some(mut other) => {
+                let mut cut = cut;
+                Box::pin(poll_fn(move |cx| match other.as_mut().poll(cx) {
+                    Poll::Pending => cut.as_mut().poll(cx),
+                    ready => ready,
+                }))
+            }
+        });
+    }
+
+    /// What cuts the request short, for whoever asks its target.
+    pub fn take_cut(&mut self) -> Option<Cut> {
+        self.cut.take()
     }
 }
 
 impl fmt::Debug for Keeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keeping({})", self.0.len())
+        write!(f, "Keeping({})", self.own.len())
     }
 }
 

@@ -21,6 +21,7 @@ mod kind;
 mod lines;
 mod metric;
 mod nowhere;
+mod once;
 mod outbound;
 mod plugin;
 mod policy;
@@ -38,7 +39,7 @@ pub use build::{Build, Identities, Kept, Priority, Provide, Task};
 pub use clock::Clock;
 pub use connection::{ClientCertificate, Connection, Texts, Tls};
 pub use consumer::{Consumer, ConsumerEntry, Consumers, STORED_KEY};
-pub use exchange::{Captures, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
+pub use exchange::{Captures, Cut, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
 pub use expression::{Expression, Scope, Seen};
 pub use fault::{Blame, Fault, Resend};
 pub use form::{form_pairs, unform};
@@ -49,6 +50,7 @@ pub use kind::Kind;
 pub use lines::Lines;
 pub use metric::{Counter, Figure, Metric, MetricKind};
 pub use nowhere::Nowhere;
+pub use once::Once;
 pub use outbound::{Call, Destination, Outbound, SendFuture};
 pub use plugin::{
     Built, ConfigError, HandlerPlugin, IdentityPlugin, Listed, Plugin, PolicyPlugin, decode,
@@ -59,9 +61,10 @@ pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
-    Algorithm, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName, Counters,
-    Glob, Grant, Limit, MOST_TAKES, Naming, Purge, StoreError, StoreFailure, Tag, Take, UnderWay,
-    Write,
+    Algorithm, Begin, Begun, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName,
+    Counters, End, Fingerprint, Glob, Grant, Lease, LeaseKey, Leases, Limit, MOST_TAKES, Naming,
+    Over, Owner, Purge, RecordStats, Records, Settled, StoreError, StoreFailure, Tag, Take, Term,
+    Turn, UnderWay, UntilOver, Wanted, Write,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

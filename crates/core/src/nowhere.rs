@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::{
-    Blob, BlobStats, Blobs, Blocking, Call, Counters, Exchange, Fault, Grant, Identity,
-    LocalFuture, Naming, Outbound, Proof, Purge, SendFuture, Step, StoreError, StoreFailure, Take,
-    reasons,
+    Begin, Begun, Blob, BlobStats, Blobs, Blocking, Call, Counters, End, Exchange, Fault, Grant,
+    Identity, Leases, LocalFuture, Naming, Outbound, Owner, Proof, Purge, RecordStats, Records,
+    SendFuture, Settled, Step, StoreError, StoreFailure, Take, Turn, Wanted, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -70,6 +70,37 @@ impl Blobs for Nowhere {
     }
 
     fn each(&self, _: &mut dyn FnMut(&Blob, Duration)) {}
+}
+
+impl Leases for Nowhere {
+    fn acquire(&self, _: Wanted) -> Step<'_, Result<Turn, StoreError>> {
+        Step::Now(Err(nowhere()))
+    }
+}
+
+impl Records for Nowhere {
+    fn begin<'a>(&'a self, _: &'a Begin<'a>) -> Step<'a, Result<Begun, StoreError>> {
+        Step::Now(Err(nowhere()))
+    }
+
+    fn settle<'a>(
+        &'a self,
+        _: &'a [u8],
+        _: Owner,
+        _: &'a End,
+    ) -> Step<'a, Result<Settled, StoreError>> {
+        Step::Now(Err(nowhere()))
+    }
+
+    fn settle_later(&self, _: &[u8], _: Owner, _: End) {}
+
+    fn ended<'a>(&'a self, _: &'a [u8], _: Duration) -> LocalFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn stats(&self) -> RecordStats {
+        RecordStats::default()
+    }
 }
 
 /// Stands for an identity that is configured wrongly: what names it is not wrong too.

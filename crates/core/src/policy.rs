@@ -32,8 +32,12 @@ pub enum Stage {
     LimitConsumer,
     /// Is the request itself acceptable?
     Validate,
+    /// Has this request run before?
+    Repeat,
     /// Answers from memory.
     Cache,
+    /// One at a time.
+    Serialize,
     /// Changes on the way to the target.
     Transform,
 }

@@ -91,6 +91,8 @@ pub mod reasons {
             "The upstream's circuit breaker is open after too many failures.";
         OVERLOADED = Unavailable, "overloaded",
             "The gateway or the route is at its limit of concurrent work.";
+        STORE_UNAVAILABLE = Unavailable, "store_unavailable",
+            "The store that a policy keeps its state in does not answer, and the policy says `on_store_error: deny`.";
         DRAINING = Unavailable, "draining",
             "The gateway is shutting down and takes no new requests.";
         CLIENT_CLOSED = ClientClosed, "client_closed",

@@ -345,6 +345,7 @@ mod tests {
             origin: Default::default(),
             upgrade: false,
             grpc: false,
+            once: None,
             deadline: None,
             upstream: Default::default(),
             fault: None,

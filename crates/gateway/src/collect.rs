@@ -1,11 +1,13 @@
-//! What other rooms count, put into the metrics at each scrape.
+//! What other rooms count, put into the metrics at each scrape, and shown by the admin listener.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use lockgate_net::listen::Gate;
+use lockgate_admin::Certificate;
+use lockgate_net::listen::{Gate, ListenerState};
 use lockgate_proxy::Shared;
 use lockgate_telemetry::{Collect, Encoder, names};
+use serde_json::{Value, json};
 
 /// Reads the upstreams in force, the listeners' gate and the access log.
 pub(crate) struct Collector {
@@ -62,4 +64,46 @@ impl Collector {
             out.count(&names::TLS_HANDSHAKES, &[result], count.load(Relaxed));
         }
     }
+}
+
+/// Clients' connections and the listeners.
+pub(crate) fn connections(gate: &Gate, listeners: &[Arc<ListenerState>]) -> Value {
+    let seen = gate.counters();
+    let listeners: Vec<Value> = listeners
+        .iter()
+        .map(|state| {
+            let settings = state.settings();
+            json!({ "listener": &*settings.name, "tls": settings.tls.is_some() })
+        })
+        .collect();
+    json!({
+        "open": seen.open.load(Relaxed),
+        "accepted": seen.accepted.load(Relaxed),
+        "refused": {
+            "max_connections": seen.refused_total.load(Relaxed),
+            "max_connections_per_ip": seen.refused_per_ip.load(Relaxed),
+            "proxy_header": seen.refused_proxy_header.load(Relaxed),
+        },
+        "tlsHandshakes": seen.tls_handshakes.load(Relaxed),
+        "tlsFailures": seen.tls_failures.load(Relaxed),
+        "listeners": listeners,
+    })
+}
+
+/// The certificates that listeners serve.
+pub(crate) fn certificates(listeners: &[Arc<ListenerState>]) -> Vec<Certificate> {
+    let mut all = Vec::new();
+    for state in listeners {
+        let settings = state.settings();
+        for one in settings.tls.iter().flat_map(|tls| tls.certificates()) {
+            all.push(Certificate {
+                listener: settings.name.to_string(),
+                file: one.file,
+                names: one.names,
+                not_before: one.not_before,
+                not_after: one.not_after,
+            });
+        }
+    }
+    all
 }

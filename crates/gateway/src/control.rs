@@ -12,11 +12,12 @@ use lockgate_net::listen::Gate;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::channel;
 
-use crate::collect::Collector;
+use crate::collect::{self, Collector};
 use crate::demo;
 use crate::explain::explain;
 use crate::gateway::{Checked, Gateway};
 use crate::listeners::Listeners;
+use crate::orders::{self, Orders};
 use crate::running::Running;
 use crate::signals::Signals;
 use crate::systemd::Systemd;
@@ -83,8 +84,8 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         workers.push(worker::start(index, Arc::clone(&gateway.shared), ended.clone())?);
     }
     listeners.commit(prepared, &workers).await;
-    let (orders, ordered) = upgrade::orders();
-    let handles = handles(Arc::clone(&gateway), orders);
+    let (orders, ordered) = orders::orders();
+    let handles = handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate));
     let admin = admin.map(|listener| lockgate_admin::Serving::start(listener, handles));
     listeners.take_inherited().serving()?;
     let systemd = Systemd::ready();
@@ -145,14 +146,26 @@ fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
     socket.listen(256)
 }
 
-fn handles(gateway: Arc<Gateway>, orders: upgrade::Orders) -> Handles {
+fn handles(
+    gateway: Arc<Gateway>,
+    orders: Orders,
+    listeners: &Listeners,
+    gate: Arc<Gate>,
+) -> Handles {
+    let (view, certified) = (listeners.view(), listeners.view());
+    let shown = Arc::clone(&gateway);
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
+    let shared = Arc::clone(&gateway.services);
     Handles {
         counters: Box::new(move |read| services.counters().map(|memory| read(memory))),
+        redis_counters: Box::new(move || shared.redis_counters()),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
-        upgrade: Box::new(move |begin| orders.ask(begin)),
+        config: Arc::new(move || shown.shown()),
+        connections: Box::new(move || collect::connections(&gate, &view.load())),
+        certificates: Box::new(move || collect::certificates(&certified.load())),
+        order: Box::new(move |order| orders.give(order)),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),

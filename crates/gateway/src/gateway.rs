@@ -18,6 +18,7 @@ use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 
 use crate::outbound::Client;
 use crate::provide::{Provider, Services};
+use crate::stores;
 use crate::watch::Watch;
 
 /// The plugins of this build.
@@ -105,6 +106,11 @@ fn unusable_files(document: &Document, source: &Source) -> Vec<Problem> {
         {
             let path = ["upstreams", name, "tls"];
             found.push(source.problem(&path, Severity::Error, error.to_string()));
+        }
+    }
+    for (name, store) in document.stores.iter().filter(|(_, store)| store.speaks_tls()) {
+        if let Err(error) = stores::secured(store) {
+            found.push(source.problem(&["stores", name], Severity::Error, error.to_string()));
         }
     }
     found
@@ -207,6 +213,17 @@ impl Gateway {
     /// Where the configuration in force was read from.
     pub(crate) fn source(&self) -> Arc<Folded> {
         self.source.load_full()
+    }
+
+    /// The configuration in force, in its long form and with secrets hidden. It takes as long as
+    /// reading the configuration does.
+    ///
+    /// # Errors
+    /// What its references stand for has changed, and cannot be read any more.
+    pub(crate) fn shown(&self) -> Result<serde_json::Value, String> {
+        let document = lockgate_config::shown_again(&self.source(), PLUGINS);
+        let document = document.map_err(|report| report.render(false))?;
+        Ok(lockgate_config::long_value(&document))
     }
 
     /// Puts a checked configuration in force: at once, for every request that comes after.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use arc_swap::ArcSwap;
 use lockgate_config::model::{Document, Listener, Protocol};
 use lockgate_net::listen::{Gate, ListenerState, Settings, bind};
 use lockgate_net::tls::{Renewal, ServerTls};
@@ -17,6 +18,8 @@ pub(crate) struct Listeners {
     gate: Arc<Gate>,
     workers: usize,
     open: Vec<Open>,
+    /// Those that are open, for operators.
+    view: Arc<ArcSwap<Vec<Arc<ListenerState>>>>,
     /// Sockets that were there before the process.
     inherited: Inherited,
 }
@@ -39,7 +42,12 @@ pub(crate) struct Prepared {
 impl Listeners {
     /// No listener yet.
     pub(crate) fn new(gate: Arc<Gate>, workers: usize, inherited: Inherited) -> Self {
-        Self { gate, workers, open: Vec::new(), inherited }
+        Self { gate, workers, open: Vec::new(), view: Arc::default(), inherited }
+    }
+
+    /// Those that are open, at any time.
+    pub(crate) fn view(&self) -> Arc<ArcSwap<Vec<Arc<ListenerState>>>> {
+        Arc::clone(&self.view)
     }
 
     /// What was inherited and not taken by a listener.
@@ -131,6 +139,8 @@ impl Listeners {
             tracing::info!(listener = %name, %address, tls = secure, "listening");
             self.open.push(Open { address, state, sockets: again });
         }
+        let open = self.open.iter().map(|open| Arc::clone(&open.state)).collect();
+        self.view.store(Arc::new(open));
     }
 }
 

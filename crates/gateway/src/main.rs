@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod gateway;
 mod listeners;
+mod orders;
 mod outbound;
 mod provide;
 mod running;

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Outbound, Provide, SendFuture, Task,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound, Provide, Records,
+    SendFuture, Task,
 };
+use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
@@ -48,6 +50,13 @@ impl Services {
         self.depot.memory()
     }
 
+    /// The counters of every Redis of the configuration in force that counts anything.
+    pub(crate) fn redis_counters(&self) -> Vec<Arc<RedisCounters>> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let stores = stores.iter().flat_map(Stores::each_redis_counters);
+        stores.map(Arc::clone).collect()
+    }
+
     /// A metric's labels and values, of those that plugins show.
     pub(crate) fn figures(&self, metric: &str) -> Vec<(Vec<String>, u64)> {
         let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,10 +72,18 @@ impl Services {
         self.depot.memory_blobs().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
     }
 
+    /// The end of the process: this gateway is no longer counted by those it shares stores with.
+    pub(crate) async fn leave(&self) {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            stores.leave().await;
+        }
+    }
+
     /// Takes on what a configuration in force says.
     pub(crate) fn accept(&self, document: &Document, stores: Stores) {
-        if let (Some(blobs), Ok(size)) = (self.depot.memory_blobs(), document.memory_size()) {
-            blobs.resize(size);
+        if let Some(blobs) = self.depot.memory_blobs() {
+            blobs.resize(document.memory_size());
         }
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
     }
@@ -88,7 +105,26 @@ impl Collect for Services {
             out.count(&names::COUNTER_BYTES, &[], figures.bytes);
             out.count(&names::COUNTER_EVICTIONS, &[], figures.evicted);
         }
+        for counters in self.redis_counters() {
+            slices(&counters, out);
+        }
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(stores) = stores {
+            crate::stores::collect(&stores, out);
+        }
     }
+}
+
+/// What slices came to, for the metrics.
+fn slices(counters: &RedisCounters, out: &mut Encoder) {
+    let (store, figures) = (counters.store(), counters.figures());
+    out.count(&names::SLICE_CALLS, &[store, "yes"], figures.asked);
+    out.count(&names::SLICE_CALLS, &[store, "no"], figures.refilled);
+    out.count(&names::SLICE_GRANTED, &[store], figures.granted_here);
+    out.count(&names::SLICE_REFUSED, &[store], figures.refused_here);
+    out.count(&names::SLICE_TOKENS, &[store, "granted"], figures.sliced);
+    out.count(&names::SLICE_TOKENS, &[store, "returned"], figures.returned);
+    out.count(&names::SLICE_TOKENS, &[store, "lost"], figures.lost);
 }
 
 /// The threads beside the control runtime.
@@ -113,9 +149,7 @@ pub(crate) struct Provider<'a> {
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
-        // Checked by now.
-        let size = document.memory_size().unwrap_or_default();
-        let stores = services.depot.stores(stores::settings(document), size);
+        let stores = services.depot.stores(stores::settings(document), document.memory_size());
         Self { services, document, consumers, stores, asked: Cell::new(false) }
     }
 
@@ -154,6 +188,14 @@ impl Provide for Provider<'_> {
         let blobs = self.stores.blobs(store)?;
         self.asked.set(true);
         Some(blobs)
+    }
+
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        self.stores.leases(store)
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        self.stores.records(store)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

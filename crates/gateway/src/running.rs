@@ -7,16 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use lockgate_admin::Order;
 use lockgate_config::Report;
 use lockgate_net::listen::Gate;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::gateway::{self, Gateway};
 use crate::listeners::{Listeners, tell};
+use crate::orders::Given;
 use crate::signals::{Asked, Signals};
 use crate::systemd::Systemd;
-use crate::upgrade::{self, Order, Program, State, Successor};
+use crate::upgrade::{self, Program, State, Successor};
 use crate::watch::Watch;
 use crate::worker::{Command, WorkerThread};
 
@@ -35,7 +38,7 @@ pub(crate) struct Running {
     pub(crate) gate: Arc<Gate>,
     pub(crate) admin: Option<lockgate_admin::Serving>,
     pub(crate) program: Program,
-    pub(crate) ordered: Receiver<Order>,
+    pub(crate) ordered: Receiver<Given>,
     /// One that has been started and does not serve yet.
     pub(crate) successor: Option<Successor>,
     pub(crate) state: State,
@@ -56,23 +59,23 @@ impl Running {
                 asked = signals.next() => match asked {
                     Asked::Reload => {
                         self.reopen_log();
-                        self.reload(watch).await;
+                        let _ = self.reload(watch).await;
                     }
                     Asked::Upgrade => self.upgrade().await,
                     Asked::Stop => break,
                 },
-                Some(order) = self.ordered.recv() => {
-                    if order.begin {
-                        self.upgrade().await;
-                    }
-                    order.answer(&self.state);
+                Some(given) = self.ordered.recv() => {
+                    let answer = self.obey(given.order, watch).await;
+                    given.answer(answer);
                 }
                 outcome = outcome(&mut self.successor) => if self.succeeded(outcome) {
                     return self.leave(signals, ends).await;
                 },
                 () = self.systemd.tick() => {}
                 // A successor reads the files itself; if it fails, they are read here after all.
-                () = changed(watch), if alone => self.reload(watch).await,
+                () = changed(watch), if alone => {
+                    let _ = self.reload(watch).await;
+                }
                 worker = ends.recv() => {
                     tracing::error!(?worker, "a worker ended unasked: a bug. The gateway ends");
                     return ExitCode::FAILURE;
@@ -155,51 +158,72 @@ impl Running {
         let _ = tokio::time::timeout(delay, stop).await;
     }
 
+    /// Carries an order out, and tells what came of it.
+    async fn obey(&mut self, order: Order, watch: &mut Option<Watch>) -> Value {
+        match order {
+            Order::Tell => {}
+            Order::Upgrade => self.upgrade().await,
+            Order::Reload => {
+                self.reopen_log();
+                return match self.reload(watch).await {
+                    Ok(told) => told,
+                    Err(why) => json!({ "refused": why }),
+                };
+            }
+        }
+        self.state.shown()
+    }
+
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
-    async fn reload(&mut self, watch: &mut Option<Watch>) {
+    async fn reload(&mut self, watch: &mut Option<Watch>) -> Result<Value, String> {
+        let done = self.try_reload(watch).await;
+        if let Err(why) = &done {
+            self.gateway.metrics.reload_refused();
+            tracing::error!("the new configuration is refused, the old one stays:\n{why}");
+        }
+        done
+    }
+
+    async fn try_reload(&mut self, watch: &mut Option<Watch>) -> Result<Value, String> {
         let (Some(path), Some(watch)) = (&self.path, watch) else {
-            return tracing::info!("nothing to reload: the configuration is not from a file");
+            tracing::info!("nothing to reload: the configuration is not from a file");
+            return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
         };
         let begun = Instant::now();
-        let checked = match gateway::load_watched(path, watch) {
-            Ok(checked) => checked,
-            Err(report) => return self.refused(&report.render(false)),
-        };
+        let checked = gateway::load_watched(path, watch).map_err(|report| report.render(false))?;
         if !checked.loaded.warnings.is_empty() {
             let report = Report::new(checked.loaded.warnings.clone());
             tracing::warn!("the new configuration is doubtful:\n{}", report.render(false));
         }
         let files = checked.loaded.files.clone();
-        let prepared = match self.listeners.prepare(&checked.loaded.document) {
-            Ok(prepared) => prepared,
-            Err(error) => return self.refused(&format!("{error:#}")),
-        };
-        match self.gateway.apply(checked).await {
-            Err(error) => self.refused(&format!("{error:#}")),
-            Ok(applied) => {
-                self.listeners.commit(prepared, &self.workers).await;
-                watch.keep(&files);
-                let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-                let generation = applied.generation;
-                let changes = self.gateway.changes(applied);
-                tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
-                for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
-                    tracing::warn!("{change}");
-                }
-            }
+        let prepared = self.listeners.prepare(&checked.loaded.document);
+        let prepared = prepared.map_err(|error| format!("{error:#}"))?;
+        let applied = self.gateway.apply(checked).await.map_err(|error| format!("{error:#}"))?;
+        self.listeners.commit(prepared, &self.workers).await;
+        watch.keep(&files);
+        let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let generation = applied.generation;
+        let changes = self.gateway.changes(applied);
+        tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
+        for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
+            tracing::warn!("{change}");
         }
+        let restart: Vec<String> = changes
+            .iter()
+            .filter(|change| change.needs_restart.is_some())
+            .map(|c| c.to_string())
+            .collect();
+        Ok(json!({
+            "generation": generation, "tookMs": took_ms, "changes": changes.len(),
+            "needsRestart": restart,
+        }))
     }
 
     fn reopen_log(&self) {
         if let Some(log) = &self.gateway.snapshot().log {
             log.reopen();
         }
-    }
-
-    fn refused(&self, why: &str) {
-        self.gateway.metrics.reload_refused();
-        tracing::error!("the new configuration is refused, the old one stays:\n{why}");
     }
 
     /// Lets what is under way end: until all workers have, the deadline, or a second order to
@@ -249,6 +273,7 @@ impl Running {
         } else {
             tracing::warn!(connections = open, "ended before all connections had");
         }
+        self.gateway.services.leave().await;
         // What did not end in time is cut; the exit code says so.
         ExitCode::from(u8::from(!whole))
     }

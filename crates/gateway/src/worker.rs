@@ -121,5 +121,10 @@ async fn work(index: usize, shared: Arc<Shared>, mut inbox: Receiver<Command>) {
             _ = tick.tick() => worker.tick(drain.open()),
         }
     }
+    // What must not be cut off in the middle is bounded in time by itself.
+    while worker.is_unfinished() {
+        worker.tick(drain.open());
+        tick.tick().await;
+    }
     worker.tick(drain.open());
 }

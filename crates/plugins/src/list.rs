@@ -18,6 +18,7 @@ mod fields;
 mod forward;
 mod headers;
 mod hmac;
+mod idempotency;
 mod introspection;
 mod invalidate;
 mod ip_filter;
@@ -33,6 +34,7 @@ mod rate_limit;
 mod redirect;
 mod request_id;
 mod respond;
+mod serialize;
 mod service;
 mod switch;
 
@@ -54,8 +56,10 @@ pub static ALL: &[Plugin] = &[
     Plugin::Policy(&maintenance::Maintenance),
     Plugin::Policy(&rate_limit::RateLimit),
     Plugin::Policy(&quota::Quota),
+    Plugin::Policy(&idempotency::Idempotency),
     Plugin::Policy(&cache::Cache),
     Plugin::Policy(&invalidate::Invalidate),
+    Plugin::Policy(&serialize::Serialize),
     Plugin::Policy(&headers::Headers),
     Plugin::Policy(&fault::Faults),
     Plugin::Policy(&mirror::Mirror),
@@ -76,6 +80,11 @@ pub static ALL: &[Plugin] = &[
 #[doc(hidden)]
 pub mod fuzz {
     pub use crate::hmac::structured;
+
+    /// Reads bytes as the record of an answer.
+    pub fn idempotency_record(bytes: &[u8]) {
+        crate::idempotency::fuzz(bytes);
+    }
 
     /// Reads headers as those of an answer and of a request at a cache.
     pub fn cache_headers(headers: &http::HeaderMap) {

@@ -28,7 +28,7 @@ pub(crate) fn start(
     entered: usize,
     exchange: Box<Exchange>,
 ) {
-    let Some(place) = Place::take(&worker.behind) else { return };
+    let Some(place) = Place::take(&worker.behind, MOST) else { return };
     let (snapshot, worker) = (Rc::clone(snapshot), Rc::clone(worker));
     tokio::task::spawn_local(async move {
         let mut exchange = exchange;
@@ -63,12 +63,13 @@ async fn travel(
 }
 
 /// A place among those under way.
-struct Place(Rc<Cell<usize>>);
+pub(crate) struct Place(Rc<Cell<usize>>);
 
 impl Place {
-    fn take(taken: &Rc<Cell<usize>>) -> Option<Self> {
+    /// One more, if there are fewer than so many.
+    pub(crate) fn take(taken: &Rc<Cell<usize>>, most: usize) -> Option<Self> {
         let count = taken.get();
-        (count < MOST).then(|| {
+        (count < most).then(|| {
             taken.set(count + 1);
             Self(Rc::clone(taken))
         })

@@ -21,6 +21,7 @@ pub mod route;
 mod serve;
 mod snapshot;
 mod target;
+mod to_end;
 mod tunnel;
 mod worker;
 

@@ -52,6 +52,9 @@ pub(crate) async fn down(
             Step::Now(verdict) => verdict,
             Step::Later(verdict) => verdict.await,
         };
+        if let Some(once) = &exchange.once {
+            once.set_entered(*entered);
+        }
         let end = Instant::now();
         let decided = match &verdict {
             Ok(Verdict::Pass) => Decided::Pass,

@@ -58,6 +58,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         origin: Origin::Gateway,
         upgrade,
         grpc,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,

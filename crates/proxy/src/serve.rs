@@ -10,7 +10,7 @@ use crate::access::Journey;
 use crate::find::{self, Way};
 use crate::target::{self, Answer};
 use crate::worker::Worker;
-use crate::{behind, panics, pipeline, reply};
+use crate::{behind, panics, pipeline, reply, to_end};
 
 /// Answers the requests of one worker's connections.
 #[derive(Clone)]
@@ -56,11 +56,15 @@ async fn travel(journey: &mut Journey) -> Result<Answer, Fault> {
     *place = Some(found);
 
     exchange.deadline = target::deadline(route, exchange);
-    let written = snapshot.written(exchange);
+    let mut written = snapshot.written(exchange);
     let mut entered = 0;
     let cap = snapshot.max_buffered_body();
     let down = pipeline::down(&route.entries, exchange, cap, &mut entered).await;
     let asked = match down {
+        Ok(Verdict::Pass) if exchange.once.is_some() => {
+            let written = written.take();
+            Box::pin(to_end::ask(found, snapshot, worker, written, &mut entered, exchange)).await
+        }
         Ok(Verdict::Pass) => {
             let under_way = written.as_ref().map(|written| written.under_way(&snapshot.stores));
             let answer = target::ask(route, snapshot, exchange, worker).await;

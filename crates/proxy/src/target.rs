@@ -1,13 +1,16 @@
 //! A route's target: an upstream, a weighted choice of several, or a handler.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Response;
 use http::header::{self, HeaderMap, HeaderValue};
 use lockgate_config::model::HostHeader;
-use lockgate_core::{Body, Exchange, Fault, Handler, Lines, Origin, Step, Tls, Tunnel};
+use lockgate_core::{Body, Cut, Exchange, Fault, Handler, Lines, Origin, Step, Tls, Tunnel};
 use lockgate_upstream::{Plan, Upstream};
 use tokio::time::Instant;
 
@@ -59,13 +62,42 @@ pub(crate) async fn ask(
     exchange: &mut Exchange,
     worker: &Rc<Worker>,
 ) -> Result<Answer, Fault> {
+    let Some(cut) = exchange.kept.take_cut() else {
+        return ask_whole(route, snapshot, exchange, worker).await;
+    };
+    // Boxed, as it is rare.
+    let asked = Box::pin(ask_whole(route, snapshot, exchange, worker));
+    cut_short(cut, asked).await
+}
+
+/// What comes of asking, unless it is cut short: let go then, by which an endpoint hears of it.
+async fn cut_short(
+    mut cut: Cut,
+    mut asked: impl Future<Output = Result<Answer, Fault>> + Unpin,
+) -> Result<Answer, Fault> {
+    poll_fn(|cx| match cut.as_mut().poll(cx) {
+        Poll::Ready(fault) => Poll::Ready(Err(fault)),
+        Poll::Pending => Pin::new(&mut asked).poll(cx),
+    })
+    .await
+}
+
+async fn ask_whole(
+    route: &Route,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+    worker: &Rc<Worker>,
+) -> Result<Answer, Fault> {
     let upstream = match &route.target {
         Target::Handler(name, handler) => {
             exchange.note(|| format!("handler {name}"));
+            let once = exchange.once.clone();
+            once.iter().for_each(|once| once.tries());
             let response = match handler.handle(exchange) {
                 Step::Now(response) => response,
                 Step::Later(response) => response.await,
             };
+            once.iter().for_each(|once| once.tried(&response));
             return response.map(Answer::from);
         }
         Target::Upstream(upstream) => upstream,

@@ -54,6 +54,10 @@ pub struct Worker {
     pub(crate) caller: Caller,
     /// Requests of its own that are under way.
     pub(crate) behind: Rc<Cell<usize>>,
+    /// Requests that are being brought to their end, whatever becomes of their clients.
+    pub(crate) to_end: Rc<Cell<usize>>,
+    /// Those among them whose clients have gone.
+    pub(crate) forsaken: Rc<Cell<usize>>,
     /// Its load, in the metrics.
     pub series: Arc<WorkerSeries>,
     seen: Cell<u64>,
@@ -72,6 +76,8 @@ impl Worker {
             index,
             caller,
             behind: Rc::default(),
+            to_end: Rc::default(),
+            forsaken: Rc::default(),
             series: shared.metrics.worker(index),
             seen: Cell::new(snapshot.generation),
             current: RefCell::new(Rc::new(snapshot)),
@@ -118,6 +124,11 @@ impl Worker {
         if let Some((_, log)) = &*self.log.borrow() {
             write(log);
         }
+    }
+
+    /// Whether requests are being brought to their end that no connection need be waiting for.
+    pub fn is_unfinished(&self) -> bool {
+        self.to_end.get() > 0
     }
 
     /// To be called a few times a second: hands on log lines that wait, drops what has aged, and

@@ -29,7 +29,7 @@ fn key(number: u64) -> [u8; 36] {
 }
 
 fn take(memory: &Memory, key: &[u8], limit: &Limit) -> bool {
-    let take = Take { key, limit, cost: 1, dry: false, listed: false };
+    let take = Take::new(key, limit, 1);
     let mut grants = [Grant::default()];
     let all = memory.take_now(&[take], &mut grants, &name);
     all.expect("at once").expect("memory answers")
@@ -76,13 +76,7 @@ fn several(c: &mut Criterion) {
         b.iter(|| {
             turn = (turn + 7_919) % 1_000;
             let keys = [key(turn), key(turn + 1_000), key(turn + 2_000)];
-            let take = |n: usize| Take {
-                key: &keys[n],
-                limit: &limits[n],
-                cost: 1,
-                dry: false,
-                listed: false,
-            };
+            let take = |n: usize| Take::new(&keys[n], &limits[n], 1);
             let mut grants = [Grant::default(); 3];
             memory.take_now(&[take(0), take(1), take(2)], &mut grants, &name)
         });

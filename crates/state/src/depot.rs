@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use lockgate_core::{Blobs, Counters};
+use lockgate_core::{Blobs, Counters, Leases, Records};
 use tokio::runtime::Handle;
 
-use crate::redis::{RedisStore, Settings};
-use crate::{Bounds, Memory, MemoryBlobs};
+use crate::redis::{RedisCounters, RedisLeases, RedisRecords, RedisStore, Settings};
+use crate::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases, MemoryRecords, RecordBounds};
 
 /// What a configuration says of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Depot {
     gateway: Arc<str>,
     memory: OnceLock<Arc<Memory>>,
     blobs: OnceLock<Arc<MemoryBlobs>>,
+    leases: OnceLock<Arc<MemoryLeases>>,
+    records: OnceLock<Arc<MemoryRecords>>,
     redis: Mutex<HashMap<String, Weak<Shared>>>,
 }
 
@@ -48,14 +50,25 @@ enum Named {
 struct Shared {
     settings: Settings,
     store: Arc<RedisStore>,
+    control: Handle,
+    counters: OnceLock<Arc<RedisCounters>>,
+    leases: OnceLock<Arc<RedisLeases>>,
+    records: OnceLock<Arc<RedisRecords>>,
+}
+
+impl Shared {
+    fn counters(&self) -> &Arc<RedisCounters> {
+        let new = || Arc::new(RedisCounters::start(Arc::clone(&self.store), &self.control));
+        self.counters.get_or_init(new)
+    }
 }
 
 impl Depot {
     /// Must be called on the control runtime, where stores are looked after.
     pub fn new() -> Arc<Self> {
-        let (memory, blobs, redis) = Default::default();
-        let gateway = identity().into();
-        Arc::new(Self { control: Handle::current(), gateway, memory, blobs, redis })
+        let (memory, blobs, leases, records, redis) = Default::default();
+        let (control, gateway) = (Handle::current(), identity().into());
+        Arc::new(Self { control, gateway, memory, blobs, leases, records, redis })
     }
 
     /// The stores of a configuration. `max_size`: bytes for blobs in memory. One that is there
@@ -83,7 +96,9 @@ impl Depot {
         }
         known.retain(|_, store| store.strong_count() > 0);
         let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
-        let new = Arc::new(Shared { settings, store: Arc::new(store) });
+        let (store, control) = (Arc::new(store), self.control.clone());
+        let (counters, leases, records) = Default::default();
+        let new = Arc::new(Shared { settings, store, control, counters, leases, records });
         known.insert(name.to_owned(), Arc::downgrade(&new));
         new
     }
@@ -107,7 +122,7 @@ impl Stores {
                 let new = || Arc::new(Memory::new(Bounds::default()));
                 Some(Arc::clone(self.depot.memory.get_or_init(new)) as Arc<dyn Counters>)
             }
-            Named::Redis(_) => None,
+            Named::Redis(shared) => Some(Arc::clone(shared.counters()) as Arc<dyn Counters>),
         }
     }
 
@@ -119,6 +134,35 @@ impl Stores {
                 Some(Arc::clone(self.depot.blobs.get_or_init(new)) as Arc<dyn Blobs>)
             }
             Named::Redis(_) => None,
+        }
+    }
+
+    /// The leases of a store; `None` when no store has the name.
+    pub fn leases(&self, name: &str) -> Option<Arc<dyn Leases>> {
+        match self.named(name)? {
+            Named::Memory => {
+                let new = || Arc::new(MemoryLeases::new(LeaseBounds::default()));
+                Some(Arc::clone(self.depot.leases.get_or_init(new)) as Arc<dyn Leases>)
+            }
+            Named::Redis(shared) => {
+                let new = || Arc::new(RedisLeases::new(&shared.store, &self.depot.control));
+                Some(Arc::clone(shared.leases.get_or_init(new)) as Arc<dyn Leases>)
+            }
+        }
+    }
+
+    /// The records of a store; `None` when no store has the name.
+    pub fn records(&self, name: &str) -> Option<Arc<dyn Records>> {
+        match self.named(name)? {
+            Named::Memory => {
+                let new = || Arc::new(MemoryRecords::new(RecordBounds::default()));
+                Some(Arc::clone(self.depot.records.get_or_init(new)) as Arc<dyn Records>)
+            }
+            Named::Redis(shared) => {
+                let control = &self.depot.control;
+                let new = || Arc::new(RedisRecords::start(&shared.store, control));
+                Some(Arc::clone(shared.records.get_or_init(new)) as Arc<dyn Records>)
+            }
         }
     }
 
@@ -136,6 +180,26 @@ impl Stores {
             Named::Memory => None,
             Named::Redis(shared) => Some(&shared.store),
         })
+    }
+
+    /// The counters of every Redis that counts anything.
+    pub fn each_redis_counters(&self) -> impl Iterator<Item = &Arc<RedisCounters>> {
+        self.named.values().filter_map(|store| match store {
+            Named::Memory => None,
+            Named::Redis(shared) => shared.counters.get(),
+        })
+    }
+
+    /// Says good-bye to every Redis, all at once.
+    pub async fn leave(&self) {
+        let leaving: Vec<_> = self
+            .each_redis()
+            .cloned()
+            .map(|store| tokio::spawn(async move { store.leave().await }))
+            .collect();
+        for left in leaving {
+            let _ = left.await;
+        }
     }
 
     fn named(&self, name: &str) -> Option<&Named> {

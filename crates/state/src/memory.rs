@@ -16,7 +16,7 @@ use lockgate_core::{
 use crate::board::{Board, Refused};
 use crate::clock::{Clock, Now, nanos};
 use crate::count::Count;
-use crate::table::{Cell, ENTRY, Entry, STEP, Tag};
+use crate::table::{Cell, Entry, Tag};
 use crate::view::{Figures, Listed, Name};
 
 /// How much may be kept.
@@ -24,7 +24,7 @@ use crate::view::{Figures, Listed, Name};
 pub struct Bounds {
     /// Most keys.
     pub keys: usize,
-    /// Most bytes, the cells' own 64 for every 16 keys aside.
+    /// Most bytes, the cells' own 64 for every 256 keys aside.
     pub bytes: usize,
 }
 
@@ -35,8 +35,8 @@ impl Default for Bounds {
     }
 }
 
-/// Keys of a cell, when the table is full.
-const KEYS_OF_A_CELL: usize = 16;
+/// Keys of a cell, when the table is full: few enough that it grows in some microseconds.
+const KEYS_OF_A_CELL: usize = 256;
 /// How many cells nearby are asked for room, when a key's own has nothing to let go of.
 const NEIGHBOURS: usize = 32;
 /// How many entries are evicted for one decision at most.
@@ -46,7 +46,7 @@ const TICK: u32 = 26;
 
 /// Counters of one process.
 pub struct Memory {
-    cells: Box<[Mutex<Cell>]>,
+    cells: Box<[Locked]>,
     hasher: RandomState,
     clock: Clock,
     bounds: Bounds,
@@ -54,6 +54,18 @@ pub struct Memory {
     bytes: AtomicU64,
     evicted: AtomicU64,
     board: Board,
+}
+
+/// A cell and its lock, in a line of the processor's cache that no other cell shares.
+#[repr(align(64))]
+#[derive(Default)]
+struct Locked(Mutex<Cell>);
+
+impl Locked {
+    fn lock(&self) -> MutexGuard<'_, Cell> {
+        // A panic in between may have lost a count, and no more.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The cells of one decision, locked in their order, so that no two decisions wait for each other.
@@ -74,7 +86,7 @@ impl Memory {
     fn with(bounds: Bounds, clock: Clock) -> Self {
         let cells = bounds.keys.div_ceil(KEYS_OF_A_CELL).next_power_of_two();
         let (hasher, keys, bytes, evicted, board) = Default::default();
-        let cells = (0..cells).map(|_| Mutex::default()).collect();
+        let cells = (0..cells).map(|_| Locked::default()).collect();
         Self { cells, hasher, clock, bounds, keys, bytes, evicted, board }
     }
 
@@ -99,7 +111,7 @@ impl Memory {
         let now = self.clock.now(false).mono;
         let mut all = Vec::new();
         for cell in &self.cells {
-            let cell = cell.lock().unwrap_or_else(PoisonError::into_inner);
+            let cell = cell.lock();
             let named = cell.entries().iter().filter_map(|entry| {
                 entry.name.as_ref().and_then(|name| name.listed(entry.count.counted(), now))
             });
@@ -125,9 +137,7 @@ impl Memory {
     }
 
     fn lock(&self, place: usize) -> Option<(usize, MutexGuard<'_, Cell>)> {
-        let cell = self.cells.get(place)?;
-        // A panic in between may have lost a count, and no more.
-        Some((place, cell.lock().unwrap_or_else(PoisonError::into_inner)))
+        Some((place, self.cells.get(place)?.lock()))
     }
 
     fn hold(&self, tags: &[Tag]) -> Held<'_> {
@@ -235,10 +245,10 @@ impl Memory {
 
     /// Evicts one entry if the table is full: of the key's own cell, or of one nearby.
     fn make_room(&self, cell: &mut Cell, keep: &[Tag], place: usize) {
-        let more = (ENTRY * STEP) as u64;
+        let more = cell.more() as u64;
         let full = cell.is_full()
             || self.keys.load(Relaxed) >= self.bounds.keys as u64
-            || cell.is_tight() && self.bytes.load(Relaxed) + more > self.bounds.bytes as u64;
+            || more > 0 && self.bytes.load(Relaxed) + more > self.bounds.bytes as u64;
         if !full {
             return;
         }
@@ -254,7 +264,8 @@ impl Memory {
         for step in 1..=NEIGHBOURS.min(self.cells.len() - 1) {
             let place = (place + step) & (self.cells.len() - 1);
             // Whoever waited here for a second lock could wait for somebody who waits for ours.
-            let Some(Ok(mut other)) = self.cells.get(place).map(Mutex::try_lock) else { continue };
+            let other = self.cells.get(place).map(|other| other.0.try_lock());
+            let Some(Ok(mut other)) = other else { continue };
             let before = other.bytes();
             if other.evict(keep) {
                 self.forgot_one();
@@ -332,7 +343,7 @@ fn cell_of<'h>(held: &'h mut Held<'_>, place: usize) -> Option<&'h mut Cell> {
 
 /// What tells the counters of one key apart, where it is counted in several ways. No secret: all
 /// of it stands in the configuration.
-fn kind(limit: &Limit) -> u64 {
+pub(crate) fn kind(limit: &Limit) -> u64 {
     let (algorithm, more) = match limit.algorithm {
         Algorithm::SlidingWindow => (1, 0),
         Algorithm::SlidingLog => (2, 0),

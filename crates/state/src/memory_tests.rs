@@ -14,7 +14,7 @@ fn name(_: usize) -> lockgate_core::CounterName {
 }
 
 fn one<'a>(key: &'a [u8], limit: &'a Limit) -> Take<'a> {
-    Take { key, limit, cost: 1, dry: false, listed: false }
+    Take::new(key, limit, 1)
 }
 
 fn take(memory: &Memory, takes: &[Take<'_>]) -> (bool, Vec<Grant>) {
@@ -114,7 +114,7 @@ fn more_takes_than_are_decided_together_are_an_error() {
 fn consistent(memory: &Memory) {
     let (mut keys, mut bytes) = (0, 0);
     for cell in &memory.cells {
-        let cell = cell.lock().unwrap();
+        let cell = cell.lock();
         keys += cell.entries().len() as u64;
         bytes += cell.bytes() as u64;
     }

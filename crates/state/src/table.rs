@@ -1,8 +1,9 @@
-//! One cell of the table: the entries of the keys whose hash leads here, sixteen of them on average
-//! when the table is full. A cell is one line of the processor's cache, and an entry another, so a
-//! key is found with two misses. All that is done in a cell is done under its lock, and is little.
+//! One cell of the table: some hundred entries and a small index of them, under one lock. Cells are
+//! few and grow with their keys, so that a table with few keys is small, and of the memory that a
+//! decision touches only the entry itself, one line of the processor's cache, is likely to be far.
 
 use crate::count::Count;
+use crate::index::{Index, MOST};
 use crate::view::Name;
 
 /// A key's hash, which stands for it: SipHash under a random key of the process, so nobody outside
@@ -11,13 +12,14 @@ use crate::view::Name;
 pub(crate) struct Tag(pub(crate) u64);
 
 impl Tag {
-    /// One byte of it that the cell's place does not depend on.
-    fn mark(self) -> u8 {
-        (self.0 >> 56) as u8
+    /// The part of it that the cell's place does not depend on.
+    fn mark(self) -> u16 {
+        (self.0 >> 48) as u16
     }
 }
 
-/// What is kept under a key.
+/// What is kept under a key. Aligned, so that it is never spread over two lines.
+#[repr(align(64))]
 pub(crate) struct Entry {
     pub(crate) tag: Tag,
     pub(crate) count: Count,
@@ -53,29 +55,25 @@ impl Entry {
 }
 
 /// Bytes of an entry without what it has on the heap.
-pub(crate) const ENTRY: usize = size_of::<Entry>();
-/// Most entries of a cell.
-const MOST: usize = 24;
-/// How many places are made at once.
-pub(crate) const STEP: usize = 4;
+const ENTRY: usize = size_of::<Entry>();
+/// The least number of places that are made at once; of many, a quarter more.
+const STEP: usize = 4;
 
 #[derive(Default)]
 pub(crate) struct Cell {
-    /// A byte of each entry's tag, so that most that are not meant need not be looked at.
-    marks: [u8; MOST],
+    index: Index,
     entries: Vec<Entry>,
     /// What the entries have on the heap.
     heap: u32,
     /// Where eviction looks next, and where forgetting does: together they would skip places.
-    hand: u8,
-    broom: u8,
+    hand: u16,
+    broom: u16,
 }
 
 impl Cell {
     pub(crate) fn find(&mut self, tag: Tag) -> Option<&mut Entry> {
-        let marks = self.marks.get(..self.entries.len())?;
-        let mut found = memchr::memchr_iter(tag.mark(), marks);
-        let place = found.find(|place| self.entries.get(*place).is_some_and(|e| e.tag == tag))?;
+        let is = |place: usize| self.entries.get(place).is_some_and(|entry| entry.tag == tag);
+        let place = self.index.find(tag.mark(), is)?;
         self.entries.get_mut(place)
     }
 
@@ -83,9 +81,9 @@ impl Cell {
         &self.entries
     }
 
-    /// Bytes held: of all places, used or not, and of what is on the heap.
+    /// Bytes held: of all places, used or not, of the index, and of what is on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.capacity() * ENTRY + self.heap as usize
+        self.entries.capacity() * ENTRY + self.index.bytes() + self.heap as usize
     }
 
     /// Whether no more entries may come.
@@ -93,17 +91,24 @@ impl Cell {
         self.entries.len() >= MOST
     }
 
-    /// Whether one more entry needs more memory.
-    pub(crate) fn is_tight(&self) -> bool {
-        self.entries.len() == self.entries.capacity()
+    /// The bytes that one more entry needs.
+    pub(crate) fn more(&self) -> usize {
+        let tight = self.entries.len() == self.entries.capacity();
+        let places = if tight { self.step() } else { 0 };
+        places * ENTRY + self.index.more(self.entries.len())
+    }
+
+    fn step(&self) -> usize {
+        (self.entries.len() / 4).max(STEP)
     }
 
     /// Adds an entry, unless the cell is full.
     pub(crate) fn push(&mut self, entry: Entry) -> bool {
-        let Some(mark) = self.marks.get_mut(self.entries.len()) else { return false };
-        *mark = entry.tag.mark();
-        if self.is_tight() {
-            self.entries.reserve_exact(STEP);
+        if !self.index.push(entry.tag.mark(), self.entries.len()) {
+            return false;
+        }
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.step());
         }
         self.resized(0, entry.heap());
         self.entries.push(entry);
@@ -121,10 +126,13 @@ impl Cell {
             return;
         };
         let gone = self.entries.swap_remove(place);
-        self.marks.swap(place, last);
+        self.index.remove(gone.tag.mark(), place, last);
+        if let Some(moved) = self.entries.get(place) {
+            self.index.rename(moved.tag.mark(), last, place);
+        }
         self.resized(gone.heap(), 0);
-        if self.entries.capacity() >= self.entries.len() + 3 * STEP {
-            self.entries.shrink_to(self.entries.len() + STEP);
+        if self.entries.capacity() >= self.entries.len() + 3 * self.step() {
+            self.entries.shrink_to(self.entries.len() + self.step());
         }
     }
 
@@ -168,7 +176,7 @@ impl Cell {
 }
 
 /// Moves a hand on by one of `count` places.
-fn next(hand: &mut u8, count: usize) -> usize {
+fn next(hand: &mut u16, count: usize) -> usize {
     *hand = if usize::from(*hand) + 1 < count { *hand + 1 } else { 0 };
     usize::from(*hand)
 }
@@ -179,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_cell_is_a_cache_line_and_so_is_an_entry() {
-        assert_eq!(size_of::<std::sync::Mutex<Cell>>(), 64);
+        assert!(size_of::<std::sync::Mutex<Cell>>() <= 64);
         assert_eq!(ENTRY, 64);
     }
 }

@@ -50,6 +50,7 @@ fn exchange() -> Exchange {
         origin: Origin::default(),
         upgrade: false,
         grpc: false,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,

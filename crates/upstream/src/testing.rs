@@ -94,6 +94,7 @@ pub(crate) fn exchange(headers: &[(&str, &str)]) -> Exchange {
         origin: Origin::default(),
         upgrade: false,
         grpc: false,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,

@@ -11,6 +11,7 @@ const TOOLS: [(&str, &str); 4] = [
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("promtool", "prometheus"),
+    // Sentinel is the same program.
     ("redis-server", "redis-server"),
 ];
 

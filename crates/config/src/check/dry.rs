@@ -7,8 +7,8 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Metric, Nowhere, Outbound, Provide,
-    SendFuture, Task,
+    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide,
+    Records, SendFuture, Task,
 };
 use serde_json::Value;
 
@@ -19,9 +19,30 @@ pub(super) struct Dry {
     consumers: Arc<Consumers>,
     plans: Vec<(String, Value)>,
     upstreams: Vec<String>,
-    stores: Vec<(String, bool)>,
+    stores: Vec<String>,
     base: PathBuf,
     files: RefCell<Vec<PathBuf>>,
+    /// Where what is being built stands.
+    at: RefCell<Vec<String>>,
+    kept: RefCell<Vec<Held>>,
+}
+
+/// Something that a plugin keeps in a store.
+#[derive(PartialEq, Eq)]
+pub(super) struct Held {
+    /// Where the plugin's settings stand.
+    pub(super) path: Vec<String>,
+    pub(super) store: String,
+    pub(super) what: What,
+}
+
+/// What is kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Counters,
+    Blobs,
+    Leases,
+    Records,
 }
 
 impl Dry {
@@ -31,24 +52,35 @@ impl Dry {
             consumers: Arc::new(document.known_consumers()),
             plans: plans.map(|(name, plan)| (name.clone(), Value::clone(plan))).collect(),
             upstreams: document.upstreams.keys().cloned().collect(),
-            stores: stores.map(|name| (name.clone(), document.in_memory(name))).collect(),
+            stores: stores.cloned().collect(),
             base: document.base.clone(),
             files: RefCell::default(),
+            at: RefCell::default(),
+            kept: RefCell::default(),
         }
     }
 
-    /// The files that plugins have read, or would have if they were there.
-    pub(super) fn into_files(self) -> Vec<PathBuf> {
-        self.files.into_inner()
+    /// The files that plugins have read, or would have if they were there; and what they keep.
+    pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Held>) {
+        (self.files.into_inner(), self.kept.into_inner())
+    }
+
+    /// What is built next stands here.
+    pub(super) fn stand_at(&self, path: &[&str]) {
+        *self.at.borrow_mut() = path.iter().map(|&part| part.to_owned()).collect();
+    }
+
+    /// Notes what is kept, once for each place.
+    fn keep(&self, store: &str, what: What) {
+        let kept = Held { path: self.at.borrow().clone(), store: store.to_owned(), what };
+        let mut all = self.kept.borrow_mut();
+        if !all.contains(&kept) {
+            all.push(kept);
+        }
     }
 
     fn has_store(&self, name: &str) -> bool {
-        name == "memory" || self.stores.iter().any(|(store, _)| store == name)
-    }
-
-    fn in_memory(&self, name: &str) -> bool {
-        let known = self.stores.iter().find(|(store, _)| store == name);
-        known.map_or(name == "memory", |(_, memory)| *memory)
+        name == "memory" || self.stores.iter().any(|store| store == name)
     }
 }
 
@@ -70,15 +102,34 @@ impl Provide for Dry {
     }
 
     fn stores(&self) -> Vec<&str> {
-        self.stores.iter().map(|(name, _)| name.as_str()).collect()
+        self.stores.iter().map(String::as_str).collect()
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        self.in_memory(store).then(|| Arc::new(Nowhere) as Arc<dyn Counters>)
+        self.keep(store, What::Counters);
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Counters>)
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
+        self.keep(store, What::Blobs);
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Blobs>)
+    }
+
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        // The second that one asks for is for when the first does not answer.
+        let at = self.at.borrow();
+        let again = |held: &Held| held.what == What::Leases && held.path == *at;
+        let is_first = !self.kept.borrow().iter().any(again);
+        drop(at);
+        if is_first {
+            self.keep(store, What::Leases);
+        }
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        self.keep(store, What::Records);
+        self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Records>)
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

@@ -5,6 +5,7 @@ mod dry;
 mod listeners;
 mod plugins;
 mod routes;
+mod stores;
 mod unused;
 mod upstreams;
 
@@ -36,10 +37,10 @@ pub(crate) fn check(
     listeners::check(document, &mut findings);
     upstreams::check(document, &mut findings);
     routes::check(document, &mut findings);
-    if let Err(message) = document.memory_size() {
-        findings.error(&["stores", "memory"], message);
-    }
-    files.extend(plugins::check(document, plugins, &mut findings));
+    stores::check(document, &mut findings);
+    let (read, kept) = plugins::check(document, plugins, &mut findings);
+    files.extend(read);
+    stores::shared(document, &kept, &mut findings);
     unused::check(document, &mut findings);
     findings.fails
 }
@@ -104,6 +105,9 @@ pub(crate) fn files(document: &Document) -> Vec<PathBuf> {
     }
     for tls in document.upstreams.values().filter_map(|upstream| upstream.tls.as_ref()) {
         files.extend([&tls.ca, &tls.cert, &tls.key].into_iter().flatten().cloned());
+    }
+    for store in document.stores.values() {
+        files.extend([&store.ca, &store.cert, &store.key].into_iter().flatten().cloned());
     }
     files
 }

@@ -9,7 +9,7 @@ use lockgate_core::{Build, ConfigError, Identities, Listed, Nowhere, Plugin, Pri
 use serde_json::Value;
 
 use super::Findings;
-use super::dry::Dry;
+use super::dry::{Dry, Held};
 use crate::decode::{HANDLERS, ROUTE_KEYS, UPSTREAM_KEYS, suggest};
 use crate::model::{Document, PolicyEntry, Settings, Target};
 use crate::source::{Fail, Shape};
@@ -36,12 +36,12 @@ const RESERVED: &[&str] = &[
 /// How many values of one plugin's settings are tried in their other spelling.
 const MAX_RESPELLED: usize = 64;
 
-/// Returns the files that plugins read.
+/// Returns the files that plugins read, and what they keep in which stores.
 pub(super) fn check(
     document: &mut Document,
     plugins: &[Plugin],
     findings: &mut Findings<'_>,
-) -> Vec<PathBuf> {
+) -> (Vec<PathBuf>, Vec<Held>) {
     let dry = Dry::new(document);
     let mut checker =
         Checker { plugins, findings, inherited: HashMap::new(), together: HashSet::new() };
@@ -77,7 +77,7 @@ pub(super) fn check(
             }
         }
     }
-    dry.into_files()
+    dry.into_parts()
 }
 
 /// The route that something stands in.
@@ -91,6 +91,7 @@ struct Stands<'a> {
 
 impl Stands<'_> {
     fn build(&self, name: &str, path: &[&str]) -> Build<'_> {
+        self.dry.stand_at(path);
         Build {
             route: self.pattern.into(),
             when: "".into(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Findings;
 use crate::decode::nearest;
-use crate::model::{Document, Sticky, Target};
+use crate::model::{Document, Sticky, Target, bears_secret};
 use crate::source::{Fail, Shape};
 
 pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
@@ -33,7 +33,7 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
             findings.warning(&["identity", name], message);
         }
     }
-    without_effect(document, findings);
+    without_effect(findings);
     for (name, consumer) in &document.consumers {
         if let Some(plan) = &consumer.plan
             && !document.plans.contains_key(plan)
@@ -57,15 +57,8 @@ fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>)
 }
 
 /// What is taken from files written for a later version.
-fn without_effect(document: &Document, findings: &mut Findings<'_>) {
+fn without_effect(findings: &mut Findings<'_>) {
     let source = findings.source;
-    for name in document.stores.keys().filter(|name| !document.in_memory(name)) {
-        let message = format!(
-            "this version keeps all state in memory: what names the store `{name}` is counted by \
-             each gateway for itself"
-        );
-        findings.warning(&["stores", name], message);
-    }
     let written = source.tree.get(source.root, "alerts");
     let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
     let none = |node| {
@@ -116,6 +109,15 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
             places.push(place(&["consumers", name, "api_keys", &number.to_string()]));
         }
     }
+    for (name, store) in &document.stores {
+        if store.password.is_some() {
+            places.push(place(&["stores", name, "password"]));
+        }
+        if store.redis_sentinel.as_ref().is_some_and(|sentinel| sentinel.password.is_some()) {
+            places.push(place(&["stores", name, "redis_sentinel", "password"]));
+        }
+    }
+    urls(document, findings);
     for (name, upstream) in &document.upstreams {
         if let Some(Sticky::Cookie { secret: Some(_), .. }) = upstream.sticky {
             places.push(place(&["upstreams", name, "sticky", "cookie", "secret"]));
@@ -128,6 +130,25 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
         if source.tree.reference(node).is_none() && source.tree.written(node).is_some() {
             let fail = Fail::warning(source.nearest(&path), "a secret stands here in plain text");
             findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
+        }
+    }
+}
+
+/// Passwords in the URLs of stores.
+fn urls(document: &Document, findings: &mut Findings<'_>) {
+    let source = findings.source;
+    for name in document.stores.keys() {
+        let whole = source.node(&["stores", name]);
+        let url = source.node(&["stores", name, "url"]).or(whole);
+        let cluster = source.node(&["stores", name, "redis_cluster"]);
+        let servers = cluster.map(|node| source.tree.items(node)).unwrap_or_default();
+        for node in url.into_iter().chain(servers.iter().copied()) {
+            if source.tree.written(node).is_some_and(bears_secret) {
+                let fail =
+                    Fail::warning(source.tree.at(node), "a password stands here in plain text");
+                let help = "`password: ${env:NAME}`, or `${env:NAME}` in its place";
+                findings.push(fail.help(help).hidden());
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ pub(crate) const SECTIONS: &[&str] = &[
     "telemetry",
     "alerts",
     "workers",
+    "replicas",
     "http",
     "trusted_proxies",
     "include",
@@ -36,6 +37,8 @@ const IDENTITIES: &[&str] =
 
 /// The most worker threads.
 const MAX_WORKERS: usize = 1024;
+/// The most gateways that share a configuration.
+const MAX_REPLICAS: u32 = 100_000;
 
 /// Decodes everything. `handlers` are the names that `to` may have besides upstreams.
 pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str]) -> Document {
@@ -46,7 +49,7 @@ pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str
         match word {
             "listeners" => document.listeners = named(cx, node, "a map from names to listeners"),
             "admin" => document.admin = admin(cx, node),
-            "stores" => document.stores = written(cx, node),
+            "stores" => document.stores = named(cx, node, "a map from names to stores"),
             "identity" => document.identity = identities(cx, node),
             "consumers" => document.consumers = named(cx, node, "a map from names to consumers"),
             "plans" => document.plans = plans(cx, node),
@@ -68,6 +71,7 @@ pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str
             "telemetry" => document.telemetry = cx.decode(node).unwrap_or_default(),
             "alerts" => document.alerts = cx.source.tree.value(node, Spelling::Written),
             "workers" => document.workers = workers(cx, node),
+            "replicas" => document.replicas = replicas(cx, node),
             "http" => document.http = cx.decode(node).unwrap_or_default(),
             "trusted_proxies" => {
                 let networks: forms::Networks = cx.decode(node).unwrap_or_default();
@@ -94,6 +98,7 @@ fn empty() -> Document {
         identity: IndexMap::new(),
         consumers: IndexMap::new(),
         stores: IndexMap::new(),
+        replicas: None,
         plans: IndexMap::new(),
         upstreams: IndexMap::new(),
         routes: IndexMap::new(),
@@ -130,16 +135,6 @@ fn named<T: DeserializeOwned>(
     all
 }
 
-fn written(cx: &Decoder<'_>, node: NodeId) -> IndexMap<String, Value> {
-    let mut all = IndexMap::new();
-    if cx.expect_map(node, "a map from names to settings") {
-        for (name, _, node) in cx.pairs(node) {
-            all.insert(name.to_owned(), cx.source.tree.value(node, Spelling::Written));
-        }
-    }
-    all
-}
-
 fn plans(cx: &Decoder<'_>, node: NodeId) -> IndexMap<String, Settings> {
     let mut all = IndexMap::new();
     if cx.expect_map(node, "a map from names to plans") {
@@ -171,6 +166,15 @@ fn workers(cx: &Decoder<'_>, node: NodeId) -> Option<usize> {
     if !(1..=MAX_WORKERS).contains(&count) {
         let message = format!("expected `cores`, or a number from 1 to {MAX_WORKERS}");
         cx.fail(Fail::new(tree.at(node), message));
+    }
+    Some(count)
+}
+
+fn replicas(cx: &Decoder<'_>, node: NodeId) -> Option<u32> {
+    let count: u32 = cx.decode(node)?;
+    if !(1..=MAX_REPLICAS).contains(&count) {
+        let message = format!("expected a number from 1 to {MAX_REPLICAS}");
+        cx.fail(Fail::new(cx.source.tree.at(node), message));
     }
     Some(count)
 }

@@ -29,6 +29,7 @@ pub(crate) fn short(name: &str) -> Option<&'static str> {
         "Retry" => "attempts",
         "TimeoutSet" => "request",
         "AccessLog" => "to",
+        "Store" => "url",
         _ => return None,
     })
 }

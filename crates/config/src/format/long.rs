@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use super::emit::emit;
 use crate::load::load_shown;
 use crate::model::{
-    Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky, Target,
-    Upstream,
+    Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky, Store,
+    Target, Upstream, shown,
 };
 use crate::report::Report;
 
@@ -22,6 +22,11 @@ use crate::report::Report;
 /// All that is wrong with it, as [`crate::load`] tells it.
 pub fn long(path: &Path, plugins: &[Plugin]) -> Result<String, Report> {
     Ok(emit(&expand(&load_shown(path, plugins)?)))
+}
+
+/// The long form of a document that was read to be shown, as a value.
+pub fn long_value(document: &Document) -> Value {
+    expand(document)
 }
 
 pub(crate) fn expand(document: &Document) -> Value {
@@ -44,7 +49,9 @@ pub(crate) fn expand(document: &Document) -> Value {
     put("trusted_proxies", value(&document.trusted_proxies));
     put("http", value(&document.http));
     put("telemetry", telemetry(document));
-    put("stores", value(&document.stores));
+    put("replicas", value(&document.replicas));
+    let stores = document.stores.iter();
+    put("stores", stores.map(|(name, one)| (name.clone(), store(one))).collect());
     put("plans", value(&document.plans));
     let identity = document.identity.iter();
     put(
@@ -105,6 +112,28 @@ fn admin(document: &Document) -> Value {
     }
     if admin.also_on.is_none() {
         unset(&mut out, "also_on");
+    }
+    out
+}
+
+fn store(store: &Store) -> Value {
+    let mut out = value(store);
+    let is_elsewhere = !store.redis_cluster.is_empty() || store.redis_sentinel.is_some();
+    if !is_elsewhere {
+        set(&mut out, "url", shown(store.url.as_deref().unwrap_or("memory")).into());
+    }
+    if !store.redis_cluster.is_empty() {
+        let urls = store.redis_cluster.iter().map(|url| Value::from(shown(url)));
+        set(&mut out, "redis_cluster", urls.collect());
+    }
+    if let Some(password) = store.password.as_deref().filter(|password| named_only(password)) {
+        set(&mut out, "password", password.into());
+    }
+    if let Some(sentinel) = &store.redis_sentinel
+        && let Some(password) = sentinel.password.as_deref().filter(|text| named_only(text))
+        && let Some(place) = out.get_mut("redis_sentinel")
+    {
+        set(place, "password", password.into());
     }
     out
 }

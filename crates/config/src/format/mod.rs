@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::source::{Fail, NodeId, Reader, Shape, Tree};
 
-pub use long::long;
+pub use long::{long, long_value};
 
 /// Why a text is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@
 mod http;
 mod identity;
 mod listener;
+mod redis_url;
 mod route;
 mod settings;
 mod store;
@@ -15,9 +16,11 @@ mod upstream;
 pub use http::{Http, Http2};
 pub use identity::{Consumer, Identity};
 pub use listener::{Admin, ClientAuth, KeyPair, Listener, ListenerTls, Protocol, ProxyProtocol};
+pub use redis_url::RedisUrl;
+pub(crate) use redis_url::{bears_secret, shown};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
 pub use settings::Settings;
-pub use store::RedisUrl;
+pub use store::{Reached, Sentinel, Store, Wrong};
 pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
 pub use upstream::*;
 
@@ -25,7 +28,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
-use lockgate_core::{ConsumerEntry, Consumers, Size};
+use lockgate_core::{ConsumerEntry, Consumers};
 use serde::Serialize;
 
 /// The routes of a configuration by their patterns as written.
@@ -52,8 +55,10 @@ pub struct Document {
     pub identity: IndexMap<String, Identity>,
     /// Consumer name → what is known of them.
     pub consumers: IndexMap<String, Consumer>,
-    /// Store name → its URL or settings, kept as written until a store is built from it.
-    pub stores: IndexMap<String, serde_json::Value>,
+    /// Store name → where it is.
+    pub stores: IndexMap<String, Store>,
+    /// How many gateways run with this configuration, if it says so.
+    pub replicas: Option<u32>,
     /// Plan name → its limits, as the policies take them.
     pub plans: IndexMap<String, Settings>,
     /// Upstream name → its endpoints and how to treat them.
@@ -69,37 +74,17 @@ pub struct Document {
 
 /// What the blobs in memory may take unless said.
 const MEMORY: u64 = 64 << 20;
-/// The least that is of any use.
-const SMALLEST: u64 = 1 << 20;
 
 impl Document {
     /// Whether this is the name of a store that is kept in memory: `memory` itself always is.
     pub fn in_memory(&self, store: &str) -> bool {
-        store == "memory" || self.stores.get(store).is_some_and(|settings| settings == "memory")
+        store == "memory" || self.stores.get(store).is_some_and(Store::is_memory)
     }
 
     /// How many bytes blobs in memory may take: `stores: { memory: { max_size } }`.
-    ///
-    /// # Errors
-    /// What is wrong with the settings of that store.
-    pub fn memory_size(&self) -> Result<u64, String> {
-        use serde_json::Value;
-        let settings = match self.stores.get("memory") {
-            None | Some(Value::Null) => return Ok(MEMORY),
-            Some(Value::String(kind)) if kind == "memory" => return Ok(MEMORY),
-            Some(Value::Object(settings)) => settings,
-            Some(_) => return Err("expected `memory`, or `{ max_size: 256MiB }`".to_owned()),
-        };
-        if let Some(key) = settings.keys().find(|key| *key != "max_size") {
-            return Err(format!("the store `memory` has no setting `{key}`; it has `max_size`"));
-        }
-        let size = settings
-            .get("max_size")
-            .map_or(Ok(Size(MEMORY)), |size| size.as_str().unwrap_or_default().parse::<Size>())?;
-        match size.0 {
-            0..SMALLEST => Err("the store `memory` takes at least 1MiB".to_owned()),
-            size => Ok(size),
-        }
+    pub fn memory_size(&self) -> u64 {
+        let said = self.stores.get("memory").and_then(|memory| memory.max_size);
+        said.map_or(MEMORY, |size| size.0)
     }
 
     /// What is known of consumers, as plugins take it.

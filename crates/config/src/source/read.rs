@@ -34,6 +34,8 @@ pub(crate) struct Reader<'a> {
     included: Vec<Vec<PathBuf>>,
     /// What is read once more, from memory; its files and includes come in the same order.
     again: Option<&'a Folded>,
+    /// Whether references are looked up.
+    resolves: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -50,16 +52,28 @@ impl<'a> Reader<'a> {
             read: Vec::new(),
             included: Vec::new(),
             again: None,
+            resolves: true,
         }
     }
 
     /// Reads once more what has been read before, whatever has become of the files.
     pub(crate) fn again(folded: &'a Folded) -> Source {
-        let mut reader = Self { again: Some(folded), ..Self::new(&|_| None) };
-        let main = folded.files.first();
-        let root = main.map(|file| reader.begin(Path::new(&*file.name), file.text.to_string()));
-        let root = root.unwrap_or_else(|| reader.tree.map(At::default(), &[]));
+        let mut reader = Self { again: Some(folded), resolves: false, ..Self::new(&|_| None) };
+        let root = reader.begin_again(folded);
         reader.finish(root).0
+    }
+
+    /// The same with references looked up, to be decoded once more: a reader and its root.
+    pub(crate) fn anew(folded: &'a Folded, env: Lookup<'a>) -> (Self, NodeId) {
+        let mut reader = Self { again: Some(folded), ..Self::new(env) };
+        let root = reader.begin_again(folded);
+        (reader, root)
+    }
+
+    fn begin_again(&mut self, folded: &Folded) -> NodeId {
+        let main = folded.files.first();
+        let root = main.map(|file| self.begin(Path::new(&*file.name), file.text.to_string()));
+        root.unwrap_or_else(|| self.tree.map(At::default(), &[]))
     }
 
     /// Reads the main file from the disk.
@@ -130,7 +144,7 @@ impl<'a> Reader<'a> {
             Ok(root) => root?,
             Err(fail) => return self.give_up(fail),
         };
-        if text.contains("${") && self.again.is_none() {
+        if text.contains("${") && self.resolves {
             self.resolve(first, &base);
         }
         match self.tree.shape(root) {

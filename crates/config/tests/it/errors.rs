@@ -520,10 +520,50 @@ fn the_memory_of_blobs_is_a_size() {
     for (settings, says) in [
         ("{ max_size: much }", "`much` is not a size such as 512B, 64KB or 1MiB"),
         ("{ max_size: 64KB }", "the store `memory` takes at least 1MiB"),
-        ("{ size: 2MiB }", "the store `memory` has no setting `size`; it has `max_size`"),
-        ("[1]", "expected `memory`, or `{ max_size: 256MiB }`"),
+        ("{ maxsize: 2MiB }", "unknown key `maxsize` [did you mean `max_size`?]"),
+        ("[1]", "expected a map"),
+        ("{ prefix: x }", "a store in memory has no setting but `max_size`"),
+        ("redis://h", "`memory` is this process's own: a Redis needs another name"),
     ] {
         let found = errors(&with(settings));
         assert!(found.len() == 1 && found[0].ends_with(says), "{settings}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_redis_is_told_where_it_stands_and_never_with_its_password() {
+    let with = |settings: &str| format!("stores:\n  s: {settings}\n{}", route("to: users"));
+    for good in [
+        "redis://h",
+        "rediss://u:hunter2@h:7000/2",
+        "{ url: \"redis://h\", username: u, password: hunter2, prefix: a:b, timeout: 20ms }",
+        "{ redis_cluster: [\"redis://a:1\", \"b:2\"], password: hunter2 }",
+        "{ redis_sentinel: { master: m, sentinels: [\"a\", \"b:2\"], password: x }, password: y }",
+        "{ url: \"rediss://h\", sni: n }",
+        "memory",
+    ] {
+        assert_eq!(errors(&with(good)), [""; 0], "{good}");
+    }
+    for (settings, says) in [
+        ("ftp://hunter2@h", "2:6 expected `memory`, `redis://HOST:PORT/DATABASE`, or `rediss://`"),
+        ("redis://:hunter2@h:0", "2:6 the port is no number from 1 to 65535"),
+        ("{ url: \"redis://:hunter2@h\", password: x }", "2:13 the password stands in the URL and"),
+        ("{ url: \"redis://h\", redis_cluster: [a] }", "2:3 `url`, `redis_cluster` and"),
+        ("{ redis_cluster: [\"redis://h/3\"] }", "2:23 a Cluster has only the database 0"),
+        ("{ redis_cluster: [\"redis://a\", \"rediss://b\"] }", "2:23 all servers need the same"),
+        ("{ redis_sentinel: { sentinels: [a] } }", "2:24 needs the name of the `master`"),
+        ("{ redis_sentinel: { master: m } }", "2:24 expected from 1 to 64 of `HOST:PORT`"),
+        ("{ url: \"redis://h\", prefix: \"a{b}\" }", "2:34 expected up to 64 letters, digits"),
+        ("{ url: \"redis://h\", timeout: 0s }", "2:35 expected more than no time at all"),
+        ("{ url: \"redis://h\", timeout: soon }", "2:35 `soon` is not a duration"),
+        ("{ url: \"redis://h\", sni: n }", "2:31 is for TLS: say `rediss://`"),
+        ("{ url: \"redis://h\", username: u }", "2:36 needs a `password` too"),
+        ("{ url: \"redis://h\", max_size: 1GiB }", "2:36 only `memory` has a `max_size`"),
+        ("{ url: \"rediss://h\", ca: gone.pem }", "2:31 cannot read `"),
+        ("{ urll: \"redis://h\" }", "2:8 unknown key `urll` [did you mean `url`?]"),
+    ] {
+        let found = errors(&with(settings));
+        assert!(found.len() == 1 && found[0].starts_with(says), "{settings}: {found:?}");
+        assert!(!found[0].contains("hunter2"), "{found:?}");
     }
 }

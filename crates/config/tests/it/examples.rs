@@ -22,7 +22,7 @@ fn the_short_example_becomes_its_long_form() {
     let document = &loaded.document;
     assert_eq!(document.listeners["web"].address, "[::]:8080".parse().unwrap());
     assert_eq!(document.admin.address, Some("127.0.0.1:9901".parse().unwrap()));
-    assert_eq!(document.stores["shared"], json!("redis://127.0.0.1:6379"));
+    assert_eq!(document.stores["shared"].url.as_deref(), Some("redis://127.0.0.1:6379"));
     assert_eq!(document.identity["idp"].kind, "jwt");
     let orders = &document.upstreams["orders"];
     let weights: Vec<_> =

@@ -96,8 +96,14 @@ admin: { address: 127.0.0.1:1, public: [/x], auth: { roles: [admin] } }
 trusted_proxies: [10.0.0.0/8, \"::1\"]
 http: { max_uri: 4KiB, http2: { max_streams_per_second: off } }
 telemetry: { access_log: { to: log/a.log, format: ecs, sample: 12.5%, headers: [x-a] }, metrics: off }
-stores: { s: { redis_cluster: [\"a:1\", \"yes\", off, ~, 1.5, \"1e3\", \"0x1f\", \"- x\", \"a: b\", \"#\"] } }
-alerts: [[1, { a: [] }], \"multi\\nline\", \"\", \" x \", \"off\", \"12\"]
+replicas: 3
+stores:
+  s: { redis_cluster: [\"a:1\", \"redis://b:2\"], prefix: p, timeout: 20ms }
+  t: { redis_sentinel: { master: m, sentinels: [\"a:1\", b], username: u }, database: 2 }
+  u: rediss://h:1/2
+  memory: { max_size: 2MiB }
+  own: memory
+alerts: [[1, { a: [] }], \"yes\", off, ~, 1.5, \"1e3\", \"0x1f\", \"- x\", \"a: b\", \"#\", \"multi\\nline\", \"\", \" x \", \"off\", \"12\"]
 upstreams:
   u:
     endpoints: { \"a:1\": { weight: 0, zone: z, priority: 2 }, \"[::1]:2\": 3 }

@@ -269,9 +269,7 @@ fn what_has_no_effect_yet_is_a_warning() {
     let told = |word| format!("this version reads `{word}` but does not act on it");
     let found = warnings(all);
     assert!(found.contains(&format!("2:1 {}", told("alerts"))), "{found:?}");
-    let stores: Vec<_> = found.iter().filter(|one| one.contains("the store `")).collect();
-    assert_eq!(stores.len(), 1, "{found:?}");
-    assert!(stores[0].contains("`s` is counted by each gateway for itself"), "{stores:?}");
+    assert!(!found.iter().any(|one| one.contains("store")), "{found:?}");
     let none =
         "stores: {}\nplans: {}\nalerts: []\nidentity: {}\nroutes:\n  /a: { to: \"http://a:1\" }\n";
     assert!(warnings(none).is_empty(), "{:?}", warnings(none));

@@ -11,7 +11,7 @@ fn leaks(text: &str) -> bool {
 }
 
 const EVERYWHERE: &str = "admin: { token: \"${env:SECRET}\", auth: { x: \"${env:SECRET}\" } }
-stores: { s: \"redis://:${env:SECRET}@h\" }
+stores: { s: \"redis://:${env:SECRET}@h\", t: { redis_cluster: [\"redis://:${env:SECRET}@h\"] }, v: { url: \"redis://h\", password: \"${env:SECRET}\" } }
 plans: { p: { x: \"${env:SECRET}\" } }
 alerts: [{ url: \"http://h/${env:SECRET}\" }]
 identity: { i: { jwt: { secret: \"${env:SECRET}\" } } }
@@ -26,6 +26,8 @@ routes:
 fn secrets_arrive_where_they_are_used() {
     let document = good(EVERYWHERE).document;
     assert_eq!(document.admin.token.as_deref(), Some(SECRET));
+    assert_eq!(document.stores["s"].url.as_deref(), Some(&*format!("redis://:{SECRET}@h")));
+    assert_eq!(document.stores["v"].password.as_deref(), Some(SECRET));
     assert_eq!(document.consumers["c"].api_keys, [SECRET]);
     assert_eq!(document.identity["i"].settings["secret"], SECRET);
     assert_eq!(document.routes["/a"].routes[0].policies[0].config["key"], SECRET);

@@ -48,6 +48,18 @@ pub struct Take<'a> {
     pub dry: bool,
     /// Whether operators may ask for a list of these counters, by name.
     pub listed: bool,
+    /// Whether a part of the limit may be taken ahead, and be spent without asking again. Only a
+    /// store that several gateways share does so.
+    pub leased: bool,
+    /// Whether it may be given back: then a counter that is over may soon not be.
+    pub returnable: bool,
+}
+
+impl<'a> Take<'a> {
+    /// So much of a counter, in force, and nothing more to be said of it.
+    pub fn new(key: &'a [u8], limit: &'a Limit, cost: u64) -> Self {
+        Self { key, limit, cost, dry: false, listed: false, leased: false, returnable: false }
+    }
 }
 
 /// What came of one [`Take`].
@@ -110,4 +122,9 @@ pub trait Counters: Send + Sync {
     /// only, as nobody can tell which of a bucket's tokens have come back meanwhile. Does not
     /// wait; a store that cannot be reached keeps it.
     fn give_back(&self, taken: &Take<'_>, grant: &Grant);
+
+    /// How many gateways count here together, as far as is known; at least 1.
+    fn gateways(&self) -> u32 {
+        1
+    }
 }

@@ -1,4 +1,4 @@
-//! Where state is kept that outlives a request: three narrow traits, each for one kind of it. A
+//! Where state is kept that outlives a request: narrow traits, each for one kind of it. A
 //! store of the configuration (`memory`, a Redis) implements them.
 
 use std::borrow::Cow;
@@ -8,6 +8,8 @@ mod blobs;
 mod calendar;
 mod counters;
 mod glob;
+mod leases;
+mod records;
 mod tag;
 mod write;
 
@@ -15,6 +17,8 @@ pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge};
 pub use calendar::{Calendar, CalendarUnit};
 pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
 pub use glob::Glob;
+pub use leases::{Lease, LeaseKey, Leases, Over, Term, Turn, UntilOver, Wanted};
+pub use records::{Begin, Begun, End, Fingerprint, Owner, RecordStats, Records, Settled};
 pub use tag::Tag;
 pub use write::{UnderWay, Write};
 

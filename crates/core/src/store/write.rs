@@ -84,6 +84,9 @@ impl Write {
     /// Whether a write may have changed something: not when the client was refused. A failure on
     /// the way leaves it open what the upstream has done.
     pub fn may_have_changed(exchange: &Exchange, response: &Response<Body>) -> bool {
+        if exchange.origin == Origin::Cache {
+            return false;
+        }
         if let Some(fault) = &exchange.fault {
             return fault.blame() == Blame::Upstream && exchange.upstream.attempts > 0;
         }

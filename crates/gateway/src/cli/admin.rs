@@ -48,20 +48,39 @@ impl Admin {
     /// # Errors
     /// When nobody answers, or the answer is a refusal: with its reason.
     pub(super) async fn ask(&self, method: Method, path: &str) -> anyhow::Result<Value> {
-        let asking = self.exchange(method, path);
+        self.order(method, path, None).await
+    }
+
+    /// The same with something to say, and with a body that an unhealthy gateway has for an answer
+    /// too.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    pub(super) async fn order(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let asking = self.exchange(method, path, body.into());
         let answer = tokio::time::timeout(PATIENCE, asking).await;
         let (status, body) = answer.context("the gateway does not answer")??;
         let value: Value = serde_json::from_slice(&body).with_context(|| {
             format!("the answer to {path} is not JSON: does a Lockgate listen?")
         })?;
-        if status.is_client_error() || status.is_server_error() {
-            let detail = value.get("detail").and_then(Value::as_str).unwrap_or_default();
-            bail!("the gateway refuses: {status}: {detail}");
+        match value.get("detail").and_then(Value::as_str) {
+            Some(detail) if !status.is_success() => bail!("the gateway refuses: {detail}"),
+            _ => Ok(value),
         }
-        Ok(value)
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> anyhow::Result<(StatusCode, Bytes)> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let stream = TcpStream::connect(self.address).await.with_context(|| {
             format!("no gateway answers on {}: is it running with this file?", self.address)
         })?;
@@ -74,7 +93,7 @@ impl Admin {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(Bytes::new()))?;
+        let request = request.body(Full::new(body))?;
         let talking = async {
             let answer = sender.send_request(request).await?;
             let status = answer.status();
@@ -97,10 +116,18 @@ impl Admin {
     }
 }
 
-/// Runs what a command does against a running gateway.
+/// Runs a command against the gateway of a configuration, and gives the exit code.
 ///
 /// # Errors
 /// What it fails with, or the system when it gives no runtime.
-pub(super) fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+pub(super) fn with<W: AsyncFnOnce(Admin) -> anyhow::Result<ExitCode>>(
+    config: &Path,
+    work: W,
+) -> anyhow::Result<ExitCode> {
+    let admin = match Admin::of(config)? {
+        Ok(admin) => admin,
+        Err(code) => return Ok(code),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work(admin))
 }

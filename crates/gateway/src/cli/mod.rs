@@ -5,14 +5,19 @@
 mod admin;
 mod check;
 mod demo;
+mod drain;
 mod explain;
 mod fmt;
 mod keys;
 mod output;
+mod purge;
+mod reload;
 mod routes;
 mod run;
 mod schema;
+mod status;
 mod upgrade;
+mod upstreams;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +44,11 @@ enum Command {
     Fmt(fmt::Fmt),
     Keys(keys::Keys),
     Demo(demo::Demo),
+    Status(status::Status),
+    Upstreams(upstreams::Upstreams),
+    Drain(drain::Drain),
+    Purge(purge::Purge),
+    Reload(reload::Reload),
     Upgrade(upgrade::Upgrade),
     /// Print the version
     Version {
@@ -68,6 +78,11 @@ pub(crate) fn main() -> ExitCode {
         Command::Fmt(fmt) => fmt.main(),
         Command::Keys(keys) => keys.main(),
         Command::Demo(demo) => demo.main(),
+        Command::Status(status) => status.main(),
+        Command::Upstreams(upstreams) => upstreams.main(),
+        Command::Drain(drain) => drain.main(),
+        Command::Purge(purge) => purge.main(),
+        Command::Reload(reload) => reload.main(),
         Command::Upgrade(upgrade) => upgrade.main(),
         Command::Version { json } => version(json),
     };

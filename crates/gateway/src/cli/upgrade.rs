@@ -36,17 +36,15 @@ pub(crate) struct Upgrade {
 
 impl Upgrade {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
-        let admin = match Admin::of(&self.config.config)? {
-            Ok(admin) => admin,
-            Err(code) => return Ok(code),
-        };
-        let (old, new) = admin::run(upgrade(&admin))?;
-        if self.json {
-            say(&json!({ "pid": new, "before": old }).to_string());
-        } else {
-            say(&format!("process {new} serves, process {old} drains"));
-        }
-        Ok(ExitCode::SUCCESS)
+        admin::with(&self.config.config, async |admin| {
+            let (old, new) = upgrade(&admin).await?;
+            if self.json {
+                say(&json!({ "pid": new, "before": old }).to_string());
+            } else {
+                say(&format!("process {new} serves, process {old} drains"));
+            }
+            Ok(ExitCode::SUCCESS)
+        })
     }
 }
 

@@ -202,6 +202,7 @@ impl Sender {
             origin: Origin::Gateway,
             upgrade: false,
             grpc: false,
+            once: None,
             deadline: Some(deadline),
             upstream: Default::default(),
             fault: None,

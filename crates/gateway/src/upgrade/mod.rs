@@ -4,7 +4,7 @@
 
 mod handover;
 mod inherited;
-mod order;
+mod state;
 
 use std::ffi::OsString;
 use std::io;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub(crate) use inherited::Inherited;
-pub(crate) use order::{Order, Orders, State, orders};
+pub(crate) use state::State;
 
 /// How long a successor may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,6 +10,7 @@
 )]
 
 mod access_log;
+mod admin;
 mod asked;
 mod attempts;
 mod auth;
@@ -18,6 +19,7 @@ mod bodies;
 mod broken;
 mod cache;
 mod cli;
+mod cluster_limits;
 mod compress;
 mod concurrency;
 mod cors;
@@ -37,6 +39,7 @@ mod headers;
 mod health;
 mod http1;
 mod http2;
+mod idempotency;
 mod ip_filter;
 mod jwt;
 mod limits;
@@ -48,6 +51,8 @@ mod oidc;
 mod proxy_protocol;
 mod reload;
 mod routing;
+mod serialize;
+mod stores;
 mod support;
 mod targets;
 mod tls;

@@ -4,8 +4,8 @@
 //! headers come from the body that is sent, never from the head.
 
 use bytes::{BufMut, BytesMut};
-use http::header::{self, HeaderMap, HeaderName};
-use http::{StatusCode, request, response};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{StatusCode, request};
 use lockgate_core::Lines;
 
 use super::head::Framing;
@@ -37,28 +37,28 @@ pub(super) enum Persistence {
     Upgrade,
 }
 
-/// Writes an answer's head.
+/// Writes an answer's head, but for what [`persistence`] says. Whether `Connection` asks for an end
+/// of the connection; it is not written.
 pub(super) fn response_head(
     out: &mut BytesMut,
-    head: &response::Parts,
+    status: StatusCode,
+    headers: &HeaderMap,
     announce: Announce,
-    persistence: Persistence,
-) {
-    status_line(out, head.status);
-    let mut dated = false;
-    for (name, value) in &head.headers {
-        let kept = match *name {
-            header::DATE => {
-                dated = true;
-                true
+) -> bool {
+    status_line(out, status);
+    let (mut dated, mut close) = (false, false);
+    for (name, value) in headers {
+        match *name {
+            header::DATE => dated = true,
+            header::CONNECTION => {
+                close |= says_close(value);
+                continue;
             }
-            header::CONNECTION | header::TRANSFER_ENCODING => false,
-            header::CONTENT_LENGTH => announce == Announce::Informed,
-            _ => true,
-        };
-        if kept {
-            field(out, name, value.as_bytes());
+            header::TRANSFER_ENCODING => continue,
+            header::CONTENT_LENGTH if announce != Announce::Informed => continue,
+            _ => {}
         }
+        field(out, name, value.as_bytes());
     }
     if !dated {
         out.put_slice(b"date: ");
@@ -66,12 +66,22 @@ pub(super) fn response_head(
         out.put_slice(b"\r\n");
     }
     announcement(out, announce);
+    close
+}
+
+/// Ends an answer's head.
+pub(super) fn persistence(out: &mut BytesMut, persistence: Persistence) {
     out.put_slice(match persistence {
         Persistence::Implied => b"\r\n".as_slice(),
         Persistence::KeepAlive => b"connection: keep-alive\r\n\r\n",
         Persistence::Close => b"connection: close\r\n\r\n",
         Persistence::Upgrade => b"connection: upgrade\r\n\r\n",
     });
+}
+
+fn says_close(value: &HeaderValue) -> bool {
+    let mut options = value.as_bytes().split(|byte| *byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// Writes a request's head, in origin form. Whether it asks for another protocol.

@@ -16,6 +16,7 @@ pub use client::{ClientStream, ClientTls};
 pub use error::TlsError;
 pub(crate) use server::chose_h2;
 pub use server::{Renewal, ServerStream, ServerTls};
+pub use sites::CertificateView;
 
 use std::sync::{Arc, LazyLock};
 

@@ -15,7 +15,7 @@ use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::LazyConfigAcceptor;
 
-use super::sites::{Resumption, Sites};
+use super::sites::{CertificateView, Resumption, Sites};
 use super::{ALPN_H2, TlsError, certificate};
 
 /// A client's connection under TLS.
@@ -79,6 +79,11 @@ impl ServerTls {
     /// What is usable but should be looked at, such as an expired certificate.
     pub fn warnings(&self) -> Vec<String> {
         self.sites.load().warnings.clone()
+    }
+
+    /// The certificates that are served.
+    pub fn certificates(&self) -> Vec<CertificateView> {
+        self.sites.load().sites.iter().map(|site| site.certificate.clone()).collect()
     }
 
     /// Does the handshake. The caller bounds its time.

@@ -4,7 +4,7 @@
 //! certificate answers whoever asks for none of them, or for nothing.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,12 +20,26 @@ use super::{ALPN_H1, ALPN_H2, TlsError, VERSIONS, certificate, files, provider};
 pub(super) struct Site {
     pub(super) config: Arc<ServerConfig>,
     pub(super) names: Arc<[Box<str>]>,
+    pub(super) certificate: CertificateView,
     key: Arc<CertifiedKey>,
+}
+
+/// A served certificate, for operators.
+#[derive(Debug, Clone)]
+pub struct CertificateView {
+    /// The file that it is read from.
+    pub file: PathBuf,
+    /// DNS names and addresses.
+    pub names: Vec<String>,
+    /// When it begins, in seconds since 1970.
+    pub not_before: i64,
+    /// When it ends, in seconds since 1970.
+    pub not_after: i64,
 }
 
 /// All certificates of a listener.
 pub(super) struct Sites {
-    sites: Vec<Site>,
+    pub(super) sites: Vec<Site>,
     /// Exact name → places in `sites`: several when one name has keys of several kinds.
     exact: HashMap<Box<str>, Vec<usize>>,
     /// What follows `*.` → places in `sites`.
@@ -79,8 +93,14 @@ impl Sites {
             map.entry(name.into()).or_default().push(place);
         }
         let config = configure(key.clone(), verifier.clone(), resumption)?;
-        let names = served.names.into();
-        self.sites.push(Site { config: Arc::new(config), names, key });
+        let names = served.names.clone().into();
+        let certificate = CertificateView {
+            file: pair.cert.clone(),
+            names: served.names.iter().map(ToString::to_string).collect(),
+            not_before: served.not_before,
+            not_after: served.not_after,
+        };
+        self.sites.push(Site { config: Arc::new(config), names, key, certificate });
         Ok(())
     }
 

@@ -2,8 +2,9 @@
 //! (RFC 9110 §13, §14).
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    PRAGMA, RANGE,
 };
 use http::{Response, StatusCode};
 use lockgate_core::Body;
@@ -15,6 +16,18 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
         headers.remove(name);
     }
+}
+
+/// Whether a request asks for nothing but an answer: no condition, no range, no directive.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    // One look at the names is cheaper than asking the map for each.
+    !headers.keys().any(|name| match name.as_str().as_bytes() {
+        [b'i', b'f', b'-', ..] => true,
+        [b'c', ..] => *name == CACHE_CONTROL,
+        [b'p', ..] => *name == PRAGMA,
+        [b'r', ..] => *name == RANGE,
+        _ => false,
+    })
 }
 
 /// Whether a request bears a condition that only its origin can judge.

@@ -13,7 +13,7 @@ use super::asked::Passed;
 use super::directives::Wanted;
 use super::flight::{Landing, Place};
 use super::freshness::State;
-use super::status::{Forward, Outcome, say_hit};
+use super::status::{Forward, Outcome, hit};
 use super::stored::{Answer, Stored, answer};
 use super::{Caching, NOT_CACHED, conditions, key};
 
@@ -40,12 +40,13 @@ impl Caching {
         &'a self,
         exchange: &'a mut Exchange,
     ) -> Step<'a, Result<Verdict, Fault>> {
-        if let Some(why) = passes(exchange) {
+        let plain = conditions::is_plain(&exchange.head.headers);
+        if let Some(why) = passes(exchange, plain) {
             self.counts.add(exchange.connection.worker, Outcome::Bypass);
             exchange.kept.put(self, Passed(why));
             return Step::Now(Ok(Verdict::Pass));
         }
-        let wanted = match self.client_control {
+        let wanted = match self.client_control && !plain {
             true => Wanted::read(&exchange.head.headers),
             false => Wanted::default(),
         };
@@ -82,9 +83,11 @@ impl Caching {
         age: Duration,
         collapsed: bool,
     ) -> Response<Body> {
-        let mut response = answer.give(blob, age);
-        suit(&exchange.head.headers, &exchange.head.method, &mut response);
-        say_hit(response.headers_mut(), &answer.life, age, collapsed);
+        let said = hit(&answer.life, age, collapsed);
+        let mut response = answer.hit(blob, age, said, &exchange.id);
+        if !conditions::is_plain(&exchange.head.headers) {
+            suit(&exchange.head.headers, &exchange.head.method, &mut response);
+        }
         exchange.origin = Origin::Cache;
         let fresh = age < answer.life.lifetime;
         let outcome = if fresh { Outcome::Hit } else { Outcome::Stale };
@@ -197,14 +200,14 @@ impl Caching {
 }
 
 /// Why a request is no matter for a cache, if it is not.
-fn passes(exchange: &Exchange) -> Option<Forward> {
+fn passes(exchange: &Exchange, plain: bool) -> Option<Forward> {
     if !matches!(exchange.head.method, Method::GET | Method::HEAD) {
         return Some(Forward::Method);
     }
     let other = exchange.upgrade
         || exchange.grpc
         || !exchange.body.is_empty()
-        || conditions::is_for_origin(&exchange.head.headers);
+        || !plain && conditions::is_for_origin(&exchange.head.headers);
     other.then_some(Forward::Bypass)
 }
 

@@ -16,7 +16,11 @@ const MOST_SORTED: usize = 64;
 pub(super) const MOST_VARYING: usize = 16;
 
 /// What a proxy in front states of the origin, and upstreams put into links.
-const STATED: [&str; 3] = ["x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"];
+const STATED: [HeaderName; 3] = [
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
+];
 
 /// What makes the key of a route's requests.
 pub(super) struct Keying {
@@ -77,10 +81,13 @@ impl Keying {
         let host = head.headers.get(HOST).map_or(exchange.host.as_bytes(), |host| host.as_bytes());
         put_lower(&mut key, host);
         // A trusted proxy's word, which goes upstream: of all others it has been taken away.
-        for name in STATED {
+        // One look at the names is cheaper than asking the map for each.
+        let stated = head.headers.keys().any(|name| name.as_str().starts_with("x-forwarded-"));
+        for name in &STATED {
             let begin = begin(&mut key);
-            for line in head.headers.get_all(name) {
-                put(&mut key, line.as_bytes());
+            if stated {
+                let lines = head.headers.get_all(name).iter();
+                lines.for_each(|line| put(&mut key, line.as_bytes()));
             }
             end(&mut key, begin);
         }
@@ -278,7 +285,8 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
 
 fn put_lower(out: &mut Vec<u8>, bytes: &[u8]) {
     let begin = begin(out);
-    out.extend(bytes.iter().map(u8::to_ascii_lowercase));
+    out.extend_from_slice(bytes);
+    out.get_mut(begin..).unwrap_or_default().make_ascii_lowercase();
     end(out, begin);
 }
 

@@ -8,10 +8,11 @@ use http::header::{
     HeaderName, HeaderValue, LAST_MODIFIED,
 };
 use http::{Response, StatusCode};
-use lockgate_core::{Blob, BlobHead, Body};
+use lockgate_core::{Blob, BlobHead, Body, RequestId};
 use tokio::time::Instant;
 
 use super::freshness::Life;
+use super::status::CACHE_STATUS;
 
 /// What a key leads to.
 pub(super) enum Stored {
@@ -27,7 +28,8 @@ pub(super) enum Stored {
 #[derive(Clone)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    /// As the client is to get them, but for `Age` and what the cache says of itself.
+    /// As the client is to get them, but for what is said anew each time: that has its place
+    /// among them, so that the table of a copy need not grow.
     pub(super) headers: HeaderMap,
     pub(super) life: Life,
     /// When it came.
@@ -36,8 +38,7 @@ pub(super) struct Answer {
     pub(super) held_until: Option<Instant>,
 }
 
-/// Lines that are added each time it is given: the table of a copy is as wide as its original's.
-const ADDED: usize = 2;
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What a header takes beside its text.
 const PER_HEADER: usize = 96;
@@ -67,10 +68,12 @@ impl Answer {
     ) -> Self {
         let mut headers = headers.clone();
         headers.remove(CONTENT_LENGTH);
-        headers.remove(AGE);
-        headers.remove(super::status::CACHE_STATUS);
         date(&mut headers, now);
-        headers.reserve(ADDED);
+        for name in [AGE, CACHE_STATUS, X_REQUEST_ID] {
+            headers.insert(name, HeaderValue::from_static("0"));
+        }
+        // A full table would grow even where a line takes another's place.
+        headers.reserve(1);
         Self { status, headers, life, received: Instant::now(), held_until: None }
     }
 
@@ -79,12 +82,34 @@ impl Answer {
         self.life.initial_age + now.saturating_duration_since(self.received)
     }
 
-    /// The whole of it, for a client.
+    /// The whole of it, for a client of whose request something else is to be said.
     pub(super) fn give(&self, blob: &Blob, age: Duration) -> Response<Body> {
+        let mut response = self.copy(blob, age);
+        response.headers_mut().remove(CACHE_STATUS);
+        response.headers_mut().remove(X_REQUEST_ID);
+        response
+    }
+
+    /// The whole of it, for a client that needs no more.
+    pub(super) fn hit(
+        &self,
+        blob: &Blob,
+        age: Duration,
+        said: HeaderValue,
+        id: &RequestId,
+    ) -> Response<Body> {
+        let mut response = self.copy(blob, age);
+        put(response.headers_mut(), CACHE_STATUS, said);
+        put(response.headers_mut(), X_REQUEST_ID, id.header());
+        response
+    }
+
+    fn copy(&self, blob: &Blob, age: Duration) -> Response<Body> {
         let mut response = Response::new(Body::from(blob.body.clone()));
         *response.status_mut() = self.status;
-        response.headers_mut().clone_from(&self.headers);
-        response.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
+        *response.headers_mut() = self.headers.clone();
+        let age = HeaderValue::from_str(itoa::Buffer::new().format(age.as_secs()));
+        put(response.headers_mut(), AGE, age.unwrap_or(HeaderValue::from_static("0")));
         response
     }
 
@@ -128,6 +153,14 @@ impl Answer {
             }
         }
         headers
+    }
+}
+
+/// Puts a line in its place, which it has but for answers that were kept by others.
+fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    match headers.get_mut(&name) {
+        Some(there) => *there = value,
+        None => drop(headers.insert(name, value)),
     }
 }
 

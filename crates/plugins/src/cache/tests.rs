@@ -154,6 +154,7 @@ fn exchange(target: &str) -> Exchange {
         origin: Origin::Gateway,
         upgrade: false,
         grpc: false,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,

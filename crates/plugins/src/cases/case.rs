@@ -162,6 +162,10 @@ pub(super) struct Upstream {
     pub(super) breaks_off: bool,
     /// It does not answer at all.
     pub(super) fails: bool,
+    /// How long it takes.
+    pub(super) takes: Option<lockgate_core::Time>,
+    /// It cannot be reached.
+    pub(super) refuses: bool,
 }
 
 /// What an upstream must have been asked. Its presence says that it must have been asked at all.

@@ -3,6 +3,7 @@
 //! then the target answers, then response hooks run up. What a case may say stands in `case.rs`;
 //! a key that it does not know is a failure, so that no expectation is silently skipped.
 
+mod alone;
 mod case;
 mod identify;
 mod pattern;
@@ -12,6 +13,7 @@ mod run;
 pub(crate) mod token;
 mod yaml;
 
+pub(crate) use alone::{policy, request_to};
 pub(crate) use run::{identity, request};
 
 use std::fs;

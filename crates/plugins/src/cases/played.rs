@@ -1,5 +1,5 @@
 //! The surroundings that a case plays: its consumers, plans, files, and answers to the gateway's
-//! own requests. Counters are the real ones; there is a store `shared` too, which is a Redis. Background work runs on the case's own runtime, shared state lives as long as the
+//! own requests. Counters are the real ones; there is a store `shared` too, a Redis that never answers. Background work runs on the case's own runtime, shared state lives as long as the
 //! case.
 
 use std::cell::RefCell;
@@ -12,9 +12,11 @@ use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
     Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
-    Figure, Kept, Metric, Outbound, Provide, SendFuture, Task, reasons,
+    Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, Records, SendFuture, Task, reasons,
 };
-use lockgate_state::{Bounds, Memory, MemoryBlobs};
+use lockgate_state::{
+    Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases, MemoryRecords, RecordBounds,
+};
 use serde_json::Value;
 
 use super::case;
@@ -22,6 +24,8 @@ use super::run;
 
 /// When every case begins: 2026-11-29 00:00 UTC, a Sunday and the last but one of its month.
 const START: Duration = Duration::from_secs(1_795_910_400);
+/// Room for a few records, so that a case can fill it.
+const RECORDS: RecordBounds = RecordBounds { entries: 8, bytes: 16 << 10 };
 const BOUNDS: Bounds = Bounds { keys: 1_000, bytes: 1 << 20 };
 
 /// What one case provides.
@@ -35,6 +39,8 @@ pub(super) struct Played {
     /// What every case begins at: the first second of 2026.
     clock: Clock,
     blobs: Arc<dyn Blobs>,
+    leases: Arc<dyn Leases>,
+    records: Arc<MemoryRecords>,
 }
 
 impl Played {
@@ -58,6 +64,8 @@ impl Played {
             memory: Arc::new(Memory::in_time(BOUNDS, START)),
             clock: Clock::set_to(UNIX_EPOCH + Duration::from_secs(1_767_225_600)),
             blobs: Arc::new(MemoryBlobs::new(64 << 20)),
+            leases: Arc::new(MemoryLeases::new(LeaseBounds::default())),
+            records: Arc::new(MemoryRecords::new(RECORDS)),
         }
     }
 }
@@ -99,11 +107,28 @@ impl Provide for Played {
     }
 
     fn counters(&self, store: &str) -> Option<Arc<dyn Counters>> {
-        (store == "memory").then(|| self.memory.clone() as Arc<dyn Counters>)
+        match store {
+            "memory" => Some(self.memory.clone() as Arc<dyn Counters>),
+            "shared" => Some(Arc::new(Nowhere)),
+            _ => None,
+        }
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
         (store == "memory").then(|| Arc::clone(&self.blobs))
+    }
+
+    /// Those of `shared` never answer.
+    fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
+        match store {
+            "memory" => Some(Arc::clone(&self.leases)),
+            "shared" => Some(Arc::new(Nowhere)),
+            _ => None,
+        }
+    }
+
+    fn records(&self, store: &str) -> Option<Arc<dyn Records>> {
+        ["memory", "shared"].contains(&store).then(|| Arc::clone(&self.records) as Arc<dyn Records>)
     }
 
     fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {

@@ -14,7 +14,7 @@ use lockgate_core::{
 use serde_json::Value;
 
 use super::played::Played;
-use super::{case, identify, pattern, token};
+use super::{alone, case, identify, pattern, token};
 use crate::ALL;
 
 const CAP: usize = 1 << 20;
@@ -311,11 +311,16 @@ async fn target(
     case: &case::Exchange,
     asked: &mut Option<Asked>,
 ) -> Result<Response<Body>, String> {
+    let once = exchange.once.clone();
+    once.iter().for_each(|once| once.tries());
     let answer = match &route.handler {
         None => {
             *asked = Some(ask(exchange).await?);
             exchange.upstream.attempts = 1;
-            let answer = upstream(case.upstream.as_ref())?;
+            let answer = match alone::cut(exchange, case.upstream.as_ref()).await {
+                Some(fault) => Err(fault),
+                None => upstream(case.upstream.as_ref())?,
+            };
             if answer.is_ok() {
                 exchange.origin = Origin::Upstream;
             }
@@ -323,6 +328,7 @@ async fn target(
         }
         Some(handler) => wait(handler.handle(exchange)).await,
     };
+    once.iter().for_each(|once| once.tried(&answer));
     Ok(answer.unwrap_or_else(|fault| refusal(exchange, fault)))
 }
 
@@ -405,6 +411,7 @@ fn make(
         origin: Origin::Gateway,
         upgrade: false,
         grpc: false,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,
@@ -454,9 +461,6 @@ fn refusal(exchange: &mut Exchange, fault: Fault) -> Response<Body> {
     if let Some((kind, _)) = fault.own_page() {
         response.headers_mut().insert(http::header::CONTENT_TYPE, kind.clone());
     }
-    if let Some(wait) = fault.wait() {
-        response.headers_mut().insert(http::header::RETRY_AFTER, wait.as_secs().into());
-    }
     response.headers_mut().insert(REASON, HeaderValue::from_static(fault.reason().code));
     if let Some(wait) = fault.wait() {
         let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
@@ -486,6 +490,10 @@ async fn ask(exchange: &mut Exchange) -> Result<Asked, String> {
 /// What the played upstream answers, or how it fails.
 fn upstream(reply: Option<&case::Upstream>) -> Result<Result<Response<Body>, Fault>, String> {
     let Some(reply) = reply else { return Ok(Ok(Response::new(Body::Empty))) };
+    if reply.refuses {
+        let refused = Fault::upstream(&reasons::UPSTREAM_REFUSED);
+        return Ok(Err(refused.resend(lockgate_core::Resend::Safe)));
+    }
     if reply.fails {
         return Ok(Err(Fault::upstream(&reasons::UPSTREAM_REFUSED)));
     }

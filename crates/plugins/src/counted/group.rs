@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use http::Response;
 use lockgate_core::{
-    Algorithm, Body, Counters, Exchange, Fault, Grant, Kind, Limit, MOST_TAKES, Policy, Reason,
-    Stage, Step, StoreError, Take, Verdict,
+    Algorithm, Body, Counter, Counters, Exchange, Fault, Grant, Kind, Limit, MOST_TAKES, Policy,
+    Reason, Stage, Step, StoreError, Take, Verdict, reasons,
 };
 
 use super::rule::{Bound, Rule};
-use super::{NO_STORE, OnStoreError, shown};
+use super::{OnStoreError, shown};
 
 pub(crate) struct Group {
     pub(super) reason: &'static Reason,
@@ -19,6 +19,8 @@ pub(crate) struct Group {
     pub(super) local: Arc<dyn Counters>,
     pub(super) store: Box<str>,
     pub(super) on_store_error: OnStoreError,
+    /// Requests for which the store did not answer.
+    pub(super) store_errors: Arc<Counter>,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -81,7 +83,7 @@ impl Group {
     }
 
     fn takes<'a>(&'a self, asked: &'a Asked) -> [Take<'a>; MOST_TAKES] {
-        let nothing = Take { key: &[], limit: &NOTHING, cost: 0, dry: true, listed: false };
+        let nothing = Take { dry: true, ..Take::new(&[], &NOTHING, 0) };
         let mut takes = [nothing; MOST_TAKES];
         let mut begin = 0;
         for (take, part) in takes.iter_mut().zip(asked.parts()) {
@@ -92,23 +94,44 @@ impl Group {
                 cost: rule.cost,
                 dry: rule.dry_run,
                 listed: matches!(bound.limit.algorithm, Algorithm::Calendar(_)),
+                leased: bound.leased,
+                returnable: rule.answers.is_some() || rule.only_served,
             };
             begin = part.end;
         }
         takes
     }
 
-    /// Asks one of the two stores without waiting.
+    /// Asks the store without waiting.
     fn take_now(
         &self,
-        counters: &dyn Counters,
         exchange: &Exchange,
         asked: &Asked,
         grants: &mut [Grant; MOST_TAKES],
     ) -> Option<Result<bool, StoreError>> {
         let takes = self.takes(asked);
         let takes = takes.get(..asked.count).unwrap_or_default();
-        counters.take_now(takes, grants, &|place| self.counter_name(exchange, asked, place))
+        let naming = |place| self.counter_name(exchange, asked, place);
+        self.counters.take_now(takes, grants, &naming)
+    }
+
+    /// Counts in this gateway's memory, by its share of the limits.
+    fn take_here(
+        &self,
+        exchange: &Exchange,
+        asked: &Asked,
+        grants: &mut [Grant; MOST_TAKES],
+    ) -> Option<Result<bool, StoreError>> {
+        let takes = self.takes(asked);
+        let gateways = self.counters.gateways();
+        let shares = takes.map(|take| share(&take, gateways));
+        let mut here = takes;
+        for (take, share) in here.iter_mut().zip(&shares) {
+            take.limit = share;
+        }
+        let here = here.get(..asked.count).unwrap_or_default();
+        let naming = |place| self.counter_name(exchange, asked, place);
+        self.local.take_now(here, grants, &naming)
     }
 
     async fn take(
@@ -144,13 +167,16 @@ impl Group {
         let by_store = taken.is_ok();
         if let Err(error) = &taken {
             exchange.note(|| format!("{}: {error}", self.reason.code));
+            self.store_errors.add(exchange.connection.worker, 1);
             match self.on_store_error {
                 OnStoreError::Allow => return Ok(Verdict::Pass),
                 OnStoreError::Deny => {
-                    return Err(Fault::gateway(&NO_STORE).detail(error.to_string()));
+                    return Err(
+                        Fault::gateway(&reasons::STORE_UNAVAILABLE).detail(error.to_string())
+                    );
                 }
                 OnStoreError::Local => {
-                    let local = self.take_now(&*self.local, exchange, &asked, &mut grants);
+                    let local = self.take_here(exchange, &asked, &mut grants);
                     taken = local.unwrap_or(Ok(true));
                 }
             }
@@ -172,7 +198,8 @@ impl Group {
             }
         }
         if let Some((wait, place)) = longest.filter(|_| !all) {
-            return Err(self.refusal(&asked, place, wait));
+            let fault = self.refusal(&asked, place, wait);
+            return Err(if by_store { fault } else { fault.member("counted", "local") });
         }
         if self.rules.iter().any(|rule| rule.answers.is_some() || rule.only_served) {
             let grants = grants.get(..asked.count).unwrap_or_default().to_vec();
@@ -206,6 +233,12 @@ impl Group {
     }
 }
 
+/// One gateway's part of a limit, and never so little that a request could not pass.
+fn share(take: &Take<'_>, gateways: u32) -> Limit {
+    let part = |whole: u64| (whole / u64::from(gateways.max(1))).max(take.cost).max(1);
+    Limit { count: part(take.limit.count), burst: part(take.limit.burst), ..take.limit.clone() }
+}
+
 impl Policy for Group {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
         let asked = self.ask(exchange);
@@ -213,7 +246,7 @@ impl Policy for Group {
             return Step::Now(Ok(Verdict::Pass));
         }
         let mut grants = [Grant::default(); MOST_TAKES];
-        match self.take_now(&*self.counters, exchange, &asked, &mut grants) {
+        match self.take_now(exchange, &asked, &mut grants) {
             Some(taken) => Step::Now(self.conclude(exchange, asked, taken, grants)),
             None => Step::Later(Box::pin(async move {
                 let mut grants = [Grant::default(); MOST_TAKES];

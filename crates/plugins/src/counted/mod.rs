@@ -12,9 +12,11 @@ mod shown;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockgate_core::{
-    Build, Built, ConfigError, Counters, Kind, MOST_TAKES, Metric, MetricKind, Reason,
+    Algorithm, Build, Built, CalendarUnit, ConfigError, Counter, Limit, MOST_TAKES, Metric,
+    MetricKind, Reason,
 };
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -30,7 +32,7 @@ pub(crate) use rule::{Bound, Form, Name, Rule};
 #[derive(Deserialize, Serialize, JsonSchema, Debug, Default, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnStoreError {
-    /// This gateway counts for itself, in memory.
+    /// This gateway counts for itself, in memory: its share of the limit.
     #[default]
     Local,
     /// The request passes.
@@ -39,13 +41,46 @@ pub(crate) enum OnStoreError {
     Deny,
 }
 
-/// The store did not answer, and the limit says `on_store_error: deny`. Declared by `rate_limit`.
-pub(crate) static NO_STORE: Reason = Reason {
-    code: "limit_store_unavailable",
-    kind: Kind::Unavailable,
-    help: "The store that a limit or quota counts in does not answer, and the limit says \
-           `on_store_error: deny`.",
-};
+impl OnStoreError {
+    fn counter(self, policy: &str, store: &str, build: &Build<'_>) -> Arc<Counter> {
+        let went = match self {
+            Self::Local => "local",
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        };
+        build.counter(&STORE_ERRORS, &[policy, store, went])
+    }
+}
+
+/// How exactly gateways that share a store count together.
+#[derive(Deserialize, Serialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Precision {
+    /// Each request is counted where all others are, with one call of the store.
+    Exact,
+    /// Each gateway takes a slice of what remains, and spends it without a call.
+    Leased,
+}
+
+/// Above so many in a second, a limit is leased unless it says otherwise.
+const LEASED_ABOVE: u64 = 20;
+
+/// Whether slices of a limit are taken ahead.
+pub(crate) fn leased(limit: &Limit, precision: Option<Precision>) -> bool {
+    let Some(precision) = precision else {
+        let window = match limit.algorithm {
+            Algorithm::Calendar(calendar) => match calendar.unit {
+                CalendarUnit::Day => Duration::from_secs(86_400),
+                // The longest, so that every month is slower.
+                CalendarUnit::Month => Duration::from_secs(31 * 86_400),
+            },
+            _ => limit.window,
+        };
+        let most = u128::from(LEASED_ABOVE) * window.as_millis();
+        return u128::from(limit.count) * 1_000 > most;
+    };
+    precision == Precision::Leased
+}
 
 /// Declared by both policies.
 pub(crate) static REFUSALS: Metric = Metric {
@@ -53,6 +88,15 @@ pub(crate) static REFUSALS: Metric = Metric {
     kind: MetricKind::Counter,
     labels: &["policy", "limit", "place", "dry_run"],
     help: "Requests for which a limit or quota was spent, by its name and where it is configured",
+};
+
+/// Declared by both policies.
+pub(crate) static STORE_ERRORS: Metric = Metric {
+    name: "lockgate_limit_store_errors_total",
+    kind: MetricKind::Counter,
+    labels: &["policy", "store", "went"],
+    help: "Requests whose limits the store could not count, and which way they went: `local`, \
+           `allow` or `deny`",
 };
 
 /// One entry of a list, ready to stand in a group.
@@ -91,10 +135,11 @@ pub(crate) fn groups(
         let at = |error: ConfigError| (from, error.at("store"));
         let group = Group {
             reason,
-            counters: counters(&entry, build).map_err(at)?,
+            counters: build.counters(&entry.store).map_err(at)?,
             local: build.counters("memory").map_err(at)?,
             store: entry.store.as_str().into(),
             on_store_error: entry.on_store_error,
+            store_errors: entry.on_store_error.counter(entry.rule.policy, &entry.store, build),
             rules: vec![entry.rule],
         };
         built.push((from, entry.store, group));
@@ -105,17 +150,6 @@ pub(crate) fn groups(
         policy: Box::new(group),
     });
     Ok(policies.collect())
-}
-
-/// The counters of an entry's store. One that this version cannot use is one that never answers:
-/// a limit that is to count locally then does so from the start, and `check` has said so.
-fn counters(entry: &Entry, build: &Build<'_>) -> Result<Arc<dyn Counters>, ConfigError> {
-    let local = entry.on_store_error == OnStoreError::Local
-        && build.provide.stores().contains(&entry.store.as_str());
-    match build.counters(&entry.store) {
-        Err(_) if local => build.counters("memory"),
-        counters => counters,
-    }
 }
 
 /// What a limit's counters are kept under: its place in the document, where a list's entry with a

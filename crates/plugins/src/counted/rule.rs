@@ -11,7 +11,7 @@ use lockgate_core::{Algorithm, Build, ConfigError, Counter, CounterName, Exchang
 use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer};
 
-use super::{Answers, By, Planned, Plans, REFUSALS};
+use super::{Answers, By, Planned, Plans, Precision, REFUSALS, leased};
 
 /// How the answer's headers speak of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(crate) struct Rule {
     /// `None`: all.
     pub(crate) answers: Option<Answers>,
     pub(crate) dry_run: bool,
+    /// How exactly it counts, if the configuration says so.
+    pub(crate) precision: Option<Precision>,
     /// Whether the answer's headers tell of it.
     pub(crate) headers: bool,
     pub(crate) form: Form,
@@ -55,6 +57,8 @@ pub(crate) struct Bound {
     pub(crate) text: String,
     /// What stands of it in `RateLimit-Policy` after the name.
     pub(crate) parameters: String,
+    /// Whether slices of it are taken ahead.
+    pub(crate) leased: bool,
 }
 
 /// Largest count of any limit: a bucket of a sliding window holds no more.
@@ -63,7 +67,12 @@ const MOST: u64 = 1_000_000_000;
 const MOST_LOGGED: u64 = 10_000;
 
 impl Bound {
-    pub(crate) fn new(limit: Limit, text: String, cost: u64) -> Result<Self, String> {
+    pub(crate) fn new(
+        limit: Limit,
+        text: String,
+        cost: u64,
+        precision: Option<Precision>,
+    ) -> Result<Self, String> {
         let (most, what) = match limit.algorithm {
             Algorithm::SlidingLog => (MOST_LOGGED, "a sliding log"),
             _ => (MOST, "a limit"),
@@ -83,7 +92,8 @@ impl Bound {
         if let Some(seconds) = window_seconds(&limit) {
             parameters.push_str(&format!(";w={seconds}"));
         }
-        Ok(Self { limit, text, parameters })
+        let leased = leased(&limit, precision);
+        Ok(Self { limit, text, parameters, leased })
     }
 }
 
@@ -116,9 +126,10 @@ impl Rule {
             let planned = match said {
                 Planned::Off => None,
                 Planned::Limit((limit, text)) => {
-                    let bound = Bound::new(limit, text, self.cost).map_err(|why| {
-                        ConfigError::new(format!("the plan `{plan}`: {why}")).at("plans")
-                    })?;
+                    let bound =
+                        Bound::new(limit, text, self.cost, self.precision).map_err(|why| {
+                            ConfigError::new(format!("the plan `{plan}`: {why}")).at("plans")
+                        })?;
                     self.bounds.push(bound);
                     Some(self.bounds.len() - 1)
                 }

@@ -13,7 +13,8 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::counted::{
-    self, Answers, Bound, By, Entry, Form, Name, OnStoreError, REFUSALS, Rule, planned,
+    self, Answers, Bound, By, Entry, Form, Name, OnStoreError, Precision, REFUSALS, Rule,
+    STORE_ERRORS, planned,
 };
 use allowance::{Allowance, Offset};
 
@@ -51,6 +52,9 @@ struct Config {
     /// Where it counts.
     #[serde(default = "memory")]
     store: String,
+    /// How exactly gateways that share a store count together; left out, `leased` for what is
+    /// above 20 in a second, else `exact`. In memory all counting is exact.
+    precision: Option<Precision>,
     /// What happens when the store does not answer.
     #[serde(default)]
     on_store_error: OnStoreError,
@@ -112,6 +116,7 @@ impl Config {
             dry_run: false,
             headers: true,
             store: memory(),
+            precision: None,
             on_store_error: OnStoreError::default(),
         }
     }
@@ -154,7 +159,7 @@ impl PolicyPlugin for Quota {
     }
 
     fn metrics(&self) -> &'static [&'static Metric] {
-        const METRICS: &[&Metric] = &[&REFUSALS];
+        const METRICS: &[&Metric] = &[&REFUSALS, &STORE_ERRORS];
         METRICS
     }
 
@@ -191,7 +196,8 @@ impl Quota {
         if let Some(allowance) = config.limit {
             let at = |why: String| ConfigError::new(why).at("limit");
             let limit = config.limit(allowance);
-            bounds.push(Bound::new(limit, allowance.to_string(), config.cost).map_err(at)?);
+            let text = allowance.to_string();
+            bounds.push(Bound::new(limit, text, config.cost, config.precision).map_err(at)?);
         } else if !config.plans {
             return Err(ConfigError::new("a quota needs a `limit`, or `plans: true`"));
         }
@@ -206,6 +212,7 @@ impl Quota {
             cost: config.cost,
             answers: config.count.clone(),
             dry_run: config.dry_run,
+            precision: config.precision,
             headers: config.headers,
             form: Form::Quota,
             only_served: true,

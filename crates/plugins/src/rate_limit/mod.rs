@@ -12,7 +12,8 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::counted::{
-    self, Answers, Bound, By, Entry, Form, Name, OnStoreError, REFUSALS, Rule, planned,
+    self, Answers, Bound, By, Entry, Form, Name, OnStoreError, Precision, REFUSALS, Rule,
+    STORE_ERRORS, planned,
 };
 
 /// Limits how many requests pass in a time. A rate alone, such as `100/min`, counts by address.
@@ -48,10 +49,9 @@ struct Config {
     /// Where it counts.
     #[serde(default = "memory")]
     store: String,
-    /// How exactly gateways that share a store count together.
-    #[serde(default)]
-    #[expect(dead_code, reason = "one word so far: every store counts each request")]
-    precision: Precision,
+    /// How exactly gateways that share a store count together; left out, `leased` for what is
+    /// above 20 in a second, else `exact`. In memory all counting is exact.
+    precision: Option<Precision>,
     /// What happens when the store does not answer.
     #[serde(default)]
     on_store_error: OnStoreError,
@@ -70,15 +70,6 @@ enum Word {
     TokenBucket,
     /// Begins anew at round times.
     FixedWindow,
-}
-
-/// How exactly.
-#[derive(serde::Deserialize, Serialize, JsonSchema, Default, Clone, Copy)]
-#[serde(rename_all = "snake_case")]
-enum Precision {
-    /// Each request is counted where all others are.
-    #[default]
-    Exact,
 }
 
 fn one() -> u64 {
@@ -132,7 +123,7 @@ impl Config {
             dry_run: false,
             headers: true,
             store: memory(),
-            precision: Precision::default(),
+            precision: None,
             on_store_error: OnStoreError::default(),
         }
     }
@@ -190,12 +181,12 @@ impl PolicyPlugin for RateLimit {
     }
 
     fn reasons(&self) -> &'static [&'static Reason] {
-        const REASONS: &[&Reason] = &[&RATE_LIMITED, &counted::NO_STORE];
+        const REASONS: &[&Reason] = &[&RATE_LIMITED];
         REASONS
     }
 
     fn metrics(&self) -> &'static [&'static Metric] {
-        const METRICS: &[&Metric] = &[&REFUSALS];
+        const METRICS: &[&Metric] = &[&REFUSALS, &STORE_ERRORS];
         METRICS
     }
 
@@ -230,7 +221,8 @@ impl RateLimit {
         config.check()?;
         let at = |why: String| ConfigError::new(why).at("limit");
         let text = config.limit.to_string();
-        let bound = Bound::new(config.limit(config.limit), text, config.cost).map_err(at)?;
+        let limit = config.limit(config.limit);
+        let bound = Bound::new(limit, text, config.cost, config.precision).map_err(at)?;
         let mut rule = Rule {
             place: counted::place(listed.place, config.name.as_ref()),
             name: config.name.clone().unwrap_or_else(|| Name::of(&config.by)).0,
@@ -242,6 +234,7 @@ impl RateLimit {
             cost: config.cost,
             answers: config.count.clone(),
             dry_run: config.dry_run,
+            precision: config.precision,
             headers: config.headers,
             form: Form::Rate,
             only_served: false,

@@ -9,7 +9,7 @@ const FEW: usize = 6;
 
 /// Counters of the buckets `head - 60` to `head`.
 pub(super) enum Ring {
-    /// Some of the buckets: how far back they are, and what they count.
+    /// Some of the buckets, the oldest first: how far back they are, and what they count.
     Few {
         len: u8,
         back: [u8; FEW],
@@ -40,6 +40,26 @@ impl Ring {
             Self::Middle(ring) => total(ring, head, gone),
             Self::Wide(ring) => total(ring, head, gone),
         }
+    }
+
+    /// The bucket that must be forgotten, with all before it, for so much to be free. The `gone`
+    /// oldest ones are forgotten already. `None`: all of them together are too little.
+    pub(super) fn frees(&self, head: u64, gone: usize, missing: u64) -> Option<u64> {
+        let back = match self {
+            Self::Few { len, back, count } => {
+                let few = back.iter().zip(count).take(usize::from(*len));
+                let live = few.filter(|(back, _)| usize::from(**back) + gone < BUCKETS);
+                let mut sums = live.scan(0, |sum, (back, count)| {
+                    *sum += u64::from(*count);
+                    Some((*sum, u64::from(*back)))
+                });
+                sums.find(|(sum, _)| *sum >= missing)?.1
+            }
+            Self::Narrow(ring) => frees(ring, head, gone, missing)?,
+            Self::Middle(ring) => frees(ring, head, gone, missing)?,
+            Self::Wide(ring) => frees(ring, head, gone, missing)?,
+        };
+        head.checked_sub(back)
     }
 
     /// Moves on by so many buckets, and forgets as many of the oldest.
@@ -104,7 +124,7 @@ impl Ring {
     }
 
     /// All buckets, each at its number modulo 61.
-    pub(super) fn spread(&self, head: u64) -> [u32; BUCKETS] {
+    fn spread(&self, head: u64) -> [u32; BUCKETS] {
         let mut all = [0; BUCKETS];
         match self {
             Self::Few { len, back, count } => {
@@ -147,7 +167,7 @@ trait Width: Copy + Into<u64> + TryFrom<u64> + Default {}
 impl<T: Copy + Into<u64> + TryFrom<u64> + Default> Width for T {}
 
 /// Where a bucket stands in a ring.
-pub(super) fn place(bucket: u64) -> usize {
+fn place(bucket: u64) -> usize {
     (bucket % BUCKETS as u64) as usize
 }
 
@@ -163,18 +183,34 @@ fn copy<T: Copy + Into<u32>>(ring: &[T], all: &mut [u32; BUCKETS]) {
     }
 }
 
-fn total<T: Width>(ring: &[T; BUCKETS], head: u64, gone: usize) -> u64 {
-    let sum = |part: &[T]| part.iter().map(|count| (*count).into()).sum::<u64>();
+/// The buckets that are not forgotten, the oldest first, in two parts.
+fn live<T>(ring: &[T; BUCKETS], head: u64, gone: usize) -> (&[T], &[T]) {
     // The oldest stands after the newest.
     let first = place(head + 1 + gone as u64);
     let last = place(head);
-    if gone >= BUCKETS {
-        0
-    } else if first <= last {
-        sum(ring.get(first..=last).unwrap_or_default())
-    } else {
-        sum(ring.get(first..).unwrap_or_default()) + sum(ring.get(..=last).unwrap_or_default())
-    }
+    let (old, new) = match gone {
+        BUCKETS.. => (None, None),
+        _ if first <= last => (ring.get(first..=last), None),
+        _ => (ring.get(first..), ring.get(..=last)),
+    };
+    (old.unwrap_or_default(), new.unwrap_or_default())
+}
+
+fn total<T: Width>(ring: &[T; BUCKETS], head: u64, gone: usize) -> u64 {
+    let sum = |part: &[T]| part.iter().map(|count| (*count).into()).sum::<u64>();
+    let (old, new) = live(ring, head, gone);
+    sum(old) + sum(new)
+}
+
+/// How far back the bucket is with which so much has been counted, from the oldest on.
+fn frees<T: Width>(ring: &[T; BUCKETS], head: u64, gone: usize, missing: u64) -> Option<u64> {
+    let (old, new) = live(ring, head, gone);
+    let mut sums = old.iter().chain(new).scan(0, |sum, count| {
+        *sum += (*count).into();
+        Some(*sum)
+    });
+    let place = sums.position(|sum| sum >= missing)?;
+    (old.len() + new.len()).checked_sub(place + 1).map(|back| back as u64)
 }
 
 fn clear<T: Width>(ring: &mut [T; BUCKETS], head: u64, by: usize) {

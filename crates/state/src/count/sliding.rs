@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lockgate_core::{Grant, Limit};
 
-use super::ring::{BUCKETS, Ring, place};
+use super::ring::{BUCKETS, Ring};
 use super::until;
 use crate::clock::{Now, nanos};
 
@@ -53,18 +53,12 @@ impl Sliding {
     }
 
     /// Until so much has been forgotten.
-    fn wait(&self, limit: &Limit, now: Now, gone: usize, mut missing: u64) -> Duration {
-        let all = self.ring.spread(self.head);
-        for back in (0..BUCKETS - gone).rev() {
-            let Some(bucket) = self.head.checked_sub(back as u64) else { continue };
-            let count = all.get(place(bucket)).copied().unwrap_or_default();
-            missing = missing.saturating_sub(u64::from(count));
-            if missing == 0 {
-                return until(Self::forgotten(bucket, limit), now.mono);
-            }
+    fn wait(&self, limit: &Limit, now: Now, gone: usize, missing: u64) -> Duration {
+        match self.ring.frees(self.head, gone, missing) {
+            Some(bucket) => until(Self::forgotten(bucket, limit), now.mono),
+            // More than the limit is asked for: never.
+            None => limit.window,
         }
-        // More than the limit is asked for: never.
-        limit.window
     }
 
     pub(super) fn spend(&mut self, limit: &Limit, now: Now, cost: u64) -> Duration {

@@ -7,14 +7,21 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use super::find::{is_connected, is_master};
 use super::inner::{Inner, PATIENCE};
-use super::link::Node;
+use super::link::{Asked, Node};
 use super::script::Use;
+use super::settings::Servers;
 
 /// How often a gateway says that it is alive.
 const BEAT: Duration = Duration::from_secs(3);
 /// How soon a server must answer to count as well.
 const WELL: Duration = Duration::from_millis(50);
+
+/// Between two looks for the servers: while all is well, and at least and at most while it is not.
+const NOW_AND_THEN: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_millis(10);
+const LATER: Duration = Duration::from_millis(500);
 
 /// Runs until the store is dropped.
 pub(super) async fn keep(inner: Arc<Inner>, there: watch::Receiver<()>) {
@@ -35,7 +42,35 @@ pub(super) async fn keep(inner: Arc<Inner>, there: watch::Receiver<()>) {
     tokio::select! {
         () = beats => {}
         () = looks => {}
+        () = follow(&inner) => {}
         _ = gone.changed() => {}
+    }
+}
+
+/// Looks for the servers of a store that can change: now and then, and soon when something is
+/// wrong.
+async fn follow(inner: &Inner) {
+    if matches!(inner.servers, Servers::One(_)) {
+        std::future::pending::<()>().await;
+    }
+    let mut pause = SOON;
+    loop {
+        let is_found = inner.seek().await;
+        let is_well = is_found && inner.nodes().iter().all(|node| node.lets());
+        pause = if is_well { NOW_AND_THEN } else { (pause * 2).clamp(SOON, LATER) };
+        let rested = sleep(pause.mul_f64(0.8 + 0.4 * fastrand::f64()));
+        if is_found {
+            tokio::select! {
+                () = rested => {}
+                () = inner.stale.notified() => sleep(SOON).await,
+            }
+        } else {
+            // Whoever misses the servers need not hurry those who do not know them.
+            rested.await;
+        }
+        if is_well {
+            pause = SOON;
+        }
     }
 }
 
@@ -43,7 +78,7 @@ pub(super) async fn keep(inner: Arc<Inner>, there: watch::Receiver<()>) {
 fn look(inner: &Arc<Inner>, there: &watch::Receiver<()>) {
     for node in inner.nodes() {
         if node.begin_probing() {
-            let (inner, node, mut gone) = (Arc::clone(inner), Arc::clone(node), there.clone());
+            let (inner, mut gone) = (Arc::clone(inner), there.clone());
             tokio::spawn(async move {
                 tokio::select! {
                     () = nurse(&inner, &node) => {}
@@ -55,7 +90,7 @@ fn look(inner: &Arc<Inner>, there: &watch::Receiver<()>) {
 }
 
 /// Asks a server, less and less often, until it is well.
-async fn nurse(inner: &Inner, node: &Node) {
+async fn nurse(inner: &Inner, node: &Arc<Node>) {
     tracing::warn!(
         store = &*inner.name, server = %node.address,
         "the store {}: it is asked no more until it is well", node.why()
@@ -63,6 +98,10 @@ async fn nurse(inner: &Inner, node: &Node) {
     let since = Instant::now();
     loop {
         sleep(node.pause()).await;
+        if !inner.has(node) {
+            // Another has taken its place.
+            return;
+        }
         if is_well(inner, node).await {
             break;
         }
@@ -76,12 +115,27 @@ async fn nurse(inner: &Inner, node: &Node) {
     inner.beat().await;
 }
 
-/// Whether it answers, and soon enough; opening a connection may take longer.
+/// Whether it does what it is there for, and soon enough; opening a connection may take longer.
 async fn is_well(inner: &Inner, node: &Node) -> bool {
-    let ping = redis::cmd("PING");
+    let mut command = redis::cmd(match inner.servers {
+        Servers::One(_) => "PING",
+        Servers::Sentinel { .. } => "ROLE",
+        Servers::Cluster(_) => "CLUSTER",
+    });
+    if matches!(inner.servers, Servers::Cluster(_)) {
+        command.arg("INFO");
+    }
     for patience in [PATIENCE, WELL] {
         let asked = Instant::now();
-        if node.ask(&inner.dialer, Use::Link, &ping, asked + patience).await.is_err() {
+        let question = Asked::new(Use::Link, &command);
+        let answer = node.ask(&inner.dialer, &question, asked + patience).await;
+        let serves = match (&inner.servers, answer) {
+            (Servers::One(_), answer) => answer.is_ok(),
+            (Servers::Sentinel { .. }, Ok(role)) => is_master(&role),
+            (Servers::Cluster(_), Ok(state)) => is_connected(&state),
+            (_, Err(_)) => false,
+        };
+        if !serves {
             return false;
         }
         if asked.elapsed() <= WELL {

@@ -111,10 +111,7 @@ async fn hear(shared: &Shared) {
 
 /// One connection, until it is cut.
 async fn connected(shared: &Shared) {
-    let nodes = shared.inner.nodes();
-    let well = nodes.iter().filter(|node| node.lets()).count();
-    let any = fastrand::usize(..well.max(1));
-    let Some(node) = nodes.iter().filter(|node| node.lets()).nth(any) else { return };
+    let Some(node) = shared.inner.any() else { return };
     let (sender, pushes) = channel::<PushInfo>(BEHIND);
     let lost = Arc::new(AtomicBool::new(false));
     let loses = Arc::clone(&lost);
@@ -128,6 +125,7 @@ async fn connected(shared: &Shared) {
     let Ok((connection, driver)) = dialer.open(&node.address, config).await else { return };
     tokio::select! {
         () = driver => {}
+        () = shared.inner.without(&node) => {}
         () = subscribed(shared, connection, pushes, &lost) => {}
     }
 }

@@ -4,12 +4,17 @@
 //! the store is known not to answer.
 
 mod background;
+mod counters;
 mod figures;
+mod find;
 mod inner;
 mod keeper;
 mod key;
+mod leases;
 mod link;
 mod listen;
+mod map;
+mod records;
 mod script;
 mod settings;
 
@@ -23,10 +28,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
+pub use leases::{LEASES_WITHIN, RedisLeases};
 pub use listen::Heard;
+pub use records::{RECORDS_WITHIN, RedisRecords};
 pub use script::{Arg, Script, Use};
-pub use settings::{Address, Login, Servers, Settings};
+pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 
 use background::Background;
 use inner::Inner;
@@ -70,7 +78,7 @@ impl RedisStore {
         self.inner.timeout.unwrap_or(otherwise)
     }
 
-    /// Runs a script on this thread's own connection, pipelined with others. All keys must share a
+    /// Runs a script on this thread's own connection, pipelined with others. On a Cluster all keys share a
     /// slot: made by [`RedisStore::key`] with the same tag. To be called on a runtime.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ impl Use {
     }
 }
 
-/// A Lua script. All its keys are passed in `KEYS` and share a slot; the time is Redis' own
+/// A Lua script. All its keys are passed in `KEYS`, on a Cluster of one slot; the time is Redis' own
 /// (`TIME`).
 #[derive(Debug)]
 pub struct Script {

@@ -23,10 +23,11 @@ static BROKEN: Script = Script::new(Use::Counters, "return redis.call('NOSUCH')"
 const LONG: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(50);
 
-fn settings(server: &RedisServer) -> Settings {
+pub(crate) fn settings(server: &RedisServer) -> Settings {
     Settings {
         servers: Servers::One(Address::new("127.0.0.1", server.address().port())),
         login: Login::default(),
+        tls: None,
         database: 0,
         prefix: "test".into(),
         timeout: None,

@@ -1,4 +1,10 @@
 //! Stores, against real servers that the tests start themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod conform;
+mod counters;
+mod grounds;
+mod leases;
 mod link;
+mod records;
+mod servers;

@@ -41,15 +41,27 @@ impl Encoder {
 
     /// Buckets, sum and count.
     pub(super) fn histogram(&mut self, metric: &'static Metric, labels: &[&str], spread: &Spread) {
+        self.buckets(metric, labels, &BOUNDS, &spread.buckets, spread.nanos);
+    }
+
+    /// A histogram: how often in each bucket, whose bounds are in seconds (one more bucket than
+    /// bounds), and the time of all.
+    pub fn buckets(
+        &mut self,
+        metric: &'static Metric,
+        labels: &[&str],
+        bounds: &[f64],
+        counts: &[u64],
+        nanos: u64,
+    ) {
         let mut below = 0;
-        let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
-        for (bound, in_bucket) in bounds.zip(&spread.buckets) {
+        for (bound, in_bucket) in bounds.iter().copied().chain([f64::INFINITY]).zip(counts) {
             below += in_bucket;
             self.sample(metric, "_bucket", labels, Some(bound), |out| {
                 out.push_str(itoa::Buffer::new().format(below));
             });
         }
-        self.sum_and_count(metric, labels, spread.nanos, below);
+        self.sum_and_count(metric, labels, nanos, below);
     }
 
     /// Sum and count.

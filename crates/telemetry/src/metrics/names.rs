@@ -74,12 +74,34 @@ metrics! {
         "Times that the upstream's breaker has opened";
     POOL_OPEN Gauge "lockgate_pool_connections" ["upstream" "endpoint"]
         "Connections open to the endpoint, all workers together";
+    STORE_CALLS Counter "lockgate_store_calls_total" ["store" "use" "outcome"]
+        "Calls to a store, by what they were for and how they ended: answered, timeout, away (not sent, as the store is known to be), cut, error";
+    STORE_SECONDS Histogram "lockgate_store_seconds" ["store"]
+        "Time that calls to a store took, those apart that were not sent";
+    STORE_SERVERS Gauge "lockgate_store_servers" ["store"]
+        "Servers of a store that are asked";
+    STORE_BREAKERS_OPEN Gauge "lockgate_store_breakers_open" ["store"]
+        "Servers of a store that are not asked now, as they are not well";
+    STORE_CONNECTIONS Counter "lockgate_store_connections_total" ["store"]
+        "Connections opened to a store: more than there are workers are reconnects";
+    STORE_DROPPED Counter "lockgate_store_dropped_total" ["store"]
+        "Writes in the background that were dropped, as the queue was full or the store away";
+    STORE_LIVE Gauge "lockgate_store_live_gateways" ["store"]
+        "Gateways that are alive, by their heartbeats in the store";
     COUNTER_KEYS Gauge "lockgate_limit_keys" []
         "Keys that limits and quotas count in memory";
     COUNTER_BYTES Gauge "lockgate_limit_bytes" []
         "Bytes that those keys take";
     COUNTER_EVICTIONS Counter "lockgate_limit_evictions_total" []
         "Keys forgotten although they still counted, for want of room";
+    SLICE_CALLS Counter "lockgate_limit_store_calls_total" ["store" "waited"]
+        "Calls of a store for limits: those that a request waited for, and those for the next slice that none did";
+    SLICE_GRANTED Counter "lockgate_limit_granted_here_total" ["store"]
+        "Limits passed out of a slice that this gateway held, without a call of the store";
+    SLICE_REFUSED Counter "lockgate_limit_refused_here_total" ["store"]
+        "Requests refused without a call of the store, as the limit was known to be spent";
+    SLICE_TOKENS Counter "lockgate_limit_slice_tokens_total" ["store" "fate"]
+        "What slices came to: `granted` is all of it, `returned` was left and given back, `lost` was left and counts as if it had been spent";
     CONFIG_GENERATION Gauge "lockgate_config_generation" []
         "Number of the configuration that serves now: 1 at start, one more with each change";
     CONFIG_SUCCESS Gauge "lockgate_config_last_reload_successful" []

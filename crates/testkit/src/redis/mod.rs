@@ -1,8 +1,12 @@
 //! Real Redis servers, started by the test from the installed `redis-server` on free ports, and
 //! ended with it.
 
+mod cluster;
 mod reply;
+mod sentinel;
 mod server;
 
+pub use cluster::{Cluster, Moving};
 pub use reply::{Reply, ask};
-pub use server::RedisServer;
+pub use sentinel::{MASTER, Sentinels};
+pub use server::{RedisServer, RedisTls};

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::reply::{Reply, ask, try_ask};
 use crate::wait::until;
-use crate::{Dir, Port};
+use crate::{Authority, Dir, Leaf, Port};
 
 /// A running redis-server of a test's own. It keeps nothing on the disk unless told to; dropping it
 /// kills it.
@@ -16,6 +16,18 @@ pub struct RedisServer {
     child: Option<Child>,
     /// User and password, or the password alone, of the test's own questions.
     login: Vec<String>,
+    /// Whether the test itself can ask it.
+    is_plain: bool,
+}
+
+/// A server that speaks TLS, and who vouches for it.
+pub struct RedisTls {
+    /// It cannot be asked by the test itself.
+    pub server: RedisServer,
+    /// Its authority.
+    pub authority: Authority,
+    /// A certificate that it accepts of its clients, and demands.
+    pub client: Leaf,
 }
 
 impl RedisServer {
@@ -48,11 +60,34 @@ impl RedisServer {
         server
     }
 
+    /// One that speaks TLS alone, with a certificate for 127.0.0.1, and asks for one of its own
+    /// authority's. With a user of ACLs too, who may use keys and channels of one prefix.
+    ///
+    /// # Panics
+    /// When there is no `redis-server` with TLS, or it does not start.
+    pub async fn start_with_tls(options: &[&str]) -> RedisTls {
+        let authority = Authority::new("the store's authority");
+        let (leaf, client) = (authority.server(&["127.0.0.1"]), authority.client("gateway"));
+        let mut server = Self::prepared(options);
+        let dir = &server.dir;
+        dir.write("ca.pem", &authority.pem);
+        dir.write("cert.pem", &leaf.cert);
+        dir.write("key.pem", &leaf.key);
+        // The port speaks TLS, and no other is open.
+        let port = server.address().port().to_string();
+        server.is_plain = false;
+        let tls = ["--port", "0", "--tls-port", &port, "--tls-cert-file", "cert.pem"];
+        let files = ["--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"];
+        server.arguments.extend(tls.into_iter().chain(files).map(str::to_owned));
+        server.restart().await;
+        RedisTls { server, authority, client }
+    }
+
     /// One that does not run yet: what connects to it is refused until [`RedisServer::restart`].
     pub fn prepared(options: &[&str]) -> Self {
         let arguments = options.iter().map(|&word| word.to_owned()).collect();
         let (port, dir) = (Port::reserve(), Dir::new());
-        Self { port, dir, arguments, child: None, login: Vec::new() }
+        Self { port, dir, arguments, child: None, login: Vec::new(), is_plain: true }
     }
 
     /// Its address.
@@ -85,6 +120,9 @@ impl RedisServer {
                 "redis-server ended: {}",
                 self.dir.read("log")
             );
+            if !self.is_plain {
+                return std::net::TcpStream::connect(address).is_ok();
+            }
             let answer = try_ask(address, &login, &["PING"]).await;
             answer.is_ok_and(|answer| answer == Reply::Status("PONG".into()))
         })
@@ -147,6 +185,20 @@ impl RedisServer {
         ask(self.address(), &login, words).await
     }
 
+    /// Waits until a replica at least has all that was written to this master by now.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn replicated(&self) {
+        let all = offset(&self.ask(&["INFO", "replication"]).await.text(), "master_repl_offset:");
+        until("a replica to be in step", async || {
+            let info = self.ask(&["INFO", "replication"]).await.text();
+            let replicas = info.lines().filter(|line| line.starts_with("slave"));
+            replicas.into_iter().any(|line| offset(line, "offset=") >= all)
+        })
+        .await;
+    }
+
     /// All that it has written to its log.
     pub fn said(&self) -> String {
         self.dir.read("log")
@@ -165,6 +217,13 @@ impl RedisServer {
             let _ = child.wait();
         }
     }
+}
+
+/// The number after a key, 0 without one.
+fn offset(text: &str, key: &str) -> u64 {
+    let rest = text.split_once(key).map_or("", |(_, rest)| rest);
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().unwrap_or(0)
 }
 
 impl Drop for RedisServer {

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Method;
 use http::header::{self, HeaderValue};
-use http::{Method, request::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use lockgate_config::model::{HostHeader, Retry, RetryOn};
 use lockgate_core::{Blame, Body, Exchange, Fault, Resend, reasons};
@@ -48,7 +48,7 @@ impl Caller {
         if plan.retry.attempts > 0 {
             upstream.budget().request();
         }
-        let repeatable = is_repeatable(&exchange.head);
+        let repeatable = is_repeatable(exchange);
         let body = std::mem::take(&mut exchange.body);
         let mut cargo = Cargo::new(body, repeatable && plan.retry.attempts > 0);
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
@@ -69,7 +69,10 @@ impl Caller {
             exchange.upstream.attempts += 1;
             let pool = self.pool(upstream, &endpoint);
             let call = Rc::new(Call::new(pool, picked));
+            let once = exchange.once.clone();
+            once.iter().for_each(|once| once.tries());
             let outcome = attempt(call, &endpoint, plan, exchange, &mut cargo).await;
+            once.iter().for_each(|once| once.tried(&outcome));
             let resend = match &outcome {
                 Ok(answer) => {
                     let status = RetryOn::Status(answer.response.status().as_u16());
@@ -187,7 +190,10 @@ fn quick(
 fn checked(sent: Sent, exchange: &Exchange) -> Option<Result<ClientAnswer, Fault>> {
     match sent {
         Ok(answer) => Some(accept(answer, exchange)),
-        Err((fault, _)) if is_stale(&fault) && wanted_again(&fault, &exchange.head) => None,
+        Err((fault, _)) if is_stale(&fault) && wanted_again(&fault, exchange) => {
+            exchange.once.iter().for_each(|once| once.failed(&fault));
+            None
+        }
         Err((fault, _)) => Some(Err(overdue(fault, exchange))),
     }
 }
@@ -244,10 +250,11 @@ async fn send(
             Err(failed) => failed,
         };
         cargo.unload(body);
-        let stale = used && is_stale(&fault) && wanted_again(&fault, &exchange.head);
+        let stale = used && is_stale(&fault) && wanted_again(&fault, exchange);
         if !(stale && again && cargo.is_whole()) {
             return Err(fault);
         }
+        exchange.once.iter().for_each(|once| once.failed(&fault));
         again = false;
     }
 }
@@ -362,12 +369,17 @@ impl HttpBody for Bound {
 }
 
 /// Whether the request may be sent twice although an endpoint may have acted on it
-/// (RFC 9110 §9.2.2), or bears the key by which a service tells the second from the first.
-fn is_repeatable(head: &Parts) -> bool {
+/// (RFC 9110 §9.2.2), or bears the key by which a service tells the second from the first. Where a
+/// policy keeps a record by that key, it says whether the service can.
+fn is_repeatable(exchange: &Exchange) -> bool {
+    let head = &exchange.head;
     matches!(
         head.method,
         Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
-    ) || head.headers.contains_key("idempotency-key")
+    ) || match &exchange.once {
+        Some(once) => once.resends(),
+        None => head.headers.contains_key("idempotency-key"),
+    }
 }
 
 /// Whether and how safely a failed request is sent again, by the route's rules.
@@ -391,10 +403,10 @@ fn is_stale(fault: &Fault) -> bool {
     fault.reason() == &reasons::UPSTREAM_CLOSED
 }
 
-fn wanted_again(fault: &Fault, head: &Parts) -> bool {
+fn wanted_again(fault: &Fault, exchange: &Exchange) -> bool {
     match fault.may_resend() {
         Resend::Safe => true,
-        Resend::IfIdempotent => is_repeatable(head),
+        Resend::IfIdempotent => is_repeatable(exchange),
         Resend::No => false,
     }
 }

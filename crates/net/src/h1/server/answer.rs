@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
-use http::header::{self, HeaderMap};
 use http::{Response, StatusCode, response};
 use lockgate_core::{Body, Outcome, Reason, reasons};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,7 +12,7 @@ use tokio::time::{Duration, Instant};
 
 use super::CLIENT_TOO_SLOW;
 use super::link::{Link, Watch};
-use crate::h1::encode::{Announce, Persistence, response_head};
+use crate::h1::encode::{Announce, Persistence, persistence, response_head};
 use crate::h1::head::Framing;
 use crate::h1::outbox::Outbox;
 use crate::h1::outgoing::Outgoing;
@@ -27,6 +26,8 @@ pub(super) struct Asked {
     pub(super) old: bool,
     /// The connection may go on, as far as the request and the gateway are concerned.
     pub(super) keep_alive: bool,
+    /// It could not be read, and there may be more of it.
+    pub(super) refused: bool,
 }
 
 /// How an answer went.
@@ -36,22 +37,63 @@ pub(super) struct Answered {
     pub(super) keep_alive: bool,
 }
 
-/// Writes an answer to its end.
-pub(super) async fn answer<IO>(
-    link: &RefCell<Link<IO>>,
-    response: Response<Body>,
-    asked: Asked,
-) -> Answered
-where
-    IO: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let (head, body) = response.into_parts();
-    let (announce, framing) = framing(&head, &body, asked);
-    let mut out = Outbox::default();
-    let keep_alive = begin(link, &head, announce, framing, asked, &mut out);
-    let mut outgoing = Outgoing::new(body, framing);
-    let mut since = None;
-    let broken = poll_fn(|cx| {
+/// An answer being written: polled in place, as a future would be moved about before it begins.
+pub(super) struct Answering {
+    out: Outbox,
+    outgoing: Outgoing,
+    framing: Framing,
+    keep_alive: bool,
+    /// Its request was in HTTP/1.0.
+    old: bool,
+    /// Since when the client is waited for.
+    since: Option<Instant>,
+}
+
+impl Answering {
+    /// Puts the head of an answer in front, and takes its body.
+    pub(super) fn begin<IO>(
+        link: &RefCell<Link<IO>>,
+        response: &mut Response<Body>,
+        asked: Asked,
+    ) -> Self
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let body = std::mem::take(response.body_mut());
+        let (announce, framing) = framing(response.status(), &body, asked);
+        let mut out = Outbox::default();
+        let mut link = link.borrow_mut();
+        link.begin_answer();
+        let may_go_on = asked.keep_alive
+            && framing != Framing::Close
+            && !link.ended
+            && link.upload.is_worth_keeping();
+        let front = out.front();
+        front.extend_from_slice(link.upload.answering());
+        let close = response_head(front, response.status(), response.headers(), announce);
+        let keep_alive = may_go_on && !close;
+        persistence(
+            front,
+            match (keep_alive, asked.old) {
+                (false, _) => Persistence::Close,
+                (true, true) => Persistence::KeepAlive,
+                (true, false) => Persistence::Implied,
+            },
+        );
+        let outgoing = Outgoing::new(body, framing);
+        Self { out, outgoing, framing, keep_alive, old: asked.old, since: None }
+    }
+
+    /// Writes on; ready at the end, or with the reason why it was broken off.
+    pub(super) fn poll<IO>(
+        &mut self,
+        link: &RefCell<Link<IO>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<&'static Reason>>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Self { out, outgoing, .. } = self;
         loop {
             let mut waiting = false;
             let mut broken = None;
@@ -63,13 +105,13 @@ where
                         break;
                     }
                 };
-                if let Err(fault) = next.and_then(|frame| outgoing.put(frame, &mut out)) {
+                if let Err(fault) = next.and_then(|frame| outgoing.put(frame, out)) {
                     broken = Some(fault.reason());
                     break;
                 }
             }
             let mut link = link.borrow_mut();
-            match link.poll_write(&mut out, cx) {
+            match link.poll_write(out, cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(gone(&error))),
                 Poll::Ready(Ok(())) if broken.is_some() || outgoing.is_ended() => {
                     return Poll::Ready(broken);
@@ -77,27 +119,34 @@ where
                 Poll::Ready(Ok(())) if !waiting => continue,
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            since.get_or_insert_with(Instant::now);
-            match link.poll_watch(cx, asked.old) {
+            self.since.get_or_insert_with(Instant::now);
+            match link.poll_watch(cx, self.old) {
                 Watch::Quiet => return Poll::Pending,
                 Watch::Again => {}
                 Watch::Gone => return Poll::Ready(Some(&reasons::CLIENT_CLOSED)),
             }
         }
-    })
-    .await;
-    if broken.is_some() && framing == Framing::Close {
-        link.borrow().drop_with_reset();
     }
-    let ended = Instant::now();
-    let outcome = Outcome {
-        received: link.borrow().upload.received,
-        sent: outgoing.sent.saturating_sub(out.len() as u64),
-        broken,
-        took: since.map_or(Duration::ZERO, |since| ended - since),
-        ended: Some(ended),
-    };
-    Answered { outcome, keep_alive: keep_alive && broken.is_none() }
+
+    /// How it went, once it is ready.
+    pub(super) fn ended<IO: 'static>(
+        &self,
+        link: &RefCell<Link<IO>>,
+        broken: Option<&'static Reason>,
+    ) -> Answered {
+        if broken.is_some() && self.framing == Framing::Close {
+            link.borrow().drop_with_reset();
+        }
+        let ended = Instant::now();
+        let outcome = Outcome {
+            received: link.borrow().upload.received,
+            sent: self.outgoing.sent.saturating_sub(self.out.len() as u64),
+            broken,
+            took: self.since.map_or(Duration::ZERO, |since| ended - since),
+            ended: Some(ended),
+        };
+        Answered { outcome, keep_alive: self.keep_alive && broken.is_none() }
+    }
 }
 
 /// Writes a 101's head; nothing follows it.
@@ -107,44 +156,13 @@ where
 {
     let mut out = Outbox::default();
     link.borrow_mut().begin_answer();
-    response_head(out.front(), head, Announce::Nothing, Persistence::Upgrade);
+    response_head(out.front(), head.status, &head.headers, Announce::Nothing);
+    persistence(out.front(), Persistence::Upgrade);
     poll_fn(|cx| link.borrow_mut().poll_write(&mut out, cx)).await
 }
 
-/// Writes the head into `out`; whether the connection goes on after this answer.
-fn begin<IO>(
-    link: &RefCell<Link<IO>>,
-    head: &response::Parts,
-    announce: Announce,
-    framing: Framing,
-    asked: Asked,
-    out: &mut Outbox,
-) -> bool
-where
-    IO: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut link = link.borrow_mut();
-    link.begin_answer();
-    let keep_alive = asked.keep_alive
-        && framing != Framing::Close
-        && !link.ended
-        && link.upload.is_worth_keeping()
-        && !says_close(&head.headers);
-    let persistence = match (keep_alive, asked.old) {
-        (false, _) => Persistence::Close,
-        (true, true) => Persistence::KeepAlive,
-        (true, false) => Persistence::Implied,
-    };
-    let continuing = link.upload.answering();
-    let front = out.front();
-    front.extend_from_slice(continuing);
-    response_head(front, head, announce, persistence);
-    keep_alive
-}
-
 /// How the answer's body is announced and framed (RFC 9112 §6.3).
-fn framing(head: &response::Parts, body: &Body, asked: Asked) -> (Announce, Framing) {
-    let status = head.status;
+fn framing(status: StatusCode, body: &Body, asked: Asked) -> (Announce, Framing) {
     if status.is_informational() || status == StatusCode::NO_CONTENT {
         return (Announce::Nothing, Framing::None);
     }
@@ -159,14 +177,6 @@ fn framing(head: &response::Parts, body: &Body, asked: Asked) -> (Announce, Fram
         None if asked.old => (Announce::Nothing, Framing::Close),
         None => (Announce::Chunked, Framing::Chunked),
     }
-}
-
-fn says_close(headers: &HeaderMap) -> bool {
-    // Most answers have none: a look at the names is cheaper than asking the map.
-    headers.iter().filter(|(name, _)| **name == header::CONNECTION).any(|(_, value)| {
-        let mut options = value.as_bytes().split(|byte| *byte == b',');
-        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-    })
 }
 
 fn gone(error: &io::Error) -> &'static Reason {

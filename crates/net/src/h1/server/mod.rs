@@ -12,17 +12,17 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
 use lockgate_config::model::Http;
 use lockgate_core::{
-    Body, Connection, Fault, Incoming, Kind, Outcome, Reason, Reply, Serve, reasons,
+    Body, Connection, Fault, Finish, Incoming, Kind, Outcome, Reason, Reply, Serve, reasons,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::answer::{Asked, answer, switch};
+use self::answer::{Answered, Answering, Asked, switch};
 use self::link::{Arrival, Link, Watch, close};
 use self::upload::Reading;
 use super::head::{Framing, RequestHead};
@@ -56,22 +56,40 @@ pub async fn serve<IO, S>(
     let link = Rc::new(RefCell::new(Link::new(io, &read_ahead, limits)));
     drop(read_ahead);
     let server = Server { link, connection, serve, ticket };
+    let link = &server.link;
     let mut served = 0;
     loop {
-        let link = &server.link;
         let arrival =
             poll_fn(|cx| link.borrow_mut().poll_head(cx, server.ticket.is_closing())).await;
-        let head = match arrival {
-            Arrival::Request(head) => head,
-            Arrival::Wrong(wrong) => return server.refuse(wrong.by_client()).await,
-            Arrival::Late => return server.refuse(late()).await,
+        let served_one = match arrival {
+            Arrival::Request(head) => {
+                served += 1;
+                let (mut future, mut asked, upgrade) = server.ask(*head);
+                let reply = poll_fn(|cx| server.poll_reply(future.as_mut(), asked.old, cx)).await;
+                drop(future);
+                let Some(reply) = reply else { return };
+                asked.keep_alive &= most == 0 || served < most;
+                asked.keep_alive &= !server.ticket.is_draining();
+                match reply.response.status().is_informational() {
+                    false => Some((reply, asked)),
+                    true => Box::pin(server.tunnel(reply, upgrade)).await,
+                }
+            }
+            Arrival::Wrong(wrong) => Some(server.refusal(wrong.by_client())),
+            Arrival::Late => Some(server.refusal(late())),
             Arrival::Over => return close(link, false).await,
         };
-        served += 1;
-        let last = most > 0 && served >= most;
-        match server.request(head, last).await {
+        let Some((mut reply, asked)) = served_one else { return };
+        let answered = {
+            let mut answering = Answering::begin(link, &mut reply.response, asked);
+            let broken = poll_fn(|cx| answering.poll(link, cx)).await;
+            answering.ended(link, broken)
+        };
+        match server.after(reply.finish.take(), &answered, asked) {
             Next::Request => {}
-            Next::Close { linger } => return close(&server.link, linger).await,
+            Next::Rest if poll_fn(|cx| link.borrow_mut().poll_rest(cx)).await => {}
+            Next::Rest => return close(link, true).await,
+            Next::Close { linger } => return close(link, linger).await,
             Next::Drop => return,
         }
     }
@@ -84,7 +102,11 @@ fn late() -> Fault {
 /// What the connection does next.
 enum Next {
     Request,
-    Close { linger: bool },
+    /// Reads away what is left of the request's body.
+    Rest,
+    Close {
+        linger: bool,
+    },
     Drop,
 }
 
@@ -100,20 +122,16 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Serve,
 {
-    /// Serves one request.
-    async fn request(&self, head: Box<RequestHead>, last: bool) -> Next {
-        let RequestHead { parts, framing, keep_alive, upgrade, expect } = *head;
+    /// Begins to serve a request: the future that does, what its answer must know, and whether it
+    /// asks to switch protocols.
+    fn ask(&self, head: RequestHead) -> (Pin<Box<impl Future<Output = Reply>>>, Asked, bool) {
+        let RequestHead { parts, framing, keep_alive, upgrade, expect } = head;
         let old = parts.version == Version::HTTP_10;
-        let is_head = parts.method == Method::HEAD;
+        let asked = Asked { head: parts.method == Method::HEAD, old, keep_alive, refused: false };
         let body = self.body(framing, expect);
-        let incoming =
-            Incoming { head: parts, body, connection: Rc::clone(&self.connection), upgrade };
-        let Some(reply) = self.reply(incoming, old).await else { return Next::Drop };
-        if reply.response.status().is_informational() {
-            return self.tunnel(reply, upgrade).await;
-        }
-        let keep_alive = keep_alive && !last && !self.ticket.is_draining();
-        self.finish(reply, Asked { head: is_head, old, keep_alive }).await
+        let connection = Rc::clone(&self.connection);
+        let incoming = Incoming { head: parts, body, connection, upgrade };
+        (Box::pin(self.serve.serve(incoming)), asked, upgrade)
     }
 
     /// The body of the request whose head has just been read.
@@ -132,58 +150,54 @@ where
     }
 
     /// Waits for the reply; `None` when the client goes away first.
-    async fn reply(&self, incoming: Incoming, old: bool) -> Option<Reply> {
-        let mut future: Pin<Box<_>> = Box::pin(self.serve.serve(incoming));
-        poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(reply) = future.as_mut().poll(cx) {
-                    return Poll::Ready(Some(reply));
-                }
-                match self.link.borrow_mut().poll_watch(cx, old) {
-                    Watch::Quiet => return Poll::Pending,
-                    Watch::Again => {}
-                    Watch::Gone => return Poll::Ready(None),
-                }
+    fn poll_reply(
+        &self,
+        mut future: Pin<&mut impl Future<Output = Reply>>,
+        old: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Reply>> {
+        loop {
+            if let Poll::Ready(reply) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(reply));
             }
-        })
-        .await
+            match self.link.borrow_mut().poll_watch(cx, old) {
+                Watch::Quiet => return Poll::Pending,
+                Watch::Again => {}
+                Watch::Gone => return Poll::Ready(None),
+            }
+        }
     }
 
-    /// Writes the reply, and sees to what is left of the request.
-    async fn finish(&self, reply: Reply, asked: Asked) -> Next {
-        let answered = answer(&self.link, reply.response, asked).await;
-        if let Some(finish) = reply.finish {
+    /// Hands on how an answer went, and decides what comes after it.
+    fn after(&self, finish: Option<Box<dyn Finish>>, answered: &Answered, asked: Asked) -> Next {
+        if let Some(finish) = finish {
             finish.finish(answered.outcome);
         }
         if answered.outcome.broken.is_some() {
             // Without a polite end: what was broken off must not look complete.
             return Next::Drop;
         }
-        let (done, empty) = {
-            let mut link = self.link.borrow_mut();
-            // Here begins the wait for the next request.
-            link.since = answered.outcome.ended;
-            (link.upload.is_done(), link.input.is_empty())
-        };
-        if !answered.keep_alive {
-            return Next::Close { linger: !done || !empty };
+        let mut link = self.link.borrow_mut();
+        // Here begins the wait for the next request.
+        link.since = answered.outcome.ended;
+        let (done, empty) = (link.upload.is_done(), link.input.is_empty());
+        match (answered.keep_alive, done) {
+            (false, _) => Next::Close { linger: asked.refused || !done || !empty },
+            (true, true) => Next::Request,
+            (true, false) => Next::Rest,
         }
-        if done || poll_fn(|cx| self.link.borrow_mut().poll_rest(cx)).await {
-            return Next::Request;
-        }
-        Next::Close { linger: true }
     }
 
-    /// Switches protocols, if that was asked for and there is something to switch to.
-    async fn tunnel(&self, reply: Reply, upgrade: bool) -> Next {
+    /// Switches protocols, if that was asked for and there is something to switch to: else there
+    /// is a refusal to be answered.
+    async fn tunnel(&self, reply: Reply, upgrade: bool) -> Option<(Reply, Asked)> {
         let Reply { response, finish, tunnel } = reply;
         let (head, _) = response.into_parts();
         let fits = upgrade && head.status == StatusCode::SWITCHING_PROTOCOLS;
         let Some(tunnel) = tunnel.filter(|_| fits) else {
             let wrong = Fault::gateway(&reasons::INTERNAL)
                 .detail("an interim status was given as the final one");
-            self.refuse(wrong).await;
-            return Next::Drop;
+            return Some(self.refusal(wrong));
         };
         let mut outcome = Outcome { broken: Some(&reasons::CLIENT_CLOSED), ..Outcome::default() };
         if switch(&self.link, &head).await.is_ok() {
@@ -198,15 +212,12 @@ where
         if let Some(finish) = finish {
             finish.finish(outcome);
         }
-        Next::Drop
+        None
     }
 
-    /// Refuses what could not be read, and closes.
-    async fn refuse(&self, fault: Fault) {
+    /// Refuses what could not be read; the connection closes.
+    fn refusal(&self, fault: Fault) -> (Reply, Asked) {
         let reply = self.serve.refuse(fault, &self.connection);
-        let asked = Asked { head: false, old: false, keep_alive: false };
-        if let Next::Close { .. } = self.finish(reply, asked).await {
-            close(&self.link, true).await;
-        }
+        (reply, Asked { head: false, old: false, keep_alive: false, refused: true })
     }
 }

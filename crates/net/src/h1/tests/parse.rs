@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use proptest::prelude::*;
 
-use crate::h1::encode::{Announce, Persistence, request_head, response_head};
+use crate::h1::encode::{Announce, Persistence, persistence, request_head, response_head};
 use crate::h1::head::Finder;
 use crate::h1::{Framing, HeadLimits, decode_chunked, parse_request, parse_response};
 
@@ -81,7 +81,9 @@ proptest! {
         response.headers_mut().insert("date", HeaderValue::from_static("now"));
         let (head, ()) = response.into_parts();
         let mut out = BytesMut::new();
-        response_head(&mut out, &head, Announce::Length(length), Persistence::Implied);
+        let announce = Announce::Length(length);
+        prop_assert!(!response_head(&mut out, head.status, &head.headers, announce));
+        persistence(&mut out, Persistence::Implied);
         let (read, size) = parse_response(&out, &Method::GET, &LIMITS).unwrap().unwrap();
         prop_assert_eq!(size, out.len());
         prop_assert_eq!(read.parts.status, head.status);

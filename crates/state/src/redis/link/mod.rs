@@ -6,5 +6,5 @@ mod breaker;
 mod node;
 mod open;
 
-pub(crate) use node::{Fail, Node};
+pub(crate) use node::{Asked, Fail, Node};
 pub(crate) use open::{Dialer, said};

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, RedisError, Value};
 use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -22,6 +22,9 @@ use crate::redis::settings::Address;
 
 /// How long a connection that is no longer used waits for what it was asked.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Calls that may wait to be written.
+const QUEUE: usize = 1024;
 
 /// Why a call has no answer.
 #[derive(Debug)]
@@ -46,6 +49,20 @@ pub(crate) struct Node {
     probed: AtomicBool,
     /// Dropped with the node: connections to it end.
     gone: watch::Sender<()>,
+}
+
+/// A question to a server.
+pub(crate) struct Asked<'a> {
+    pub(crate) of: Use,
+    pub(crate) command: &'a Cmd,
+    /// The same after `ASKING`, for a server that is only about to get the slot.
+    pub(crate) moving: Option<Pipeline>,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn new(of: Use, command: &'a Cmd) -> Self {
+        Self { of, command, moving: None }
+    }
 }
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -119,18 +136,26 @@ impl Node {
     pub(crate) async fn ask(
         &self,
         dialer: &Dialer,
-        of: Use,
-        command: &Cmd,
+        asked: &Asked<'_>,
         until: Instant,
     ) -> Result<Value, Fail> {
+        let of = asked.of;
         let lane = (self.id, of == Use::Blobs);
         let used = AtomicU64::new(0);
         let mut asking = pin!(async {
             let (serial, mut connection) = self.connection(dialer, lane).await?;
             used.store(serial, Relaxed);
-            match connection.send_packed_command(command).await {
+            let answer = match &asked.moving {
+                None => connection.send_packed_command(asked.command).await,
+                Some(both) => {
+                    let answers = connection.send_packed_commands(both, 1, 1).await;
+                    answers.map(|mut answers| answers.pop().unwrap_or_default())
+                }
+            };
+            match answer {
                 Ok(Value::ServerError(error)) => Err(Fail::Said(error.into())),
                 Ok(value) => Ok(value),
+                Err(error) if error.code().is_some() => Err(Fail::Said(error)),
                 // Nothing tells whether it was sent.
                 Err(_) => Err(Fail::Cut),
             }
@@ -154,9 +179,13 @@ impl Node {
                 .await;
             }
         }
-        answer.unwrap_or_else(|| {
-            doubt(lane, used.load(Relaxed));
-            Err(Fail::Timeout)
+        answer.unwrap_or_else(|| match used.load(Relaxed) {
+            // Nothing was sent.
+            0 => Err(Fail::Away("does not let in in time".into())),
+            serial => {
+                doubt(lane, serial);
+                Err(Fail::Timeout)
+            }
         })
     }
 
@@ -196,9 +225,10 @@ impl Node {
         let (sender, state) = watch::channel(State::Opening);
         let (in_use, mut unused) = oneshot::channel();
         let mut gone = self.gone.subscribe();
+        let config = AsyncConnectionConfig::new().set_pipeline_buffer_size(QUEUE);
         tokio::spawn(async move {
             let opened = tokio::select! {
-                opened = dialer.open(&address, AsyncConnectionConfig::new()) => opened,
+                opened = dialer.open(&address, config) => opened,
                 _ = gone.changed() => return,
             };
             let mut driver = match opened {

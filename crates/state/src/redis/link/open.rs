@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::redis::figures::Calls;
-use crate::redis::settings::{Address, Settings};
+use crate::redis::settings::{Address, Login, Settings, Stream, Tls};
 
 /// How long opening may take in all.
 const OPENING: Duration = Duration::from_secs(2);
@@ -27,28 +27,25 @@ pub(crate) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
     info: RedisConnectionInfo,
+    tls: Option<Tls>,
     pub(super) figures: Arc<Calls>,
 }
 
 impl Dialer {
     pub(crate) fn new(settings: &Settings, figures: Arc<Calls>) -> Self {
-        let mut info = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP2)
-            .set_db(settings.database.into())
-            .set_lib_name("lockgate", env!("CARGO_PKG_VERSION"));
-        if let Some(username) = &settings.login.username {
-            info = info.set_username(username);
-        }
-        if let Some(password) = &settings.login.password {
-            info = info.set_password(password);
-        }
-        Self { info, figures }
+        let info = info(&settings.login).set_db(settings.database.into());
+        Self { info, tls: settings.tls.clone(), figures }
+    }
+
+    /// The same, for sentinels.
+    pub(crate) fn for_sentinels(&self, login: &Login) -> Self {
+        Self { info: info(login), tls: self.tls.clone(), figures: Arc::clone(&self.figures) }
     }
 
     /// The same, speaking the protocol in which messages come by themselves.
     pub(crate) fn for_messages(&self) -> Self {
         let info = self.info.clone().set_protocol(ProtocolVersion::RESP3);
-        Self { info, figures: Arc::clone(&self.figures) }
+        Self { info, tls: self.tls.clone(), figures: Arc::clone(&self.figures) }
     }
 
     /// A connection, logged in.
@@ -77,10 +74,37 @@ impl Dialer {
             .await
             .map_err(|error| format!("cannot be reached at {address}: {error}"))?;
         tune(&stream).map_err(|error| format!("cannot be reached at {address}: {error}"))?;
+        let Some(tls) = &self.tls else { return self.logged_in(address, stream, config).await };
+        let stream = tls.secure.secure(stream, &address.host).await;
+        let stream = stream.map_err(|error| {
+            format!("at {address} cannot be trusted, or speaks no TLS: {error}")
+        })?;
+        self.logged_in(address, stream, config).await
+    }
+
+    async fn logged_in(
+        &self,
+        address: &Address,
+        stream: impl Stream + 'static,
+        config: AsyncConnectionConfig,
+    ) -> Result<(MultiplexedConnection, Driver), Cow<'static, str>> {
         let made = MultiplexedConnection::new_with_config(&self.info, stream, config).await;
         let (connection, driver) = made.map_err(|error| refused(address, &error))?;
         Ok((connection, Box::pin(driver)))
     }
+}
+
+fn info(login: &Login) -> RedisConnectionInfo {
+    let mut info = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP2)
+        .set_lib_name("lockgate", env!("CARGO_PKG_VERSION"));
+    if let Some(username) = &login.username {
+        info = info.set_username(username);
+    }
+    if let Some(password) = &login.password {
+        info = info.set_password(password);
+    }
+    info
 }
 
 fn tune(stream: &TcpStream) -> std::io::Result<()> {

@@ -1,0 +1,80 @@
+//! What the configuration in force says: as a whole, its routes, its consumers. Secrets are shown
+//! as the references that the file has for them, or not at all.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::Handles;
+use crate::guard::refuse;
+use crate::page::Page;
+
+/// `GET /admin/config`: the long form, with every default written out. Its `ETag` is the
+/// configuration's generation in this process.
+pub(crate) async fn effective(State(handles): State<Arc<Handles>>, headers: HeaderMap) -> Response {
+    let tag = format!("\"{}-{}\"", std::process::id(), handles.shared.snapshot().generation);
+    let Ok(tag) = HeaderValue::from_str(&tag) else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no tag can be made");
+    };
+    if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
+        return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response();
+    }
+    match read(&handles).await {
+        Ok(config) => ([(header::ETAG, tag)], Json(config)).into_response(),
+        Err(refusal) => *refusal,
+    }
+}
+
+/// `GET /admin/routes`: every route, with what it inherits.
+pub(crate) async fn routes(
+    State(handles): State<Arc<Handles>>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Response {
+    list(&handles, page, "routes", "pattern").await
+}
+
+/// `GET /admin/consumers`: the configured ones, without their keys.
+pub(crate) async fn consumers(
+    State(handles): State<Arc<Handles>>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Response {
+    list(&handles, page, "consumers", "name").await
+}
+
+/// One section, a page of it.
+async fn list(
+    handles: &Handles,
+    page: Result<Query<Page>, QueryRejection>,
+    section: &str,
+    key: &str,
+) -> Response {
+    let page = match page {
+        Ok(Query(page)) => page,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
+    };
+    let mut config = match read(handles).await {
+        Ok(config) => config,
+        Err(refusal) => return *refusal,
+    };
+    let entries = match config.get_mut(section).map(Value::take) {
+        Some(Value::Object(entries)) => entries,
+        _ => Map::new(),
+    };
+    let wanted = entries.into_iter().filter(|(name, _)| page.wants(name));
+    page.answer(section, wanted.map(|(name, settings)| json!({ key: name, "settings": settings })))
+}
+
+async fn read(handles: &Handles) -> Result<Value, Box<Response>> {
+    let config = Arc::clone(&handles.config);
+    let read = tokio::task::spawn_blocking(move || config()).await;
+    let read = read.unwrap_or_else(|_| Err("a bug: it could not be read".to_owned()));
+    read.map_err(|why| {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Box::new(refuse(status, "config_unreadable", &why))
+    })
+}

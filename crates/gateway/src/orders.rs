@@ -1,0 +1,49 @@
+//! Orders from the admin listener to whoever runs the gateway, and their answers.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use lockgate_admin::Order;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
+
+/// Most orders that wait; more of them wait where they are given.
+const QUEUE: usize = 8;
+
+/// An order that has been given.
+pub(crate) struct Given {
+    pub(crate) order: Order,
+    answer: oneshot::Sender<Value>,
+}
+
+impl Given {
+    /// Tells what came of it.
+    pub(crate) fn answer(self, with: Value) {
+        let _ = self.answer.send(with);
+    }
+}
+
+/// Where orders are given.
+pub(crate) struct Orders(Sender<Given>);
+
+/// Orders, and where they arrive.
+pub(crate) fn orders() -> (Orders, Receiver<Given>) {
+    let (give, take) = channel(QUEUE);
+    (Orders(give), take)
+}
+
+impl Orders {
+    /// Gives one. Nobody takes orders any more when the process drains.
+    pub(crate) fn give(&self, order: Order) -> Pin<Box<dyn Future<Output = Value> + Send>> {
+        let to = self.0.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let _ = to.send(Given { order, answer }).await;
+            answered.await.unwrap_or_else(|_| {
+                let refused = "this process drains";
+                json!({ "state": "over", "pid": std::process::id(), "refused": refused })
+            })
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! What is to be said to a store that does not answer now: bounded in number, bytes and time. What
+//! has no room loses first what was kept of its answer, so that the outcome is unknown, which is
+//! safe, and then its place.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use lockgate_core::{End, Owner};
+use tokio::time::Instant;
+
+/// Most that may wait.
+const MOST: usize = 65_536;
+/// Most bytes of answers among them.
+const MOST_BYTES: usize = 32 << 20;
+/// So long there is hope.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// The pause before saying once more what the store has heard and could not do.
+const PAUSE: Duration = Duration::from_secs(10);
+/// How often that is said.
+const MOST_TIMES: u32 = 3;
+
+/// One end of a request.
+pub(super) struct Pending {
+    pub(super) key: Box<[u8]>,
+    pub(super) owner: Owner,
+    pub(super) end: End,
+    since: Instant,
+    due: Instant,
+    times: u32,
+}
+
+#[derive(Default)]
+pub(super) struct Later {
+    queue: VecDeque<Pending>,
+    bytes: usize,
+}
+
+impl Pending {
+    pub(super) fn new(key: &[u8], owner: Owner, end: End) -> Self {
+        let now = Instant::now();
+        Self { key: key.into(), owner, end, since: now, due: now, times: 0 }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.due <= Instant::now()
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.end {
+            End::Done { record, .. } => record.len(),
+            End::Forgotten | End::Unknown => 0,
+        }
+    }
+}
+
+impl Later {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes one in.
+    pub(super) fn add(&mut self, mut pending: Pending) {
+        if self.bytes + pending.bytes() > MOST_BYTES {
+            pending.end = End::Unknown;
+        }
+        if self.queue.len() < MOST {
+            self.bytes += pending.bytes();
+            self.queue.push_back(pending);
+        }
+    }
+
+    /// The one that has waited longest.
+    pub(super) fn next(&mut self) -> Option<Pending> {
+        let pending = self.queue.pop_front()?;
+        self.bytes -= pending.bytes();
+        Some(pending)
+    }
+
+    /// Puts one back that could not be said, unless there is no hope left.
+    pub(super) fn again(&mut self, pending: Pending) {
+        if pending.since.elapsed() < LONGEST {
+            self.add(pending);
+        }
+    }
+
+    /// Puts one back that was heard and could not be done, a few times.
+    pub(super) fn once_more(&mut self, mut pending: Pending) {
+        pending.times += 1;
+        pending.due = Instant::now() + PAUSE;
+        if pending.times < MOST_TIMES {
+            self.again(pending);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(length: usize) -> Pending {
+        let record = vec![0; length].into();
+        Pending::new(b"k", Owner(1), End::Done { record, keep: PAUSE })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_much_loses_its_answer_and_then_its_place() {
+        let mut later = Later::default();
+        later.add(done(MOST_BYTES - 10));
+        later.add(done(20));
+        later.add(done(10));
+        assert_eq!((later.len(), later.bytes()), (3, MOST_BYTES));
+        assert!(matches!(later.next().unwrap().end, End::Done { .. }));
+        assert!(matches!(later.next().unwrap().end, End::Unknown));
+        assert_eq!(later.bytes(), 10);
+        for _ in 0..MOST + 5 {
+            later.add(done(0));
+        }
+        assert_eq!(later.len(), MOST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hope_ends() {
+        let mut later = Later::default();
+        let old = done(1);
+        tokio::time::advance(LONGEST).await;
+        later.again(old);
+        assert_eq!((later.len(), later.bytes()), (0, 0));
+        let mut pending = done(1);
+        for times in 1..=MOST_TIMES {
+            later.once_more(pending);
+            if times == MOST_TIMES {
+                break;
+            }
+            pending = later.next().unwrap();
+            assert!(!pending.is_due());
+            tokio::time::advance(PAUSE).await;
+            assert!(pending.is_due());
+        }
+        assert_eq!(later.len(), 0);
+    }
+}

@@ -1,0 +1,164 @@
+//! A master with two replicas, and three sentinels that watch them.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use super::reply::{ask, try_ask};
+use super::server::RedisServer;
+use crate::wait::until;
+use crate::{Dir, Port};
+
+/// What the master is called.
+pub const MASTER: &str = "main";
+
+/// Six processes of a test's own, on free ports.
+pub struct Sentinels {
+    servers: Vec<RedisServer>,
+    sentinels: Vec<Sentinel>,
+}
+
+struct Sentinel {
+    port: Port,
+    _dir: Dir,
+    child: Child,
+}
+
+impl Sentinels {
+    /// Starts them, and waits until the sentinels know each other and both replicas.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn start() -> Self {
+        let master = RedisServer::start_with(&QUICK).await;
+        let port = master.address().port().to_string();
+        let mut servers = vec![master];
+        for _ in 0..2 {
+            let mut options = vec!["--replicaof", "127.0.0.1", &port];
+            options.extend(QUICK);
+            servers.push(RedisServer::start_with(&options).await);
+        }
+        let sentinels = (0..3).map(|_| Sentinel::start(&port)).collect();
+        let all = Self { servers, sentinels };
+        all.agree().await;
+        all
+    }
+
+    /// Waits until every sentinel sees the two others and two replicas that are in step.
+    async fn agree(&self) {
+        for sentinel in &self.sentinels {
+            until("the sentinels to agree", async || {
+                let asked = ["SENTINEL", "MASTER", MASTER];
+                let Ok(reply) = try_ask(sentinel.port.address(), &[], &asked).await else {
+                    return false;
+                };
+                let words: Vec<String> = reply.list().iter().map(super::Reply::text).collect();
+                let is = |key: &str, value: &str| {
+                    words.windows(2).any(|pair| pair[0] == key && pair[1] == value)
+                };
+                is("num-other-sentinels", "2") && is("num-slaves", "2") && is("flags", "master")
+            })
+            .await;
+        }
+        for replica in &self.servers[1..] {
+            until("the replicas to be in step", async || {
+                let info = replica.ask(&["INFO", "replication"]).await.text();
+                info.contains("master_link_status:up")
+            })
+            .await;
+        }
+    }
+
+    /// The sentinels' addresses.
+    pub fn sentinels(&self) -> Vec<SocketAddr> {
+        self.sentinels.iter().map(|sentinel| sentinel.port.address()).collect()
+    }
+
+    /// Who the sentinels say is the master.
+    pub async fn master(&self) -> SocketAddr {
+        let asked = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER];
+        let reply = ask(self.sentinels()[0], &[], &asked).await;
+        let [host, port] = reply.list() else { panic!("no master: {reply:?}") };
+        format!("{}:{}", host.text(), port.text()).parse().expect("an address")
+    }
+
+    /// Kills the master once a replica has all that it has, and waits until another server is it.
+    /// The one killed stays away.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn fail_over(&mut self) -> SocketAddr {
+        let before = self.master().await;
+        let dead = self.server(before);
+        dead.replicated().await;
+        dead.kill();
+        let mut now = before;
+        until("another master", async || {
+            now = self.master().await;
+            now != before && ask(now, &[], &["ROLE"]).await.text().starts_with("master")
+        })
+        .await;
+        now
+    }
+
+    /// Makes another server the master while the present one goes on, as a replica.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn switch(&mut self) -> SocketAddr {
+        let before = self.master().await;
+        until("the sentinels to switch", async || {
+            let reply = ask(self.sentinels()[0], &[], &["SENTINEL", "FAILOVER", MASTER]).await;
+            reply.text() == "OK"
+        })
+        .await;
+        let mut now = before;
+        until("another master", async || {
+            now = self.master().await;
+            now != before && ask(now, &[], &["ROLE"]).await.text().starts_with("master")
+        })
+        .await;
+        now
+    }
+
+    /// A server by its address.
+    pub fn server(&mut self, address: SocketAddr) -> &mut RedisServer {
+        let found = self.servers.iter_mut().find(|server| server.address() == address);
+        found.expect("a server of the test")
+    }
+}
+
+/// Replicas are in step at once.
+const QUICK: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
+
+impl Sentinel {
+    fn start(master: &str) -> Self {
+        let (port, dir) = (Port::reserve(), Dir::new());
+        let config = format!(
+            "port {}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
+             sentinel down-after-milliseconds {MASTER} 500\nsentinel failover-timeout {MASTER} 3000\n\
+             sentinel parallel-syncs {MASTER} 2\n",
+            port.address().port()
+        );
+        let file = dir.write("sentinel.conf", config);
+        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let child = Command::new("redis-server")
+            .arg(file)
+            .arg("--sentinel")
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("redis-server: {error}; `cargo xtask test` installs it")
+            });
+        Self { port, _dir: dir, child }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
