@@ -1,13 +1,15 @@
-//! The bank under test, as processes: four accounts services over one ledger, three gateways, one
-//! Redis that writes down everything before it answers.
+//! The bank under test, as processes: four accounts services over one ledger, three gateways, and
+//! the Redis that these share.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lockgate_testkit::redis::RedisServer;
+use lockgate_testkit::redis::{MASTER, RedisServer, Sentinels};
 use lockgate_testkit::{Dir, Gateway, Wire, request, until};
+
+use tokio::time::sleep;
 
 use crate::support::{BINARY, launch};
 
@@ -15,6 +17,8 @@ pub(super) const GATEWAYS: usize = 3;
 const SERVICES: usize = 4;
 /// How long a lease lives without its gateway.
 pub(super) const TTL: Duration = Duration::from_millis(600);
+/// How long a Redis without replicas is away.
+const AWAY: Duration = Duration::from_millis(300);
 /// The metric that counts leases which were lost while a request was under way.
 const LOST: &str = "lockgate_serialize_lost_total";
 
@@ -71,12 +75,35 @@ impl Service {
     }
 }
 
+/// What the gateways share.
+enum Shared {
+    /// One that writes down everything before it answers.
+    One(Box<RedisServer>),
+    /// A master whose replicas have everything a little later.
+    Watched(Box<Sentinels>),
+}
+
+impl Shared {
+    /// As a configuration names it.
+    fn store(&self) -> String {
+        match self {
+            Self::One(redis) => redis.url(),
+            Self::Watched(sentinels) => {
+                let all: Vec<String> =
+                    sentinels.sentinels().iter().map(|one| format!("\"{one}\"")).collect();
+                let all = all.join(", ");
+                format!("{{ redis_sentinel: {{ master: {MASTER}, sentinels: [{all}] }} }}")
+            }
+        }
+    }
+}
+
 /// The running bank.
 pub(super) struct Bank {
     dir: Dir,
     services: Vec<Service>,
     pub(super) gateways: Vec<Gateway>,
-    pub(super) redis: RedisServer,
+    shared: Shared,
     /// Leases lost by gateways that have been killed since.
     lost_before: u64,
 }
@@ -89,19 +116,29 @@ impl Bank {
 
     /// The same, with services that take this long between reading and writing.
     pub(super) async fn with_delay(kind: Kind, delay: &str) -> Self {
-        let redis =
-            RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+        let written = ["--appendonly", "yes", "--appendfsync", "always"];
+        let redis = RedisServer::start_with(&written).await;
+        Self::over(Shared::One(Box::new(redis)), kind, delay).await
+    }
+
+    /// The same over a master with replicas, which sentinels watch.
+    pub(super) async fn watched(kind: Kind) -> Self {
+        let sentinels = Sentinels::start().await;
+        Self::over(Shared::Watched(Box::new(sentinels)), kind, "5ms").await
+    }
+
+    async fn over(shared: Shared, kind: Kind, delay: &str) -> Self {
         let dir = Dir::new();
         let mut services = Vec::new();
         for number in 0..SERVICES {
             services.push(Service::start(&dir, number, kind == Kind::Fenced, delay).await);
         }
-        let config = config(kind, &redis.url(), &services);
+        let config = config(kind, &shared.store(), &services);
         let mut gateways = Vec::new();
         for _ in 0..GATEWAYS {
             gateways.push(launch().start(&config).await);
         }
-        Self { dir, services, gateways, redis, lost_before: 0 }
+        Self { dir, services, gateways, shared, lost_before: 0 }
     }
 
     /// Where the gateways listen.
@@ -142,6 +179,22 @@ impl Bank {
         self.gateways[number].restart().await;
     }
 
+    /// Takes Redis away for a while; where there are replicas, one of them takes over.
+    pub(super) async fn strike_redis(&mut self) {
+        match &mut self.shared {
+            Shared::One(redis) => {
+                redis.kill();
+                sleep(AWAY).await;
+                redis.restart().await;
+            }
+            Shared::Watched(sentinels) => {
+                let master = sentinels.master().await;
+                sentinels.fail_over().await;
+                sentinels.server(master).restart().await;
+            }
+        }
+    }
+
     /// How many leases the gateways say that they have lost.
     pub(super) async fn lost_leases(&self) -> u64 {
         let mut lost = self.lost_before;
@@ -161,7 +214,7 @@ pub(super) fn name(number: usize) -> String {
     format!("account-{number}")
 }
 
-fn config(kind: Kind, redis: &str, services: &[Service]) -> String {
+fn config(kind: Kind, store: &str, services: &[Service]) -> String {
     let addresses: Vec<String> =
         services.iter().map(|service| format!("\"{}\"", service.address)).collect();
     let addresses = addresses.join(", ");
@@ -179,7 +232,7 @@ fn config(kind: Kind, redis: &str, services: &[Service]) -> String {
     };
     format!(
         "telemetry: {{ access_log: off }}
-stores: {{ shared: {redis} }}
+stores: {{ shared: {store} }}
 upstreams:
   accounts: {{ endpoints: [{addresses}], health: off, outlier: off }}
 routes:

@@ -8,9 +8,6 @@ use tokio::time::sleep;
 use super::bank::{Bank, TTL};
 use super::plan::{Blow, Kind};
 
-/// How long Redis is away.
-const AWAY: Duration = Duration::from_millis(300);
-
 /// Strikes each blow once so many rounds are done.
 pub(super) async fn strike(blows: &[Blow], bank: &mut Bank, done: &AtomicUsize) {
     for blow in blows {
@@ -25,11 +22,7 @@ pub(super) async fn strike(blows: &[Blow], bank: &mut Bank, done: &AtomicUsize) 
                 sleep(2 * TTL).await;
                 bank.gateways[blow.gateway].signal("CONT");
             }
-            Kind::Redis => {
-                bank.redis.kill();
-                sleep(AWAY).await;
-                bank.redis.restart().await;
-            }
+            Kind::Redis => bank.strike_redis().await,
         }
     }
 }

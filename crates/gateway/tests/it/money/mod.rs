@@ -78,6 +78,18 @@ async fn a_fenced_ledger_equals_its_history_whatever_dies() {
     assert!(told.iter().all(|one| !one.is_unknown()), "a backend that knows keys is asked again");
 }
 
+/// Replicas have everything a little later, so a failover may forget leases and keys: what holds
+/// then is what the service checks.
+#[tokio::test]
+async fn a_fenced_ledger_equals_its_history_over_failovers() {
+    let test = "failovers";
+    let plan = plan(test, &plan::ALL);
+    let mut bank = Bank::watched(Kind::Fenced).await;
+    let (told, findings) = play(plan, &mut bank).await;
+    counts(test, &told, bank.lost_leases().await, &findings);
+    findings.assert_none();
+}
+
 #[tokio::test]
 async fn a_racy_ledger_loses_nothing_unless_a_lease_is_lost() {
     let test = "racy";

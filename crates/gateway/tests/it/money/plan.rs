@@ -43,7 +43,7 @@ pub(super) enum Kind {
     Kill,
     /// A gateway stands still for twice the time that its leases live.
     Pause,
-    /// Redis is killed and started again.
+    /// Redis is killed and started again; where it has replicas, one takes over first.
     Redis,
 }
 
