@@ -69,7 +69,7 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Starts all five on the ports after `port_base` of an address. Call it on the control runtime.
+    /// Starts all five on the ports after `port_base`. Call it on the control runtime.
     ///
     /// # Errors
     /// When a port is taken: which one, whose it should have been, and what to do.

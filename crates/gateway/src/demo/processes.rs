@@ -103,8 +103,8 @@ impl Processes {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpStream::connect(address).await.is_ok() {
             bail!(
-                "port {port}, for {name}, is taken; end what holds it (`ss -ltnp 'sport = :{port}'` \
-                 shows it), or choose others with --port-base"
+                "port {port}, for {name}, is taken; end what holds it \
+                 (`ss -ltnp 'sport = :{port}'` shows it), or choose others with --port-base"
             );
         }
         let log = File::create(self.log(name)).context("a file for a process's output")?;
