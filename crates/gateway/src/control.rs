@@ -1,6 +1,6 @@
 //! The start of a gateway: everything that is needed is had before the first request is taken.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -67,7 +67,9 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let _services = match start.demo {
-        Some(port_base) => Some(demo::Services::start(port_base).await?),
+        Some(port_base) => {
+            Some(demo::Services::start(Ipv4Addr::LOCALHOST.into(), port_base).await?)
+        }
         None => None,
     };
     let gateway = Arc::new(Gateway::start(start.checked, count)?);

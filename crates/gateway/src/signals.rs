@@ -44,4 +44,9 @@ impl Signals {
             _ = self.interrupt.recv() => Asked::Stop,
         }
     }
+
+    /// Until it is told to end.
+    pub(crate) async fn stop(&mut self) {
+        while self.next().await != Asked::Stop {}
+    }
 }

@@ -52,8 +52,17 @@ impl Launch {
     /// When it ends instead, or takes too long; with all that it said.
     pub async fn start(self, config: &str) -> Gateway {
         self.write(config);
-        let open = |name| std::fs::File::create(self.dir.path().join(name)).unwrap();
-        let child = Command::new(&self.program)
+        let mut gateway = Gateway { child: self.spawn(), successor: None, launch: self };
+        gateway.ready().await;
+        gateway
+    }
+
+    fn spawn(&self) -> Child {
+        let open = |name| {
+            let mut options = std::fs::OpenOptions::new();
+            options.create(true).append(true).open(self.dir.path().join(name)).unwrap()
+        };
+        Command::new(&self.program)
             .args(["run", "-c", FILE])
             .current_dir(self.dir.path())
             .envs(self.env.iter().map(|(name, value)| (name, value)))
@@ -61,10 +70,7 @@ impl Launch {
             .stdout(open("stdout"))
             .stderr(open("stderr"))
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.program));
-        let mut gateway = Gateway { child, successor: None, launch: self };
-        gateway.ready().await;
-        gateway
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program))
     }
 
     /// Writes the configuration, with its placeholders filled in and what is missing added.
@@ -199,6 +205,23 @@ impl Gateway {
         let kill = format!("kill -{name} {}", self.pid());
         let status = Command::new("sh").args(["-c", &kill]).status();
         assert!(status.is_ok_and(|status| status.success()) || name == "KILL", "{kill}");
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone. Its ports stay reserved.
+    pub fn kill(&mut self) {
+        if self.successor.is_some() {
+            self.signal("KILL");
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Kills it if it still runs, and starts it anew with the same file, on the same ports.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.successor = None;
+        self.child = self.launch.spawn();
+        self.ready().await;
     }
 
     /// Runs the same binary with other arguments, in the gateway's directory.

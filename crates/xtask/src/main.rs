@@ -5,6 +5,7 @@
 mod bench;
 mod docs;
 mod gates;
+mod money;
 mod new_policy;
 mod setup;
 mod tidy;
@@ -33,8 +34,7 @@ enum Task {
         #[arg(long)]
         skip_tests: bool,
     },
-    /// Install what the tests need, and run all of them
-    Test,
+    Test(money::Test),
     /// Write what is generated: the reference of policies and errors, the JSON Schema
     Docs {
         /// Write nothing; fail when a file is not as it would be written
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     });
     let done = match arguments.task {
         Task::Check { skip_tests } => gates::check(&root, skip_tests),
-        Task::Test => gates::test(&root),
+        Task::Test(test) => test.run(&root),
         Task::Docs { check: false } => docs::write(&root),
         Task::Docs { check: true } => docs::check(&root),
         Task::Bench(bench) => bench.run(&root),

@@ -2,8 +2,13 @@
 //! front of them, and what to try. They are for trying things on: in memory, on the loopback
 //! alone, and with a switch (`/_fault`) to be slow, to fail or to refuse connections.
 
+pub(crate) mod accounts;
+mod asking;
+pub(crate) mod bank;
+pub(crate) mod cluster;
 mod fault;
 mod message;
+mod processes;
 mod records;
 mod rest;
 mod service;
@@ -12,6 +17,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -21,6 +27,7 @@ use tokio::task::JoinSet;
 use records::Records;
 use service::{Instance, Panel};
 
+pub(crate) use processes::become_child;
 pub(crate) use text::{config, hints};
 
 /// The services listen on the five ports after this one.
@@ -66,14 +73,14 @@ impl Services {
     ///
     /// # Errors
     /// When a port is taken: which one, whose it should have been, and what to do.
-    pub(crate) async fn start(port_base: u16) -> anyhow::Result<Self> {
+    pub(crate) async fn start(at: IpAddr, port_base: u16) -> anyhow::Result<Self> {
         Ports::new(port_base)?;
         let mut places = Vec::new();
         for (name, distances) in SERVICES {
             let records = Arc::new(Records::seeded(name));
             for distance in distances {
                 let port = port_base.saturating_add(*distance);
-                let socket = bind(port, name).await?;
+                let socket = bind(SocketAddr::new(at, port), name).await?;
                 places.push((name, Arc::clone(&records), socket));
             }
         }
@@ -84,8 +91,7 @@ impl Services {
         let mut instances = Vec::new();
         let mut sockets = Vec::new();
         for (name, records, socket) in places {
-            let port = socket.local_addr()?.port();
-            instances.push(Arc::new(Instance::new(name, port, records)));
+            instances.push(Arc::new(Instance::new(name, socket.local_addr()?, records)));
             sockets.push(socket);
         }
         let panel: Panel = instances.iter().map(Arc::clone).collect();
@@ -97,8 +103,9 @@ impl Services {
     }
 }
 
-async fn bind(port: u16, service: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
+async fn bind(address: SocketAddr, service: &str) -> anyhow::Result<TcpListener> {
+    let port = address.port();
+    TcpListener::bind(address).await.with_context(|| {
         format!(
             "port {port}, for the demo's service `{service}`, cannot be listened on; end what \
              holds it (`ss -ltnp 'sport = :{port}'` shows it), or move the whole demo, say with \

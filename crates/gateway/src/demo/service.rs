@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Instance {
     /// The service's name, which is its resource too.
     pub(super) service: &'static str,
+    /// Where it listens, this port included.
+    pub(super) address: SocketAddr,
     pub(super) port: u16,
     pub(super) records: Arc<Records>,
     pub(super) switch: Switch,
@@ -40,8 +42,8 @@ pub(super) struct Instance {
 pub(super) type Panel = Arc<[Arc<Instance>]>;
 
 impl Instance {
-    pub(super) fn new(service: &'static str, port: u16, records: Arc<Records>) -> Self {
-        Self { service, port, records, switch: Switch::new() }
+    pub(super) fn new(service: &'static str, address: SocketAddr, records: Arc<Records>) -> Self {
+        Self { service, address, port: address.port(), records, switch: Switch::new() }
     }
 }
 
@@ -83,7 +85,7 @@ async fn accept(instance: &Arc<Instance>, panel: &Panel, socket: TcpListener) {
 
 async fn listen_again(instance: &Instance) -> TcpListener {
     loop {
-        match TcpListener::bind(("127.0.0.1", instance.port)).await {
+        match TcpListener::bind(instance.address).await {
             Ok(socket) => return socket,
             Err(error) => {
                 let (port, service) = (instance.port, instance.service);

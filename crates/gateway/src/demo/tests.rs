@@ -222,7 +222,8 @@ async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F) {
 async fn a_taken_port_is_named_with_its_service() {
     let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = holder.local_addr().unwrap().port();
-    let error = bind(port, "orders").await.unwrap_err().to_string();
+    let address = ([127, 0, 0, 1], port).into();
+    let error = bind(address, "orders").await.unwrap_err().to_string();
     assert!(error.contains(&format!("port {port}")), "{error}");
     assert!(error.contains("`orders`") && error.contains("--port-base"), "{error}");
 }
