@@ -67,15 +67,35 @@ pub(crate) async fn clear(
         Ok(what) => what,
         Err(detail) => return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail),
     };
-    let Some(blobs) = (handles.blobs)() else {
-        return Json(json!({ "cleared": 0 })).into_response();
-    };
+    match carry_out(&handles, &what).await {
+        Ok(cleared) => Json(json!({ "cleared": cleared })).into_response(),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error),
+    }
+}
+
+/// Clears by a word (`url`, `pattern`, `tag`, `all`) and what it stands for: how many entries.
+pub(crate) async fn clear_all(handles: &Handles, by: &str, what: &str) -> Result<u64, String> {
+    let given = Some(what.to_owned()).filter(|what| !what.is_empty());
+    if given.is_none() && by != "all" {
+        return Err("say which".to_owned());
+    }
+    let mut wanted = What::default();
+    match by {
+        "all" => {}
+        "url" => wanted.url = given,
+        "pattern" => wanted.pattern = given,
+        "tag" => wanted.tag = given,
+        _ => return Err(format!("nothing is cleared by `{by}`")),
+    }
+    carry_out(handles, &wanted.purge()?).await
+}
+
+async fn carry_out(handles: &Handles, what: &Purge) -> Result<u64, String> {
+    let Some(blobs) = (handles.blobs)() else { return Ok(0) };
     // What was over before does not count as cleared now.
     blobs.sweep();
-    if let Err(error) = purge(&*blobs, &what).await {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error);
-    }
-    Json(json!({ "cleared": blobs.sweep() })).into_response()
+    purge(&*blobs, what).await?;
+    Ok(blobs.sweep())
 }
 
 async fn purge(blobs: &dyn Blobs, what: &Purge) -> Result<(), String> {
