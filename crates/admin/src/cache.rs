@@ -8,7 +8,7 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use lockgate_core::{BlobStats, Blobs, Glob, Purge, Tag};
+use lockgate_core::{BlobStats, Glob, Purge, Tag};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -67,13 +67,34 @@ pub(crate) async fn clear(
         Ok(what) => what,
         Err(detail) => return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail),
     };
-    clear_all(&(handles.blobs)(), &what).await
+    match carry_out(&handles, &what).await {
+        Ok(cleared) => Json(json!({ "cleared": cleared })).into_response(),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error),
+    }
+}
+
+/// Clears by a word (`url`, `pattern`, `tag`, `all`) and what it stands for: how many entries.
+pub(crate) async fn clear_all(handles: &Handles, by: &str, what: &str) -> Result<u64, String> {
+    let given = Some(what.to_owned()).filter(|what| !what.is_empty());
+    if given.is_none() && by != "all" {
+        return Err("say which".to_owned());
+    }
+    let mut wanted = What::default();
+    match by {
+        "all" => {}
+        "url" => wanted.url = given,
+        "pattern" => wanted.pattern = given,
+        "tag" => wanted.tag = given,
+        _ => return Err(format!("nothing is cleared by `{by}`")),
+    }
+    carry_out(handles, &wanted.purge()?).await
 }
 
 /// All are told before one is waited for.
-async fn clear_all(stores: &[Arc<dyn Blobs>], what: &Purge) -> Response {
+async fn carry_out(handles: &Handles, what: &Purge) -> Result<u64, String> {
+    let stores = (handles.blobs)();
     // What was over before does not count as cleared now.
-    for blobs in stores {
+    for blobs in &*stores {
         blobs.sweep();
     }
     let purged: Vec<_> = stores.iter().map(|blobs| blobs.purge(what)).collect();
@@ -83,13 +104,12 @@ async fn clear_all(stores: &[Arc<dyn Blobs>], what: &Purge) -> Response {
         untold.extend(purged.told().await.err().map(|error| error.to_string()));
     }
     if untold.is_empty() {
-        return Json(json!({ "cleared": cleared })).into_response();
+        return Ok(cleared);
     }
-    let detail = format!(
-        "{cleared} are cleared on this gateway; the others are told once they can be: {}",
-        untold.join(", ")
-    );
-    refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &detail)
+    let untold = untold.join(", ");
+    Err(format!(
+        "{cleared} are cleared on this gateway; the others are told once they can be: {untold}"
+    ))
 }
 
 /// Of all stores together, and of each by its name.

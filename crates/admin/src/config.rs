@@ -70,11 +70,13 @@ async fn list(
 }
 
 async fn read(handles: &Handles) -> Result<Value, Box<Response>> {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    read_config(handles).await.map_err(|why| Box::new(refuse(status, "config_unreadable", &why)))
+}
+
+/// Reads the configuration in force once more, off the runtime.
+pub(crate) async fn read_config(handles: &Handles) -> Result<Value, String> {
     let config = Arc::clone(&handles.config);
     let read = tokio::task::spawn_blocking(move || config()).await;
-    let read = read.unwrap_or_else(|_| Err("a bug: it could not be read".to_owned()));
-    read.map_err(|why| {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Box::new(refuse(status, "config_unreadable", &why))
-    })
+    read.unwrap_or_else(|_| Err("a bug: it could not be read".to_owned()))
 }

@@ -9,6 +9,7 @@ use lockgate_telemetry::Latency;
 use serde_json::{Value, json};
 
 use crate::Handles;
+use crate::history::errors;
 use crate::services::views;
 
 const DAY: i64 = 86_400;
@@ -29,7 +30,7 @@ pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Json<Value> 
         .collect();
     Json(json!({
         "totalRequests": totals.requests,
-        "totalErrors": errors(&totals.by_status),
+        "totalErrors": errors(&totals),
         "requestsInFlight": totals.in_flight,
         "connections": totals.connections,
         "requestsByService": by_service,
@@ -41,12 +42,6 @@ pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Json<Value> 
         "latencyStats": latency(&totals.latency),
         "workers": totals.workers,
     }))
-}
-
-/// Answers that tell of an error on this side: 500 and above.
-fn errors(by_status: &std::collections::BTreeMap<String, u64>) -> u64 {
-    let failed = |status: &String| status.parse::<u16>().is_ok_and(|status| status >= 500);
-    by_status.iter().filter(|(status, _)| failed(status)).map(|(_, count)| count).sum()
 }
 
 fn latency(of: &Latency) -> Value {
@@ -104,6 +99,19 @@ pub(crate) async fn certificates(State(handles): State<Arc<Handles>>) -> Json<Va
             "notBefore": one.not_before, "notAfter": one.not_after,
             "expiresInDays": (one.not_after - now).div_euclid(DAY),
             "expired": one.not_after < now,
+        })
+    });
+    Json(shown.collect())
+}
+
+/// `GET /admin/history`: the last hour, a sample every five seconds. `at` is seconds since 1970,
+/// latencies are milliseconds.
+pub(crate) async fn history(State(handles): State<Arc<Handles>>) -> Json<Value> {
+    let shown = handles.history.samples().into_iter().map(|one| {
+        json!({
+            "at": one.at, "requestsPerSecond": one.requests, "errorsPerSecond": one.errors,
+            "p50": one.p50_ms, "p99": one.p99_ms, "inFlight": one.in_flight,
+            "connections": one.connections,
         })
     });
     Json(shown.collect())

@@ -1,6 +1,7 @@
-//! Who may ask. With a token: whoever bears it, and anybody for the public paths. Without one the
-//! listener is on the loopback, and what remains to be kept out is a web page in the operator's
-//! own browser: such requests bear an `Origin`, or a `Host` that is no address of this machine.
+//! Who may ask. With a token: whoever bears it or has logged in with it, and anybody for the public
+//! paths. Without one the listener is on the loopback, and what remains to be kept out is a web page
+//! of others in the operator's own browser: such requests bear another `Origin`, or a `Host` that is
+//! no address of this machine.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
@@ -25,16 +26,21 @@ pub(crate) async fn admit(
 ) -> Response {
     let admin = &handles.shared.snapshot().document.admin;
     let headers = request.headers();
-    if headers.contains_key(header::ORIGIN) {
+    if headers.contains_key(header::ORIGIN) && !of_own_page(headers) {
         return refuse(
             StatusCode::FORBIDDEN,
             "web_page",
-            "requests of web pages are not taken here",
+            "requests of other web pages are not taken here",
         );
     }
-    let public = admin.public.iter().any(|path| path == request.uri().path());
+    let path = request.uri().path();
+    let public = admin.public.iter().any(|public| public == path) || PAGES.contains(&path);
+    let known = |token: &str| bears(headers, token) || handles.sessions.knows(headers, token);
     match &admin.token {
-        Some(token) if !public && !bears(headers, token) => {
+        Some(token) if !public && !known(token) => {
+            if wants_page(headers, path) {
+                return Redirect::to("/admin/login").into_response();
+            }
             let text = "this needs `Authorization: Bearer` with the admin token";
             let mut response = refuse(StatusCode::UNAUTHORIZED, "no_token", text);
             let challenge = header::HeaderValue::from_static("Bearer");
@@ -54,6 +60,27 @@ pub(crate) async fn admit(
         Ok(response) => response,
         Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body is too slow"),
     }
+}
+
+/// What a browser needs to log in.
+const PAGES: [&str; 3] = ["/admin/login", "/admin/status/style.css", "/admin/status/live.js"];
+
+/// Whether a browser asks for a page of the dashboard.
+fn wants_page(headers: &HeaderMap, path: &str) -> bool {
+    let html = |value: &header::HeaderValue| {
+        value.to_str().is_ok_and(|accept| accept.contains("text/html"))
+    };
+    path.starts_with("/admin/status") && headers.get(header::ACCEPT).is_some_and(html)
+}
+
+/// Whether the page that sends it was got from here: its origin is the host that is asked.
+fn of_own_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+    let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else {
+        return false;
+    };
+    let own = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    own.is_some_and(|own| own.eq_ignore_ascii_case(host))
 }
 
 pub(crate) fn refuse(status: StatusCode, reason: &str, detail: &str) -> Response {

@@ -59,20 +59,26 @@ pub(crate) async fn set_override(
         Word::Drain => Override::Drain,
         Word::Clear => Override::None,
     };
-    let snapshot = handles.shared.snapshot();
-    let mut changed = 0;
-    for (name, upstream) in snapshot.upstreams.iter() {
-        if *name == service {
-            let names: BTreeSet<_> =
-                upstream.set().endpoints().iter().map(|e| Arc::clone(e.name())).collect();
-            changed += names.iter().map(|name| upstream.order(name, order)).sum::<usize>();
-        } else {
-            changed += upstream.order(&service, order);
-        }
-    }
+    let changed = order_all(&handles, &service, order);
     if changed == 0 {
         let detail = format!("there is no upstream or endpoint `{service}`");
         return refuse(StatusCode::NOT_FOUND, "no_service", &detail);
     }
     Json(serde_json::json!({ "changed": changed })).into_response()
+}
+
+/// Gives the order to all endpoints that the name stands for: how many those are.
+pub(crate) fn order_all(handles: &Handles, service: &str, order: Override) -> usize {
+    let snapshot = handles.shared.snapshot();
+    let mut changed = 0;
+    for (name, upstream) in snapshot.upstreams.iter() {
+        if *name == *service {
+            let names: BTreeSet<_> =
+                upstream.set().endpoints().iter().map(|e| Arc::clone(e.name())).collect();
+            changed += names.iter().map(|name| upstream.order(name, order)).sum::<usize>();
+        } else {
+            changed += upstream.order(service, order);
+        }
+    }
+    changed
 }

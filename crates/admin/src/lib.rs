@@ -3,9 +3,11 @@
 
 mod cache;
 mod config;
+mod dashboard;
 mod figures;
 mod guard;
 mod health;
+mod history;
 mod limits;
 mod orders;
 mod page;
@@ -13,8 +15,11 @@ mod pages;
 mod ready;
 mod services;
 mod serving;
+mod session;
 
+pub use history::History;
 pub use serving::Serving;
+pub use session::Sessions;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -42,6 +47,10 @@ pub struct Handles {
     pub connections: Box<dyn Fn() -> Value + Send + Sync>,
     /// The certificates that listeners serve.
     pub certificates: Box<dyn Fn() -> Vec<Certificate> + Send + Sync>,
+    /// The last hour.
+    pub history: History,
+    /// Browsers that have logged in.
+    pub sessions: Sessions,
     /// Takes orders, and answers when they are carried out.
     pub order: Box<GiveOrder>,
     /// Whether the process is about to end.
@@ -106,6 +115,7 @@ fn pages(handles: Arc<Handles>) -> Router {
         .route("/admin/metrics", get(figures::metrics))
         .route("/admin/loadbalancer/stats", get(figures::balance))
         .route("/admin/connections", get(figures::connections))
+        .route("/admin/history", get(figures::history))
         .route("/admin/certs", get(figures::certificates))
         .route("/admin/config", get(config::effective))
         .route("/admin/routes", get(config::routes))
@@ -118,6 +128,9 @@ fn pages(handles: Arc<Handles>) -> Router {
         .route("/admin/cache/stats", get(cache::stats))
         .route("/admin/cache/details", get(cache::details))
         .route("/admin/health/{service}", put(health::set_override))
+        .route("/admin/login", get(session::page).post(session::log_in))
+        .route("/admin/logout", post(session::log_out))
+        .merge(dashboard::pages())
         .fallback(pages::nothing)
         .method_not_allowed_fallback(pages::not_this_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))

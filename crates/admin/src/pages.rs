@@ -67,7 +67,7 @@ pub(crate) async fn nothing() -> Response {
         "no_page",
         "there is /health, /metrics, /admin/live, /admin/ready, /admin/health, \
          /admin/health/services, /admin/health/check, /admin/health/{service}, /admin/metrics, \
-         /admin/upstreams, /admin/loadbalancer/stats, /admin/connections, /admin/certs, \
+         /admin/upstreams, /admin/loadbalancer/stats, /admin/connections, /admin/certs, /admin/history, /admin/events, /admin/status, \
          /admin/config, /admin/routes, /admin/consumers, /admin/explain, /admin/quotas, \
          /admin/ratelimiter/stats, /admin/cache/stats, /admin/cache/details, \
          /admin/cache/clear, /admin/reload, /admin/upgrade",

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::{Handles, MOST_BODY, pages};
+use crate::{Handles, MOST_BODY, history, pages};
 
 /// Most connections at once; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 256;
@@ -23,6 +23,7 @@ const LIFE: Duration = Duration::from_secs(600);
 /// The admin listener at work. Dropped, it ends, and its connections with it.
 pub struct Serving {
     task: AbortHandle,
+    sampling: AbortHandle,
     stop: watch::Sender<bool>,
 }
 
@@ -30,9 +31,10 @@ impl Serving {
     /// Starts to serve. Must be called on the control runtime.
     pub fn start(listener: TcpListener, handles: Handles) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let pages = pages(Arc::new(handles));
-        let task = tokio::spawn(serve(listener, pages, stopped)).abort_handle();
-        Self { task, stop }
+        let handles = Arc::new(handles);
+        let sampling = tokio::spawn(history::sample(Arc::clone(&handles))).abort_handle();
+        let task = tokio::spawn(serve(listener, pages(handles), stopped)).abort_handle();
+        Self { task, sampling, stop }
     }
 
     /// Closes the listener. What is connected is served on.
@@ -44,6 +46,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
+        self.sampling.abort();
     }
 }
 

@@ -165,6 +165,8 @@ fn handles(
         config: Arc::new(move || shown.shown()),
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),
+        history: lockgate_admin::History::default(),
+        sessions: lockgate_admin::Sessions::default(),
         order: Box::new(move |order| orders.give(order)),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),

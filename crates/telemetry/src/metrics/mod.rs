@@ -182,6 +182,7 @@ impl Metrics {
             });
         }
         totals.panics = self.panics.get();
+        totals.config_taken = self.config.last_ok.get() == 1;
         totals
     }
 

@@ -37,6 +37,10 @@ pub struct Totals {
     pub upstreams: Vec<UpstreamTotals>,
     /// Each worker thread.
     pub workers: Vec<WorkerTotals>,
+    /// Whether the last configuration that was read was taken.
+    pub config_taken: bool,
+    #[serde(skip)]
+    pub(super) seconds: Spread,
 }
 
 /// One route's figures.
@@ -115,6 +119,24 @@ impl Totals {
         self.by_status = by_status(sum);
         self.by_reason = by_reason(sum);
         self.latency = Latency::of(&sum.seconds);
+        self.seconds = sum.seconds.clone();
+    }
+
+    /// How long the requests took that have ended since then. The shortest and the longest are
+    /// only known to within a bucket.
+    pub fn latency_since(&self, then: &Self) -> Latency {
+        let mut since = Spread::default();
+        let before = then.seconds.buckets;
+        for ((new, now), old) in since.buckets.iter_mut().zip(self.seconds.buckets).zip(before) {
+            *new = now.saturating_sub(old);
+        }
+        since.nanos = self.seconds.nanos.wrapping_sub(then.seconds.nanos);
+        let bound = |place: usize| BOUNDS.get(place).map(|seconds| (seconds * 1e9) as u64);
+        let first = since.buckets.iter().position(|count| *count > 0).unwrap_or_default();
+        let last = since.buckets.iter().rposition(|count| *count > 0).unwrap_or_default();
+        since.least = first.checked_sub(1).and_then(bound).unwrap_or(1).max(1);
+        since.most = bound(last).unwrap_or(self.seconds.most);
+        Latency::of(&since)
     }
 }
 
