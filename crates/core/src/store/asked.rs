@@ -7,7 +7,9 @@ use super::Blobs;
 /// The stores whose blobs plugins have asked for. Grows while a configuration is built; whoever
 /// holds it sees them all once the configuration is in force.
 #[derive(Clone, Default)]
-pub struct AskedBlobs(Arc<Mutex<Arc<[Arc<dyn Blobs>]>>>);
+pub struct AskedBlobs(Arc<Mutex<All>>);
+
+type All = Arc<[Arc<dyn Blobs>]>;
 
 impl AskedBlobs {
     /// Adds a store, unless it is there.

@@ -151,8 +151,11 @@ impl Shared {
     }
 }
 
+/// A part of the log: what was purged, and by which number.
+type Page = Vec<(Vec<u8>, i64)>;
+
 /// The server's time, the log's last number, and a page of the log.
-fn read(said: Value) -> Option<(i64, i64, Vec<(Vec<u8>, i64)>)> {
+fn read(said: Value) -> Option<(i64, i64, Page)> {
     let number = |value: &Value| match value {
         Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse::<i64>().ok(),
         Value::Int(number) => Some(*number),
