@@ -8,7 +8,7 @@ use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use lockgate_core::{Blobs, Glob, Purge, Step, Tag};
+use lockgate_core::{BlobStats, Blobs, Glob, Purge, Tag};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -67,35 +67,59 @@ pub(crate) async fn clear(
         Ok(what) => what,
         Err(detail) => return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail),
     };
-    let Some(blobs) = (handles.blobs)() else {
-        return Json(json!({ "cleared": 0 })).into_response();
-    };
+    clear_all(&(handles.blobs)(), &what).await
+}
+
+/// All are told before one is waited for.
+async fn clear_all(stores: &[Arc<dyn Blobs>], what: &Purge) -> Response {
     // What was over before does not count as cleared now.
-    blobs.sweep();
-    if let Err(error) = purge(&*blobs, &what).await {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error);
+    for blobs in stores {
+        blobs.sweep();
     }
-    Json(json!({ "cleared": blobs.sweep() })).into_response()
+    let purged: Vec<_> = stores.iter().map(|blobs| blobs.purge(what)).collect();
+    let cleared: u64 = stores.iter().map(|blobs| blobs.sweep()).sum();
+    let mut untold = Vec::new();
+    for purged in purged {
+        untold.extend(purged.told().await.err().map(|error| error.to_string()));
+    }
+    if untold.is_empty() {
+        return Json(json!({ "cleared": cleared })).into_response();
+    }
+    let detail = format!(
+        "{cleared} are cleared on this gateway; the others are told once they can be: {}",
+        untold.join(", ")
+    );
+    refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &detail)
 }
 
-async fn purge(blobs: &dyn Blobs, what: &Purge) -> Result<(), String> {
-    let done = match blobs.purge(what) {
-        Step::Now(done) => done,
-        // Such a future stays on its thread, which an admin page does not.
-        Step::Later(_) => return Err("the store cannot be cleared from here".to_owned()),
-    };
-    done.map_err(|error| error.to_string())
-}
-
+/// Of all stores together, and of each by its name.
 pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<serde_json::Value> {
-    let stats = (handles.blobs)().map(|blobs| blobs.stats()).unwrap_or_default();
-    Json(json!({
+    let mut all = BlobStats::default();
+    let mut stores = serde_json::Map::new();
+    for blobs in &*(handles.blobs)() {
+        let own = blobs.stats();
+        stores.insert(blobs.name().to_owned(), stats_of(&own));
+        all.entries += own.entries;
+        all.bytes += own.bytes;
+        all.max_bytes += own.max_bytes;
+        all.evictions += own.evictions;
+        all.purges += own.purges;
+    }
+    let mut page = stats_of(&all);
+    if let Some(page) = page.as_object_mut() {
+        page.insert("stores".to_owned(), stores.into());
+    }
+    Json(page)
+}
+
+fn stats_of(stats: &BlobStats) -> serde_json::Value {
+    json!({
         "entries": stats.entries,
         "bytes": stats.bytes,
         "max_bytes": stats.max_bytes,
         "evictions": stats.evictions,
         "purges": stats.purges,
-    }))
+    })
 }
 
 /// `?offset=0&limit=100&filter=text`: the entries by name, a page of them.
@@ -107,15 +131,20 @@ pub(crate) async fn details(
         Ok(Query(page)) => page,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
     };
-    let mut all: Vec<(Box<str>, usize, u64)> = Vec::new();
-    if let Some(blobs) = (handles.blobs)() {
-        blobs.each(&mut |blob, left| all.push((blob.name.clone(), blob.size(), left.as_secs())));
+    let stores = (handles.blobs)();
+    let mut all: Vec<(Box<str>, usize, u64, &str)> = Vec::new();
+    for blobs in &*stores {
+        let store = blobs.name();
+        blobs.each(&mut |blob, left| {
+            all.push((blob.name.clone(), blob.size(), left.as_secs(), store));
+        });
     }
     all.sort_unstable();
     let wanted = all.into_iter().filter(|(name, ..)| page.wants(name));
     page.answer(
         "entries",
-        wanted
-            .map(|(name, bytes, left)| json!({ "url": name, "bytes": bytes, "kept_for_s": left })),
+        wanted.map(|(name, bytes, left, store)| {
+            json!({ "url": name, "bytes": bytes, "kept_for_s": left, "store": store })
+        }),
     )
 }

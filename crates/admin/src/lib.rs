@@ -48,8 +48,8 @@ pub struct Handles {
     pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.
     pub shared: Arc<Shared>,
-    /// The cached answers, once there is a cache.
-    pub blobs: Box<dyn Fn() -> Option<Arc<dyn Blobs>> + Send + Sync>,
+    /// The cached answers, by the stores in which routes keep them.
+    pub blobs: Box<dyn Fn() -> Arc<[Arc<dyn Blobs>]> + Send + Sync>,
     /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure, Identity, Leases,
-    Metric, Outbound, Records, SendFuture,
+    AskedBlobs, Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure,
+    Identity, Leases, Metric, Outbound, Records, SendFuture,
 };
 
 /// The configured identities, by name.
@@ -82,8 +82,8 @@ pub trait Provide {
     fn records(&self, store: &str) -> Option<Arc<dyn Records>>;
 
     /// The stores whose blobs some plugin has asked for: those to tell of writes.
-    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
-        Vec::new()
+    fn asked_blobs(&self) -> AskedBlobs {
+        AskedBlobs::default()
     }
 
     /// The time of day.

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 /// A caller who has been identified. Made once for a credential and shared by its requests.
@@ -29,6 +30,26 @@ pub struct Consumer {
     /// What tells callers of the same name apart: who else vouched in the same request (a
     /// partner's machine may bring many users), or a hash of what they were believed for.
     pub beside: Vec<u8>,
+    /// What a target is told of them, made once for all of their requests.
+    pub told: Told,
+}
+
+/// Header values that are the same for all requests of a consumer. A copy of the consumer, who may
+/// be changed, has none yet.
+#[derive(Default)]
+pub struct Told(OnceLock<Box<[HeaderValue]>>);
+
+impl Told {
+    /// The values, which `make` makes for the first request.
+    pub fn get_or_make(&self, make: impl FnOnce() -> Box<[HeaderValue]>) -> &[HeaderValue] {
+        self.0.get_or_init(make)
+    }
+}
+
+impl Clone for Told {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Consumer {

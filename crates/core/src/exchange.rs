@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Consumer, Fault, LocalFuture, Once};
+use crate::{Body, Connection, Consumer, Fault, Lines, LocalFuture, Once};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +80,17 @@ impl Exchange {
         }
     }
 
+    /// When the clock was last read for this request: as good as now, as long as nothing has been
+    /// waited for since. Whoever waits says so with [`waited`](Self::waited).
+    pub fn lately(&self) -> Instant {
+        self.kept.looked.unwrap_or(self.started)
+    }
+
+    /// Something was waited for until `now`.
+    pub fn waited(&mut self, now: Instant) {
+        self.kept.looked = Some(now);
+    }
+
     /// A request of the gateway's own that asks for the same: without a body, and with nothing
     /// decided or kept yet.
     pub fn behind(&self) -> Self {
@@ -126,32 +137,71 @@ impl Exchange {
 /// dropped with the exchange. Told apart by the policy that keeps it.
 #[derive(Default)]
 pub struct Keeping {
-    own: Vec<(usize, Box<dyn Any>)>,
+    /// Most requests keep one value.
+    first: Option<Kept>,
+    more: Vec<Kept>,
+    /// Lines that the answer's head gets beside its own once all policies are through: for what
+    /// none of them is to see or change.
+    pub lines: Lines,
+    looked: Option<Instant>,
     cut: Option<Cut>,
 }
 
 /// Ready when its request must go no further, with why.
 pub type Cut = LocalFuture<'static, Fault>;
 
+struct Kept {
+    owner: usize,
+    value: Box<dyn Any>,
+}
+
+impl Kept {
+    fn is<T: 'static>(&self, owner: usize) -> bool {
+        self.owner == owner && self.value.is::<T>()
+    }
+}
+
 impl Keeping {
     /// Keeps a value for the policy `owner`, beside others that it keeps.
     pub fn put<P, T: 'static>(&mut self, owner: &P, value: T) {
-        self.own.push((place(owner), Box::new(value)));
+        let kept = Kept { owner: place(owner), value: Box::new(value) };
+        if self.first.is_none() {
+            self.first = Some(kept);
+        } else {
+            self.more.push(kept);
+        }
     }
 
     /// The value of this type that the policy keeps.
     pub fn get<P, T: 'static>(&mut self, owner: &P) -> Option<&mut T> {
         let owner = place(owner);
-        let mut own = self.own.iter_mut().filter(|(place, _)| *place == owner);
-        own.find_map(|(_, value)| value.downcast_mut())
+        let mut all = self.first.iter_mut().chain(&mut self.more);
+        all.find(|kept| kept.is::<T>(owner))?.value.downcast_mut()
+    }
+
+    /// The value of this type that the policy keeps: from now on, if it kept none.
+    pub fn get_or_put<P, T: 'static>(
+        &mut self,
+        owner: &P,
+        make: impl FnOnce() -> T,
+    ) -> Option<&mut T> {
+        if self.get::<P, T>(owner).is_none() {
+            self.put(owner, make());
+        }
+        self.get(owner)
     }
 
     /// Takes the value of this type that the policy keeps.
     pub fn take<P, T: 'static>(&mut self, owner: &P) -> Option<T> {
         let owner = place(owner);
-        let found =
-            self.own.iter().position(|(place, value)| *place == owner && value.is::<T>())?;
-        self.own.swap_remove(found).1.downcast().ok().map(|value| *value)
+        let kept = match self.first.take_if(|kept| kept.is::<T>(owner)) {
+            Some(kept) => kept,
+            None => {
+                let found = self.more.iter().position(|kept| kept.is::<T>(owner))?;
+                self.more.swap_remove(found)
+            }
+        };
+        kept.value.downcast().ok().map(|value| *value)
     }
 
     /// Cuts the request short when `cut` is ready: while its target is asked, attempt after
@@ -178,7 +228,7 @@ impl Keeping {
 
 impl fmt::Debug for Keeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keeping({})", self.own.len())
+        write!(f, "Keeping({})", self.first.iter().len() + self.more.len())
     }
 }
 

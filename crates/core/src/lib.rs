@@ -23,6 +23,7 @@ mod metric;
 mod nowhere;
 mod once;
 mod outbound;
+mod packed;
 mod plugin;
 mod policy;
 mod preflight;
@@ -52,6 +53,7 @@ pub use metric::{Counter, Figure, Metric, MetricKind};
 pub use nowhere::Nowhere;
 pub use once::Once;
 pub use outbound::{Call, Destination, Outbound, SendFuture};
+pub use packed::{Pack, Unpack};
 pub use plugin::{
     Built, ConfigError, HandlerPlugin, IdentityPlugin, Listed, Plugin, PolicyPlugin, decode,
 };
@@ -61,10 +63,10 @@ pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use store::{
-    Algorithm, Begin, Begun, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit, CounterName,
-    Counters, End, Fingerprint, Glob, Grant, Lease, LeaseKey, Leases, Limit, MOST_TAKES, Naming,
-    Over, Owner, Purge, RecordStats, Records, Settled, StoreError, StoreFailure, Tag, Take, Term,
-    Turn, UnderWay, UntilOver, Wanted, Write,
+    Algorithm, AskedBlobs, Begin, Begun, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit,
+    CounterName, Counters, End, Fingerprint, Glob, Grant, Lease, LeaseKey, Leases, Limit,
+    MOST_TAKES, Maker, Naming, Over, Owner, Purge, Purged, ReadHead, RecordStats, Records, Settled,
+    StoreError, StoreFailure, Tag, Take, Term, Turn, UnderWay, UntilOver, Wanted, Write, purge_all,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

@@ -8,8 +8,8 @@ use http::Response;
 
 use crate::{
     Begin, Begun, Blob, BlobStats, Blobs, Blocking, Call, Counters, End, Exchange, Fault, Grant,
-    Identity, Leases, LocalFuture, Naming, Outbound, Owner, Proof, Purge, RecordStats, Records,
-    SendFuture, Settled, Step, StoreError, StoreFailure, Take, Turn, Wanted, reasons,
+    Identity, Leases, LocalFuture, Naming, Outbound, Owner, Proof, Purge, Purged, RecordStats,
+    Records, SendFuture, Settled, Step, StoreError, StoreFailure, Take, Turn, Wanted, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -57,8 +57,8 @@ impl Blobs for Nowhere {
         0
     }
 
-    fn purge<'a>(&'a self, _: &'a Purge) -> Step<'a, Result<(), StoreError>> {
-        Step::Now(Err(nowhere()))
+    fn purge(&self, _: &Purge) -> Purged {
+        Purged::Now(Err(nowhere()))
     }
 
     fn sweep(&self) -> u64 {

@@ -7,7 +7,7 @@ use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use crate::{Body, LocalFuture, Reason};
+use crate::{Body, Lines, LocalFuture, Reason};
 
 /// A byte stream in both directions: what a connection becomes after a protocol switch.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
@@ -22,6 +22,8 @@ pub type Tunnel = Box<dyn FnOnce(Box<dyn Duplex>) -> LocalFuture<'static, Outcom
 pub struct Reply {
     /// The head and the body. The codec alone adds framing headers.
     pub response: Response<Body>,
+    /// Lines of the head beside the response's own.
+    pub lines: Lines,
     /// Called once when the answer's last byte has been written, or could not be. Dropped without
     /// a call when the whole connection vanished; it must then count as broken off by itself.
     pub finish: Option<Box<dyn Finish>>,
@@ -31,7 +33,7 @@ pub struct Reply {
 
 impl From<Response<Body>> for Reply {
     fn from(response: Response<Body>) -> Self {
-        Self { response, finish: None, tunnel: None }
+        Self { response, lines: Lines::default(), finish: None, tunnel: None }
     }
 }
 

@@ -182,7 +182,7 @@ impl Gateway {
             .build(1, Arc::clone(&document), &routes, router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
         registry.commit(upstreams);
-        services.accept(&document, provider.into_stores());
+        services.accept(provider.into_stores());
         metrics.reloaded(1);
         Ok(Self {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
@@ -254,7 +254,7 @@ impl Gateway {
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
-        self.services.accept(&document, stores);
+        self.services.accept(stores);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));
         self.registry.commit(upstreams);

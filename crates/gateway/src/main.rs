@@ -11,6 +11,7 @@ mod orders;
 mod outbound;
 mod provide;
 mod running;
+mod shared_cache;
 mod signals;
 mod stores;
 mod systemd;

@@ -1,7 +1,6 @@
 //! What the process provides to plugins: names of the configuration, files, background work, and
 //! what is shared between policies and outlives a reload.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound, Provide, Records,
-    SendFuture, Task,
+    AskedBlobs, Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound,
+    Provide, Records, SendFuture, Task,
 };
 use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
@@ -19,7 +18,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::stores;
+use crate::{shared_cache, stores};
 
 /// What lives as long as the process.
 pub(crate) struct Services {
@@ -30,6 +29,8 @@ pub(crate) struct Services {
     depot: Arc<Depot>,
     /// The stores of the configuration in force.
     stores: Mutex<Option<Stores>>,
+    /// Those of them in which it keeps blobs.
+    asked: Mutex<AskedBlobs>,
 }
 
 /// A metric's name and its labels.
@@ -40,9 +41,9 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, stores) = Default::default();
+        let (kept, figures, stores, asked) = Default::default();
         let (runtime, depot) = (Handle::current(), Depot::new());
-        Arc::new(Self { runtime, outbound, kept, figures, depot, stores })
+        Arc::new(Self { runtime, outbound, kept, figures, depot, stores, asked })
     }
 
     /// The counters in memory, if anything counts there.
@@ -67,9 +68,9 @@ impl Services {
         .collect()
     }
 
-    /// Blobs in memory, if a plugin has asked for them.
-    pub(crate) fn blobs(&self) -> Option<Arc<dyn Blobs>> {
-        self.depot.memory_blobs().map(|blobs| Arc::clone(blobs) as Arc<dyn Blobs>)
+    /// The stores in which the configuration in force keeps blobs.
+    pub(crate) fn blobs(&self) -> Arc<[Arc<dyn Blobs>]> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).all()
     }
 
     /// The end of the process: this gateway is no longer counted by those it shares stores with.
@@ -81,11 +82,10 @@ impl Services {
     }
 
     /// Takes on what a configuration in force says.
-    pub(crate) fn accept(&self, document: &Document, stores: Stores) {
-        if let Some(blobs) = self.depot.memory_blobs() {
-            blobs.resize(document.memory_size());
-        }
+    pub(crate) fn accept(&self, (stores, asked): (Stores, AskedBlobs)) {
+        stores.resize();
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
 }
 
@@ -108,9 +108,10 @@ impl Collect for Services {
         for counters in self.redis_counters() {
             slices(&counters, out);
         }
-        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(stores) = stores {
-            crate::stores::collect(&stores, out);
+        let known = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            stores::collect(&known, out);
+            known.each_redis_blobs().for_each(|blobs| shared_cache::collect(blobs, out));
         }
     }
 }
@@ -142,20 +143,20 @@ pub(crate) struct Provider<'a> {
     document: &'a Document,
     consumers: Arc<Consumers>,
     stores: Stores,
-    /// Whether a plugin has asked for blobs in memory.
-    asked: Cell<bool>,
+    /// Those whose blobs a plugin has asked for.
+    asked: AskedBlobs,
 }
 
 impl<'a> Provider<'a> {
     pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
         let consumers = Arc::new(document.known_consumers());
         let stores = services.depot.stores(stores::settings(document), document.memory_size());
-        Self { services, document, consumers, stores, asked: Cell::new(false) }
+        Self { services, document, consumers, stores, asked: AskedBlobs::default() }
     }
 
-    /// The configuration's stores, for when it is in force.
-    pub(crate) fn into_stores(self) -> Stores {
-        self.stores
+    /// The configuration's stores and those that keep blobs, for when it is in force.
+    pub(crate) fn into_stores(self) -> (Stores, AskedBlobs) {
+        (self.stores, self.asked)
     }
 }
 
@@ -186,7 +187,7 @@ impl Provide for Provider<'_> {
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
         let blobs = self.stores.blobs(store)?;
-        self.asked.set(true);
+        self.asked.add(&blobs);
         Some(blobs)
     }
 
@@ -198,8 +199,8 @@ impl Provide for Provider<'_> {
         self.stores.records(store)
     }
 
-    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
-        self.services.blobs().filter(|_| self.asked.get()).into_iter().collect()
+    fn asked_blobs(&self) -> AskedBlobs {
+        self.asked.clone()
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

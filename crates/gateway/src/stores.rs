@@ -23,7 +23,7 @@ pub(crate) fn settings(document: &Document) -> Vec<(String, StoreSettings)> {
     let stores = document.stores.iter().filter_map(|(name, store)| {
         let settings = match store.checked(name).ok()? {
             Reached::Memory => StoreSettings::Memory,
-            reached => StoreSettings::Redis(redis(store, reached)?),
+            reached => StoreSettings::Redis(Box::new(redis(store, reached)?)),
         };
         Some((name.clone(), settings))
     });

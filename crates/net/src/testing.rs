@@ -146,7 +146,8 @@ impl Serve for Service {
                     *response.body_mut() = text.into();
                 }
             }
-            Reply { response, finish: Some(Box::new(Done(seen))), tunnel }
+            let finish: Option<Box<dyn lockgate_core::Finish>> = Some(Box::new(Done(seen)));
+            Reply { finish, tunnel, ..response.into() }
         }
     }
 

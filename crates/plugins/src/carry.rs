@@ -70,13 +70,14 @@ impl Carry {
         Ok(Self { places: places.into(), forward })
     }
 
-    /// The token of a request; `None` when no place has one.
-    pub(crate) fn find<'e>(&self, exchange: &'e Exchange) -> Result<Option<&'e str>, Unreadable> {
+    /// The token of a request, which is to be [`read`] as a text; `None` when no place has one.
+    pub(crate) fn find<'e>(&self, exchange: &'e Exchange) -> Result<Option<&'e [u8]>, Unreadable> {
+        let headers = &exchange.head.headers;
         for place in &self.places {
             let found = match place {
-                Place::Header(name) => in_header(&exchange.head.headers, name)?,
-                Place::Cookie(name) => one(in_cookies(&exchange.head.headers, name))?,
-                Place::Query(name) => one(in_query(&exchange.head.uri, name))?,
+                Place::Header(name) => in_header(headers, name)?,
+                Place::Cookie(name) => one(in_cookies(headers, name))?.map(str::as_bytes),
+                Place::Query(name) => one(in_query(&exchange.head.uri, name))?.map(str::as_bytes),
             };
             if found.is_some() {
                 return Ok(found);
@@ -116,25 +117,32 @@ fn one<'e>(mut all: impl Iterator<Item = &'e str>) -> Result<Option<&'e str>, Un
     }
 }
 
-fn in_header<'e>(headers: &'e HeaderMap, name: &HeaderName) -> Result<Option<&'e str>, Unreadable> {
+fn in_header<'e>(
+    headers: &'e HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'e [u8]>, Unreadable> {
     let mut lines = headers.get_all(name).iter();
     let Some(line) = lines.next() else { return Ok(None) };
     if lines.next().is_some() {
         return Err(Unreadable::Twice);
     }
     if is_bearer(line) {
-        let text = line.as_bytes().get(6..).and_then(|rest| str::from_utf8(rest).ok());
-        let text = text.map(|text| text.trim_start_matches(' '));
-        return match text.filter(|text| !text.is_empty()) {
-            Some(text) => Ok(Some(text)),
-            None => Err(Unreadable::NoText),
-        };
+        let mut text = line.as_bytes().get(6..).unwrap_or_default();
+        while let Some((b' ', rest)) = text.split_first() {
+            text = rest;
+        }
+        return if text.is_empty() { Err(Unreadable::NoText) } else { Ok(Some(text)) };
     }
     if *name == AUTHORIZATION {
         return Ok(None);
     }
     let text = line.to_str().map_err(|_| Unreadable::NoText)?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
+    Ok(Some(text.as_bytes()).filter(|text| !text.is_empty()))
+}
+
+/// A token as the text that it must be.
+pub(crate) fn read(token: &[u8]) -> Result<&str, Unreadable> {
+    str::from_utf8(token).map_err(|_| Unreadable::NoText)
 }
 
 /// Whether a value is of the scheme `Bearer`, whose case does not matter (RFC 9110 §11.1).

@@ -90,4 +90,9 @@ pub mod fuzz {
     pub fn cache_headers(headers: &http::HeaderMap) {
         crate::cache::fuzz(headers);
     }
+
+    /// Reads what a cache keeps, as it comes from a store that others write to.
+    pub fn kept_answer(bytes: &[u8]) {
+        crate::cache::fuzz_kept(bytes);
+    }
 }

@@ -90,21 +90,70 @@ impl Journey {
             self.snapshot.plans.count(plan, self.status, self.worker.index);
         }
         self.worker.log(|log| {
-            let time = self.worker.time_of_day(exchange.started);
-            let mut entry = entry(exchange, time, total);
-            entry.status = self.status;
+            let story = exchange.fault.as_ref().map(Fault::story).unwrap_or_default();
+            let mut entry = self.entry(outcome, total);
             entry.reason = reason.map(|reason| reason.code);
             entry.blame = blame;
-            let story = exchange.fault.as_ref().map(Fault::story).unwrap_or_default();
             entry.story = &story;
-            entry.path = self.target.as_ref().map_or("", PathAndQuery::as_str);
-            entry.method = exchange.head.method.as_str();
-            entry.body = outcome.took;
-            entry.received = outcome.received;
-            entry.sent = outcome.sent;
             entry.tags = route.map_or(&[], |route| &route.tags);
-            log.write(&entry);
+            log.write(&mut entry);
         });
+    }
+
+    /// What a line says of a request that nothing went wrong with.
+    fn entry(&self, outcome: &Outcome, total: Duration) -> Entry<'_> {
+        let Self { exchange, worker, .. } = self;
+        let connection = &exchange.connection;
+        let headers = &exchange.head.headers;
+        let consumer = exchange.consumer.as_deref();
+        let (mut user_agent, mut referer) = (None, None);
+        // One look at the names is cheaper than asking the map for each.
+        for (name, value) in headers {
+            match *name {
+                header::USER_AGENT if user_agent.is_none() => user_agent = Some(value.as_bytes()),
+                header::REFERER if referer.is_none() => referer = Some(value.as_bytes()),
+                _ => {}
+            }
+        }
+        Entry {
+            time: worker.time_of_day(exchange.started),
+            id: exchange.id.as_str(),
+            client_ip: exchange.client_ip,
+            peer: connection.peer,
+            worker: worker.index,
+            listener: &connection.listener,
+            protocol: protocol(exchange.head.version),
+            scheme: if exchange.secure { "https" } else { "http" },
+            method: exchange.head.method.as_str(),
+            host: &exchange.host,
+            path: self.target.as_ref().map_or("", PathAndQuery::as_str),
+            status: self.status,
+            reason: None,
+            blame: None,
+            story: "",
+            origin: exchange.origin,
+            route: exchange.route.as_deref(),
+            consumer: consumer.map(|consumer| &*consumer.name),
+            identity: consumer.map(|consumer| &*consumer.identity),
+            plan: consumer.and_then(|consumer| consumer.plan.as_deref()),
+            upstream: exchange.upstream.name.as_deref(),
+            endpoint: exchange.upstream.endpoint.as_deref(),
+            attempts: exchange.upstream.attempts,
+            upstream_status: exchange.upstream.status,
+            total,
+            queued: exchange.upstream.queued,
+            connect: exchange.upstream.connect,
+            first_byte: exchange.upstream.first_byte,
+            body: outcome.took,
+            received: outcome.received,
+            sent: outcome.sent,
+            user_agent,
+            referer,
+            tls: connection.tls.as_ref(),
+            trace_id: None,
+            tags: &[],
+            headers: Some(headers),
+        }
     }
 }
 
@@ -126,41 +175,6 @@ fn blame(reason: &'static Reason) -> Blame {
         _ if reason == &reasons::UPSTREAM_TIMEOUTS => Blame::Upstream,
         kind if kind.status().is_client_error() => Blame::Client,
         _ => Blame::Gateway,
-    }
-}
-
-fn entry(exchange: &Exchange, time: SystemTime, total: Duration) -> Entry<'_> {
-    let connection = &exchange.connection;
-    let headers = &exchange.head.headers;
-    let consumer = exchange.consumer.as_deref();
-    let bytes = |name| headers.get(name).map(|value| value.as_bytes());
-    Entry {
-        time,
-        id: exchange.id.as_str(),
-        client_ip: exchange.client_ip,
-        peer: connection.peer,
-        listener: &connection.listener,
-        protocol: protocol(exchange.head.version),
-        scheme: if exchange.secure { "https" } else { "http" },
-        host: &exchange.host,
-        origin: exchange.origin,
-        route: exchange.route.as_deref(),
-        consumer: consumer.map(|consumer| &*consumer.name),
-        identity: consumer.map(|consumer| &*consumer.identity),
-        plan: consumer.and_then(|consumer| consumer.plan.as_deref()),
-        upstream: exchange.upstream.name.as_deref(),
-        endpoint: exchange.upstream.endpoint.as_deref(),
-        attempts: exchange.upstream.attempts,
-        upstream_status: exchange.upstream.status,
-        total,
-        queued: exchange.upstream.queued,
-        connect: exchange.upstream.connect,
-        first_byte: exchange.upstream.first_byte,
-        user_agent: bytes(header::USER_AGENT),
-        referer: bytes(header::REFERER),
-        tls: connection.tls.as_ref(),
-        headers: Some(headers),
-        ..Entry::default()
     }
 }
 
@@ -196,7 +210,7 @@ pub(crate) fn refuse_unread(worker: &Worker, fault: Fault, connection: &Rc<Conne
     let reason = Some(fault.reason().code);
     snapshot.unrouted.observe(worker.index, &Sample { status, reason, ..Sample::default() });
     worker.log(|log| {
-        log.write(&Entry {
+        log.write(&mut Entry {
             time: SystemTime::now(),
             id: id.as_str(),
             client_ip: connection.peer.ip().to_canonical(),

@@ -110,7 +110,7 @@ impl Builder<'_> {
             unrouted: self.metrics.no_route(),
             redirects,
             plans: Plans::new(&document, self.provide),
-            stores: self.provide.asked_blobs(),
+            stores: self.provide.asked_blobs().all(),
             document,
         })
     }

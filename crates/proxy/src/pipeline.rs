@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lockgate_core::{Body, BodyUse, Exchange, Fault, Policy, Stage, Step, Verdict};
-use lockgate_telemetry::{Decided, PolicySeries};
+use lockgate_telemetry::{Decided, PolicySeries, Took};
 use tokio::time::Instant;
 
 use crate::target::Answer;
@@ -38,44 +38,79 @@ pub(crate) async fn down(
     max_buffered: usize,
     entered: &mut usize,
 ) -> Result<Verdict, Fault> {
-    if entries.is_empty() {
-        return Ok(Verdict::Pass);
-    }
-    let mut begun = Instant::now();
+    let worker = exchange.connection.worker;
+    let Some(first) = entries.first() else { return Ok(Verdict::Pass) };
+    let mut begun = first.series.is_due(worker).then(Instant::now);
     for entry in entries {
         if entry.body == BodyUse::Buffer && matches!(exchange.body, Body::Stream(_)) {
             let body = std::mem::take(&mut exchange.body);
             exchange.body = body.collect(max_buffered).await?.into();
+            let now = Instant::now();
+            exchange.waited(now);
+            begun = begun.map(|_| now);
         }
         *entered += 1;
-        let verdict = match entry.policy.request(&mut *exchange) {
-            Step::Now(verdict) => verdict,
-            Step::Later(verdict) => verdict.await,
-        };
-        if let Some(once) = &exchange.once {
-            once.set_entered(*entered);
+        let step = entry.policy.request(&mut *exchange);
+        // The usual case, in which a verdict need not be moved.
+        if matches!(step, Step::Now(Ok(Verdict::Pass))) {
+            drop(step);
+            tell_once(exchange, *entered);
+            entry.series.observe(worker, Decided::Pass, lap(&mut begun));
+            exchange.note(|| format!("policy {}: pass", entry.name));
+            continue;
         }
-        let end = Instant::now();
-        let decided = match &verdict {
-            Ok(Verdict::Pass) => Decided::Pass,
-            Ok(Verdict::Answer(_) | Verdict::AnswerAnd(..)) => Decided::Answer,
-            Err(fault) => Decided::Refuse(fault.reason().code),
-        };
-        entry.series.observe(exchange.connection.worker, decided, end - begun);
-        begun = end;
+        let (verdict, took) = heard(step, &mut begun).await;
+        tell_once(exchange, *entered);
+        if let Took::Waited(_) = took {
+            let now = Instant::now();
+            exchange.waited(now);
+            begun = begun.map(|_| now);
+        }
         match verdict {
-            Ok(Verdict::Pass) => exchange.note(|| format!("policy {}: pass", entry.name)),
+            Ok(Verdict::Pass) => {
+                entry.series.observe(worker, Decided::Pass, took);
+                exchange.note(|| format!("policy {}: pass", entry.name));
+            }
             Ok(answer) => {
+                entry.series.observe(worker, Decided::Answer, took);
                 exchange.note(|| format!("policy {}: answer", entry.name));
                 return Ok(answer);
             }
             Err(fault) => {
-                exchange.note(|| format!("policy {}: {}", entry.name, fault.reason().code));
+                let code = fault.reason().code;
+                entry.series.observe(worker, Decided::Refuse(code), took);
+                exchange.note(|| format!("policy {}: {code}", entry.name));
                 return Err(fault);
             }
         }
     }
     Ok(Verdict::Pass)
+}
+
+/// Whoever hears of the request's end elsewhere is told how far it got.
+fn tell_once(exchange: &Exchange, entered: usize) {
+    if let Some(once) = &exchange.once {
+        once.set_entered(entered);
+    }
+}
+
+/// Waits for a step, if need be.
+async fn heard<T>(step: Step<'_, T>, begun: &mut Option<Instant>) -> (T, Took) {
+    match step {
+        Step::Now(done) => (done, lap(begun)),
+        Step::Later(later) => {
+            let since = begun.unwrap_or_else(Instant::now);
+            let done = later.await;
+            (done, Took::Waited(since.elapsed()))
+        }
+    }
+}
+
+/// The time since the last look at the clock, where this request is timed.
+fn lap(begun: &mut Option<Instant>) -> Took {
+    let Some(since) = begun else { return Took::Unknown };
+    let end = Instant::now();
+    Took::Timed(end - std::mem::replace(since, end))
 }
 
 /// Runs the response hooks of the policies entered, last first. The fault of one makes the answer

@@ -17,9 +17,10 @@ const LOCKGATE_DEBUG: HeaderName = HeaderName::from_static("lockgate-debug");
 
 /// Makes the exchange of a request. It is complete even when the request does not [`fit`], so that
 /// the refusal is logged like any other answer.
-pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> Exchange {
-    let Incoming { mut head, body, connection, upgrade } = incoming;
-    let upgrade = upgrade && !offers_h2c(&head.headers);
+pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
+    // Not taken apart before it becomes a part of the exchange: it is large to be handed about.
+    let Incoming { head, connection, upgrade, .. } = &mut incoming;
+    let upgrade = *upgrade && !offers_h2c(&head.headers);
     let peer = connection.peer.ip().to_canonical();
     let trusted = snapshot.trusts(peer);
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
@@ -38,15 +39,15 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, protocol);
     }
-    let host = own_host(&mut head);
+    let host = own_host(head);
     let grpc = head
         .headers
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
 
     Exchange {
-        head,
-        body,
+        head: incoming.head,
+        body: incoming.body,
         client_ip,
         secure,
         host: host.unwrap_or_default(),
@@ -64,7 +65,7 @@ pub(crate) fn receive(incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         fault: None,
         trace: trace.then(Vec::new),
         kept: Keeping::default(),
-        connection,
+        connection: incoming.connection,
     }
 }
 

@@ -35,8 +35,9 @@ impl Serve for Proxy {
             let mut answer = answer.unwrap_or_else(|fault| journey.refuse(fault));
             reply::seal(&mut answer.response, &journey.exchange);
             journey.answered(&answer.response);
+            let lines = std::mem::take(&mut journey.exchange.kept.lines);
             let finish = Some(journey as Box<dyn Finish>);
-            Reply { response: answer.response, finish, tunnel: answer.tunnel }
+            Reply { response: answer.response, lines, finish, tunnel: answer.tunnel }
         }
     }
 

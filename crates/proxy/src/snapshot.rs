@@ -38,7 +38,7 @@ pub struct Snapshot {
     pub(crate) redirects: HashMap<Box<str>, u16>,
     pub(crate) plans: Plans,
     /// The stores to tell of writes.
-    pub(crate) stores: Vec<Arc<dyn Blobs>>,
+    pub(crate) stores: Arc<[Arc<dyn Blobs>]>,
 }
 
 /// The routes under one pattern, told apart by their conditions.

@@ -114,9 +114,11 @@ impl Worker {
     /// The time of day at a moment not far away, without another look at that clock.
     pub(crate) fn time_of_day(&self, at: Instant) -> SystemTime {
         let (then, time) = self.clocks.get();
-        let since = time.checked_add(at.saturating_duration_since(then));
-        let before = since.and_then(|time| time.checked_sub(then.saturating_duration_since(at)));
-        before.unwrap_or(SystemTime::UNIX_EPOCH)
+        let moment = match at.checked_duration_since(then) {
+            Some(since) => time.checked_add(since),
+            None => time.checked_sub(then.saturating_duration_since(at)),
+        };
+        moment.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// Writes a line to the access log, when there is one.

@@ -1,14 +1,23 @@
 //! What one decision costs: by algorithm, with one key and with many, with three limits at once,
 //! and while a flood of keys pushes others out.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a bench may stop")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench may stop"
+)]
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use lockgate_core::{Algorithm, CounterName, Counters, Grant, Limit, Take};
+use lockgate_state::redis::{Address, Login, RedisCounters, RedisStore, Servers, Settings};
 use lockgate_state::{Bounds, Memory};
+use lockgate_testkit::redis::RedisServer;
+use tokio::runtime::Handle;
 
 const PLACE: &[u8] = b"routes./orders/*.rate_limit\0";
 
@@ -83,6 +92,36 @@ fn several(c: &mut Criterion) {
     });
 }
 
+/// Spending a slice of a limit that is counted in a Redis, the calls for slices included.
+fn leased(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let server = runtime.block_on(RedisServer::start());
+    let settings = Settings {
+        servers: Servers::One(Address::new("127.0.0.1", server.address().port())),
+        login: Login::default(),
+        tls: None,
+        database: 0,
+        prefix: "bench".to_owned(),
+        timeout: Some(Duration::from_secs(1)),
+    };
+    let counters = runtime.block_on(async {
+        let store = RedisStore::start("bench", &settings, &"a".into(), &Handle::current());
+        RedisCounters::start(Arc::new(store), &Handle::current())
+    });
+    let limit = limit(Algorithm::SlidingWindow, 1_000_000_000);
+    let take = Take { leased: true, ..Take::new(PLACE, &limit, 1) };
+    c.bench_function("a slice, spent", |b| {
+        let _entered = runtime.enter();
+        b.iter(|| {
+            let mut grants = [Grant::default()];
+            let all = counters.take_now(black_box(&[take]), &mut grants, &name);
+            all.unwrap_or_else(|| runtime.block_on(counters.take(&[take], &mut grants, &name)))
+        });
+    });
+    println!("{:?}", counters.figures());
+}
+
 fn flood(c: &mut Criterion) {
     let limit = limit(Algorithm::SlidingWindow, 100);
     let memory = Memory::new(Bounds { keys: 100_000, ..Bounds::default() });
@@ -95,5 +134,5 @@ fn flood(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, algorithms, several, flood);
+criterion_group!(benches, algorithms, several, leased, flood);
 criterion_main!(benches);

@@ -33,7 +33,13 @@ impl Clock {
     }
 
     pub(crate) fn now(&self, calendar: bool) -> Now {
-        let elapsed = self.start.elapsed();
+        self.at(None, calendar)
+    }
+
+    /// A moment that was read just now, or the next best.
+    pub(crate) fn at(&self, moment: Option<Instant>, calendar: bool) -> Now {
+        let moment = moment.unwrap_or_else(Instant::now);
+        let elapsed = moment.saturating_duration_since(self.start);
         let unix = match (calendar, self.calendar) {
             (false, _) => Duration::ZERO,
             (true, Some(start)) => start + elapsed,

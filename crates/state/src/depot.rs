@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use lockgate_core::{Blobs, Counters, Leases, Records};
 use tokio::runtime::Handle;
 
-use crate::redis::{RedisCounters, RedisLeases, RedisRecords, RedisStore, Settings};
+use crate::redis::{RedisBlobs, RedisCounters, RedisLeases, RedisRecords, RedisStore, Settings};
 use crate::{Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases, MemoryRecords, RecordBounds};
 
 /// What a configuration says of a store.
@@ -17,7 +17,7 @@ pub enum StoreSettings {
     /// It is the process's memory, under another name.
     Memory,
     /// It is a Redis.
-    Redis(Settings),
+    Redis(Box<Settings>),
 }
 
 /// All stores of a process.
@@ -54,6 +54,7 @@ struct Shared {
     counters: OnceLock<Arc<RedisCounters>>,
     leases: OnceLock<Arc<RedisLeases>>,
     records: OnceLock<Arc<RedisRecords>>,
+    blobs: OnceLock<Arc<RedisBlobs>>,
 }
 
 impl Shared {
@@ -81,7 +82,7 @@ impl Depot {
         let named = settings.into_iter().map(|(name, settings)| {
             let store = match settings {
                 StoreSettings::Memory => Named::Memory,
-                StoreSettings::Redis(settings) => Named::Redis(self.redis(&name, settings)),
+                StoreSettings::Redis(settings) => Named::Redis(self.redis(&name, *settings)),
             };
             (name, store)
         });
@@ -97,8 +98,8 @@ impl Depot {
         known.retain(|_, store| store.strong_count() > 0);
         let store = RedisStore::start(name, &settings, &self.gateway, &self.control);
         let (store, control) = (Arc::new(store), self.control.clone());
-        let (counters, leases, records) = Default::default();
-        let new = Arc::new(Shared { settings, store, control, counters, leases, records });
+        let (counters, leases, records, blobs) = Default::default();
+        let new = Arc::new(Shared { settings, store, control, counters, leases, records, blobs });
         known.insert(name.to_owned(), Arc::downgrade(&new));
         new
     }
@@ -133,7 +134,11 @@ impl Stores {
                 let new = || Arc::new(MemoryBlobs::new(self.max_size));
                 Some(Arc::clone(self.depot.blobs.get_or_init(new)) as Arc<dyn Blobs>)
             }
-            Named::Redis(_) => None,
+            Named::Redis(shared) => {
+                let control = &self.depot.control;
+                let new = || Arc::new(RedisBlobs::start(&shared.store, self.max_size, control));
+                Some(Arc::clone(shared.blobs.get_or_init(new)) as Arc<dyn Blobs>)
+            }
         }
     }
 
@@ -180,6 +185,22 @@ impl Stores {
             Named::Memory => None,
             Named::Redis(shared) => Some(&shared.store),
         })
+    }
+
+    /// Every Redis on which blobs are kept.
+    pub fn each_redis_blobs(&self) -> impl Iterator<Item = &Arc<RedisBlobs>> {
+        self.named.values().filter_map(|store| match store {
+            Named::Memory => None,
+            Named::Redis(shared) => shared.blobs.get(),
+        })
+    }
+
+    /// Gives what is in memory the room that this configuration says.
+    pub fn resize(&self) {
+        if let Some(blobs) = self.depot.memory_blobs() {
+            blobs.resize(self.max_size);
+        }
+        self.each_redis_blobs().for_each(|blobs| blobs.resize(self.max_size));
     }
 
     /// The counters of every Redis that counts anything.

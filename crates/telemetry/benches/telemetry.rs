@@ -45,7 +45,7 @@ fn render(c: &mut Criterion) {
 }
 
 fn write(c: &mut Criterion) {
-    let entry = Entry {
+    let mut entry = Entry {
         time: SystemTime::now(),
         id: "0af7651916cd43dd8448eb211c80319c",
         listener: "web",
@@ -74,7 +74,8 @@ fn write(c: &mut Criterion) {
         let config = Config { to, format, sample: Percent(1.0), headers: Vec::new() };
         let Ok(log) = AccessLog::start(&config) else { continue };
         let worker = log.worker(0);
-        c.bench_function(&format!("write_{name}"), |b| b.iter(|| worker.write(black_box(&entry))));
+        let write = |b: &mut criterion::Bencher<'_>| b.iter(|| worker.write(black_box(&mut entry)));
+        c.bench_function(&format!("write_{name}"), write);
     }
 }
 

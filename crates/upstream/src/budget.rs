@@ -35,9 +35,9 @@ impl Budget {
         Self { share, start: Instant::now(), slots: Default::default() }
     }
 
-    /// Counts a request: its first attempt, once.
-    pub fn request(&self) {
-        self.add(self.second(), 1, 0);
+    /// Counts a request of this moment: its first attempt, once.
+    pub fn request(&self, now: Instant) {
+        self.add(self.second(now), 1, 0);
     }
 
     /// Takes a retry out of the budget; false when it is spent.
@@ -45,7 +45,7 @@ impl Budget {
         if self.share <= 0.0 {
             return false;
         }
-        let second = self.second();
+        let second = self.second(Instant::now());
         // Counted first and taken back if refused: two at once never both take the last one.
         self.add(second, 0, 1);
         let (requests, retries) = self.sums(second);
@@ -59,12 +59,12 @@ impl Budget {
 
     /// Requests and retries of the last ten seconds.
     pub fn spent(&self) -> (u64, u64) {
-        self.sums(self.second())
+        self.sums(self.second(Instant::now()))
     }
 
-    fn second(&self) -> u64 {
+    fn second(&self, now: Instant) -> u64 {
         // Begins high enough that an untouched slot (second 0) is never a current one.
-        self.start.elapsed().as_secs() + SLOTS as u64
+        now.saturating_duration_since(self.start).as_secs() + SLOTS as u64
     }
 
     fn add(&self, second: u64, requests: u64, retries: i64) {
@@ -128,13 +128,13 @@ mod tests {
     async fn a_fifth_of_the_requests_may_be_retried_and_no_more() {
         let budget = Budget::new(0.2);
         for _ in 0..100 {
-            budget.request();
+            budget.request(Instant::now());
         }
         assert_eq!(retries(&budget, 50), 20);
         assert_eq!(budget.spent(), (100, 20));
         tokio::time::advance(Duration::from_secs(5)).await;
         for _ in 0..50 {
-            budget.request();
+            budget.request(Instant::now());
         }
         assert_eq!(retries(&budget, 50), 10, "the old requests and retries still count");
         tokio::time::advance(Duration::from_secs(5)).await;
@@ -146,7 +146,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_quiet_service_has_ten_retries_in_ten_seconds() {
         let budget = Budget::new(0.2);
-        budget.request();
+        budget.request(Instant::now());
         assert_eq!(retries(&budget, 20), 10);
         tokio::time::advance(Duration::from_secs(9)).await;
         assert_eq!(retries(&budget, 10), 0);
@@ -157,7 +157,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_budget_is_no_retry() {
         let budget = Budget::new(0.0);
-        budget.request();
+        budget.request(Instant::now());
         assert_eq!(retries(&budget, 5), 0);
     }
 
@@ -165,7 +165,7 @@ mod tests {
     fn workers_together_never_overdraw() {
         let budget = Budget::new(0.5);
         for _ in 0..1_000 {
-            budget.request();
+            budget.request(Instant::now());
         }
         let taken: usize = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| retries(&budget, 1_000))).collect();

@@ -89,7 +89,8 @@ fn has_plain_password(login: &str) -> bool {
     let without = login.replace("${env:", "${env").replace("${file:", "${file");
     let password = without.split_once(':').map(|(_, password)| password);
     password.is_some_and(|password| {
-        !password.is_empty() && !(password.starts_with("${") && password.ends_with('}'))
+        let is_named = password.starts_with("${") && password.ends_with('}');
+        !password.is_empty() && !is_named
     })
 }
 

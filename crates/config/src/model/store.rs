@@ -11,7 +11,7 @@ use super::redis_url::{RedisUrl, place_of};
 use crate::decode::forms;
 
 /// A store: `memory`, or a Redis. A word or a URL alone is its `url`.
-#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Store {
     /// `memory`, or `redis://HOST:PORT/DATABASE`; `rediss://` speaks TLS. A user and a password may
@@ -73,26 +73,6 @@ pub struct Sentinel {
     pub password: Option<String>,
     /// Whether the sentinels and the servers speak TLS (off).
     pub tls: bool,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            url: None,
-            redis_cluster: Vec::new(),
-            redis_sentinel: None,
-            username: None,
-            password: None,
-            database: None,
-            prefix: None,
-            timeout: None,
-            ca: None,
-            cert: None,
-            key: None,
-            sni: None,
-            max_size: None,
-        }
-    }
 }
 
 impl fmt::Debug for Store {

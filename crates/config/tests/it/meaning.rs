@@ -12,7 +12,8 @@ use crate::fake::{good, warnings};
 fn an_almost_empty_document_has_safe_defaults() {
     let document = good("routes: {}\n").document;
     assert_eq!(document.listeners["web"].address.port(), 8080);
-    assert_eq!(document.admin.public, ["/health", "/metrics"]);
+    let public = ["/health", "/metrics", "/admin/live", "/admin/ready"];
+    assert_eq!(document.admin.public, public);
     assert_eq!(document.http.max_headers, 100);
     assert_eq!(document.http.http2.max_pending_resets, 20);
     assert!(document.telemetry.metrics && document.telemetry.access_log.is_some());

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{Calendar, StoreError};
 use crate::LocalFuture;
 
@@ -53,12 +55,16 @@ pub struct Take<'a> {
     pub leased: bool,
     /// Whether it may be given back: then a counter that is over may soon not be.
     pub returnable: bool,
+    /// When it is taken, where the clock has been read a moment ago: spares a store in memory to
+    /// read it again.
+    pub at: Option<Instant>,
 }
 
 impl<'a> Take<'a> {
     /// So much of a counter, in force, and nothing more to be said of it.
     pub fn new(key: &'a [u8], limit: &'a Limit, cost: u64) -> Self {
-        Self { key, limit, cost, dry: false, listed: false, leased: false, returnable: false }
+        let (dry, listed, leased, returnable, at) = (false, false, false, false, None);
+        Self { key, limit, cost, dry, listed, leased, returnable, at }
     }
 }
 

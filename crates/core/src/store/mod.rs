@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+mod asked;
 mod blobs;
 mod calendar;
 mod counters;
@@ -13,14 +14,15 @@ mod records;
 mod tag;
 mod write;
 
-pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Purge};
+pub use asked::AskedBlobs;
+pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Maker, Purge, Purged, ReadHead};
 pub use calendar::{Calendar, CalendarUnit};
 pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
 pub use glob::Glob;
 pub use leases::{Lease, LeaseKey, Leases, Over, Term, Turn, UntilOver, Wanted};
 pub use records::{Begin, Begun, End, Fingerprint, Owner, RecordStats, Records, Settled};
 pub use tag::Tag;
-pub use write::{UnderWay, Write};
+pub use write::{UnderWay, Write, purge_all};
 
 /// Why a store could not answer.
 #[derive(Debug, Clone, thiserror::Error)]

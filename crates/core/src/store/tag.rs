@@ -42,6 +42,11 @@ impl Tag {
         [Self::uri(host, path), root].into_iter().chain(parts)
     }
 
+    /// The tag of a hash that another process has told.
+    pub fn of_hash(hash: u64) -> Self {
+        Self(hash)
+    }
+
     /// The hash. Its lowest bit is set in tags of whole URIs alone.
     pub fn hash(self) -> u64 {
         self.0

@@ -7,8 +7,8 @@ use http::header::{CONTENT_LOCATION, HeaderName, LOCATION};
 use http::uri::PathAndQuery;
 use http::{Method, Response, Uri};
 
-use super::{Blobs, Purge, Tag};
-use crate::{Blame, Body, Exchange, Origin, Step};
+use super::{Blobs, Purge, Purged, Tag};
+use crate::{Blame, Body, Exchange, Origin};
 
 /// A request whose method is not a safe one, before anything has rewritten it.
 #[derive(Debug)]
@@ -43,16 +43,8 @@ impl Write {
         for name in [LOCATION, CONTENT_LOCATION] {
             tags.extend(self.named(response, &name));
         }
-        for store in stores {
-            for tag in &tags {
-                // A store that cannot answer says so itself.
-                let what = Purge::Tag(*tag);
-                match store.purge(&what) {
-                    Step::Now(_) => {}
-                    Step::Later(purged) => drop(purged.await),
-                }
-            }
-        }
+        let purges: Vec<Purge> = tags.into_iter().map(Purge::Tag).collect();
+        purge_all(stores, &purges).await;
     }
 
     /// For as long as the target is asked: whoever stops waiting for its answer does not undo what
@@ -97,6 +89,22 @@ impl Write {
     }
 }
 
+/// Purges all that in all of the stores. Each is told before the first is waited for, so that it
+/// is done also when nobody waits any more. A store that cannot answer says so itself.
+pub async fn purge_all(stores: &[Arc<dyn Blobs>], purges: &[Purge]) {
+    let mut waiting = Vec::new();
+    for store in stores {
+        for purge in purges {
+            if let Purged::Later(told) = store.purge(purge) {
+                waiting.push(told);
+            }
+        }
+    }
+    for told in waiting {
+        drop(told.await);
+    }
+}
+
 /// A write whose target is being asked. Dropped without an answer, it takes away what is kept of
 /// its URI.
 pub struct UnderWay<'s> {
@@ -118,7 +126,7 @@ impl Drop for UnderWay<'_> {
             return;
         }
         for store in self.stores {
-            // A store that would have to be waited for cannot be told from here.
+            // Told by the call; nobody is left to wait for more.
             drop(store.purge(&Purge::Tag(self.tag)));
         }
     }

@@ -143,3 +143,23 @@ async fn requests_share_an_http2_connection() {
     }
     assert_eq!(echo.connections(), 1);
 }
+
+#[tokio::test]
+async fn what_policies_say_beside_the_head_is_said_in_http2_too() {
+    let echo = Echo::start("a").await;
+    let policies = "rate_limit: 10/min, cors: \"https://app.example\"";
+    let to = echo.address();
+    let gateway = start(&format!("routes:\n  /*: {{ {policies}, to: \"http://{to}\" }}\n")).await;
+    let mut h2 = H2::plain(gateway.web()).await;
+    let request = h2.request("GET", "a.test", "/").header("origin", "https://app.example");
+    let answer = h2.ask(request.body(Pieces::whole("")).unwrap()).await.unwrap();
+    for (name, value) in [
+        ("ratelimit-limit", "10"),
+        ("ratelimit-remaining", "9"),
+        ("ratelimit-policy", "\"ip\";q=10;w=60"),
+        ("access-control-allow-origin", "https://app.example"),
+        ("vary", "Origin"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{name}");
+    }
+}

@@ -52,6 +52,7 @@ mod proxy_protocol;
 mod reload;
 mod routing;
 mod serialize;
+mod shared_cache;
 mod stores;
 mod support;
 mod targets;

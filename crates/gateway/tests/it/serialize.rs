@@ -231,6 +231,29 @@ async fn or_flags_it() {
     assert_eq!(line["status"], 200, "{line}");
 }
 
+/// A request that ran once and whose turn was lost in the middle does not run again by itself.
+#[tokio::test]
+async fn what_was_lost_in_the_middle_is_not_repeated_blindly() {
+    let (redis, echo) = (RedisServer::start().await, Echo::start("a").await);
+    let config = config(&redis, echo.address(), "")
+        .replace("    retry:", "    idempotency: { store: shared }\n    retry:");
+    let (one, other) = (start(&config).await, start(&config).await);
+    let headers = [("X-Account", "red"), ("Idempotency-Key", "k-1")];
+    let mut first = one.wire().await;
+    first.send(request("POST", "/wait", &headers, "")).await;
+    until("the endpoint has it", async || echo.hits() == 1).await;
+    one.signal("STOP");
+    let mut second = at_endpoint(&other, &echo, "red").await;
+    echo.open(2);
+    assert_eq!(within("the second", second.answer()).await.status, 200);
+    one.signal("CONT");
+    let answer = within("the first", first.answer()).await;
+    assert_eq!((answer.status, answer.reason()), (503, Some("lease_lost")));
+    let repeat = other.ask("POST", "/wait", &headers, "").await;
+    assert_eq!((repeat.status, repeat.reason()), (409, Some("unknown_outcome")));
+    assert_eq!(echo.hits(), 2);
+}
+
 #[tokio::test]
 async fn a_gateway_that_dies_is_followed() {
     let (redis, echo) = (RedisServer::start().await, Echo::start("a").await);

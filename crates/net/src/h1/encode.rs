@@ -113,6 +113,9 @@ pub(super) fn request_head(out: &mut BytesMut, head: &request::Parts, announce: 
 
 /// Adds lines to a head that has just been written.
 pub(super) fn more_lines(out: &mut BytesMut, lines: &Lines) {
+    if lines.is_empty() {
+        return;
+    }
     out.truncate(out.len().saturating_sub(END.len()));
     out.put_slice(lines.as_bytes());
     out.put_slice(END);

@@ -102,8 +102,9 @@ async fn deliver<S: Serve>(
     bodiless: bool,
     far_side: Option<RecvStream>,
 ) {
-    let Reply { response, finish, tunnel } = reply;
+    let Reply { response, lines, finish, tunnel } = reply;
     let (mut head, body) = response.into_parts();
+    lines.put_into(&mut head.headers);
     let started = Instant::now();
     let mut ending = Ending { finish, started, received: 0, sent: 0 };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {

@@ -11,6 +11,7 @@ use lockgate_core::{
     Body, Build, Challenge, ConfigError, Consumer, Exchange, Expression, Fault, Identity, Policy,
     Proof, Reason, Rejection, Scope, Seen, Step, Verdict, reasons,
 };
+use tokio::time::Instant;
 
 use super::config::{Invalid, Settings, Words};
 use super::stated::Stated;
@@ -245,10 +246,14 @@ impl Group {
     async fn ask(&self, exchange: &mut Exchange) -> Result<Found<'_>, Fault> {
         let mut rejected = None;
         for named in &self.0 {
-            let proof = match named.identity.identify(&mut *exchange) {
-                Step::Now(proof) => proof,
-                Step::Later(proof) => proof.await,
+            let (proof, waited) = match named.identity.identify(&mut *exchange) {
+                Step::Now(proof) => (proof, false),
+                Step::Later(proof) => (proof.await, true),
             };
+            if waited {
+                // The next one is not to judge by the time before.
+                exchange.waited(Instant::now());
+            }
             let name = &named.name;
             match proof {
                 Ok(Proof::Absent) => exchange.note(|| format!("identity {name}: no credentials")),

@@ -11,9 +11,11 @@ use serde_json::Value;
 
 use crate::fields;
 
-const USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-const USER_ROLE: HeaderName = HeaderName::from_static("x-user-role");
-const AUTHENTICATED: HeaderName = HeaderName::from_static("x-authenticated");
+static USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+static USER_ROLE: HeaderName = HeaderName::from_static("x-user-role");
+static AUTHENTICATED: HeaderName = HeaderName::from_static("x-authenticated");
+
+const NOTHING: HeaderValue = HeaderValue::from_static("");
 
 /// Names that the gateway writes after all policies, and what they begin with.
 const OWN: [&str; 5] = ["forwarded", "via", "x-authenticated", "x-real-ip", "x-request-id"];
@@ -66,9 +68,16 @@ impl Stated {
 
     /// States who the consumer is.
     pub(super) fn state(&self, headers: &mut HeaderMap, consumer: &Consumer) {
-        put(headers, &USER_ID, plain(&consumer.name, false));
-        put(headers, &USER_ROLE, list(&consumer.roles));
-        headers.insert(AUTHENTICATED, HeaderValue::from_static("true"));
+        let told = consumer.told.get_or_make(|| {
+            let both = [plain(&consumer.name, false), list(&consumer.roles)];
+            // What has been escaped is always a header's value.
+            let value = |text: &str| HeaderValue::from_str(text).unwrap_or(NOTHING);
+            both.iter().map(|text| value(text)).collect()
+        });
+        for (name, value) in [&USER_ID, &USER_ROLE].into_iter().zip(told) {
+            headers.insert(name, value.clone());
+        }
+        headers.insert(&AUTHENTICATED, HeaderValue::from_static("true"));
         for (name, part) in &self.0 {
             match part.of(consumer) {
                 Some(value) => put(headers, name, value),

@@ -39,6 +39,8 @@ pub(super) struct Asked {
     pub(super) whole: bool,
     /// Nobody waits for its answer.
     pub(super) behind: bool,
+    /// The store could not say whether it has an answer.
+    pub(super) store_failed: bool,
     /// It bears credentials that its key does not tell apart.
     pub(super) authorized: bool,
 }
@@ -71,6 +73,7 @@ impl Caching {
         let whole = get && !never && !wanted.no_store && (blob.is_some() || !partial);
         let mut asked = self.asked(exchange, key, found.varying, why);
         (asked.lead, asked.whole, asked.keeps) = (lead, whole, get && !wanted.no_store);
+        asked.store_failed = found.store_failed;
         if whole {
             conditions::strip(&mut exchange.head.headers);
             if let Some(answer) = blob.as_ref().and_then(answer) {
@@ -78,7 +81,8 @@ impl Caching {
             }
         }
         asked.blob = blob;
-        exchange.note(|| format!("cache: {why:?}"));
+        let failed = if found.store_failed { ", the store failed" } else { "" };
+        exchange.note(|| format!("cache: {why:?}{failed}"));
         exchange.kept.put(self, asked);
     }
 
@@ -126,6 +130,7 @@ impl Caching {
             keeps: false,
             whole: false,
             behind: false,
+            store_failed: false,
             authorized: super::freshness::is_authorized(&head.headers)
                 && !self.keying.minds_credentials(exchange),
         }

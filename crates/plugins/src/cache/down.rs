@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, RANGE};
 use http::{Method, Response};
-use lockgate_core::{Blob, Body, Exchange, Fault, Origin, Step, Verdict};
-use tokio::time::{Instant, timeout_at};
+use lockgate_core::{Blob, Body, Exchange, Fault, Maker, Origin, Step, Verdict};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::asked::Passed;
 use super::directives::Wanted;
-use super::flight::{Landing, Place};
+use super::flight::{Landing, Lead, Place};
 use super::freshness::State;
 use super::status::{Forward, Outcome, hit};
 use super::stored::{Answer, Stored, answer};
@@ -26,6 +26,18 @@ pub(super) struct Found {
     pub(super) key: Vec<u8>,
     pub(super) varying: Box<[HeaderName]>,
     pub(super) kept: Kept,
+    /// The store could not say; then it is not asked again for the same request.
+    pub(super) store_failed: bool,
+}
+
+/// A stale answer that may be given while a new one is fetched.
+enum Refresh {
+    /// By this request.
+    Leads(Lead),
+    /// By others, or for now by nobody.
+    Others,
+    /// Another gateway has done so by now.
+    Made,
 }
 
 pub(super) enum Kept {
@@ -64,6 +76,9 @@ impl Caching {
         key: &[u8],
         wanted: &Wanted,
     ) -> Option<Response<Body>> {
+        if self.distrusts && !self.blobs.hears() {
+            return None;
+        }
         let mut blob = now(self.blobs.get(key))?;
         if let Stored::Varying(names) = blob.head()? {
             blob = now(self.blobs.get(&key::variant(key, names, &exchange.head.headers)))?;
@@ -103,14 +118,18 @@ impl Caching {
         wanted: Wanted,
     ) -> Result<Verdict, Fault> {
         let until = Instant::now() + self.wait;
-        let mut looks = 0;
+        let (mut looks, mut failed) = (0, false);
         loop {
             looks += 1;
-            let found = self.find(&key, &exchange.head.headers).await;
-            if let Kept::Answer(blob) = &found.kept
-                && let Some(verdict) = self.offer(exchange, &key, &found, blob, &wanted, looks)
-            {
-                return Ok(verdict);
+            let mut found = self.find(&key, &exchange.head.headers, failed).await;
+            if let Kept::Answer(blob) = &found.kept {
+                let blob = Arc::clone(blob);
+                let offered = self.offer(exchange, &key, &mut found, &blob, &wanted, looks);
+                match offered.await {
+                    Some(Some(verdict)) => return Ok(verdict),
+                    Some(None) => continue,
+                    None => {}
+                }
             }
             if wanted.only_if_cached {
                 return Err(Fault::client(&NOT_CACHED));
@@ -120,12 +139,17 @@ impl Caching {
                 match self.flights.join(&found.key) {
                     Place::Leads(own) => {
                         // What was kept between the look and the lead is there now.
-                        if looks == 1 && self.is_fresh(&found.key, &wanted).await {
+                        if looks == 1 && self.is_fresh(&found.key, &wanted) {
                             continue;
                         }
-                        lead = Some(own);
+                        lead = self.over_all(&mut found, own, until).await;
+                        failed = found.store_failed;
+                        if lead.is_none() {
+                            continue;
+                        }
                     }
                     Place::Waits(wait) => {
+                        failed = found.store_failed;
                         let ended = timeout_at(until, wait.ends()).await;
                         if let Ok(Some(Landing::Kept) | None) = ended {
                             continue;
@@ -138,14 +162,14 @@ impl Caching {
         }
     }
 
-    async fn find(&self, key: &[u8], headers: &HeaderMap) -> Found {
-        let mut found = Found { key: key.to_vec(), varying: Box::default(), kept: Kept::Nothing };
-        // A store that fails has nothing.
-        let mut blob = wait(self.blobs.get(key)).await.ok().flatten();
+    async fn find(&self, key: &[u8], headers: &HeaderMap, store_failed: bool) -> Found {
+        let (varying, kept) = (Box::default(), Kept::Nothing);
+        let mut found = Found { key: key.to_vec(), varying, kept, store_failed };
+        let mut blob = self.look(key, &mut found.store_failed).await;
         if let Some(Stored::Varying(names)) = blob.as_ref().and_then(|blob| blob.head()) {
             found.key = key::variant(key, names, headers);
             found.varying = names.clone();
-            blob = wait(self.blobs.get(&found.key)).await.ok().flatten();
+            blob = self.look(&found.key, &mut found.store_failed).await;
         }
         found.kept = match blob {
             Some(blob) if answer(&blob).is_some() => Kept::Answer(blob),
@@ -155,47 +179,112 @@ impl Caching {
         found
     }
 
-    async fn is_fresh(&self, key: &[u8], wanted: &Wanted) -> bool {
-        let blob = wait(self.blobs.get(key)).await.ok().flatten();
+    /// What is kept under a key. A store that fails has nothing, and one that has failed before is
+    /// asked for nothing but what is in memory.
+    async fn look(&self, key: &[u8], failed: &mut bool) -> Option<Arc<Blob>> {
+        if self.distrusts && !self.blobs.hears() {
+            *failed = true;
+            return None;
+        }
+        let got = match self.blobs.get(key) {
+            Step::Now(got) => got,
+            Step::Later(_) if *failed => return None,
+            Step::Later(got) => got.await,
+        };
+        got.unwrap_or_else(|_| {
+            *failed = true;
+            None
+        })
+    }
+
+    fn is_fresh(&self, key: &[u8], wanted: &Wanted) -> bool {
+        let blob = now(self.blobs.get(key));
         let answer = blob.as_ref().and_then(answer);
         answer.is_some_and(|answer| {
             answer.life.at(answer.age(Instant::now()), wanted) == State::Fresh
         })
     }
 
-    /// What may be given of an answer that is kept, if anything.
-    fn offer(
+    /// Leads over the other gateways too, or waits for the one that does. `None` when there is
+    /// something new to look at.
+    async fn over_all(&self, found: &mut Found, mut lead: Lead, until: Instant) -> Option<Lead> {
+        while !found.store_failed {
+            let known = match &found.kept {
+                Kept::Answer(blob) => Some(&**blob),
+                Kept::Nothing | Kept::Never => None,
+            };
+            match wait(self.blobs.turn(&found.key, known)).await {
+                Ok(Maker::Alone) => break,
+                Ok(Maker::Leads(over_all)) => {
+                    lead.over_all(over_all);
+                    break;
+                }
+                Ok(Maker::Made) => return None,
+                Ok(Maker::Waits(time)) if Instant::now() + time < until => sleep(time).await,
+                // It has waited for as long as it may.
+                Ok(Maker::Waits(_)) => break,
+                Err(_) => found.store_failed = true,
+            }
+        }
+        Some(lead)
+    }
+
+    /// Who fetches a new answer while a stale one is given.
+    async fn refresh(&self, found: &mut Found, blob: &Blob) -> Refresh {
+        let Place::Leads(mut lead) = self.flights.join(&found.key) else { return Refresh::Others };
+        if found.store_failed {
+            return Refresh::Leads(lead);
+        }
+        match wait(self.blobs.turn(&found.key, Some(blob))).await {
+            Ok(Maker::Alone) => {}
+            Ok(Maker::Leads(over_all)) => lead.over_all(over_all),
+            Ok(Maker::Waits(_)) => return Refresh::Others,
+            Ok(Maker::Made) => return Refresh::Made,
+            Err(_) => found.store_failed = true,
+        }
+        Refresh::Leads(lead)
+    }
+
+    /// What may be given of an answer that is kept, if anything; `Some(None)` when there is a newer
+    /// one by now.
+    async fn offer(
         &self,
         exchange: &mut Exchange,
         key: &[u8],
-        found: &Found,
+        found: &mut Found,
         blob: &Arc<Blob>,
         wanted: &Wanted,
         looks: usize,
-    ) -> Option<Verdict> {
+    ) -> Option<Option<Verdict>> {
         let answer = answer(blob)?;
         let now = Instant::now();
         let age = answer.age(now);
         let collapsed = looks > 1;
+        let held = answer.held_until.is_some_and(|until| until > now);
         match answer.life.at(age, wanted) {
             State::Fresh | State::StaleAsAsked => {}
             State::StaleMeanwhile => {
-                let response = self.give(exchange, blob, answer, age, collapsed);
-                let held = answer.held_until.is_some_and(|until| until > now);
-                if !held && let Place::Leads(lead) = self.flights.join(&found.key) {
-                    let behind = self.behind(exchange, key, found, blob, lead);
-                    return Some(Verdict::AnswerAnd(response, behind));
+                let refresh = match held {
+                    true => Refresh::Others,
+                    false => self.refresh(found, blob).await,
+                };
+                if matches!(refresh, Refresh::Made) && looks <= MOST_LOOKS {
+                    return Some(None);
                 }
-                return Some(Verdict::Answer(response));
+                let response = self.give(exchange, blob, answer, age, collapsed);
+                if let Refresh::Leads(lead) = refresh {
+                    let behind = self.behind(exchange, key, found, blob, lead);
+                    return Some(Some(Verdict::AnswerAnd(response, behind)));
+                }
+                return Some(Some(Verdict::Answer(response)));
             }
             State::Validate => {
-                let held = answer.held_until.is_some_and(|until| until > now);
                 if !held || wanted.no_cache || !answer.life.serves_errors(age) {
                     return None;
                 }
             }
         }
-        Some(Verdict::Answer(self.give(exchange, blob, answer, age, collapsed)))
+        Some(Some(Verdict::Answer(self.give(exchange, blob, answer, age, collapsed))))
     }
 }
 

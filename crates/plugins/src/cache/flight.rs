@@ -1,6 +1,7 @@
 //! One request to the upstream for all that ask for the same at a time: the first one leads, those
 //! that come while it is under way wait. One table for all workers.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,7 +53,7 @@ impl Flights {
         }
         let (tell, landing) = watch::channel(Landing::Flying);
         flying.insert(key.into(), landing);
-        Place::Leads(Lead { flights: Arc::clone(self), key: key.into(), tell })
+        Place::Leads(Lead { flights: Arc::clone(self), key: key.into(), tell, over_all: None })
     }
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, Flying> {
@@ -69,9 +70,16 @@ pub(super) struct Lead {
     flights: Arc<Flights>,
     key: Box<[u8]>,
     tell: watch::Sender<Landing>,
+    /// The lead over other gateways too, if it is needed.
+    over_all: Option<Box<dyn Any + Send>>,
 }
 
 impl Lead {
+    /// Leads over other gateways too, for as long.
+    pub(super) fn over_all(&mut self, lead: Box<dyn Any + Send>) {
+        self.over_all = Some(lead);
+    }
+
     /// Tells those that wait how it ended.
     pub(super) fn lands(self, landing: Landing) {
         self.tell.send_replace(landing);

@@ -46,7 +46,7 @@ const KEPT_FOR_VALIDATION: Duration = Duration::from_secs(600);
 /// Nothing is guessed to be fresh for longer (§4.2.2).
 const LONGEST_GUESS: Duration = Duration::from_secs(86_400);
 /// Nothing is kept longer.
-const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+pub(super) const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 impl Life {
     /// The life of an answer, or why it may not be kept.

@@ -45,6 +45,7 @@ impl Caching {
             marker: None,
             key: asked.key.clone(),
             life,
+            max_shared: self.max_shared_body,
             not_kept: self.blob(exchange, &asked, Stored::NotKept, Bytes::new(), Vec::new()),
             lead: asked.lead.take(),
         };
@@ -57,7 +58,8 @@ impl Caching {
         let blob = self.blob(exchange, &asked, Stored::Answer(head), Bytes::new(), words);
         let done: Done = Box::new(move |copied| store.done(blob, copied));
         let body = std::mem::take(response.body_mut());
-        let said = Forwarded { why: asked.why, status: None, stored: true, detail: None };
+        let detail = asked.store_failed.then_some("the store failed");
+        let said = Forwarded { why: asked.why, status: None, stored: true, detail };
         say_forwarded(response.headers_mut(), said);
         match body {
             Body::Empty => done(Copied::Whole(Bytes::new())),
@@ -104,6 +106,7 @@ impl Caching {
             body,
             tags: uri.chain(words).collect(),
             stamp: asked.stamp,
+            id: Blob::new_id(),
         })
     }
 }
@@ -115,6 +118,8 @@ struct Keeping {
     marker: Option<(Vec<u8>, Arc<Blob>)>,
     key: Vec<u8>,
     life: Life,
+    /// A larger body is kept for this gateway alone.
+    max_shared: usize,
     not_kept: Arc<Blob>,
     lead: Option<Lead>,
 }
@@ -133,10 +138,16 @@ impl Keeping {
             Copied::Broken => return,
         };
         let Some(whole) = Arc::into_inner(blob).map(|blob| Blob { body, ..blob }) else { return };
+        let keep = self.life.keep();
+        let kept = if whole.body.len() > self.max_shared {
+            self.blobs.put_apart(&self.key, Arc::new(whole), keep)
+        } else {
+            self.blobs.put(&self.key, Arc::new(whole), keep)
+        };
+        // What leads to an answer comes after it: who finds the one is to find the other.
         if let Some((key, marker)) = self.marker {
             self.blobs.put(&key, marker, VARYING_FOR);
         }
-        let kept = self.blobs.put(&self.key, Arc::new(whole), self.life.keep());
         let fresh = self.life.lifetime > self.life.initial_age && !self.life.validate;
         land(if kept && fresh { Landing::Kept } else { Landing::NotKept });
     }

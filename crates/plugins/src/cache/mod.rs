@@ -18,6 +18,7 @@ mod structured;
 #[cfg(test)]
 mod tests;
 mod up;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +34,7 @@ use serde_json::Value;
 use flight::Flights;
 use key::Keying;
 use record::Room;
-use settings::{Config, Long, Terms};
+use settings::{Config, Long, OnStoreError, Terms};
 use status::Counts;
 
 /// What only fuzz targets need: the parsers of what upstreams and clients send.
@@ -54,6 +55,14 @@ pub(crate) fn fuzz(headers: &http::HeaderMap) {
     conditions::is_unchanged(headers, headers);
     conditions::cut(headers, &mut response);
     assert!(response.body().len().is_some_and(|length| length <= 10));
+}
+
+/// Reads what is kept, as it comes from a store that others write to.
+pub(crate) fn fuzz_kept(bytes: &[u8]) {
+    let Some(stored) = stored::Stored::read(bytes, Duration::from_secs(1)) else { return };
+    let mut again = Vec::new();
+    stored.write_to(&mut again);
+    assert!(stored::Stored::read(&again, Duration::ZERO).is_some(), "what is read can be written");
 }
 
 static NOT_CACHED: Reason = Reason {
@@ -121,12 +130,15 @@ impl PolicyPlugin for Cache {
             &long.query,
         )?;
         let blobs = build.blobs(&long.store).map_err(|error| error.at("store"))?;
+        blobs.reads(written::read);
         let most = usize::try_from(blobs.stats().max_bytes).unwrap_or(usize::MAX);
         Ok(Box::new(Caching {
             keying,
             terms,
             describes: describe(&long),
             max_body: usize::try_from(long.max_body.0).unwrap_or(usize::MAX),
+            max_shared_body: usize::try_from(long.max_shared_body.0).unwrap_or(usize::MAX),
+            distrusts: long.on_store_error == OnStoreError::Miss,
             wait: long.wait.0,
             client_control: long.client_control,
             show_tags: long.show_tags,
@@ -146,6 +158,10 @@ struct Caching {
     terms: Terms,
     describes: String,
     max_body: usize,
+    /// Larger bodies are kept by each gateway for itself.
+    max_shared_body: usize,
+    /// What may have been purged unheard is not given.
+    distrusts: bool,
     wait: Duration,
     client_control: bool,
     show_tags: bool,
@@ -191,7 +207,8 @@ fn describe(long: &Long) -> String {
         text.push_str(&format!(", by {key}"));
     }
     text.push_str(if long.shared { ", shared by consumers" } else { "" });
-    format!("{text}; in {}", long.store)
+    let local = long.on_store_error == OnStoreError::Local || long.store == "memory";
+    format!("{text}; in {}{}", long.store, if local { "" } else { ", a miss when it fails" })
 }
 
 impl Policy for Caching {

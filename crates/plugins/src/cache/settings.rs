@@ -49,8 +49,24 @@ pub(super) struct Long {
     pub(super) client_control: bool,
     /// Whether `Cache-Tag` and `Surrogate-Key` reach the client.
     pub(super) show_tags: bool,
-    /// Where answers are kept.
+    /// Where answers are kept: in memory, or in a Redis that other gateways share, with the memory
+    /// of each in front.
     pub(super) store: String,
+    /// Largest body that goes to a shared store; each gateway keeps larger ones for itself.
+    pub(super) max_shared_body: Size,
+    /// What a gateway does with what it has in memory while it cannot hear of purges by others,
+    /// because the shared store cannot be reached. What is not in memory is a miss either way.
+    pub(super) on_store_error: OnStoreError,
+}
+
+/// What is done with answers in memory while their shared store cannot be reached.
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnStoreError {
+    /// They are given for as long as they are good: one that was purged elsewhere, until then.
+    Local,
+    /// They are not given: each request is a miss.
+    Miss,
 }
 
 impl Default for Long {
@@ -71,6 +87,8 @@ impl Default for Long {
             client_control: true,
             show_tags: false,
             store: "memory".to_owned(),
+            max_shared_body: Size(1 << 20),
+            on_store_error: OnStoreError::Local,
         }
     }
 }

@@ -56,6 +56,10 @@ impl BlobHead for Stored {
                 Self::NotKept => 0,
             }
     }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write_to(out);
+    }
 }
 
 impl Answer {
@@ -69,11 +73,7 @@ impl Answer {
         let mut headers = headers.clone();
         headers.remove(CONTENT_LENGTH);
         date(&mut headers, now);
-        for name in [AGE, CACHE_STATUS, X_REQUEST_ID] {
-            headers.insert(name, HeaderValue::from_static("0"));
-        }
-        // A full table would grow even where a line takes another's place.
-        headers.reserve(1);
+        make_room(&mut headers);
         Self { status, headers, life, received: Instant::now(), held_until: None }
     }
 
@@ -162,6 +162,15 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
         Some(there) => *there = value,
         None => drop(headers.insert(name, value)),
     }
+}
+
+/// Gives what is said anew each time its place.
+pub(super) fn make_room(headers: &mut HeaderMap) {
+    for name in [AGE, CACHE_STATUS, X_REQUEST_ID] {
+        headers.insert(name, HeaderValue::from_static("0"));
+    }
+    // A full table would grow even where a line takes another's place.
+    headers.reserve(1);
 }
 
 /// Every answer that is kept has a date (RFC 9110 §6.6.1).

@@ -85,8 +85,9 @@ impl Caching {
         let since = now.saturating_duration_since(stale.received);
         let keep = stale.life.keep().saturating_sub(since);
         let head = Answer { held_until, ..stale.clone() };
-        let held = renewed(blob, head, Box::from(&*blob.tags), blob.stamp);
-        self.blobs.put(&self.key(asked), held, keep);
+        let held = renewed(blob, head, Box::from(&*blob.tags), (blob.stamp, blob.id));
+        // That it failed for this gateway is for this gateway to know.
+        self.blobs.put_here(&self.key(asked), held, keep);
         self.lands(asked.lead.take(), Landing::Kept);
         let status = Some(response.status().as_u16());
         *response = stale.give(blob, age);
@@ -122,8 +123,11 @@ impl Caching {
                 given = Answer::new(old.status, &headers, life, now);
                 // Tags that the upstream has given before still hold.
                 let all = blob.tags.iter().copied().chain(tags).collect();
-                let new = renewed(blob, given.clone(), unique(all), asked.stamp);
-                stored = self.blobs.put(&key, new, life.keep());
+                let new = renewed(blob, given.clone(), unique(all), (asked.stamp, Blob::new_id()));
+                stored = match new.body.len() > self.max_shared_body {
+                    true => self.blobs.put_apart(&key, new, life.keep()),
+                    false => self.blobs.put(&key, new, life.keep()),
+                };
             }
         }
         if !stored {
@@ -222,13 +226,14 @@ impl Caching {
     }
 }
 
-fn renewed(blob: &Blob, head: Answer, tags: Box<[Tag]>, stamp: u64) -> Arc<Blob> {
+fn renewed(blob: &Blob, head: Answer, tags: Box<[Tag]>, (stamp, id): (u64, u64)) -> Arc<Blob> {
     Arc::new(Blob {
         name: blob.name.clone(),
         head: Box::new(Stored::Answer(head)),
         body: blob.body.clone(),
         tags,
         stamp,
+        id,
     })
 }
 

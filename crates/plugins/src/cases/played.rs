@@ -11,8 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
-    Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters, Destination, Fault,
-    Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, Records, SendFuture, Task, reasons,
+    AskedBlobs, Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters,
+    Destination, Fault, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, Records,
+    SendFuture, Task, reasons,
 };
 use lockgate_state::{
     Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases, MemoryRecords, RecordBounds,
@@ -131,8 +132,10 @@ impl Provide for Played {
         ["memory", "shared"].contains(&store).then(|| Arc::clone(&self.records) as Arc<dyn Records>)
     }
 
-    fn asked_blobs(&self) -> Vec<Arc<dyn Blobs>> {
-        vec![Arc::clone(&self.blobs)]
+    fn asked_blobs(&self) -> AskedBlobs {
+        let asked = AskedBlobs::default();
+        asked.add(&self.blobs);
+        asked
     }
 
     fn clock(&self) -> Clock {

@@ -266,9 +266,10 @@ async fn run(
         None => target(route, &mut exchange, case, &mut asked).await?,
     };
     if let Some(written) = written {
-        written.settle(&played.asked_blobs(), &exchange, &answer).await;
+        written.settle(&played.asked_blobs().all(), &exchange, &answer).await;
     }
     up(route, 0..entered, &mut exchange, &mut answer).await;
+    exchange.kept.lines.put_into(answer.headers_mut());
     members(expected, &exchange)?;
     compare_answer(expected, answer).await?;
     if let Some(mut behind) = behind {
@@ -340,8 +341,7 @@ async fn up(
     answer: &mut Response<Body>,
 ) {
     for policy in route.policies[entered].iter().rev() {
-        let done = wait(policy.response(exchange, answer)).await;
-        if let Err(fault) = done {
+        if let Err(fault) = wait(policy.response(exchange, answer)).await {
             *answer = refusal(exchange, fault);
         }
     }

@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Response, StatusCode};
 use lockgate_core::{
-    Body, Build, ConfigError, Exchange, Fault, Kind, Policy, PolicyPlugin, Reason, Stage, Step,
-    Time, Verdict, decode, preflight,
+    Body, Build, ConfigError, Exchange, Fault, Kind, Lines, Policy, PolicyPlugin, Reason, Stage,
+    Step, Time, Verdict, decode, preflight,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
 use serde::Deserialize;
@@ -69,7 +70,11 @@ static REFUSED: Reason = Reason {
 
 const PRIVATE_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const PRIVATE_ALLOWED: HeaderName = HeaderName::from_static("access-control-allow-private-network");
-const TRUE: HeaderValue = HeaderValue::from_static("true");
+static TRUE: HeaderValue = HeaderValue::from_static("true");
+static EVERYBODY: HeaderValue = HeaderValue::from_static("*");
+static BY_ORIGIN: HeaderValue = HeaderValue::from_static("Origin");
+static BY_METHOD: HeaderValue = HeaderValue::from_static("Access-Control-Request-Method");
+static BY_HEADERS: HeaderValue = HeaderValue::from_static("Access-Control-Request-Headers");
 
 /// The entry in the list of plugins.
 pub(crate) struct Cors;
@@ -194,49 +199,55 @@ struct Allowed {
 }
 
 /// What was found of a request that names an origin.
-struct Found {
-    /// What to allow; `None`: nothing.
-    allow: Option<HeaderValue>,
+struct Found<'r> {
+    origin: &'r HeaderValue,
+    allowed: bool,
     is_preflight: bool,
     asks_private: bool,
 }
 
 impl Allowed {
-    /// Judged on the way down: later policies may change the request.
-    fn judge(&self, exchange: &Exchange) -> Option<Found> {
-        let headers = &exchange.head.headers;
-        let origin = headers.get(header::ORIGIN)?;
-        let single = headers.get_all(header::ORIGIN).iter().nth(1).is_none();
+    fn judge<'r>(&self, head: &'r Parts) -> Option<Found<'r>> {
+        let headers = &head.headers;
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let origin = origins.next()?;
+        let single = origins.next().is_none();
         let allowed = single && origin.to_str().is_ok_and(|text| self.origins.allow(text));
-        let allow = allowed.then(|| match self.origins {
-            Origins::Any => HeaderValue::from_static("*"),
-            Origins::Listed(_) => origin.clone(),
-        });
-        let is_preflight = preflight(&exchange.head.method, headers).is_some();
+        let is_preflight = preflight(&head.method, headers).is_some();
         let asks_private = is_preflight && headers.get(PRIVATE_ASKED).is_some_and(|v| v == TRUE);
-        Some(Found { allow, is_preflight, asks_private })
+        Some(Found { origin, allowed, is_preflight, asks_private })
     }
 
-    fn state(&self, found: &Found, headers: &mut HeaderMap) {
-        let Some(allow) = &found.allow else { return };
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allow.clone());
-        if self.credentials {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
+    /// What the answer to a request will say, whoever answers it.
+    fn state(&self, found: Option<&Found<'_>>, lines: &mut Lines) {
+        let everybody = matches!(self.origins, Origins::Any);
+        let is_preflight = found.is_some_and(|found| found.is_preflight);
+        match found {
+            Some(found) if !found.allowed => return,
+            Some(found) if !everybody => {
+                lines.push(&header::ACCESS_CONTROL_ALLOW_ORIGIN, found.origin);
+            }
+            // The same for all, so that a cache may keep one answer for all.
+            _ if everybody => lines.push(&header::ACCESS_CONTROL_ALLOW_ORIGIN, &EVERYBODY),
+            _ => return,
         }
-        let mut put = |name: HeaderName, value: &Option<HeaderValue>| {
+        if self.credentials {
+            lines.push(&header::ACCESS_CONTROL_ALLOW_CREDENTIALS, &TRUE);
+        }
+        let mut put = |name: &HeaderName, value: &Option<HeaderValue>| {
             if let Some(value) = value {
-                headers.insert(name, value.clone());
+                lines.push(name, value);
             }
         };
-        if !found.is_preflight {
-            put(header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.expose);
+        if !is_preflight {
+            put(&header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.expose);
             return;
         }
-        put(header::ACCESS_CONTROL_ALLOW_METHODS, &self.methods);
-        put(header::ACCESS_CONTROL_ALLOW_HEADERS, &self.headers);
-        put(header::ACCESS_CONTROL_MAX_AGE, &self.max_age);
-        if self.private_network && found.asks_private {
-            headers.insert(PRIVATE_ALLOWED, TRUE);
+        put(&header::ACCESS_CONTROL_ALLOW_METHODS, &self.methods);
+        put(&header::ACCESS_CONTROL_ALLOW_HEADERS, &self.headers);
+        put(&header::ACCESS_CONTROL_MAX_AGE, &self.max_age);
+        if self.private_network && found.is_some_and(|found| found.asks_private) {
+            lines.push(&PRIVATE_ALLOWED, &TRUE);
         }
     }
 }
@@ -254,10 +265,15 @@ fn is_own(exchange: &Exchange) -> bool {
     origin.strip_prefix(scheme).is_some_and(|own| own.eq_ignore_ascii_case(host))
 }
 
-/// Takes away what an upstream says of the matter.
-fn strip(headers: &mut HeaderMap) {
-    if !headers.keys().any(|name| name.as_str().starts_with("access-control-")) {
-        return;
+/// Takes away what an upstream says of the matter. Whether it says what its answer varies by.
+fn strip(headers: &mut HeaderMap) -> bool {
+    let (mut speaks, mut varies) = (false, false);
+    for name in headers.keys() {
+        speaks |= name.as_str().starts_with("access-control-");
+        varies |= *name == header::VARY;
+    }
+    if !speaks {
+        return varies;
     }
     for name in [
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -270,13 +286,19 @@ fn strip(headers: &mut HeaderMap) {
     ] {
         headers.remove(name);
     }
+    varies
 }
 
 impl Policy for Allowed {
+    /// Judges and states on the way down, as later policies may change the request: the lines are
+    /// for whatever answer it gets.
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
-        let Some(found) = self.judge(exchange) else { return Step::Now(Ok(Verdict::Pass)) };
-        let (allowed, is_preflight) = (found.allow.is_some(), found.is_preflight);
-        exchange.kept.put(self, found);
+        let Exchange { head, kept, .. } = &mut *exchange;
+        let found = self.judge(head);
+        self.state(found.as_ref(), &mut kept.lines);
+        let Some(Found { allowed, is_preflight, .. }) = found else {
+            return Step::Now(Ok(Verdict::Pass));
+        };
         if self.enforce && !allowed && !is_own(exchange) {
             return Step::Now(Err(Fault::client(&REFUSED)));
         }
@@ -293,28 +315,19 @@ impl Policy for Allowed {
         exchange: &'a mut Exchange,
         response: &'a mut Response<Body>,
     ) -> Step<'a, Result<(), Fault>> {
-        let found: Option<Found> = exchange.kept.take(self);
         let headers = response.headers_mut();
-        strip(headers);
-        let everybody = matches!(self.origins, Origins::Any);
-        if !everybody {
-            fields::vary(headers, "Origin");
+        let varies = strip(headers);
+        let Exchange { head, kept, .. } = exchange;
+        if matches!(self.origins, Origins::Listed(_)) {
+            match varies {
+                true => fields::vary(headers, "Origin"),
+                false => kept.lines.push(&header::VARY, &BY_ORIGIN),
+            }
         }
-        match found {
-            Some(found) => {
-                if found.is_preflight {
-                    fields::vary(headers, "Access-Control-Request-Method");
-                    fields::vary(headers, "Access-Control-Request-Headers");
-                }
-                self.state(&found, headers);
-            }
-            // The same for all, so that a cache may keep one answer for all.
-            None if everybody => {
-                let allow = Some(HeaderValue::from_static("*"));
-                let found = Found { allow, is_preflight: false, asks_private: false };
-                self.state(&found, headers);
-            }
-            None => {}
+        // Nothing but this policy answers one, so that the request is as it was judged.
+        if preflight(&head.method, &head.headers).is_some() {
+            kept.lines.push(&header::VARY, &BY_METHOD);
+            kept.lines.push(&header::VARY, &BY_HEADERS);
         }
         Step::Now(Ok(()))
     }

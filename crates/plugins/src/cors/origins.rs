@@ -81,6 +81,9 @@ pub(super) enum Origins {
     Listed(Box<Listed>),
 }
 
+/// So many origins are compared one after the other.
+const FEW: usize = 4;
+
 #[derive(Default)]
 pub(super) struct Listed {
     exact: HashSet<Box<str>>,
@@ -132,7 +135,7 @@ impl Origins {
         match self {
             Self::Any => true,
             Self::Listed(listed) => {
-                listed.exact.contains(origin)
+                listed.names(origin)
                     || listed.under.iter().any(|under| under.takes(origin))
                     || listed.expressions.is_match(origin)
             }
@@ -141,6 +144,14 @@ impl Origins {
 }
 
 impl Listed {
+    /// Whether an origin is named whole. A few are sooner compared than hashed.
+    fn names(&self, origin: &str) -> bool {
+        match self.exact.len() {
+            0..=FEW => self.exact.iter().any(|exact| **exact == *origin),
+            _ => self.exact.contains(origin),
+        }
+    }
+
     fn text(&mut self, text: &str) -> Result<(), String> {
         if text == "null" {
             self.exact.insert("null".into());

@@ -1,5 +1,6 @@
 //! Limits that are decided together: all of them let a request pass, or nothing is spent.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use lockgate_core::{
     Algorithm, Body, Counter, Counters, Exchange, Fault, Grant, Kind, Limit, MOST_TAKES, Policy,
     Reason, Stage, Step, StoreError, Take, Verdict, reasons,
 };
+use tokio::time::Instant;
 
 use super::rule::{Bound, Rule};
 use super::{OnStoreError, shown};
@@ -28,12 +30,24 @@ pub(crate) struct Group {
 static NOTHING: Limit =
     Limit { algorithm: Algorithm::FixedWindow, count: 1, window: Duration::from_secs(1), burst: 1 };
 
+thread_local! {
+    /// Room for a key, so that a limit that stands alone allocates once for each worker.
+    static KEY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Room that is kept for the next key at most.
+const MOST_ROOM: usize = 1024;
+
+/// What becomes of a request.
+type Decided<'a> = Step<'a, Result<Verdict, Fault>>;
+
 /// What one request asks for: which rules hold for it, each with its amount and its key's end.
 #[derive(Clone)]
 struct Asked {
     keys: Vec<u8>,
     parts: [Part; MOST_TAKES],
     count: usize,
+    at: Instant,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -64,11 +78,11 @@ impl Group {
 
     fn ask(&self, exchange: &Exchange) -> Asked {
         let keys = Vec::with_capacity(self.rules.len() * 96);
-        let mut asked = Asked { keys, parts: Default::default(), count: 0 };
+        let at = exchange.lately();
+        let mut asked = Asked { keys, parts: Default::default(), count: 0, at };
         for (rule, settings) in self.rules.iter().enumerate() {
             let Some(bound) = settings.bound(exchange) else { continue };
-            asked.keys.extend_from_slice(settings.place.as_bytes());
-            settings.by.write(exchange, &mut asked.keys);
+            settings.write_key(exchange, &mut asked.keys);
             if let Some(part) = asked.parts.get_mut(asked.count) {
                 *part = Part { rule, bound, end: asked.keys.len() };
                 asked.count += 1;
@@ -88,15 +102,8 @@ impl Group {
         let mut begin = 0;
         for (take, part) in takes.iter_mut().zip(asked.parts()) {
             let Some((rule, bound)) = self.settings(part) else { continue };
-            *take = Take {
-                key: asked.keys.get(begin..part.end).unwrap_or_default(),
-                limit: &bound.limit,
-                cost: rule.cost,
-                dry: rule.dry_run,
-                listed: matches!(bound.limit.algorithm, Algorithm::Calendar(_)),
-                leased: bound.leased,
-                returnable: rule.answers.is_some() || rule.only_served,
-            };
+            let key = asked.keys.get(begin..part.end).unwrap_or_default();
+            *take = rule.take(bound, key, asked.at);
             begin = part.end;
         }
         takes
@@ -127,7 +134,8 @@ impl Group {
         let shares = takes.map(|take| share(&take, gateways));
         let mut here = takes;
         for (take, share) in here.iter_mut().zip(&shares) {
-            take.limit = share;
+            // The store may have been waited for.
+            (take.limit, take.at) = (share, None);
         }
         let here = here.get(..asked.count).unwrap_or_default();
         let naming = |place| self.counter_name(exchange, asked, place);
@@ -160,9 +168,9 @@ impl Group {
     fn conclude(
         &self,
         exchange: &mut Exchange,
-        asked: Asked,
+        asked: &Asked,
         mut taken: Result<bool, StoreError>,
-        mut grants: [Grant; MOST_TAKES],
+        grants: &mut [Grant; MOST_TAKES],
     ) -> Result<Verdict, Fault> {
         let by_store = taken.is_ok();
         if let Err(error) = &taken {
@@ -176,7 +184,7 @@ impl Group {
                     );
                 }
                 OnStoreError::Local => {
-                    let local = self.take_here(exchange, &asked, &mut grants);
+                    let local = self.take_here(exchange, asked, grants);
                     taken = local.unwrap_or(Ok(true));
                 }
             }
@@ -184,7 +192,7 @@ impl Group {
         // Memory always answers.
         let all = taken.unwrap_or(true);
         let mut longest: Option<(Duration, usize)> = None;
-        for (place, (part, grant)) in asked.parts().iter().zip(&grants).enumerate() {
+        for (place, (part, grant)) in asked.parts().iter().zip(&*grants).enumerate() {
             let Some((rule, bound)) = self.settings(part) else { continue };
             shown::note(exchange, rule, bound, grant);
             if grant.allowed {
@@ -198,12 +206,12 @@ impl Group {
             }
         }
         if let Some((wait, place)) = longest.filter(|_| !all) {
-            let fault = self.refusal(&asked, place, wait);
+            let fault = self.refusal(asked, place, wait);
             return Err(if by_store { fault } else { fault.member("counted", "local") });
         }
         if self.rules.iter().any(|rule| rule.answers.is_some() || rule.only_served) {
             let grants = grants.get(..asked.count).unwrap_or_default().to_vec();
-            exchange.kept.put(self, Held { asked, grants, by_store });
+            exchange.kept.put(self, Held { asked: asked.clone(), grants, by_store });
         }
         Ok(Verdict::Pass)
     }
@@ -233,6 +241,57 @@ impl Group {
     }
 }
 
+impl Group {
+    /// A limit that stands alone, as most do: when it lets the request pass there is nothing more
+    /// to it.
+    fn alone<'a>(&'a self, rule: &'a Rule, exchange: &'a mut Exchange) -> Decided<'a> {
+        let Some(place) = rule.bound(exchange) else { return Step::Now(Ok(Verdict::Pass)) };
+        let Some(bound) = rule.bounds.get(place) else { return Step::Now(Ok(Verdict::Pass)) };
+        let mut keys = KEY.take();
+        keys.clear();
+        rule.write_key(exchange, &mut keys);
+        let mut grants = [Grant::default()];
+        let naming = |_| rule.counter_name(exchange);
+        let taken = self.counters.take_now(
+            &[rule.take(bound, &keys, exchange.lately())],
+            &mut grants,
+            &naming,
+        );
+        let [grant] = grants;
+        let is_over = rule.answers.is_none() && !rule.only_served;
+        if matches!(taken, Some(Ok(true))) && grant.allowed && is_over {
+            if keys.capacity() <= MOST_ROOM {
+                KEY.set(keys);
+            }
+            shown::note(exchange, rule, bound, &grant);
+            return Step::Now(Ok(Verdict::Pass));
+        }
+        let at = exchange.lately();
+        let mut asked = Asked { parts: Default::default(), count: 1, keys, at };
+        asked.parts[0] = Part { rule: 0, bound: place, end: asked.keys.len() };
+        let mut grants = [Grant::default(); MOST_TAKES];
+        grants[0] = grant;
+        self.decided(exchange, asked, taken, grants)
+    }
+
+    fn decided<'a>(
+        &'a self,
+        exchange: &'a mut Exchange,
+        asked: Asked,
+        taken: Option<Result<bool, StoreError>>,
+        mut grants: [Grant; MOST_TAKES],
+    ) -> Decided<'a> {
+        match taken {
+            Some(taken) => Step::Now(self.conclude(exchange, &asked, taken, &mut grants)),
+            None => Step::Later(Box::pin(async move {
+                let mut grants = [Grant::default(); MOST_TAKES];
+                let taken = self.take(exchange, &asked, &mut grants).await;
+                self.conclude(exchange, &asked, taken, &mut grants)
+            })),
+        }
+    }
+}
+
 /// One gateway's part of a limit, and never so little that a request could not pass.
 fn share(take: &Take<'_>, gateways: u32) -> Limit {
     let part = |whole: u64| (whole / u64::from(gateways.max(1))).max(take.cost).max(1);
@@ -240,20 +299,17 @@ fn share(take: &Take<'_>, gateways: u32) -> Limit {
 }
 
 impl Policy for Group {
-    fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
+    fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Decided<'a> {
+        if let [rule] = &*self.rules {
+            return self.alone(rule, exchange);
+        }
         let asked = self.ask(exchange);
         if asked.count == 0 {
             return Step::Now(Ok(Verdict::Pass));
         }
         let mut grants = [Grant::default(); MOST_TAKES];
-        match self.take_now(exchange, &asked, &mut grants) {
-            Some(taken) => Step::Now(self.conclude(exchange, asked, taken, grants)),
-            None => Step::Later(Box::pin(async move {
-                let mut grants = [Grant::default(); MOST_TAKES];
-                let taken = self.take(exchange, &asked, &mut grants).await;
-                self.conclude(exchange, asked, taken, grants)
-            })),
-        }
+        let taken = self.take_now(exchange, &asked, &mut grants);
+        self.decided(exchange, asked, taken, grants)
     }
 
     fn response<'a>(

@@ -7,9 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use lockgate_core::{Algorithm, Build, ConfigError, Counter, CounterName, Exchange, Limit};
+use lockgate_core::{Algorithm, Build, ConfigError, Counter, CounterName, Exchange, Limit, Take};
 use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer};
+use tokio::time::Instant;
 
 use super::{Answers, By, Planned, Plans, Precision, REFUSALS, leased};
 
@@ -55,7 +56,7 @@ pub(crate) struct Bound {
     pub(crate) limit: Limit,
     /// As the configuration writes it.
     pub(crate) text: String,
-    /// What stands of it in `RateLimit-Policy` after the name.
+    /// What stands of it in `RateLimit-Policy` after the name, the quote that ends that included.
     pub(crate) parameters: String,
     /// Whether slices of it are taken ahead.
     pub(crate) leased: bool,
@@ -87,7 +88,7 @@ impl Bound {
         if cost > at_once {
             return Err(format!("`{text}` would never let a request pass that costs {cost}"));
         }
-        let mut parameters = format!(";q={}", limit.count);
+        let mut parameters = format!("\";q={}", limit.count);
         // A month has no length of its own.
         if let Some(seconds) = window_seconds(&limit) {
             parameters.push_str(&format!(";w={seconds}"));
@@ -118,6 +119,24 @@ impl Rule {
         let plan = exchange.consumer.as_ref().and_then(|consumer| consumer.plan.as_deref());
         let planned = plan.and_then(|plan| self.plans.get(plan));
         planned.map_or(self.standard, |planned| *planned)
+    }
+
+    /// Writes what its counter is kept under.
+    pub(crate) fn write_key(&self, exchange: &Exchange, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.place.as_bytes());
+        self.by.write(exchange, out);
+    }
+
+    /// What is taken for one request.
+    pub(crate) fn take<'a>(&self, bound: &'a Bound, key: &'a [u8], at: Instant) -> Take<'a> {
+        Take {
+            dry: self.dry_run,
+            listed: matches!(bound.limit.algorithm, Algorithm::Calendar(_)),
+            leased: bound.leased,
+            returnable: self.answers.is_some() || self.only_served,
+            at: Some(at),
+            ..Take::new(key, &bound.limit, self.cost)
+        }
     }
 
     /// Adds the bounds that plans bring.

@@ -103,6 +103,8 @@ struct Changes {
     set: Box<[(HeaderName, Text)]>,
     add: Box<[(HeaderName, Text)]>,
     remove: Box<[HeaderName]>,
+    /// Whether any value has words.
+    has_words: bool,
 }
 
 impl Changes {
@@ -128,10 +130,12 @@ impl Changes {
                 let value = Text::read(text).map_err(|error| error.at(key).at(verb))?;
                 lines.push((name, value));
             }
-            Ok::<_, ConfigError>(lines.into())
+            Ok::<Box<[_]>, ConfigError>(lines.into())
         };
         let (set, add) = (lines("set", &lists.set)?, lines("add", &lists.add)?);
-        Ok(Self { set, add, remove: remove.into() })
+        let mut values = set.iter().chain(&add);
+        let has_words = values.any(|(_, text)| matches!(text, Text::Words(_)));
+        Ok(Self { has_words, set, add, remove: remove.into() })
     }
 
     fn verb_for(&self, name: &HeaderName) -> Option<(&'static str, &HeaderName)> {
@@ -139,6 +143,13 @@ impl Changes {
         let add = self.add.iter().map(|(name, _)| ("add", name));
         let remove = self.remove.iter().map(|name| ("remove", name));
         set.chain(add).chain(remove).find(|(_, found)| *found == name)
+    }
+
+    /// Makes the changes to the request or to its answer.
+    fn make(&self, exchange: &mut Exchange, answer: Option<&mut HeaderMap>) {
+        let words = if self.has_words { self.words(exchange) } else { Vec::new() };
+        let headers = answer.unwrap_or(&mut exchange.head.headers);
+        if self.has_words { self.apply(words, headers) } else { self.put(headers, || None) }
     }
 
     /// What the values with words come to, in the order of `set` and `add`. They speak of the
@@ -166,9 +177,14 @@ impl Changes {
 
     fn apply(&self, words: Vec<Option<HeaderValue>>, headers: &mut HeaderMap) {
         let mut words = words.into_iter();
+        self.put(headers, || words.next().flatten());
+    }
+
+    /// `word` gives what the values with words come to, one after the other.
+    fn put(&self, headers: &mut HeaderMap, mut word: impl FnMut() -> Option<HeaderValue>) {
         let mut value = |text: &Text| match text {
             Text::Fixed(value) => Some(value.clone()),
-            Text::Words(_) => words.next().flatten(),
+            Text::Words(_) => word(),
         };
         for name in &self.remove {
             headers.remove(name);
@@ -210,8 +226,7 @@ struct Change {
 
 impl Policy for Change {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
-        let words = self.request.words(exchange);
-        self.request.apply(words, &mut exchange.head.headers);
+        self.request.make(exchange, None);
         Step::Now(Ok(Verdict::Pass))
     }
 
@@ -221,8 +236,7 @@ impl Policy for Change {
         response: &'a mut Response<Body>,
     ) -> Step<'a, Result<(), Fault>> {
         if exchange.fault.is_none() || self.on_errors {
-            let words = self.response.words(exchange);
-            self.response.apply(words, response.headers_mut());
+            self.response.make(exchange, Some(response.headers_mut()));
         }
         Step::Now(Ok(()))
     }

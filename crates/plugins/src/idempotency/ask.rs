@@ -99,7 +99,7 @@ impl Once {
             }
             Begun::Done { record, .. } => match Kept::decode(&record) {
                 Ok(Kept::Whole(answer)) => {
-                    let mut response: Response<Body> = answer.into();
+                    let mut response: Response<Body> = (*answer).into();
                     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
                     exchange.origin = Origin::Cache;
                     self.count(exchange, Outcome::Replayed);

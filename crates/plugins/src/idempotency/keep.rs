@@ -48,8 +48,8 @@ impl Once {
             exchange.note(|| "idempotency: the answer is too large to be kept".to_owned());
         } else {
             let (data, trailers) = (read.data.clone(), read.trailers.clone());
-            let whole = Kept::Whole(Answer::new(status, response.headers(), data, trailers));
-            let less = Kept::Status(status);
+            let whole = Answer::new(status, response.headers(), data, trailers);
+            let (whole, less) = (Kept::Whole(Box::new(whole)), Kept::Status(status));
             run.ends_with(self.done(&whole), self.done(&less)).await;
         }
         *response.body_mut() = read.into();

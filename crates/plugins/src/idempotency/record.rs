@@ -22,7 +22,7 @@ const MOST_LINES: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kept {
     /// All of it.
-    Whole(Answer),
+    Whole(Box<Answer>),
     /// That it was given, with this status.
     Status(StatusCode),
 }
@@ -105,7 +105,8 @@ impl Kept {
                     1 => Some(read_lines(&mut left)?),
                     _ => return Err(WRONG),
                 };
-                Ok(Self::Whole(Answer { status, headers, trailers, body: left }))
+                let answer = Answer { status, headers, trailers, body: left };
+                Ok(Self::Whole(Box::new(answer)))
             }
             _ => Err(WRONG),
         }
@@ -176,7 +177,8 @@ mod tests {
             map
         };
         let body = Bytes::copy_from_slice(body.as_bytes());
-        Kept::Whole(Answer::new(StatusCode::CREATED, &map(lines), body, trailers.map(map)))
+        let answer = Answer::new(StatusCode::CREATED, &map(lines), body, trailers.map(map));
+        Kept::Whole(Box::new(answer))
     }
 
     #[test]

@@ -18,7 +18,7 @@ use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 use crate::answers::Answers;
-use crate::carry::{Carry, Unreadable};
+use crate::carry::{self, Carry, Unreadable};
 use ask::Ask;
 use settings::Config;
 use vouched::Vouched;
@@ -136,7 +136,8 @@ impl Identity for Tokens {
             let detail = detail.into();
             Step::Now(Ok(Proof::Invalid(Rejection { reason: &UNREADABLE, detail })))
         };
-        let token = match self.carry.find(exchange) {
+        let found = self.carry.find(exchange).and_then(|token| token.map(carry::read).transpose());
+        let token = match found {
             Ok(Some(token)) => token,
             Ok(None) => return Step::Now(Ok(Proof::Absent)),
             Err(Unreadable::Twice) => return refused("there are two in one place"),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use http::Response;
 use lockgate_core::{
-    Blobs, Body, Build, Built, ConfigError, Exchange, Fault, Glob, Listed, Policy, PolicyPlugin,
-    Purge, Stage, Step, Tag, Verdict, Write, decode,
+    AskedBlobs, Blobs, Body, Build, Built, ConfigError, Exchange, Fault, Glob, Listed, Policy,
+    PolicyPlugin, Purge, Stage, Step, Tag, Verdict, Write, decode, purge_all,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ impl PolicyPlugin for Invalidate {
 
     fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
         let clears = Box::new([Clears::read(config, &build.route)?]);
-        Ok(Box::new(Invalidating { clears, blobs: build.blobs("memory")? }))
+        Ok(Box::new(Invalidating { clears, stores: build.provide.asked_blobs() }))
     }
 
     /// All of a list are one policy.
@@ -49,8 +49,8 @@ impl PolicyPlugin for Invalidate {
         for (place, one) in list.iter().enumerate() {
             clears.push(Clears::read(one.config, &build.route).map_err(|error| (place, error))?);
         }
-        let blobs = build.blobs("memory").map_err(|error| (0, error))?;
-        let policy = Box::new(Invalidating { clears: clears.into(), blobs });
+        let stores = build.provide.asked_blobs();
+        let policy = Box::new(Invalidating { clears: clears.into(), stores });
         Ok(vec![Built { from: 0, stage: Stage::Cache, policy }])
     }
 }
@@ -174,21 +174,24 @@ fn captures(route: &str) -> impl Iterator<Item = &str> {
 
 struct Invalidating {
     clears: Box<[Clears]>,
-    blobs: Arc<dyn Blobs>,
+    /// All that some route's cache keeps answers in.
+    stores: AskedBlobs,
 }
 
 /// What a request of a method that is not safe clears. Dropped before its answer, it does so all
 /// the same: a client that has gone does not undo what the upstream does.
 struct Writes {
     purges: Vec<Purge>,
-    blobs: Arc<dyn Blobs>,
+    stores: Arc<[Arc<dyn Blobs>]>,
 }
 
 impl Drop for Writes {
     fn drop(&mut self) {
-        for purge in &self.purges {
-            // A store that would have to be waited for cannot be told from here.
-            drop(self.blobs.purge(purge));
+        for (store, purge) in
+            self.stores.iter().flat_map(|store| self.purges.iter().map(move |purge| (store, purge)))
+        {
+            // Told by the call; nobody is left to wait for more.
+            drop(store.purge(purge));
         }
     }
 }
@@ -197,7 +200,7 @@ impl Policy for Invalidating {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
         if Write::of(exchange).is_some() {
             let purges = self.clears.iter().filter_map(|clears| clears.purge(exchange)).collect();
-            exchange.kept.put(self, Writes { purges, blobs: Arc::clone(&self.blobs) });
+            exchange.kept.put(self, Writes { purges, stores: self.stores.all() });
         }
         Step::Now(Ok(Verdict::Pass))
     }
@@ -214,14 +217,9 @@ impl Policy for Invalidating {
         if !Write::may_have_changed(exchange, response) {
             return Step::Now(Ok(()));
         }
+        let stores = Arc::clone(&writes.stores);
         Step::Later(Box::pin(async move {
-            for purge in &purges {
-                // A store that cannot answer says so itself.
-                match self.blobs.purge(purge) {
-                    Step::Now(_) => {}
-                    Step::Later(purged) => drop(purged.await),
-                }
-            }
+            purge_all(&stores, &purges).await;
             Ok(())
         }))
     }

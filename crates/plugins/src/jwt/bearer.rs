@@ -21,7 +21,7 @@ use super::reasons::{
 };
 use super::remote::Remote;
 use super::token::Token;
-use crate::carry::{Carry, Unreadable};
+use crate::carry::{self, Carry, Unreadable};
 use crate::clock;
 
 /// A configured identity of this kind.
@@ -64,11 +64,17 @@ impl Identity for Bearer {
         let generation = |place: usize| {
             self.issuers.get(place).map_or(u64::MAX, |issuer| issuer.keys.generation())
         };
-        if let Some(consumer) = self.cache.get(worker, token, clock::now(), generation) {
+        if let Some(consumer) =
+            self.cache.get(worker, token, clock::at(exchange.lately()), generation)
+        {
             self.hits.add(worker, 1);
             return Step::Now(Ok(self.believe(exchange, consumer)));
         }
         self.misses.add(worker, 1);
+        let token = match carry::read(token) {
+            Ok(token) => token,
+            Err(why) => return Step::Now(Ok(Proof::Invalid(unreadable(why)))),
+        };
         match self.verify(worker, token) {
             Ok(consumer) => Step::Now(Ok(self.believe(exchange, consumer))),
             Err(No::Rejected(rejection)) => Step::Now(Ok(Proof::Invalid(rejection))),
@@ -136,7 +142,8 @@ impl Bearer {
     /// Once more, after the issuer has been heard.
     async fn later(&self, exchange: &mut Exchange, remote: Arc<Remote>) -> Result<Proof, Fault> {
         remote.next().await;
-        let token = match self.carry.find(exchange) {
+        let found = self.carry.find(exchange).and_then(|token| token.map(carry::read).transpose());
+        let token = match found {
             Ok(Some(token)) => token,
             Ok(None) => return Ok(Proof::Absent),
             Err(why) => return Ok(Proof::Invalid(unreadable(why))),

@@ -64,14 +64,16 @@ impl Cache {
     pub(super) fn get(
         &self,
         worker: usize,
-        token: &str,
+        token: &[u8],
         now: i64,
         generation: impl Fn(usize) -> u64,
     ) -> Option<Arc<Consumer>> {
-        let hash = xxh3_64_with_seed(token.as_bytes(), self.seed);
+        let hash = xxh3_64_with_seed(token, self.seed);
         let mut table = self.table(worker)?;
         let place = self.set(&mut table, hash)?.iter_mut().find(|place| {
-            place.as_ref().is_some_and(|entry| entry.hash == hash && *entry.token == *token)
+            place
+                .as_ref()
+                .is_some_and(|entry| entry.hash == hash && entry.token.as_bytes() == token)
         })?;
         let entry = place.as_mut()?;
         let kept = &entry.kept;
@@ -135,7 +137,9 @@ mod tests {
     }
 
     fn name(cache: &Cache, token: &str, now: i64, generation: u64) -> Option<String> {
-        cache.get(0, token, now, |_| generation).map(|consumer| consumer.name.to_string())
+        cache
+            .get(0, token.as_bytes(), now, |_| generation)
+            .map(|consumer| consumer.name.to_string())
     }
 
     #[test]
@@ -146,7 +150,7 @@ mod tests {
         for other in ["a.b.", "a.b.cc", "a.b", "", "A.b.c", "a.b.d", "a.b.c "] {
             assert_eq!(name(&cache, other, 5, 0), None, "{other}");
         }
-        assert!(cache.get(1, "a.b.c", 5, |_| 0).is_none(), "each worker keeps its own");
+        assert!(cache.get(1, b"a.b.c", 5, |_| 0).is_none(), "each worker keeps its own");
     }
 
     /// Even if two texts hashed alike, each would find its own consumer alone.

@@ -4,6 +4,9 @@
 //! Tags share a fixed number of slots by their hash; two tags in one slot purge too much, never
 //! too little. Of purges by pattern the last few are kept; what is older than those that had to be
 //! forgotten counts as purged.
+//!
+//! The count may be led by a log that several processes share: then it is never less than the last
+//! number that was seen of it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,32 +53,56 @@ impl Marks {
         self.count.load(Ordering::Acquire)
     }
 
+    /// Purges what there is now. The mark is later than every stamp so far; stamps that are taken
+    /// between the mark and the count are of before the purge, and fall under it.
     pub(super) fn purge(&self, what: &Purge) {
-        match what {
-            Purge::All => drop(self.all.fetch_max(self.reserve(), Ordering::AcqRel)),
-            Purge::Tag(tag) => self.slots(*tag).mark(tag.hash(), self.reserve()),
-            Purge::Names(glob) => self.pattern(glob),
+        loop {
+            let now = self.now();
+            self.mark(what, now + 1);
+            // Whoever sees the new count sees the mark too, and looks. Where another has counted
+            // meanwhile, stamps may have been taken that the mark does not reach.
+            let counted =
+                self.count.compare_exchange(now, now + 1, Ordering::AcqRel, Ordering::Acquire);
+            if counted.is_ok() {
+                return;
+            }
         }
-        // Whoever sees the new count sees the mark too, and looks.
-        self.count.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The number of the purge that is about to be marked: later than every stamp so far. Stamps
-    /// that are taken between the mark and the count are of before the purge, and fall under it.
-    fn reserve(&self) -> u64 {
-        self.count.load(Ordering::Acquire) + 1
+    /// A purge of this number, made elsewhere.
+    pub(super) fn heard(&self, what: &Purge, number: u64) {
+        self.mark(what, number);
+        // A new count each time, as what is found unpurged is not looked at again within one.
+        let counted = |count: u64| Some(number.max(count + 1));
+        let _ = self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, counted);
     }
 
-    fn pattern(&self, glob: &Glob) {
+    /// A number that has been seen: stamps from now on are no less.
+    pub(super) fn reach(&self, number: u64) {
+        self.count.fetch_max(number, Ordering::AcqRel);
+    }
+
+    fn mark(&self, what: &Purge, number: u64) {
+        match what {
+            Purge::All => drop(self.all.fetch_max(number, Ordering::AcqRel)),
+            Purge::Tag(tag) => self.slots(*tag).mark(tag.hash(), number),
+            Purge::Names(glob) => self.pattern(glob, number),
+        }
+    }
+
+    fn pattern(&self, glob: &Glob, number: u64) {
         let mut patterns = self.patterns.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = self.reserve();
+        let same = patterns.iter().find(|(_, old)| old == glob).map_or(0, |(number, _)| *number);
+        let number = number.max(same);
         patterns.retain(|(_, old)| old != glob);
         if patterns.len() == PATTERNS
             && let Some((forgotten, _)) = patterns.pop_front()
         {
             self.all.fetch_max(forgotten, Ordering::AcqRel);
         }
-        patterns.push_back((number, glob.clone()));
+        // In the order of their numbers, whatever the order in which they are heard.
+        let place = patterns.partition_point(|(other, _)| *other <= number);
+        patterns.insert(place, (number, glob.clone()));
         self.last_pattern.fetch_max(number, Ordering::AcqRel);
     }
 

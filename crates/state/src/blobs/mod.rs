@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use lockgate_core::{Blob, BlobStats, Blobs, Purge, Step, StoreError};
+use lockgate_core::{Blob, BlobStats, Blobs, Purge, Purged, Step, StoreError};
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use tokio::time::Instant;
@@ -71,6 +71,21 @@ impl MemoryBlobs {
         }
     }
 
+    /// Takes away what was asked for before a purge that was made elsewhere, of this number.
+    pub(crate) fn heard(&self, what: &Purge, number: u64) {
+        self.marks.heard(what, number);
+    }
+
+    /// A number of purges that has been seen elsewhere: stamps from now on are no less.
+    pub(crate) fn reach(&self, number: u64) {
+        self.marks.reach(number);
+    }
+
+    /// Whether something has purged a blob since its stamp, as far as has been heard.
+    pub(crate) fn purged(&self, blob: &Blob) -> bool {
+        self.marks.purged(blob)
+    }
+
     fn is_alive(&self, item: &Item) -> bool {
         let now = self.marks.now();
         if item.seen.load(Relaxed) == now {
@@ -115,9 +130,9 @@ impl Blobs for MemoryBlobs {
         self.marks.now()
     }
 
-    fn purge<'a>(&'a self, what: &'a Purge) -> Step<'a, Result<(), StoreError>> {
+    fn purge(&self, what: &Purge) -> Purged {
         self.marks.purge(what);
-        Step::Now(Ok(()))
+        Purged::Now(Ok(()))
     }
 
     fn sweep(&self) -> u64 {

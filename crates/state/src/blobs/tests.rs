@@ -14,6 +14,8 @@ impl BlobHead for Nothing {
     fn size(&self) -> usize {
         0
     }
+
+    fn write(&self, _: &mut Vec<u8>) {}
 }
 
 fn blob(store: &MemoryBlobs, path: &str, size: usize) -> Arc<Blob> {
@@ -25,6 +27,7 @@ fn blob(store: &MemoryBlobs, path: &str, size: usize) -> Arc<Blob> {
         body: vec![b'x'; size].into(),
         tags: tags.into(),
         stamp: store.stamp(),
+        id: Blob::new_id(),
     })
 }
 
@@ -40,7 +43,7 @@ fn has(store: &MemoryBlobs, key: &str) -> bool {
 }
 
 fn purge(store: &MemoryBlobs, what: Purge) {
-    let Step::Now(done) = store.purge(&what) else { panic!("memory never waits") };
+    let Purged::Now(done) = store.purge(&what) else { panic!("memory never waits") };
     done.unwrap();
 }
 
@@ -90,6 +93,29 @@ async fn what_was_asked_for_before_a_purge_is_not_put_after_it() {
         assert!(!store.put(b"/a", made, MINUTE), "{what:?}");
         assert!(!has(&store, "/a"));
     }
+}
+
+#[tokio::test]
+async fn a_purge_from_elsewhere_takes_what_is_older_and_spares_what_is_younger() {
+    let what = Purge::Tag(Tag::uri("a.test", "/a"));
+    let store = MemoryBlobs::new(1 << 20);
+    put(&store, "/a");
+    // Something of a later time has been seen, and what is there has been found alive in it.
+    store.reach(100);
+    assert!(has(&store, "/a"));
+    store.heard(&what, 50);
+    assert!(!has(&store, "/a"), "heard late, it holds all the same");
+    put(&store, "/a");
+    store.heard(&what, 80);
+    assert!(has(&store, "/a"), "it was asked for after that purge");
+    purge(&store, what.clone());
+    assert!(!has(&store, "/a"), "a purge from here reaches all that is here");
+    store.heard(&glob("/x/*"), 300);
+    store.heard(&glob("/y/*"), 200);
+    let made = blob(&store, "/y/1", 10);
+    assert!(made.stamp >= 300);
+    let old = Arc::new(Blob { stamp: 150, ..Arc::into_inner(made).unwrap() });
+    assert!(!store.put(b"/y/1", old, MINUTE), "patterns are told apart by their own numbers");
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ impl Table {
                 return Entered::Now(Turn::Full);
             }
             self.keys.fetch_add(1, SeqCst);
-            let key: LeaseKey = wanted.key.into();
+            let key: LeaseKey = wanted.key;
             let (id, lease) = self.lease(&key, wanted.hold);
             shard.insert(key, Line::held_by(id, Instant::now() + wanted.hold));
             return Entered::Now(Turn::Held(lease));

@@ -89,6 +89,13 @@ impl Inner {
         nodes
     }
 
+    /// Whether anybody is asked.
+    pub(super) fn lets(&self) -> bool {
+        let map = self.map.load();
+        map.nodes().iter().any(|node| node.lets())
+            || (map.nodes().is_empty() && !*self.sought.borrow())
+    }
+
     /// A server that is asked.
     pub(super) fn any(&self) -> Option<Arc<Node>> {
         self.map.load().node(None).filter(|node| node.lets()).cloned()

@@ -4,6 +4,7 @@
 //! the store is known not to answer.
 
 mod background;
+mod blobs;
 mod counters;
 mod figures;
 mod find;
@@ -28,6 +29,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
+pub use blobs::{BlobFigures, RedisBlobs};
 pub use counters::{CounterFigures, RedisCounters};
 pub use figures::{BUCKETS, StoreFigures};
 pub use leases::{LEASES_WITHIN, RedisLeases};
@@ -78,8 +80,8 @@ impl RedisStore {
         self.inner.timeout.unwrap_or(otherwise)
     }
 
-    /// Runs a script on this thread's own connection, pipelined with others. On a Cluster all keys share a
-    /// slot: made by [`RedisStore::key`] with the same tag. To be called on a runtime.
+    /// Runs a script on this thread's own connection, pipelined with others. On a Cluster all keys
+    /// share a slot: made by [`RedisStore::key`] with the same tag. To be called on a runtime.
     ///
     /// # Errors
     /// When it is not over within this time, and at once while the store is known not to answer.
@@ -105,6 +107,11 @@ impl RedisStore {
     /// `PREFIX:KIND:{TAG}:REST`. The tag decides the slot. Long parts are hashed.
     pub fn key(&self, kind: &str, tag: &[u8], rest: &[u8]) -> Vec<u8> {
         key::key(&self.inner.prefix, kind, tag, rest)
+    }
+
+    /// A channel's name in Redis, for scripts that say something there.
+    pub fn channel(&self, channel: &str) -> String {
+        self.inner.channel(channel)
     }
 
     /// The messages of a channel, with a mark whenever some may have been missed. Listening begins
@@ -139,9 +146,10 @@ impl RedisStore {
         &self.inner.gateway
     }
 
-    /// Whether calls are let through now, to one of its servers at least.
+    /// Whether calls are let through now, to one of its servers at least; also while these are
+    /// looked for the first time.
     pub fn is_open(&self) -> bool {
-        self.inner.nodes().iter().any(|node| node.lets())
+        self.inner.lets()
     }
 
     /// What its calls came to.

@@ -38,8 +38,8 @@ impl Use {
     }
 }
 
-/// A Lua script. All its keys are passed in `KEYS`, on a Cluster of one slot; the time is Redis' own
-/// (`TIME`).
+/// A Lua script. All its keys are passed in `KEYS`, on a Cluster of one slot; the time is Redis'
+/// own (`TIME`).
 #[derive(Debug)]
 pub struct Script {
     of: Use,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_core::{
-    Algorithm, CounterName, Counters, Grant, Lease, Leases, Limit, Step, StoreError, Take, Turn,
-    Wanted,
+    Algorithm, Begin, Begun, CounterName, Counters, End, Grant, Lease, Leases, Limit, Owner,
+    Records, Settled, Step, StoreError, Take, Turn, Wanted,
 };
 use lockgate_state::{Depot, StoreSettings, Stores};
 use tokio::time::{Instant, sleep};
@@ -20,7 +20,7 @@ const RECOVERY: Duration = Duration::from_secs(15);
 
 /// The stores of a gateway: `memory`, and `shared` on the ground.
 fn gateway(ground: &Ground) -> Stores {
-    let shared = ("shared".to_owned(), StoreSettings::Redis(ground.settings()));
+    let shared = ("shared".to_owned(), StoreSettings::Redis(Box::new(ground.settings())));
     Depot::new().stores([shared], 1 << 20)
 }
 
@@ -153,6 +153,73 @@ async fn leases_are_one_holders_everywhere() {
         let gateways = [gateway(&ground), gateway(&ground)];
         let leases = gateways.each_ref().map(|stores| stores.leases("shared").unwrap());
         a_lease_is_one_holders(&leases, async || ground.shake().await).await;
+    })
+    .await;
+}
+
+async fn wait<T>(step: Step<'_, T>) -> T {
+    match step {
+        Step::Now(value) => value,
+        Step::Later(value) => value.await,
+    }
+}
+
+/// Begins a request; the same owner may say so again until it is heard.
+async fn begin(records: &dyn Records, key: &[u8], owner: u128) -> Begun {
+    let begin = Begin {
+        key,
+        owner: Owner(owner),
+        fingerprint: &[3; 32],
+        keep: HOUR,
+        lost_after: HOUR,
+        again: false,
+    };
+    let begun = Instant::now();
+    loop {
+        match wait(records.begin(&begin)).await {
+            Ok(begun) => return begun,
+            Err(_) if begun.elapsed() < RECOVERY => sleep(Duration::from_millis(10)).await,
+            Err(error) => panic!("it stays away: {error}"),
+        }
+    }
+}
+
+/// Of all that begin under one key, one is the first; and what it left is there for the others,
+/// whatever happens to the servers.
+async fn one_is_the_first(records: &[Arc<dyn Records>], shaken: impl AsyncFnOnce()) {
+    let kept = |text: &str| End::Done { record: text.as_bytes().to_vec().into(), keep: HOUR };
+    for (number, key) in [b"one", b"two"].into_iter().enumerate() {
+        let first = begin(&*records[0], key, 1).await;
+        assert_eq!(first, Begun::First, "{number}");
+        for records in records {
+            let other = begin(&**records, key, 2).await;
+            assert!(matches!(other, Begun::Running { .. }), "{other:?}");
+        }
+    }
+    let settled = wait(records[0].settle(b"one", Owner(1), &kept("done"))).await;
+    assert_eq!(settled.ok(), Some(Settled::Yes));
+    shaken().await;
+    for records in records {
+        let other = begin(&**records, b"one", 3).await;
+        let Begun::Done { record, .. } = other else { panic!("{other:?}") };
+        assert_eq!(record, "done");
+        let other = begin(&**records, b"two", 3).await;
+        assert!(matches!(other, Begun::Running { .. }), "{other:?}");
+    }
+    let settled = wait(records[0].settle(b"two", Owner(1), &kept("late"))).await;
+    assert_eq!(settled.ok(), Some(Settled::Yes));
+    let other = begin(&**records.last().expect("one"), b"two", 4).await;
+    assert!(matches!(other, Begun::Done { .. }), "{other:?}");
+}
+
+#[tokio::test]
+async fn records_have_one_first_everywhere() {
+    let memory = Depot::new().stores([], 1 << 20).records("memory").unwrap();
+    one_is_the_first(&[memory], async || {}).await;
+    Ground::each(async |mut ground| {
+        let gateways = [gateway(&ground), gateway(&ground)];
+        let records = gateways.each_ref().map(|stores| stores.records("shared").unwrap());
+        one_is_the_first(&records, async || ground.shake().await).await;
     })
     .await;
 }

@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockgate_core::{Lease, LeaseKey, Leases, Over, Step, StoreError, Turn, Wanted};
-use lockgate_state::redis::{Address, Login, RedisLeases, RedisStore, Servers, Settings};
+use lockgate_state::redis::{RedisLeases, RedisStore, Script, Settings, Use};
 use lockgate_state::{LeaseBounds, MemoryLeases};
-use lockgate_testkit::redis::{RedisServer, Reply};
+use lockgate_testkit::redis::RedisServer;
 use lockgate_testkit::{until, within};
-use tokio::runtime::{Builder, Handle};
+use redis::Value;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
+
+use crate::grounds::Ground;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,26 +38,6 @@ async fn take(leases: &dyn Leases, wanted: Wanted) -> Lease {
         Turn::Held(lease) => lease,
         other => panic!("{other:?}"),
     }
-}
-
-/// Leases as one gateway has them.
-fn of_gateway(server: &RedisServer, gateway: &str) -> Arc<RedisLeases> {
-    at(server.address().port(), gateway)
-}
-
-fn at(port: u16, gateway: &str) -> Arc<RedisLeases> {
-    let settings = Settings {
-        servers: Servers::One(Address::new("127.0.0.1", port)),
-        login: Login::default(),
-        tls: None,
-        database: 0,
-        prefix: "test".into(),
-        // The machine may be busy.
-        timeout: Some(5 * SECOND),
-    };
-    let control = Handle::current();
-    let store = RedisStore::start("shared", &settings, &Arc::from(gateway), &control);
-    Arc::new(RedisLeases::new(&Arc::new(store), &control))
 }
 
 /// Two views of one store, as two gateways have them; in memory they are one. `waiting` says how
@@ -143,40 +126,68 @@ async fn memory_conforms() {
     conforms(one, other, async |_| leases.waiting()).await;
 }
 
+static COUNT: Script = Script::new(Use::Leases, "return redis.call('ZCARD', KEYS[1])");
+
 /// How many wait for a key, by what Redis knows.
-async fn waiting(server: &RedisServer, word: u8) -> usize {
-    let key = String::from(char::from(b'a' + word)).repeat(32);
-    server.ask(&["ZCARD", &format!("test:lease:{{{key}}}:queue")]).await.int() as usize
+async fn waiting(store: &RedisStore, word: u8) -> usize {
+    let keys = [store.key("lease", &wanted(word, LONG).key, b"queue")];
+    match store.run(&COUNT, &keys, &[], 5 * SECOND).await {
+        Ok(Value::Int(count)) => count as usize,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A gateway's link to a store.
+fn store(ground: &Ground, gateway: &str) -> Arc<RedisStore> {
+    let (settings, control) = (ground.settings(), Handle::current());
+    Arc::new(RedisStore::start("shared", &settings, &Arc::from(gateway), &control))
+}
+
+/// Leases as one gateway has them.
+fn of_gateway(ground: &Ground, gateway: &str) -> Arc<RedisLeases> {
+    Arc::new(RedisLeases::new(&store(ground, gateway), &Handle::current()))
 }
 
 #[tokio::test]
 async fn redis_conforms() {
-    let server = RedisServer::start().await;
-    let (one, other) = (of_gateway(&server, "a"), of_gateway(&server, "b"));
-    conforms(one, other, async |word| waiting(&server, word).await).await;
+    Ground::each(async |ground| {
+        let (one, other) = (of_gateway(&ground, "a"), of_gateway(&ground, "b"));
+        let looks = store(&ground, "c");
+        conforms(one, other, async |word| waiting(&looks, word).await).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_lease_is_renewed_for_as_long_as_it_is_held() {
-    let server = RedisServer::start().await;
-    let leases = of_gateway(&server, "a");
+    let ground = Ground::One(RedisServer::start().await);
+    let leases = of_gateway(&ground, "a");
     let held = take(&*leases, Wanted { ttl: 3 * SECOND, ..wanted(0, SECOND) }).await;
     sleep(5 * SECOND).await;
     assert_eq!(held.over(), None);
-    let busy = ask(&*of_gateway(&server, "b"), wanted(0, Duration::ZERO)).await;
+    let busy = ask(&*of_gateway(&ground, "b"), wanted(0, Duration::ZERO)).await;
     assert!(matches!(busy, Ok(Turn::Busy)));
+}
+
+/// A gateway with a control runtime of its own, that ends with it.
+fn doomed(runtime: &Runtime, settings: &Settings, gateway: &str) -> Arc<RedisLeases> {
+    let control = runtime.handle();
+    runtime.block_on(async {
+        let store = RedisStore::start("shared", settings, &Arc::from(gateway), control);
+        Arc::new(RedisLeases::new(&Arc::new(store), control))
+    })
 }
 
 /// Everything of a gateway stops at once, as with SIGKILL: nothing of it runs any more.
 #[tokio::test]
 async fn a_gateway_that_dies_is_followed_after_its_ttl_and_its_waiters_are_passed_over() {
-    let server = RedisServer::start().await;
-    let survivor = of_gateway(&server, "b");
+    let ground = Ground::One(RedisServer::start().await);
+    let survivor = of_gateway(&ground, "b");
     let short = Wanted { ttl: SECOND, ..wanted(0, LONG) };
-    let port = server.address().port();
+    let settings = ground.settings();
     let dies = std::thread::spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let leases = runtime.block_on(async { at(port, "a") });
+        let leases = doomed(&runtime, &settings, "a");
         let held = runtime.block_on(take(&*leases, short));
         let set = LocalSet::new();
         let view = Arc::clone(&leases);
@@ -187,15 +198,17 @@ async fn a_gateway_that_dies_is_followed_after_its_ttl_and_its_waiters_are_passe
         held.fence()
     });
     let fence = dies.join().unwrap();
-    assert_eq!(waiting(&server, 0).await, 1, "the dead still wait");
+    let looks = store(&ground, "c");
+    assert_eq!(waiting(&looks, 0).await, 1, "the dead still wait");
     let next = within("the lease of the dead", take(&*survivor, short)).await;
     assert!(next.fence() > fence);
 }
 
 #[tokio::test]
 async fn a_server_that_forgets_or_hangs_loses_the_lease_before_another_has_it() {
-    let mut server = RedisServer::start().await;
-    let (one, other) = (of_gateway(&server, "a"), of_gateway(&server, "b"));
+    let mut ground = Ground::One(RedisServer::start().await);
+    let (one, other) = (of_gateway(&ground, "a"), of_gateway(&ground, "b"));
+    let Ground::One(server) = &mut ground else { return };
     let short = Wanted { ttl: 900 * MS, ..wanted(0, LONG) };
     let held = take(&*one, short).await;
     // It answers nothing: the lease is over by the holder's own clock.
@@ -221,14 +234,15 @@ async fn a_server_that_forgets_or_hangs_loses_the_lease_before_another_has_it() 
 /// A lost message costs a look, no more.
 #[tokio::test]
 async fn who_waits_looks_by_itself() {
-    let server = RedisServer::start().await;
-    let leases = of_gateway(&server, "a");
+    let ground = Ground::One(RedisServer::start().await);
+    let (leases, looks) = (of_gateway(&ground, "a"), store(&ground, "c"));
+    let Ground::One(server) = &ground else { return };
     let held = take(&*leases, wanted(0, LONG)).await;
     let set = LocalSet::new();
     set.run_until(async {
         let view = Arc::clone(&leases);
         let waits = spawn_local(async move { take(&*view, wanted(0, LONG)).await });
-        until("it waits", async || waiting(&server, 0).await == 1).await;
+        until("it waits", async || waiting(&looks, 0).await == 1).await;
         // Nobody tells it.
         server.ask(&["DEL", &format!("test:lease:{{{}}}", "a".repeat(32))]).await;
         within("its turn", waits).await.unwrap();
@@ -237,14 +251,15 @@ async fn who_waits_looks_by_itself() {
     drop(held);
 }
 
-/// Many at once over three gateways, some of which leave while they wait or hold: never two
-/// holders, and numbers that grow in the order of the holds.
+/// Many at once over three gateways, some of which leave while they wait or hold, and gateways
+/// that die with a lease in their hands: never two holders, and numbers that grow in the order of
+/// the holds.
 #[tokio::test]
 async fn many_gateways_take_turns() {
     const TASKS: usize = 45;
     const ROUNDS: usize = 12;
-    let server = RedisServer::start().await;
-    let gateways: Vec<_> = ["a", "b", "c"].map(|name| of_gateway(&server, name)).into();
+    let ground = Ground::One(RedisServer::start().await);
+    let gateways: Vec<_> = ["a", "b", "c"].map(|name| of_gateway(&ground, name)).into();
     let board = Arc::new(Board::default());
     let mut threads = Vec::new();
     for (place, leases) in gateways.iter().enumerate() {
@@ -265,18 +280,37 @@ async fn many_gateways_take_turns() {
             });
         }));
     }
+    let (settings, dying) = (ground.settings(), Arc::clone(&board));
+    threads.push(std::thread::spawn(move || die(&settings, &dying)));
     let ended = tokio::task::spawn_blocking(move || {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     ended.await.unwrap();
     assert_eq!(board.most.load(SeqCst), 1, "two held one key");
     assert!(board.holds.load(SeqCst) as usize >= TASKS * ROUNDS / 4);
+    assert_eq!(board.deaths.load(SeqCst), 5);
     // Nothing is left but numbers.
-    let left = async || match server.ask(&["KEYS", "test:lease:*:*"]).await {
-        Reply::List(keys) => keys.is_empty(),
-        _ => false,
-    };
-    until("all have left", left).await;
+    let looks = store(&ground, "c");
+    for word in 0..3 {
+        until("all have left", async || waiting(&looks, word).await == 0).await;
+    }
+}
+
+/// Gateways that take a lease and die with it, one after the other.
+fn die(settings: &Settings, board: &Arc<Board>) {
+    for death in 0..5 {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let leases = doomed(&runtime, settings, &format!("doomed-{death}"));
+        let wanted = Wanted { ttl: 600 * MS, ..wanted(death % 3, LONG) };
+        let lease = runtime.block_on(take(&*leases, wanted));
+        let held = board.hold(wanted.key, lease.fence());
+        runtime.block_on(sleep(20 * MS));
+        board.deaths.fetch_add(1, SeqCst);
+        drop(held);
+        // Nothing of it runs when the lease is let go.
+        drop(runtime);
+        drop(lease);
+    }
 }
 
 #[derive(Default)]
@@ -285,6 +319,7 @@ struct Board {
     keys: Mutex<HashMap<LeaseKey, (usize, u64)>>,
     most: AtomicUsize,
     holds: AtomicU64,
+    deaths: AtomicU64,
 }
 
 async fn plays(leases: Arc<RedisLeases>, board: Arc<Board>, seed: u64, rounds: usize) {

@@ -1,6 +1,7 @@
 //! Stores, against real servers that the tests start themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod blobs;
 mod conform;
 mod counters;
 mod grounds;
@@ -8,3 +9,4 @@ mod leases;
 mod link;
 mod records;
 mod servers;
+mod shared_blobs;

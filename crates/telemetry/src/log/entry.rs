@@ -24,9 +24,9 @@ pub struct Entry<'a> {
     /// The listener's name.
     pub listener: &'a str,
     /// `HTTP/1.1`, `HTTP/2`.
-    pub protocol: &'a str,
+    pub protocol: &'static str,
     /// `http` or `https`.
-    pub scheme: &'a str,
+    pub scheme: &'static str,
     /// The method.
     pub method: &'a str,
     /// The host that was asked for.

@@ -1,5 +1,6 @@
 //! One entry as one line of JSON, with our own names or those of the Elastic Common Schema.
-//! Written by hand into the worker's buffer: no tree, no allocation.
+//! Written by hand into the worker's buffer: no tree, no allocation, and what many lines have in
+//! common only once.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +11,7 @@ use lockgate_core::Tls;
 use super::clock::Clock;
 use super::entry::{Entry, Key, blame_word, origin_word};
 use super::header::HeaderChoice;
+use super::memo::{Came, Memo, Went};
 use super::{escape, redact};
 
 /// What stands in every line of the Elastic Common Schema before its fields.
@@ -24,13 +26,14 @@ const ROOM: usize = 1024;
 pub(super) fn push_line(
     out: &mut Vec<u8>,
     clock: &mut Clock,
+    memo: &mut Memo,
     headers: &[HeaderChoice],
     ecs: bool,
     entry: &Entry<'_>,
 ) {
     match ecs {
-        true => push::<true>(out, clock, headers, entry),
-        false => push::<false>(out, clock, headers, entry),
+        true => push::<true>(out, clock, memo, headers, entry),
+        false => push::<false>(out, clock, memo, headers, entry),
     }
 }
 
@@ -38,6 +41,7 @@ pub(super) fn push_line(
 fn push<const ECS: bool>(
     out: &mut Vec<u8>,
     clock: &mut Clock,
+    memo: &mut Memo,
     headers: &[HeaderChoice],
     entry: &Entry<'_>,
 ) {
@@ -57,8 +61,8 @@ fn push<const ECS: bool>(
     line.out.push(b'"');
     clock.push(line.out, entry.time);
     line.out.push(b'"');
-    line.request(entry);
-    line.answer(entry);
+    line.request(entry, memo);
+    line.answer(entry, memo);
     line.times(entry);
     line.client(entry, headers);
     line.out.extend_from_slice(b"}\n");
@@ -69,8 +73,27 @@ struct Line<'o, const ECS: bool> {
 }
 
 impl<const ECS: bool> Line<'_, ECS> {
-    fn request(&mut self, entry: &Entry<'_>) {
+    fn request(&mut self, entry: &Entry<'_>, memo: &mut Memo) {
         self.text(Key::Id, entry.id);
+        let Entry { client_ip, peer, worker, protocol, scheme, .. } = *entry;
+        let key = Came { ecs: ECS, client_ip, peer, worker, protocol, scheme };
+        let texts = [entry.listener, entry.method, entry.host];
+        let hint = usize::from(peer.port());
+        memo.came.push(self.out, hint, key, texts.map(Some), |out| Self::of(out).came(entry));
+        let mark = entry.path.bytes().position(|byte| byte == b'?');
+        let (path, query) = entry.path.split_at(mark.unwrap_or(entry.path.len()));
+        self.text(Key::Path, path);
+        if let Some(query) = query.get(1..).filter(|query| !query.is_empty()) {
+            self.quoted(Key::Query, |out| redact::push_query(out, query.as_bytes()));
+        }
+    }
+
+    fn of(out: &mut Vec<u8>) -> Line<'_, ECS> {
+        Line { out }
+    }
+
+    /// What is the same for the requests of a connection.
+    fn came(&mut self, entry: &Entry<'_>) {
         self.quoted(Key::ClientIp, |out| push_address(out, entry.client_ip));
         self.quoted(Key::Peer, |out| push_peer(out, entry.peer));
         self.number(Key::Worker, entry.worker as u64);
@@ -81,14 +104,25 @@ impl<const ECS: bool> Line<'_, ECS> {
         self.name(Key::Scheme, entry.scheme);
         self.text(Key::Method, entry.method);
         self.text(Key::Host, entry.host);
-        let (path, query) = entry.path.split_once('?').unwrap_or((entry.path, ""));
-        self.text(Key::Path, path);
-        if !query.is_empty() {
-            self.quoted(Key::Query, |out| redact::push_query(out, query.as_bytes()));
-        }
     }
 
-    fn answer(&mut self, entry: &Entry<'_>) {
+    fn answer(&mut self, entry: &Entry<'_>, memo: &mut Memo) {
+        // What went wrong is told of one request alone.
+        if entry.reason.is_some() || entry.blame.is_some() || !entry.story.is_empty() {
+            return self.went(entry);
+        }
+        let Entry { status, origin, attempts, upstream_status, .. } = *entry;
+        let key = Went { ecs: ECS, status, origin, attempts, upstream_status };
+        let Entry { route, consumer, identity, plan, upstream, endpoint, .. } = *entry;
+        let texts = [route, consumer, identity, plan, upstream, endpoint];
+        // Where a name lies is mostly the same for the same name.
+        let place = |text: Option<&str>| text.map_or(0, |text| text.as_ptr().addr() >> 4);
+        let hint = place(route) ^ place(endpoint) ^ place(consumer) ^ usize::from(status);
+        memo.went.push(self.out, hint, key, texts, |out| Self::of(out).went(entry));
+    }
+
+    /// What is the same for most requests of a route, consumer and endpoint.
+    fn went(&mut self, entry: &Entry<'_>) {
         self.number(Key::Status, u64::from(entry.status));
         self.maybe(Key::Reason, entry.reason);
         self.maybe(Key::Blame, entry.blame.map(blame_word));
@@ -241,21 +275,34 @@ impl<const ECS: bool> Line<'_, ECS> {
 
 /// Appends milliseconds with three places: `12.345`.
 pub(super) fn push_millis(out: &mut Vec<u8>, time: Duration) {
-    let micros = time.subsec_micros();
-    let digit = |n: u32| b'0' + (n % 10) as u8;
-    let places = [b'.', digit(micros / 100), digit(micros / 10), digit(micros)];
-    match (time.as_secs(), micros / 1_000) {
-        // Most are as short as this.
-        (0, millis @ 0..10) => {
-            let [point, a, b, c] = places;
-            out.extend_from_slice(&[digit(millis), point, a, b, c]);
-        }
-        (seconds, millis) => {
-            let millis = seconds.saturating_mul(1_000).saturating_add(millis.into());
-            out.extend_from_slice(itoa::Buffer::new().format(millis).as_bytes());
-            out.extend_from_slice(&places);
-        }
+    if time.is_zero() {
+        return out.extend_from_slice(b"0.000");
     }
+    let micros = time.subsec_micros();
+    if time.as_secs() == 0 && micros < 10_000 {
+        // Most are as short as this.
+        let ([a, b], [c, d]) = (two_digits(micros / 100), two_digits(micros % 100));
+        return out.extend_from_slice(&[a, b'.', b, c, d]);
+    }
+    let millis = time.as_secs().saturating_mul(1_000).saturating_add((micros / 1_000).into());
+    out.extend_from_slice(itoa::Buffer::new().format(millis).as_bytes());
+    let ([_, b], [c, d]) = (two_digits(micros / 100 % 100), two_digits(micros % 100));
+    out.extend_from_slice(&[b'.', b, c, d]);
+}
+
+/// The digits of a number below 100.
+fn two_digits(number: u32) -> [u8; 2] {
+    const ALL: [[u8; 2]; 100] = {
+        let mut all = [[0; 2]; 100];
+        let mut n = 0;
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+        while n < all.len() {
+            all[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+            n += 1;
+        }
+        all
+    };
+    ALL.get(number as usize).copied().unwrap_or([b'0'; 2])
 }
 
 /// Appends an address; by hand for IPv4, which most are.

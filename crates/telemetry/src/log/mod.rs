@@ -7,6 +7,7 @@ mod entry;
 mod escape;
 mod header;
 mod json;
+mod memo;
 mod redact;
 mod sink;
 #[cfg(test)]
@@ -28,22 +29,24 @@ use lockgate_config::model;
 use crate::metrics::{Collect, Encoder, names};
 use clock::Clock;
 use header::HeaderChoice;
+use memo::Memo;
 use sink::Sink;
 
 pub use entry::{Entry, FIELDS, Field, access_log_reference};
 
 /// A buffer of this size is handed over; less waits for [`WorkerLog::flush`]. Each hand-over wakes
 /// the writer and is one write: at full load that cost more than the lines themselves when it was
-/// an eighth of this.
-const HAND_OVER: usize = 64 * 1024;
+/// a thirtieth of this, and as much as half of them when it was a quarter.
+const HAND_OVER: usize = 256 * 1024;
 
-/// Buffers on their way to the writer, of about 64 KiB each at full load. Some hundred milliseconds
-/// of full load can wait here for a slow disk.
+/// Buffers on their way to the writer, of about 256 KiB each at full load and far less otherwise:
+/// each worker hands one over at each flush. Some hundred milliseconds of full load can wait here
+/// for a slow disk.
 const QUEUE: usize = 64;
 
 /// Empty buffers kept for reuse, and the largest that is kept.
-const SPARE: usize = 8;
-const MAX_SPARE: usize = 256 * 1024;
+const SPARE: usize = 4;
+const MAX_SPARE: usize = 512 * 1024;
 
 /// The access log of the process.
 pub struct AccessLog {
@@ -131,6 +134,7 @@ impl AccessLog {
             bytes: Vec::with_capacity(HAND_OVER + HAND_OVER / 4),
             lines: 0,
             clock: Clock::new(),
+            memo: Memo::default(),
         };
         WorkerLog { log: Arc::clone(self), worker, page: RefCell::new(page) }
     }
@@ -218,23 +222,24 @@ struct Page {
     bytes: Vec<u8>,
     lines: u32,
     clock: Clock,
+    memo: Memo,
 }
 
 impl WorkerLog {
     /// Writes one line, unless the sample leaves it out: never an error's (status 500 or more, or
     /// any reason). The worker's index is filled in here.
-    pub fn write(&self, entry: &Entry<'_>) {
+    pub fn write(&self, entry: &mut Entry<'_>) {
         let log = &*self.log;
         if log.sample < 1.0 && !entry.is_error() && fastrand::f64() >= log.sample {
             return;
         }
-        let entry = Entry { worker: self.worker, ..*entry };
+        entry.worker = self.worker;
         let mut page = self.page.borrow_mut();
-        let Page { bytes, lines, clock } = &mut *page;
+        let Page { bytes, lines, clock, memo } = &mut *page;
         match log.form {
-            Form::Json => json::push_line(bytes, clock, &log.headers, false, &entry),
-            Form::Ecs => json::push_line(bytes, clock, &log.headers, true, &entry),
-            Form::Text { colours } => text::push_line(bytes, clock, colours, &entry),
+            Form::Json => json::push_line(bytes, clock, memo, &log.headers, false, entry),
+            Form::Ecs => json::push_line(bytes, clock, memo, &log.headers, true, entry),
+            Form::Text { colours } => text::push_line(bytes, clock, colours, entry),
         }
         *lines += 1;
         if bytes.len() >= HAND_OVER {

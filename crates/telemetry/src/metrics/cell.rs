@@ -40,6 +40,10 @@ impl Count {
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
+
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
 }
 
 /// How long things took.

@@ -23,7 +23,7 @@ use series::{
 pub(crate) use cell::nanos;
 pub use encoder::Encoder;
 pub use names::{METRICS, Metric, MetricKind, metrics_reference};
-pub use series::{Decided, InFlight, PolicySeries, RouteSeries, Sample, WorkerSeries};
+pub use series::{Decided, InFlight, PolicySeries, RouteSeries, Sample, Took, WorkerSeries};
 pub use totals::{Latency, RouteTotals, Totals, UpstreamTotals, WorkerTotals};
 
 /// Most routes, upstreams and policies-in-a-route with series of their own, each.

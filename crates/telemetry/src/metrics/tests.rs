@@ -147,7 +147,7 @@ fn a_worker_that_does_not_exist_counts_nothing() {
     let metrics = Metrics::new(1);
     let route = metrics.route("/", Some("u"));
     route.observe(1, &sample(200, 1));
-    metrics.policy("cors", "/").observe(7, Decided::Pass, Duration::ZERO);
+    metrics.policy("cors", "/").observe(7, Decided::Pass, Took::Unknown);
     drop(metrics.worker(9).enter());
     assert_eq!(metrics.snapshot().requests, 0);
     assert!(!metrics.render().contains("cors"));
@@ -229,10 +229,12 @@ fn an_idle_route_costs_a_few_words() {
 fn policies_are_told_apart_by_verdict_and_reason() {
     let metrics = Metrics::new(1);
     let policy = metrics.policy("rate_limit", "POST /a b");
-    policy.observe(0, Decided::Pass, Duration::from_millis(1));
-    policy.observe(0, Decided::Pass, Duration::from_millis(1));
-    policy.observe(0, Decided::Answer, Duration::from_millis(1));
-    policy.observe(0, Decided::Refuse("rate_limited"), Duration::from_millis(1));
+    let time = Duration::from_millis(1);
+    assert!(policy.is_due(0), "the first run is timed");
+    policy.observe(0, Decided::Pass, Took::Timed(time));
+    policy.observe(0, Decided::Pass, Took::Unknown);
+    policy.observe(0, Decided::Answer, Took::Waited(20 * time));
+    policy.observe(0, Decided::Refuse("rate_limited"), Took::Timed(time));
     let page = metrics.render();
     let series = |verdict, reason| {
         let labels = r#"{policy="rate_limit",route="POST /a b""#;
@@ -243,7 +245,8 @@ fn policies_are_told_apart_by_verdict_and_reason() {
     assert_eq!(series("answer", ""), 1.0);
     assert_eq!(series("refuse", "rate_limited"), 1.0);
     let sum = r#"lockgate_policy_seconds_sum{policy="rate_limit",route="POST /a b"}"#;
-    assert!((value(&page, sum) - 0.004).abs() < 1e-9);
+    // The one that was not timed is taken for as long as the next that was.
+    assert!((value(&page, sum) - 0.023).abs() < 1e-9);
 }
 
 #[test]
@@ -284,7 +287,7 @@ fn full_page() -> String {
         let route = metrics.route(pattern, Some("up\"stream"));
         let one = Sample { attempts: 2, reason: Some("overloaded"), ..sample(503, 9) };
         route.observe(0, &Sample { upstream_first_byte: Some(Duration::ZERO), ..one });
-        metrics.policy("cors", pattern).observe(1, Decided::Pass, Duration::ZERO);
+        metrics.policy("cors", pattern).observe(1, Decided::Pass, Took::Unknown);
         std::mem::forget(route);
     }
     let _kept = metrics.policy("cors", "/a");

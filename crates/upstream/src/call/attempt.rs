@@ -46,7 +46,7 @@ impl Caller {
     ) -> Result<Answer, Fault> {
         exchange.upstream.name = Some(Arc::clone(upstream.name()));
         if plan.retry.attempts > 0 {
-            upstream.budget().request();
+            upstream.budget().request(exchange.lately());
         }
         let repeatable = is_repeatable(exchange);
         let body = std::mem::take(&mut exchange.body);

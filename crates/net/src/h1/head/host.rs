@@ -22,20 +22,9 @@ pub(crate) fn is_host(host: &[u8]) -> bool {
 }
 
 fn is_name(name: &[u8]) -> bool {
-    let fits = |byte: &u8| FITS.get(usize::from(*byte)).is_some_and(|fits| *fits);
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     (1..=255).contains(&name.len()) && name.iter().all(fits)
 }
-
-/// Which bytes a name may have.
-const FITS: [bool; 256] = {
-    let mut fits = [false; 256];
-    let mut byte = 0_u8;
-    while byte < u8::MAX {
-        fits[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-        byte += 1;
-    }
-    fits
-};
 
 fn is_port(port: &[u8]) -> bool {
     let digits = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);

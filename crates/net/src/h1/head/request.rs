@@ -11,8 +11,9 @@ use super::finder::Finder;
 use super::host::is_host;
 use super::{Framing, HeadLimits, Wrong};
 
-/// Header lines that the request path will add; the map has room for them from the beginning.
-const ROOM: usize = 3;
+/// Header lines that the request path will add; the map has room for them from the beginning, as
+/// one that grows costs as much as several policies.
+const ROOM: usize = 8;
 
 /// A request's head and what the codec must know of it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::finder::Finder;
 use super::{Framing, HeadLimits, Wrong};
 
 /// Header lines that the request path will add.
-const ROOM: usize = 3;
+const ROOM: usize = 8;
 
 /// An answer's head and what the codec must know of it.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::io;
 use std::task::{Context, Poll};
 
 use http::{Response, StatusCode, response};
-use lockgate_core::{Body, Outcome, Reason, reasons};
+use lockgate_core::{Body, Lines, Outcome, Reason, reasons};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Duration, Instant};
 
@@ -28,6 +28,12 @@ pub(super) struct Asked {
     pub(super) keep_alive: bool,
     /// It could not be read, and there may be more of it.
     pub(super) refused: bool,
+}
+
+impl Asked {
+    /// What is known of a request that is refused unread.
+    pub(super) const REFUSED: Self =
+        Self { head: false, old: false, keep_alive: false, refused: true };
 }
 
 /// How an answer went.
@@ -54,6 +60,7 @@ impl Answering {
     pub(super) fn begin<IO>(
         link: &RefCell<Link<IO>>,
         response: &mut Response<Body>,
+        lines: &Lines,
         asked: Asked,
     ) -> Self
     where
@@ -71,6 +78,7 @@ impl Answering {
         let front = out.front();
         front.extend_from_slice(link.upload.answering());
         let close = response_head(front, response.status(), response.headers(), announce);
+        front.extend_from_slice(lines.as_bytes());
         let keep_alive = may_go_on && !close;
         persistence(
             front,
@@ -150,13 +158,18 @@ impl Answering {
 }
 
 /// Writes a 101's head; nothing follows it.
-pub(super) async fn switch<IO>(link: &RefCell<Link<IO>>, head: &response::Parts) -> io::Result<()>
+pub(super) async fn switch<IO>(
+    link: &RefCell<Link<IO>>,
+    head: &response::Parts,
+    lines: &Lines,
+) -> io::Result<()>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut out = Outbox::default();
     link.borrow_mut().begin_answer();
     response_head(out.front(), head.status, &head.headers, Announce::Nothing);
+    out.front().extend_from_slice(lines.as_bytes());
     persistence(out.front(), Persistence::Upgrade);
     poll_fn(|cx| link.borrow_mut().poll_write(&mut out, cx)).await
 }

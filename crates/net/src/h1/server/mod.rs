@@ -61,27 +61,33 @@ pub async fn serve<IO, S>(
     loop {
         let arrival =
             poll_fn(|cx| link.borrow_mut().poll_head(cx, server.ticket.is_closing())).await;
-        let served_one = match arrival {
+        // Filled in place: it is large to be handed about.
+        let (mut reply, mut asked) = (None, Asked::REFUSED);
+        match arrival {
             Arrival::Request(head) => {
                 served += 1;
-                let (mut future, mut asked, upgrade) = server.ask(*head);
-                let reply = poll_fn(|cx| server.poll_reply(future.as_mut(), asked.old, cx)).await;
+                let upgrade = head.upgrade;
+                let mut future;
+                (future, asked) = server.ask(head);
+                let old = asked.old;
+                poll_fn(|cx| server.poll_reply(future.as_mut(), old, &mut reply, cx)).await;
                 drop(future);
-                let Some(reply) = reply else { return };
                 asked.keep_alive &= most == 0 || served < most;
                 asked.keep_alive &= !server.ticket.is_draining();
-                match reply.response.status().is_informational() {
-                    false => Some((reply, asked)),
-                    true => Box::pin(server.tunnel(reply, upgrade)).await,
+                let switches = |reply: &mut Reply| reply.response.status().is_informational();
+                if let Some(switch) = reply.take_if(switches) {
+                    asked = Asked::REFUSED;
+                    reply = Box::pin(server.tunnel(switch, upgrade)).await;
                 }
             }
-            Arrival::Wrong(wrong) => Some(server.refusal(wrong.by_client())),
-            Arrival::Late => Some(server.refusal(late())),
+            Arrival::Wrong(wrong) => reply = Some(server.refusal(wrong.by_client())),
+            Arrival::Late => reply = Some(server.refusal(late())),
             Arrival::Over => return close(link, false).await,
-        };
-        let Some((mut reply, asked)) = served_one else { return };
+        }
+        // The client is gone, or has its tunnel.
+        let Some(reply) = &mut reply else { return };
         let answered = {
-            let mut answering = Answering::begin(link, &mut reply.response, asked);
+            let mut answering = Answering::begin(link, &mut reply.response, &reply.lines, asked);
             let broken = poll_fn(|cx| answering.poll(link, cx)).await;
             answering.ended(link, broken)
         };
@@ -122,16 +128,15 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Serve,
 {
-    /// Begins to serve a request: the future that does, what its answer must know, and whether it
-    /// asks to switch protocols.
-    fn ask(&self, head: RequestHead) -> (Pin<Box<impl Future<Output = Reply>>>, Asked, bool) {
-        let RequestHead { parts, framing, keep_alive, upgrade, expect } = head;
+    /// Begins to serve a request: the future that does, and what its answer must know.
+    fn ask(&self, head: Box<RequestHead>) -> (Pin<Box<impl Future<Output = Reply>>>, Asked) {
+        let RequestHead { parts, framing, keep_alive, upgrade, expect } = *head;
         let old = parts.version == Version::HTTP_10;
         let asked = Asked { head: parts.method == Method::HEAD, old, keep_alive, refused: false };
         let body = self.body(framing, expect);
         let connection = Rc::clone(&self.connection);
         let incoming = Incoming { head: parts, body, connection, upgrade };
-        (Box::pin(self.serve.serve(incoming)), asked, upgrade)
+        (Box::pin(self.serve.serve(incoming)), asked)
     }
 
     /// The body of the request whose head has just been read.
@@ -149,21 +154,23 @@ where
         Body::stream(Reading::new(&self.link))
     }
 
-    /// Waits for the reply; `None` when the client goes away first.
+    /// Waits for the reply; there is none when the client goes away first.
     fn poll_reply(
         &self,
         mut future: Pin<&mut impl Future<Output = Reply>>,
         old: bool,
+        reply: &mut Option<Reply>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Reply>> {
+    ) -> Poll<()> {
         loop {
-            if let Poll::Ready(reply) = future.as_mut().poll(cx) {
-                return Poll::Ready(Some(reply));
+            if let Poll::Ready(ready) = future.as_mut().poll(cx) {
+                *reply = Some(ready);
+                return Poll::Ready(());
             }
             match self.link.borrow_mut().poll_watch(cx, old) {
                 Watch::Quiet => return Poll::Pending,
                 Watch::Again => {}
-                Watch::Gone => return Poll::Ready(None),
+                Watch::Gone => return Poll::Ready(()),
             }
         }
     }
@@ -190,8 +197,8 @@ where
 
     /// Switches protocols, if that was asked for and there is something to switch to: else there
     /// is a refusal to be answered.
-    async fn tunnel(&self, reply: Reply, upgrade: bool) -> Option<(Reply, Asked)> {
-        let Reply { response, finish, tunnel } = reply;
+    async fn tunnel(&self, reply: Reply, upgrade: bool) -> Option<Reply> {
+        let Reply { response, lines, finish, tunnel } = reply;
         let (head, _) = response.into_parts();
         let fits = upgrade && head.status == StatusCode::SWITCHING_PROTOCOLS;
         let Some(tunnel) = tunnel.filter(|_| fits) else {
@@ -200,7 +207,7 @@ where
             return Some(self.refusal(wrong));
         };
         let mut outcome = Outcome { broken: Some(&reasons::CLIENT_CLOSED), ..Outcome::default() };
-        if switch(&self.link, &head).await.is_ok() {
+        if switch(&self.link, &head, &lines).await.is_ok() {
             let (io, ahead) = {
                 let mut link = self.link.borrow_mut();
                 (link.io.take(), link.input.take_copy(usize::MAX))
@@ -215,9 +222,8 @@ where
         None
     }
 
-    /// Refuses what could not be read; the connection closes.
-    fn refusal(&self, fault: Fault) -> (Reply, Asked) {
-        let reply = self.serve.refuse(fault, &self.connection);
-        (reply, Asked { head: false, old: false, keep_alive: false, refused: true })
+    /// Refuses what could not be read; goes with [`Asked::REFUSED`], so that the connection closes.
+    fn refusal(&self, fault: Fault) -> Reply {
+        self.serve.refuse(fault, &self.connection)
     }
 }

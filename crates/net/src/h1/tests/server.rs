@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use lockgate_core::{Body, Fault, Incoming, Outcome, Reply, Size, reasons};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,6 +52,18 @@ fn feeding() -> (App, mpsc::Receiver<Feed>) {
 
 fn data(text: &'static str) -> Result<Frame<Bytes>, Fault> {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+}
+
+#[tokio::test]
+async fn lines_beside_the_head_are_a_part_of_it() {
+    let app = App::new(async |_: Incoming| {
+        let mut reply = text("hi");
+        reply.lines.push(&header::VARY, &HeaderValue::from_static("Origin"));
+        reply
+    });
+    let answer = ask(&app, limits(), b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nvary: Origin\r\nconnection: close\r\n";
+    assert_eq!(answer, format!("{head}\r\nhi"));
 }
 
 const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -530,8 +542,6 @@ async fn a_switch_of_protocols_hands_the_stream_over() {
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         response.headers_mut().insert("upgrade", HeaderValue::from_static("echo"));
         Reply {
-            response,
-            finish: None,
             tunnel: Some(Box::new(|mut io| {
                 Box::pin(async move {
                     let mut word = [0; 5];
@@ -540,6 +550,7 @@ async fn a_switch_of_protocols_hands_the_stream_over() {
                     Outcome { received: 5, sent: 5, ..Outcome::default() }
                 })
             })),
+            ..response.into()
         }
     });
     let answer = client(&app, async |mut client| {

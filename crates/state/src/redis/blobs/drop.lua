@@ -1,0 +1,2 @@
+-- Takes a blob away.
+return redis.call('UNLINK', KEYS[1])
