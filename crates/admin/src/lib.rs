@@ -58,7 +58,7 @@ pub struct Handles {
     /// The snapshot in force, and the metrics.
     pub shared: Arc<Shared>,
     /// The cached answers, by the stores in which routes keep them.
-    pub blobs: Box<dyn Fn() -> Arc<[Arc<dyn Blobs>]> + Send + Sync>,
+    pub blobs: Box<FindBlobs>,
     /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.
@@ -68,6 +68,9 @@ pub struct Handles {
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
+
+/// Finds the stores in which routes keep answers.
+pub type FindBlobs = dyn Fn() -> Arc<[Arc<dyn Blobs>]> + Send + Sync;
 
 /// Hands the counters to whoever wants to read them, and hands back what was read.
 pub type ReadCounters = dyn Fn(&dyn Fn(&Memory) -> Value) -> Option<Value> + Send + Sync;

@@ -1,11 +1,11 @@
 //! One cache for several gateways: real processes on one Redis, which is cut, hung and restarted.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use lockgate_testkit::redis::RedisServer;
 use lockgate_testkit::{Answer, Echo, Gateway, Raw, Step, request, until};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::support::start;
 
