@@ -53,6 +53,7 @@ mod reload;
 mod routing;
 mod serialize;
 mod shared_cache;
+mod status;
 mod stores;
 mod support;
 mod targets;

@@ -1,0 +1,180 @@
+//! The dashboard's pages over HTTP: what they show, that nothing can be smuggled into them, and who
+//! is let in.
+
+use lockgate_testkit::{Answer, Echo, Gateway, Port, Wire, request, until};
+
+use crate::support::{start, upstream};
+
+const PAGES: [&str; 8] =
+    ["", "/routes", "/upstreams", "/limits", "/cache", "/explain", "/config", "/certificates"];
+
+async fn page(gateway: &Gateway, path: &str) -> Answer {
+    gateway.admin("GET", &format!("/admin/status{path}"), "").await
+}
+
+/// What a browser sends from a page of this gateway, or of another place.
+async fn form(gateway: &Gateway, path: &str, origin: &str, cookie: &str, body: &str) -> Answer {
+    let host = gateway.at("ADMIN").to_string();
+    let origin = if origin.is_empty() { format!("http://{host}") } else { origin.to_owned() };
+    let headers = [
+        ("Host", host.as_str()),
+        ("Origin", origin.as_str()),
+        ("Cookie", cookie),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+    ];
+    let mut wire = Wire::connect(gateway.at("ADMIN")).await;
+    wire.ask(request("POST", path, &headers, body)).await
+}
+
+#[tokio::test]
+async fn every_page_is_whole_small_and_its_own() {
+    let echo = Echo::start("a").await;
+    let config = format!(
+        "upstreams:\n{}routes: {{ /*: {{ to: pool, cache: 60s }} }}\n",
+        upstream("pool", &[echo.address()], "")
+    );
+    let gateway = start(&config).await;
+    gateway.get("/kept").await;
+    for path in PAGES {
+        let answer = page(&gateway, path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none';") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        let text = answer.text();
+        assert!(text.ends_with("</main></body></html>\n"), "{path}: {text}");
+        assert!(text.contains("aria-current=page"), "{path} is in the navigation: {text}");
+        assert!(!text.contains("://") || path == "/explain" || path == "/config", "{path}: {text}");
+        assert!(!text.contains(" style=") && !text.contains("onclick"), "{path}: {text}");
+        assert!(text.len() < 50_000, "{path}: {} bytes", text.len());
+    }
+    for (path, kind) in [("/style.css", "text/css"), ("/live.js", "text/javascript")] {
+        let answer = page(&gateway, path).await;
+        assert!(answer.header("content-type").unwrap().starts_with(kind), "{answer:?}");
+    }
+    let cache = page(&gateway, "/cache").await.text();
+    assert!(cache.contains("example.test/kept"), "{cache}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_comes_first() {
+    let (echo, dead) = (Echo::start("a").await, Port::reserve());
+    let probed = "health: { path: /, interval: 100ms, unhealthy_after: 1 }";
+    let config = format!(
+        "upstreams:\n{}{}routes: {{ /*: {{ to: good }}, /bad: {{ to: bad }} }}\n",
+        upstream("good", &[echo.address()], ""),
+        upstream("bad", &[dead.address()], probed)
+    );
+    let gateway = start(&config).await;
+    until("the problem to be shown", async || {
+        page(&gateway, "").await.text().contains("bad: no endpoint takes requests.")
+    })
+    .await;
+    gateway.rewrite("routes: { nonsense");
+    until("the refused file to be shown", async || {
+        page(&gateway, "").await.text().contains("The last configuration was refused")
+    })
+    .await;
+    let upstreams = page(&gateway, "/upstreams").await.text();
+    assert!(upstreams.contains("refused"), "why the endpoint is out: {upstreams}");
+}
+
+#[tokio::test]
+async fn an_endpoint_is_drained_by_its_button_and_after_a_question() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let config = format!(
+        "upstreams:\n{}routes: {{ /*: {{ to: pool }} }}\n",
+        upstream("pool", &[a.address(), b.address()], "")
+    );
+    let gateway = start(&config).await;
+    let service = b.address().to_string();
+    let query = format!("?service={}&word=drain", service.replace(':', "%3A"));
+    let shown = page(&gateway, "/upstreams").await.text();
+    assert!(shown.contains(&format!("confirm{query}")), "the button: {shown}");
+    let asked = page(&gateway, &format!("/upstreams/confirm{query}")).await.text();
+    assert!(asked.contains("method=post") && asked.contains(&service), "{asked}");
+    let body = format!("service={service}&word=drain");
+    let foreign = form(&gateway, "/admin/status/upstreams", "http://evil.example", "", &body).await;
+    assert_eq!(foreign.status, 403, "{}", foreign.text());
+    let done = form(&gateway, "/admin/status/upstreams", "", "", &body).await;
+    assert_eq!((done.status, done.header("location")), (303, Some("/admin/status/upstreams")));
+    for _ in 0..6 {
+        assert_eq!(gateway.get("/").await.endpoint(), "a");
+    }
+    assert!(page(&gateway, "/upstreams").await.text().contains("draining, by an operator"));
+}
+
+#[tokio::test]
+async fn what_clients_and_files_say_is_only_text() {
+    let gateway = start("routes: { \"/<b>x</b>/*\": { to: { respond: {} } } }\n").await;
+    gateway.get("/%3Cb%3Ex%3C/b%3E/1").await;
+    let mut text = String::new();
+    until("the route to be listed", async || {
+        text = page(&gateway, "/routes").await.text();
+        text.contains("x&lt;/b&gt;")
+    })
+    .await;
+    assert!(!text.contains("<b>x"), "{text}");
+    let text = page(&gateway, "/explain?url=http://a.test/%22%3E%3Cscript%3E").await.text();
+    assert!(!text.contains("<script>") && text.contains("&lt;script&gt;"), "{text}");
+    let text = page(&gateway, "/routes?filter=%22%3E%3Cimg%3E").await.text();
+    assert!(!text.contains("<img>"), "{text}");
+}
+
+#[tokio::test]
+async fn with_a_token_one_logs_in_and_out() {
+    let token = "let-me-in-please";
+    let config = format!(
+        "admin: {{ address: \"127.0.0.1:$ADMIN\", token: {token} }}\nroutes: {{ /*: {{ to: {{ respond: {{}} }} }} }}\n"
+    );
+    let gateway = start(&config).await;
+    let browse = async |cookie: &str| {
+        let headers = [("Host", "127.0.0.1"), ("Accept", "text/html"), ("Cookie", cookie)];
+        let mut wire = Wire::connect(gateway.at("ADMIN")).await;
+        wire.ask(request("GET", "/admin/status", &headers, "")).await
+    };
+    let away = browse("").await;
+    assert_eq!((away.status, away.header("location")), (303, Some("/admin/login")));
+    assert_eq!(gateway.admin("GET", "/admin/status", "").await.status, 401, "no browser: no page");
+    assert_eq!(gateway.admin("GET", "/admin/login", "").await.status, 200);
+
+    let wrong = form(&gateway, "/admin/login", "", "", "token=guess").await;
+    assert_eq!(wrong.status, 403);
+    assert!(wrong.header("set-cookie").is_none(), "{wrong:?}");
+    let right = form(&gateway, "/admin/login", "", "", &format!("token={token}")).await;
+    assert_eq!(right.status, 303, "{}", right.text());
+    let given = right.header("set-cookie").unwrap().to_owned();
+    assert!(given.contains("HttpOnly") && given.contains("SameSite=Strict"), "{given}");
+    assert!(!given.contains(token), "{given}");
+    let cookie = given.split(';').next().unwrap();
+    let page = browse(cookie).await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("Log out"));
+    assert_eq!(browse("lockgate_admin=0000").await.status, 303);
+
+    let out = form(&gateway, "/admin/logout", "", cookie, "").await;
+    assert_eq!(out.status, 303, "{}", out.text());
+    assert_eq!(browse(cookie).await.status, 303, "logged out");
+    for _ in 0..5 {
+        form(&gateway, "/admin/login", "", "", "token=guess").await;
+    }
+    let late = form(&gateway, "/admin/login", "", "", &format!("token={token}")).await;
+    assert_eq!(late.status, 429, "guessing is limited");
+}
+
+#[tokio::test]
+async fn ticks_are_sent_for_as_long_as_somebody_listens() {
+    let gateway = start("routes: { /*: { to: { respond: {} } } }\n").await;
+    let mut wire = Wire::connect(gateway.at("ADMIN")).await;
+    wire.send(request("GET", "/admin/events", &[("Host", "127.0.0.1")], "")).await;
+    let mut head = wire.head("GET").await.unwrap();
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    for _ in 0..2 {
+        let piece = wire.piece(&mut head).await.unwrap().unwrap();
+        let text = String::from_utf8(piece).unwrap();
+        assert!(text.starts_with("event: tick\ndata: {\"requests\":"), "{text}");
+        assert!(text.ends_with("\n\n"), "{text}");
+    }
+}
