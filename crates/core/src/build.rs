@@ -237,6 +237,9 @@ impl Build<'_> {
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> ConfigError {
+    if known.contains(&name) {
+        return ConfigError::new(format!("the {what} `{name}` cannot keep this"));
+    }
     let distance = |other: &&&str| strsim::damerau_levenshtein(name, other);
     let nearest = known.iter().min_by_key(distance).filter(|other| distance(other) <= 2);
     if let Some(nearest) = nearest {

@@ -45,11 +45,22 @@ impl Load {
     /// Starts this many connections, each sending this request again and again. An answer with
     /// `Connection: close` is followed by a new connection, as any client would.
     pub fn start(address: SocketAddr, connections: usize, request: &str) -> Self {
+        Self::begin(address, connections, request, false)
+    }
+
+    /// The same; a request that finds its kept connection closed without a word is sent again on
+    /// a new one, as clients do with what is safe to repeat (RFC 9112 §9.3.1).
+    pub fn asking_again(address: SocketAddr, connections: usize, request: &str) -> Self {
+        Self::begin(address, connections, request, true)
+    }
+
+    fn begin(address: SocketAddr, connections: usize, request: &str, again: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let answered = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..connections {
-            tasks.spawn(connection(address, request.to_owned(), stop.clone(), answered.clone()));
+            let (stop, answered) = (stop.clone(), answered.clone());
+            tasks.spawn(connection(address, request.to_owned(), again, stop, answered));
         }
         Self { stop, answered, tasks }
     }
@@ -86,13 +97,16 @@ impl Load {
 async fn connection(
     address: SocketAddr,
     request: String,
+    again: bool,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
 ) -> Tally {
     let mut tally = Tally::default();
     let mut open: Option<Wire> = None;
     while !stop.load(SeqCst) && tally.errors.len() < 100 {
-        let mut wire = match open.take() {
+        let kept = open.take();
+        let is_kept = kept.is_some();
+        let mut wire = match kept {
             Some(wire) => wire,
             None => match Wire::try_connect(address).await {
                 Ok(wire) => wire,
@@ -114,6 +128,7 @@ async fn connection(
                     open = Some(wire);
                 }
             }
+            Err(Fail::Closed) if again && is_kept => {}
             Err(fail @ (Fail::Closed | Fail::Broken | Fail::Late | Fail::Odd(_))) => {
                 tally.errors.push(fail.to_string());
             }

@@ -116,7 +116,7 @@ impl Provide for Played {
     }
 
     fn blobs(&self, store: &str) -> Option<Arc<dyn Blobs>> {
-        (store == "memory").then(|| Arc::clone(&self.blobs))
+        ["memory", "shared"].contains(&store).then(|| Arc::clone(&self.blobs))
     }
 
     /// Those of `shared` never answer.

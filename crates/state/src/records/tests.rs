@@ -197,7 +197,8 @@ proptest! {
                             (Some(Model::Done(..)), Settled::Lost, 1 | 2) => {}
                             (Some(_), Settled::Full, 0) => {
                                 let done = |record: &&Model| matches!(record, Model::Done(..));
-                                assert!(model.values().filter(done).count() >= 2);
+                                // Four of them leave room for one whole answer.
+                                assert!(model.values().filter(done).count() >= 1);
                             }
                             (Some(_), Settled::Yes, 0) => {
                                 model.insert(key, Model::Done(owner, kept, now + KEEP));
