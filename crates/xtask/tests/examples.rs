@@ -13,7 +13,8 @@ fn root() -> PathBuf {
 
 fn load(name: &str, text: &str) -> Loaded {
     let value = |name: &str| match name {
-        "PORT" | "ADMIN_PORT" => Some("8080".to_owned()),
+        "PORT" => Some("8080".to_owned()),
+        "ADMIN_PORT" => Some("9901".to_owned()),
         "STORE" => Some("memory".to_owned()),
         name => Some(format!("the value of {name}")),
     };
