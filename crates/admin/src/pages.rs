@@ -65,9 +65,10 @@ pub(crate) async fn nothing() -> Response {
     refuse(
         StatusCode::NOT_FOUND,
         "no_page",
-        "there is /health, /metrics, /admin/live, /admin/ready, /admin/health, \
-         /admin/health/services, /admin/health/check, /admin/health/{service}, /admin/metrics, \
-         /admin/upstreams, /admin/loadbalancer/stats, /admin/connections, /admin/certs, /admin/history, /admin/events, /admin/status, \
+        "there is /health, /metrics, /admin/status (the dashboard), /admin/live, \
+         /admin/ready, /admin/health, /admin/health/services, /admin/health/check, \
+         /admin/health/{service}, /admin/metrics, /admin/history, /admin/events, \
+         /admin/upstreams, /admin/loadbalancer/stats, /admin/connections, /admin/certs, \
          /admin/config, /admin/routes, /admin/consumers, /admin/explain, /admin/quotas, \
          /admin/ratelimiter/stats, /admin/cache/stats, /admin/cache/details, \
          /admin/cache/clear, /admin/reload, /admin/upgrade",

@@ -1,6 +1,7 @@
 //! The start of a gateway: everything that is needed is had before the first request is taken.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,10 +61,12 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let mut listeners = Listeners::new(Arc::clone(&gate), count, inherited);
     let prepared = listeners.prepare(document)?;
     let admin = match document.admin.address {
-        Some(address) => Some(
-            bind_admin(address)
-                .with_context(|| format!("the admin listener cannot have {address}"))?,
-        ),
+        Some(address) => {
+            let socket = admin_socket(address, &mut listeners);
+            let socket =
+                socket.with_context(|| format!("the admin listener cannot have {address}"))?;
+            Some((address, socket))
+        }
         None => None,
     };
     let _services = match start.demo {
@@ -86,7 +89,11 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
     let handles = handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate));
-    let admin = admin.map(|listener| lockgate_admin::Serving::start(listener, handles));
+    let (admin_address, admin) = admin.unzip();
+    let admin_again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned());
+    let admin_again = admin_again.transpose().context("the admin listener")?;
+    let admin_again = admin_address.zip(admin_again.map(std::net::TcpListener::from));
+    let admin = admin.map(|socket| lockgate_admin::Serving::start(socket, handles));
     listeners.take_inherited().serving()?;
     let systemd = Systemd::ready();
     if let Some(port_base) = start.demo {
@@ -100,6 +107,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         path,
         gate,
         admin,
+        admin_again,
         program,
         ordered,
         successor: None,
@@ -131,6 +139,17 @@ fn raise_file_limit(max_connections: usize) {
 /// One worker for each core that this process may use.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The socket of the gateway whose place this one takes, or one of its own.
+fn admin_socket(
+    address: SocketAddr,
+    listeners: &mut Listeners,
+) -> std::io::Result<tokio::net::TcpListener> {
+    match listeners.inherited(address)? {
+        Some(socket) => tokio::net::TcpListener::from_std(socket),
+        None => bind_admin(address),
+    }
 }
 
 /// The port is shared with a gateway that drains and is still asked how far it is; one that serves

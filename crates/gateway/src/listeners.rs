@@ -50,6 +50,17 @@ impl Listeners {
         Arc::clone(&self.view)
     }
 
+    /// The one socket that was inherited for an address, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub(crate) fn inherited(
+        &mut self,
+        address: SocketAddr,
+    ) -> std::io::Result<Option<TcpListener>> {
+        Ok(self.inherited.listener(address, 1)?.pop())
+    }
+
     /// What was inherited and not taken by a listener.
     pub(crate) fn take_inherited(&mut self) -> Inherited {
         std::mem::take(&mut self.inherited)

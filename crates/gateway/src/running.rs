@@ -1,6 +1,7 @@
 //! A running gateway, on the control runtime: it reloads when told or when files change, hands over
 //! to a successor, drains, ends.
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(crate) struct Running {
     pub(crate) path: Option<PathBuf>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admin: Option<lockgate_admin::Serving>,
+    /// The admin listener's socket once more, to be handed to a successor.
+    pub(crate) admin_again: Option<(SocketAddr, TcpListener)>,
     pub(crate) program: Program,
     pub(crate) ordered: Receiver<Given>,
     /// One that has been started and does not serve yet.
@@ -92,7 +95,7 @@ impl Running {
         if let Some(successor) = &self.successor {
             return tracing::warn!(pid = successor.pid, "an upgrade is under way already");
         }
-        let sockets = self.listeners.sockets().map_err(|error| error.to_string());
+        let sockets = self.sockets().map_err(|error| error.to_string());
         match sockets.and_then(|sockets| upgrade::start(&self.program, sockets)) {
             Ok(successor) => {
                 tracing::info!(pid = successor.pid, "upgrade: a new process starts");
@@ -101,6 +104,15 @@ impl Running {
             }
             Err(why) => self.upgrade_failed(why),
         }
+    }
+
+    /// Everything that is listened on, once more.
+    fn sockets(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
+        let mut sockets = self.listeners.sockets()?;
+        if let Some((address, socket)) = &self.admin_again {
+            sockets.push((*address, socket.try_clone()?));
+        }
+        Ok(sockets)
     }
 
     fn upgrade_failed(&mut self, why: String) {
@@ -126,6 +138,7 @@ impl Running {
 
     /// Leaves everything to a successor that serves.
     async fn leave(&mut self, signals: &mut Signals, ends: Receiver<usize>) -> ExitCode {
+        self.admin_again = None;
         if let Some(admin) = &self.admin {
             admin.stop_accepting();
         }

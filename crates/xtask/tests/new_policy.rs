@@ -10,11 +10,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
-/// A workspace of `core`, `plugins` and `state` alone.
+/// A workspace of `core`, `plugins`, `state` and what the tests of that stand on.
 fn copy() -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-policy");
     let _ = fs::remove_dir_all(&place);
-    for room in ["core", "plugins", "state"] {
+    for room in ["core", "plugins", "state", "testkit"] {
         let from = root().join("crates").join(room);
         copy_folder(&from, &place.join("copy/crates").join(room));
     }

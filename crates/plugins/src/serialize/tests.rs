@@ -120,7 +120,7 @@ async fn the_queue_has_an_end() {
     down(&*policy, &mut first).await.unwrap();
     let waits = down(&*policy, &mut second);
     let mut waits = std::pin::pin!(waits);
-    poll_fn(|cx| Poll::Ready(assert!(waits.as_mut().poll(cx).is_pending()))).await;
+    assert!(poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx).is_pending())).await);
     let fault = down(&*policy, &mut asks(7)).await.unwrap_err();
     assert_eq!(fault.reason().code, "serialize_queue_full");
     drop(first);
@@ -209,7 +209,7 @@ async fn a_request_is_cut_when_its_turn_is_over() {
     down(&*policy, &mut second).await.unwrap();
     let mut cut = second.kept.take_cut().unwrap();
     advance(4 * SECOND).await;
-    poll_fn(|cx| Poll::Ready(assert!(cut.as_mut().poll(cx).is_ready()))).await;
+    assert!(poll_fn(|cx| Poll::Ready(cut.as_mut().poll(cx).is_ready())).await);
     yield_now().await;
 }
 

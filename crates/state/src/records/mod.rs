@@ -112,9 +112,16 @@ impl MemoryRecords {
             (_, End::Done { record, keep }) => {
                 let size = more_than_small(record.len());
                 if !self.reserve(0, size) {
-                    self.forget(&mut shard, now, usize::MAX);
+                    // What is over in other parts takes room too; only one lock at a time is held.
+                    drop(shard);
+                    self.sweep(now);
                     if !self.reserve(0, size) {
                         return Settled::Full;
+                    }
+                    shard = lock(place);
+                    if !matches!(shard.owned(key, owner), Some(State::Running | State::Unknown)) {
+                        self.release(0, size);
+                        return Settled::Lost;
                     }
                 }
                 shard.done(key, record, now, *keep);

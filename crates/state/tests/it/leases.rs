@@ -304,7 +304,7 @@ fn die(settings: &Settings, board: &Arc<Board>) {
         let wanted = Wanted { ttl: 600 * MS, ..wanted(death % 3, LONG) };
         let lease = runtime.block_on(take(&*leases, wanted));
         let held = board.hold(wanted.key, lease.fence());
-        runtime.block_on(sleep(20 * MS));
+        runtime.block_on(async { sleep(20 * MS).await });
         board.deaths.fetch_add(1, SeqCst);
         drop(held);
         // Nothing of it runs when the lease is let go.

@@ -29,12 +29,17 @@ fn word(turn: Result<Maker, StoreError>) -> &'static str {
 
 /// Puts a blob through one gateway, and waits until another has it from the store.
 async fn shared(one: &dyn Blobs, other: &dyn Blobs, path: &str) {
-    until("it to be in the store", async || {
+    for _ in 0..10 {
         // Again, should a purge have come between.
         put(one, path);
-        has(other, path).await
-    })
-    .await;
+        for _ in 0..100 {
+            if has(other, path).await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    panic!("{path} never came into the store");
 }
 
 #[tokio::test]
@@ -218,8 +223,9 @@ async fn what_cannot_be_read_is_not_there() {
     let server = RedisServer::start().await;
     let (a, b) = (gateway(&server, "a").await, gateway(&server, "b").await);
     shared(&*a, &*b, "/x").await;
+    let before = a.figures().put;
     assert!(put(&*a, "/unread"));
-    until("it to be put", async || a.figures().put == 2).await;
+    until("it to be put", async || a.figures().put > before).await;
     let c = gateway(&server, "c").await;
     assert!(!matches!(get(&*c, "/unread").await, Ok(Some(_))), "its owner does not understand it");
     let blobs = server.ask(&["KEYS", "test:blob:*"]).await;

@@ -114,8 +114,8 @@ impl Cluster {
         format!("{}:{}", master[0].text(), master[1].text()).parse().expect("an address")
     }
 
-    /// Kills the master of a slot once its replica has all that it has, and waits until that one has
-    /// taken over.
+    /// Kills the master of a slot once its replica has all that it has, and waits until that one
+    /// has taken over.
     ///
     /// # Panics
     /// When that takes too long.

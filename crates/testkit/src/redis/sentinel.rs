@@ -135,7 +135,8 @@ impl Sentinel {
         let (port, dir) = (Port::reserve(), Dir::new());
         let config = format!(
             "port {}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
-             sentinel down-after-milliseconds {MASTER} 500\nsentinel failover-timeout {MASTER} 3000\n\
+             sentinel down-after-milliseconds {MASTER} 500\n\
+             sentinel failover-timeout {MASTER} 3000\n\
              sentinel parallel-syncs {MASTER} 2\n",
             port.address().port()
         );
