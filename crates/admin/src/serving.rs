@@ -16,7 +16,7 @@ use crate::{Handles, MOST_BODY, history, pages};
 /// Most connections at once; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 256;
 /// From a connection's begin, or the answer before, to the end of the next head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// No connection lives longer, whatever it does.
 const LIFE: Duration = Duration::from_secs(600);
 
@@ -55,12 +55,16 @@ async fn serve(listener: TcpListener, pages: Router, mut stopped: watch::Receive
     // Dropped with this future, and with it all connections.
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        while connections.try_join_next().is_some() {}
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            (place, accepted) = next => (place, accepted),
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
+        let Ok(place) = place else { return };
+        while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
                 let serving = connection(stream, pages.clone());

@@ -237,14 +237,13 @@ fn place<P>(owner: &P) -> usize {
     std::ptr::from_ref(owner).addr()
 }
 
-/// All cookies of a request, in the order sent.
+/// All cookies of a request that are text, in the order sent. One that is not hides no other.
 pub(crate) fn cookies(headers: &http::HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(http::header::COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| str::from_utf8(pair).ok()?.trim().split_once('='))
 }
 
 /// What is remembered of the calls upstream.

@@ -86,6 +86,9 @@ impl Running {
             }
         }
         self.successor = None;
+        // Who gives orders now is told that none are taken.
+        self.ordered.close();
+        while self.ordered.try_recv().is_ok() {}
         self.prepare_to_drain(signals).await;
         self.drain(signals, ends, STOPPING_GRACE).await
     }
@@ -126,6 +129,7 @@ impl Running {
         match outcome {
             Ok(()) => {
                 tracing::info!(pid = successor.pid, "upgraded: the new process serves");
+                self.systemd.hand_over(successor.pid);
                 self.state = State::Over { pid: successor.pid };
                 true
             }
@@ -139,6 +143,10 @@ impl Running {
     /// Leaves everything to a successor that serves.
     async fn leave(&mut self, signals: &mut Signals, ends: Receiver<usize>) -> ExitCode {
         self.admin_again = None;
+        while let Ok(given) = self.ordered.try_recv() {
+            given.answer(self.state.shown());
+        }
+        self.ordered.close();
         if let Some(admin) = &self.admin {
             admin.stop_accepting();
         }

@@ -26,6 +26,12 @@ impl Systemd {
         Self { watchdog }
     }
 
+    /// Tells that another process speaks for the unit from now on, before this one can end.
+    pub(crate) fn hand_over(&mut self, pid: u32) {
+        tell(&[NotifyState::MainPid(pid)]);
+        self.watchdog = None;
+    }
+
     /// Tells that the gateway ends.
     pub(crate) fn stopping(&self) {
         tell(&[NotifyState::Stopping]);

@@ -56,13 +56,15 @@ pub(crate) fn expand(document: &Document) -> Value {
     let identity = document.identity.iter();
     put(
         "identity",
-        identity.map(|(name, one)| (name.clone(), json!({ &one.kind: one.settings }))).collect(),
+        identity
+            .map(|(name, one)| (name.clone(), json!({ &one.kind: bare(value(&one.settings)) })))
+            .collect(),
     );
     put("consumers", consumers(document));
     let upstreams = document.upstreams.iter();
     put("upstreams", upstreams.map(|(name, one)| (name.clone(), upstream(one))).collect());
     put("routes", routes(document));
-    put("alerts", document.alerts.clone());
+    put("alerts", bare(document.alerts.clone()));
     Value::Object(all)
 }
 
@@ -93,9 +95,29 @@ fn unset(value: &mut Value, key: &str) {
     }
 }
 
+/// What settings call their secrets.
+const SECRETS: [&str; 7] =
+    ["secret", "client_secret", "password", "token", "pepper", "passphrase", "api_key"];
+
+/// Settings without the secrets that stand in them in plain text.
+fn bare(mut settings: Value) -> Value {
+    match &mut settings {
+        Value::Object(map) => {
+            map.retain(|key, part| match part {
+                Value::String(text) => !SECRETS.contains(&key.as_str()) || named_only(text),
+                _ => true,
+            });
+            map.values_mut().for_each(|part| *part = bare(part.take()));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|part| *part = bare(part.take())),
+        _ => {}
+    }
+    settings
+}
+
 /// A secret may be shown when it is only named.
 fn named_only(text: &str) -> bool {
-    text.contains("${")
+    crate::model::is_only_named(text)
 }
 
 fn admin(document: &Document) -> Value {
@@ -214,7 +236,7 @@ fn route(route: &Route) -> Value {
         match &route.to {
             Target::Upstream(name) => name.as_str().into(),
             Target::Split(parts) => value(parts),
-            Target::Handler { name, config } => json!({ name: config.written() }),
+            Target::Handler { name, config } => json!({ name: bare(config.written().clone()) }),
         },
     );
     if route.rewrite != Rewrite::default() {
@@ -237,7 +259,7 @@ fn route(route: &Route) -> Value {
         out.insert("tags".into(), value(&route.tags));
     }
     for policy in &route.policies {
-        let config = policy.config.written().clone();
+        let config = bare(policy.config.written().clone());
         let Some(before) = out.get_mut(&*policy.name) else {
             // A list would be read as several policies.
             let one = if config.is_array() { json!([config]) } else { config };

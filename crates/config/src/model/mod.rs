@@ -17,7 +17,7 @@ pub use http::{Http, Http2};
 pub use identity::{Consumer, Identity};
 pub use listener::{Admin, ClientAuth, KeyPair, Listener, ListenerTls, Protocol, ProxyProtocol};
 pub use redis_url::RedisUrl;
-pub(crate) use redis_url::{bears_secret, shown};
+pub(crate) use redis_url::{bears_secret, is_only_named, shown};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
 pub use settings::Settings;
 pub use store::{Reached, Sentinel, Store, Wrong};

@@ -68,11 +68,12 @@ impl RedisUrl {
 
 /// A URL as it may be shown: without the user and the password, unless these are only named.
 pub(crate) fn shown(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // In a list of servers the scheme may be left out.
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     match rest.rsplit_once('@') {
         Some((login, _)) if has_plain_password(login) => {
             let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-            format!("{scheme}://{place}")
+            if scheme.is_empty() { place.to_owned() } else { format!("{scheme}://{place}") }
         }
         _ => url.to_owned(),
     }
@@ -80,7 +81,8 @@ pub(crate) fn shown(url: &str) -> String {
 
 /// Whether a URL as it is written has a password that is more than named.
 pub(crate) fn bears_secret(url: &str) -> bool {
-    let login = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'));
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let login = rest.rsplit_once('@');
     login.is_some_and(|(login, _)| has_plain_password(login))
 }
 
@@ -88,10 +90,17 @@ fn has_plain_password(login: &str) -> bool {
     // A reference has a colon too.
     let without = login.replace("${env:", "${env").replace("${file:", "${file");
     let password = without.split_once(':').map(|(_, password)| password);
-    password.is_some_and(|password| {
-        let is_named = password.starts_with("${") && password.ends_with('}');
-        !password.is_empty() && !is_named
-    })
+    password.is_some_and(|password| !password.is_empty() && !is_only_named(password))
+}
+
+/// Whether a text is references and nothing else.
+pub(crate) fn is_only_named(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(inside) = rest.strip_prefix("${") {
+        let Some((_, after)) = inside.split_once('}') else { return false };
+        rest = after;
+    }
+    rest.is_empty()
 }
 
 /// `HOST`, `HOST:PORT`, `[IPV6]:PORT`.

@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 
 use http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, HOST, HeaderMap, HeaderName, VARY,
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, HOST, HeaderMap,
+    HeaderName, VARY,
 };
 use lockgate_core::{ConfigError, Exchange, Key, KeyPart};
 
@@ -113,6 +114,11 @@ impl Keying {
         {
             key.push(1);
             consumer.write_rights(&mut key);
+            // Credentials that are still there go upstream, and need not be those of the consumer:
+            // an app that is known by its key may speak for many.
+            if let Some(own) = head.headers.get(AUTHORIZATION) {
+                key.extend_from_slice(blake3::hash(own.as_bytes()).as_bytes());
+            }
         } else if self.by_consumer
             && let Some(own) = exchange.connection.tls.as_ref().and_then(|tls| tls.client.as_ref())
         {

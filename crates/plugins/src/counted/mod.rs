@@ -119,6 +119,7 @@ pub(crate) fn groups(
         let before = names.iter().filter(|name| **name == entry.rule.name).count();
         names.push(entry.rule.name.clone());
         if before > 0 {
+            // Not only its name: counters of the same place would be one.
             entry.rule.rename(before + 1);
         }
         entry.rule.count_refusals(build);

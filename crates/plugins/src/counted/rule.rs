@@ -161,6 +161,7 @@ impl Rule {
     /// Tells it from others of the same name in its list.
     pub(crate) fn rename(&mut self, number: usize) {
         self.name = format!("{}-{number}", self.name).into();
+        self.place = format!("{}-{number}\0", self.place.trim_end_matches('\0')).into();
     }
 
     pub(crate) fn count_refusals(&mut self, build: &Build<'_>) {

@@ -44,6 +44,7 @@ impl Once {
             lost_after: self.lost_after,
             again: self.on_unknown == OnUnknown::Retry,
         };
+        let mut seen: Option<Duration> = None;
         loop {
             let begun = match self.records.begin(&begin) {
                 Step::Now(begun) => begun,
@@ -51,11 +52,23 @@ impl Once {
             };
             let begun = match begun {
                 Ok(begun) => begun,
-                // Dropped, the run says that it has not run: the record may be there all the same.
+                // Dropped, the run says that it has not run: the record may be there all the same,
+                // unless the store was surely not asked.
                 Err(error) if self.on_store_error == OnStoreError::Deny => {
+                    run.set_ours(!error.is_undone());
                     return Err(Fault::gateway(&reasons::STORE_UNAVAILABLE).source(error));
                 }
+                // It has been told already that the first one runs.
+                Err(error) if seen.is_some() => {
+                    run.set_ours(false);
+                    exchange.note(|| format!("idempotency: {error}"));
+                    let fault = Fault::client(&RUNNING).retry_after(SOON);
+                    self.count(exchange, Outcome::Running);
+                    return Err(fault.member("age_seconds", seen.unwrap_or_default().as_secs()));
+                }
                 Err(error) => {
+                    run.set_ours(!error.is_undone());
+                    self.passes_by(exchange);
                     exchange.note(|| format!("idempotency: unprotected, {error}"));
                     self.count(exchange, Outcome::Unprotected);
                     return Ok(Verdict::Pass);
@@ -69,10 +82,11 @@ impl Once {
             }
             run.set_ours(false);
             let left = until.saturating_duration_since(Instant::now());
-            if let Begun::Running { fingerprint: own, .. } = &begun
+            if let Begun::Running { fingerprint: own, age } = &begun
                 && *own == fingerprint
                 && !left.is_zero()
             {
+                seen = Some(*age);
                 self.records.ended(&key, left).await;
                 run.set_ours(true);
                 continue;

@@ -22,7 +22,8 @@ impl Once {
         response: &mut Response<Body>,
         run: Run,
     ) -> Result<(), Fault> {
-        if exchange.fault.is_some() {
+        // A fault beside an answer of the upstream's own is only a mark on it.
+        if exchange.fault.is_some() && exchange.origin == Origin::Gateway {
             let end = if run.once.is_reached() { End::Unknown } else { End::Forgotten };
             run.ends(end).await;
             return Ok(());
@@ -63,7 +64,10 @@ impl Once {
     /// Whether an answer has an end that is worth waiting for.
     fn is_for_keeping(&self, response: &Response<Body>) -> bool {
         let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-        let is_events = kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+        let events = b"text/event-stream";
+        let is_events = kind
+            .and_then(|kind| kind.get(..events.len()))
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(events));
         let length = response.body().len();
         let is_large = length.is_some_and(|length| length > self.max_answer as u64);
         !is_events && !is_large && response.status() != StatusCode::SWITCHING_PROTOCOLS

@@ -14,6 +14,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,9 +215,23 @@ impl Counts {
     }
 }
 
+impl Once {
+    /// A request of which no record is kept: that the service is not to be asked twice holds for it
+    /// too, whatever header it bears. What is idempotent by its method is so anyway, unless the
+    /// policy's rule is for that method.
+    fn passes_by(&self, exchange: &mut Exchange) {
+        let method = &exchange.head.method;
+        let by_itself = method.is_idempotent() && !self.methods.contains(method);
+        if !self.upstream_retries && !by_itself {
+            exchange.once = Some(Rc::new(lockgate_core::Once::new(false)));
+        }
+    }
+}
+
 impl Policy for Once {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
         if !self.methods.contains(&exchange.head.method) {
+            self.passes_by(exchange);
             return Step::Now(Ok(Verdict::Pass));
         }
         let key = match key::read(&exchange.head.headers, &self.header) {
@@ -225,7 +240,10 @@ impl Policy for Once {
                 let fault = Fault::client(&KEY_MISSING).member("header", self.header.as_str());
                 return Step::Now(Err(fault));
             }
-            Ok(None) => return Step::Now(Ok(Verdict::Pass)),
+            Ok(None) => {
+                self.passes_by(exchange);
+                return Step::Now(Ok(Verdict::Pass));
+            }
             Err(why) => {
                 let fault = Fault::client(&KEY_INVALID).member("header", self.header.as_str());
                 return Step::Now(Err(fault.member("why", why)));

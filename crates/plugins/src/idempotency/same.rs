@@ -75,7 +75,11 @@ impl Same {
             let path = || exchange.head.uri.path_and_query().map(|path| path.as_str().as_bytes());
             match part {
                 Part::Method => all.add(Some(exchange.head.method.as_str().as_bytes())),
-                Part::Path => all.add(path()),
+                // With the host: a route may be for several.
+                Part::Path => {
+                    all.add(Some(exchange.host.as_bytes()));
+                    all.add(path());
+                }
                 Part::Body => all.add(Some(body)),
                 Part::Of(part) => {
                     all.add_part(part, exchange);

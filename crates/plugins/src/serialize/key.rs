@@ -71,10 +71,13 @@ fn occurrences(part: &KeyPart, exchange: &Exchange) -> usize {
     match part {
         KeyPart::Header(name) => headers.get_all(name).iter().count(),
         KeyPart::Cookie(name) => {
-            let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-            let pairs = lines.flat_map(|line| line.split(';'));
-            let pairs = pairs.filter_map(|pair| pair.trim().split_once('='));
-            pairs.filter(|(key, _)| **key == **name).count()
+            let lines = headers.get_all(COOKIE).iter();
+            let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+            let named = |pair: &&[u8]| {
+                let key = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+                key.trim_ascii() == name.as_bytes()
+            };
+            pairs.filter(named).count()
         }
         _ => 1,
     }

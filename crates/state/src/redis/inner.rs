@@ -198,6 +198,10 @@ impl Inner {
             };
             asked.moving = None;
             match (error.code(), error.redirect_node()) {
+                (Some("MOVED" | "ASK"), _) if !matches!(self.servers, Servers::Cluster(_)) => {
+                    let why = "is one server of a Cluster: say `redis_cluster` in place of a URL";
+                    return Err(Fail::Away(why.into()));
+                }
                 (Some("MOVED"), Some((at, slot))) => next = self.moved(slot, at, &node.address),
                 (Some("ASK"), Some((at, _))) => {
                     let mut both = redis::pipe();

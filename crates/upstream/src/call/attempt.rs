@@ -373,12 +373,13 @@ impl HttpBody for Bound {
 /// policy keeps a record by that key, it says whether the service can.
 fn is_repeatable(exchange: &Exchange) -> bool {
     let head = &exchange.head;
-    matches!(
-        head.method,
-        Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
-    ) || match &exchange.once {
+    match &exchange.once {
         Some(once) => once.resends(),
-        None => head.headers.contains_key("idempotency-key"),
+        None => {
+            use Method as M;
+            let idempotent = [M::GET, M::HEAD, M::PUT, M::DELETE, M::OPTIONS, M::TRACE];
+            idempotent.contains(&head.method) || head.headers.contains_key("idempotency-key")
+        }
     }
 }
 

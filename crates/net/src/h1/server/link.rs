@@ -111,12 +111,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
                 Ok(None) => {}
                 Err(wrong) => return Poll::Ready(Arrival::Wrong(wrong)),
             }
-            if closing && self.input.is_empty() {
-                return Poll::Ready(Arrival::Over);
-            }
+            // A request that has come already is read, also when idle connections are closed.
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) => return Poll::Ready(Arrival::Over),
+                Poll::Pending if closing && self.input.is_empty() => {
+                    return Poll::Ready(Arrival::Over);
+                }
                 Poll::Pending => return self.poll_late(cx),
             }
         }

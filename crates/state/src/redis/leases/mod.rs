@@ -78,7 +78,7 @@ impl Leases for RedisLeases {
 
 async fn acquire(shared: Arc<Shared>, wanted: Wanted) -> Result<Turn, StoreError> {
     let until = Instant::now() + wanted.wait;
-    let number = shared.waiters.number();
+    let number = Waiters::number();
     let Some(waiter) = shared.waiters.join(number) else { return Ok(Turn::Full) };
     let mut claim = Claim::new(shared, &wanted.key, number);
     loop {

@@ -14,9 +14,12 @@ use crate::redis::Heard;
 /// Most who may wait in one gateway, for all keys of a store.
 const MOST: usize = 20_000;
 
+/// The next number, of the whole process: a reload may make a store's leases anew, on the same Redis
+/// and under the same gateway's name, while those before are still held.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Default)]
 pub(super) struct Waiters {
-    next: AtomicU64,
     waiting: Mutex<HashMap<u64, Arc<Notify>>>,
 }
 
@@ -28,9 +31,9 @@ pub(super) struct Waiter {
 }
 
 impl Waiters {
-    /// A number that no other of this gateway has.
-    pub(super) fn number(&self) -> u64 {
-        self.next.fetch_add(1, Relaxed)
+    /// A number that no other of this gateway has, or has had.
+    pub(super) fn number() -> u64 {
+        NEXT.fetch_add(1, Relaxed)
     }
 
     /// Begins to wait; `None` when too many do.

@@ -67,10 +67,19 @@ impl Later {
         if self.bytes + pending.bytes() > MOST_BYTES {
             pending.end = End::Unknown;
         }
-        if self.queue.len() < MOST {
-            self.bytes += pending.bytes();
-            self.queue.push_back(pending);
+        if self.queue.len() >= MOST {
+            // What ran counts for more than what did not.
+            let idle = |one: &Pending| matches!(one.end, End::Forgotten);
+            let place = self.queue.iter().position(idle).filter(|_| !idle(&pending));
+            let Some(place) = place else {
+                return tracing::warn!(
+                    "the end of a request with an idempotency key is lost: the store has been away for too long"
+                );
+            };
+            self.queue.remove(place);
         }
+        self.bytes += pending.bytes();
+        self.queue.push_back(pending);
     }
 
     /// The one that has waited longest.

@@ -17,7 +17,7 @@ use lockgate_core::{
 use redis::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Arg, RedisStore, Script, Use};
 use later::{Later, Pending};
@@ -53,8 +53,8 @@ struct Shared {
     later: Mutex<Later>,
     /// There is something to be said at once.
     wake: Notify,
-    /// A request of this process has ended.
-    bell: Notify,
+    /// A request of this process has ended, by the part of its key.
+    bells: Vec<Notify>,
     may_lose: AtomicBool,
 }
 
@@ -67,9 +67,10 @@ struct Place {
 impl RedisRecords {
     /// Records on this store, looked after on `control`.
     pub fn start(store: &Arc<RedisStore>, control: &Handle) -> Self {
-        let (running, later, wake, bell, may_lose) = Default::default();
+        let (running, later, wake, may_lose) = Default::default();
+        let bells = (0..=u8::MAX).map(|_| Notify::new()).collect();
         let store = Arc::clone(store);
-        let shared = Arc::new(Shared { store, running, later, wake, bell, may_lose });
+        let shared = Arc::new(Shared { store, running, later, wake, bells, may_lose });
         let there = watch::Sender::new(());
         let (own, mut gone) = (Arc::clone(&shared), there.subscribe());
         control.spawn(async move {
@@ -88,6 +89,12 @@ impl Shared {
         let part = hash.as_bytes().first().copied().unwrap_or(0);
         let rest = hash.to_hex();
         Place { part, record: self.store.key("record", &tag(part), rest.as_bytes()) }
+    }
+
+    /// What rings when a request of this process under such a key ends.
+    fn bell(&self, key: &[u8]) -> Option<&Notify> {
+        let part = blake3::hash(key).as_bytes().first().copied().unwrap_or(0);
+        self.bells.get(usize::from(part))
     }
 
     fn beats(&self, part: u8) -> Vec<u8> {
@@ -151,7 +158,9 @@ impl Shared {
             Err(error) => return Err(error),
         };
         self.running().remove(&owner);
-        self.bell.notify_waiters();
+        if let Some(bell) = self.bell(key) {
+            bell.notify_waiters();
+        }
         Ok(settled)
     }
 
@@ -164,13 +173,16 @@ impl Shared {
             }
             self.beat();
             next = (next + BEATS).max(Instant::now());
-            loop {
-                self.say_later().await;
-                let woken = self.wake.notified();
-                tokio::select! {
-                    () = woken => {}
-                    () = sleep_until(next) => break,
+            // Signs of life do not wait for what is to be said: the rest is said in the next round.
+            let saying = async {
+                loop {
+                    self.say_later(next).await;
+                    self.wake.notified().await;
                 }
+            };
+            tokio::select! {
+                () = saying => {}
+                () = sleep_until(next) => {}
             }
         }
     }
@@ -185,9 +197,12 @@ impl Shared {
     }
 
     /// Says what could not be said before, as far as the store answers.
-    async fn say_later(&self) {
+    async fn say_later(&self, until: Instant) {
         let count = self.later().len();
         for _ in 0..count {
+            if Instant::now() >= until {
+                return;
+            }
             let Some(pending) = self.later().next() else { return };
             if !pending.is_due() {
                 self.later().again(pending);
@@ -245,10 +260,11 @@ impl Records for RedisRecords {
         self.shared.wake.notify_one();
     }
 
-    fn ended<'a>(&'a self, _: &'a [u8], within: Duration) -> LocalFuture<'a, ()> {
+    fn ended<'a>(&'a self, key: &'a [u8], within: Duration) -> LocalFuture<'a, ()> {
         Box::pin(async move {
             let pause = POLLS.mul_f64(0.5 + fastrand::f64()).min(within);
-            let _ = timeout(pause, self.shared.bell.notified()).await;
+            let Some(bell) = self.shared.bell(key) else { return sleep(pause).await };
+            let _ = timeout(pause, bell.notified()).await;
         })
     }
 
