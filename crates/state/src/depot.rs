@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use lockgate_core::{Blobs, Counters, Leases, Records};
 use tokio::runtime::Handle;
@@ -45,6 +46,9 @@ enum Named {
     Memory,
     Redis(Arc<Shared>),
 }
+
+/// How long each Redis is told of what is left when the process ends.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// A Redis, and what is kept on it: one object each for all who ask, across reloads too.
 struct Shared {
@@ -213,6 +217,13 @@ impl Stores {
 
     /// Says good-bye to every Redis, all at once.
     pub async fn leave(&self) {
+        for store in self.named.values() {
+            if let Named::Redis(shared) = store
+                && let Some(records) = shared.records.get()
+            {
+                records.flush(LAST_WORDS).await;
+            }
+        }
         let leaving: Vec<_> = self
             .each_redis()
             .cloned()

@@ -168,6 +168,10 @@ mod tests {
             ("redis://${env:U}:hunter2@h", true, "redis://h"),
             ("redis://:hun@ter2@h:1", true, "redis://h:1"),
             ("redis://u@h", false, "redis://u@h"),
+            ("gate:hunter2@10.0.0.5:6379", true, "10.0.0.5:6379"),
+            ("10.0.0.5:6379", false, "10.0.0.5:6379"),
+            ("redis://:${env:A}${env:B}@h", false, "redis://:${env:A}${env:B}@h"),
+            ("redis://:${env:A}plain${env:B}@h", true, "redis://h"),
             ("memory", false, "memory"),
         ] {
             assert_eq!((bears_secret(url), shown(url)), (is_plain, seen.to_owned()), "{url}");

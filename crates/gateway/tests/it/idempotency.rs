@@ -173,6 +173,32 @@ async fn an_upstream_that_knows_keys_is_asked_again_and_another_is_not() {
     }
 }
 
+/// Whatever the method, and without a record too.
+#[tokio::test]
+async fn who_is_not_to_be_asked_twice_is_not_without_a_record_either() {
+    for (method, settings) in [
+        ("PUT", "{ methods: [PUT], upstream_retries: false }"),
+        ("PATCH", "{ methods: [POST], upstream_retries: false }"),
+        ("POST", "{ key: \"header:X-Own-Key\", upstream_retries: false }"),
+        ("POST", "{ store: away, on_store_error: allow, upstream_retries: false }"),
+    ] {
+        let (bad, good) = (Echo::start("bad").await, Echo::start("good").await);
+        bad.answer_with(503);
+        let retry = "outlier: off\nretry: { attempts: 1, on: [connect, 503], budget: 100% }";
+        let config = pool(&[bad.address(), good.address()], retry);
+        let config = config.replace("to: pool", &format!("idempotency: {settings}, to: pool"));
+        let gateway = start(&format!("stores: {{ away: redis://127.0.0.1:1 }}\n{config}")).await;
+        let mut found = Vec::new();
+        for n in 0..4 {
+            let key = format!("k{n}");
+            let answer = gateway.ask(method, "/pay", &[("Idempotency-Key", &key)], "7").await;
+            found.push(answer.status);
+        }
+        found.sort_unstable();
+        assert_eq!(found, [200, 200, 503, 503], "{method} {settings}");
+    }
+}
+
 #[tokio::test]
 async fn a_reload_keeps_the_records() {
     let echo = Echo::start("a").await;

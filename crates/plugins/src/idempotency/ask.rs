@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Response;
 use http::header::{HeaderName, HeaderValue};
 use lockgate_core::{
-    Begin, Begun, Body, Exchange, Fault, Fingerprint, Origin, Step, Verdict, reasons,
+    Begin, Begun, Body, Exchange, Fault, Fingerprint, Origin, Step, StoreError, Verdict, reasons,
 };
 use tokio::time::Instant;
 
@@ -58,20 +58,9 @@ impl Once {
                     run.set_ours(!error.is_undone());
                     return Err(Fault::gateway(&reasons::STORE_UNAVAILABLE).source(error));
                 }
-                // It has been told already that the first one runs.
-                Err(error) if seen.is_some() => {
-                    run.set_ours(false);
-                    exchange.note(|| format!("idempotency: {error}"));
-                    let fault = Fault::client(&RUNNING).retry_after(SOON);
-                    self.count(exchange, Outcome::Running);
-                    return Err(fault.member("age_seconds", seen.unwrap_or_default().as_secs()));
-                }
                 Err(error) => {
-                    run.set_ours(!error.is_undone());
-                    self.passes_by(exchange);
-                    exchange.note(|| format!("idempotency: unprotected, {error}"));
-                    self.count(exchange, Outcome::Unprotected);
-                    return Ok(Verdict::Pass);
+                    run.set_ours(seen.is_none() && !error.is_undone());
+                    return self.without_store(exchange, &error, seen);
                 }
             };
             if begun == Begun::First {
@@ -93,6 +82,26 @@ impl Once {
             }
             return self.repeat(exchange, begun, &fingerprint);
         }
+    }
+
+    /// What becomes of a request when the store is away and that is allowed: it passes, unless it
+    /// has been told already that the first one runs.
+    fn without_store(
+        &self,
+        exchange: &mut Exchange,
+        error: &StoreError,
+        seen: Option<Duration>,
+    ) -> Result<Verdict, Fault> {
+        if let Some(age) = seen {
+            exchange.note(|| format!("idempotency: {error}"));
+            self.count(exchange, Outcome::Running);
+            let fault = Fault::client(&RUNNING).retry_after(SOON);
+            return Err(fault.member("age_seconds", age.as_secs()));
+        }
+        self.passes_by(exchange);
+        exchange.note(|| format!("idempotency: unprotected, {error}"));
+        self.count(exchange, Outcome::Unprotected);
+        Ok(Verdict::Pass)
     }
 
     /// What a repeat gets.

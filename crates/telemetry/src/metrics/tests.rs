@@ -273,8 +273,14 @@ impl Collect for Everything {
         for hostile in ["a", "quote\" back\\slash\nnewline", "\u{2028}ü\0", ""] {
             for metric in &self.0 {
                 let labels = vec![hostile; metric.labels.len()];
-                if !labels.is_empty() || hostile == "a" {
-                    out.number(metric, &labels, 0.1);
+                if labels.is_empty() && hostile != "a" {
+                    continue;
+                }
+                match metric.kind {
+                    MetricKind::Histogram => {
+                        out.buckets(metric, &labels, &[0.001, 0.1], &[1, 2, 3], 5_000_000);
+                    }
+                    _ => out.number(metric, &labels, 0.1),
                 }
             }
         }

@@ -647,6 +647,20 @@ async fn a_drain_lets_the_next_request_come_and_closes_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_has_come_is_answered_though_idle_connections_are_closed() {
+    let drain = Drain::default();
+    let answer = with_client(&App::echo(), limits(), &drain, async |mut client| {
+        client.write_all(GET).await.unwrap();
+        until(&mut client, "GET /a|").await;
+        client.write_all(GET).await.unwrap();
+        drain.close_idle();
+        rest(&mut client).await
+    })
+    .await;
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_serves_no_more_than_it_may() {
     let limits = lockgate_config::model::Http { max_requests_per_connection: 2, ..limits() };
     let app = App::echo();

@@ -14,8 +14,8 @@ use crate::redis::Heard;
 /// Most who may wait in one gateway, for all keys of a store.
 const MOST: usize = 20_000;
 
-/// The next number, of the whole process: a reload may make a store's leases anew, on the same Redis
-/// and under the same gateway's name, while those before are still held.
+/// The next number, of the whole process: a reload may make a store's leases anew, on the same
+/// Redis and under the same gateway's name, while those before are still held.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Default)]

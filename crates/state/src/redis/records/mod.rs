@@ -39,6 +39,9 @@ const LOOKS: u32 = 60;
 /// How often a repeat that waits looks for the end of a request of another gateway.
 const POLLS: Duration = Duration::from_millis(50);
 
+/// How long what could not be said is tried after the records are let go.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Records on one Redis.
 pub struct RedisRecords {
     shared: Arc<Shared>,
@@ -78,8 +81,15 @@ impl RedisRecords {
                 () = own.look_after() => {}
                 _ = gone.changed() => {}
             }
+            // A reload may have changed the store's settings: what is left to be said still is.
+            own.say_later(Instant::now() + LAST_WORDS).await;
         });
         Self { shared, _there: there }
+    }
+
+    /// Says what is still to be said, before the process ends.
+    pub(crate) async fn flush(&self, within: Duration) {
+        let _ = timeout(within, self.shared.say_later(Instant::now() + within)).await;
     }
 }
 
