@@ -174,26 +174,30 @@ impl Shared {
         Ok(settled)
     }
 
-    /// Runs for as long as the records are there.
+    /// Runs for as long as the records are there. Signs of life do not wait for what is to be said.
     async fn look_after(&self) {
-        let mut next = Instant::now();
-        for round in 0_u32.. {
-            if round % LOOKS == 0 {
-                self.look().await;
-            }
-            self.beat();
-            next = (next + BEATS).max(Instant::now());
-            // Signs of life do not wait for what is to be said: the rest is said in the next round.
-            let saying = async {
-                loop {
-                    self.say_later(next).await;
-                    self.wake.notified().await;
+        let living = async {
+            let mut next = Instant::now();
+            for round in 0_u32.. {
+                if round % LOOKS == 0 {
+                    self.look().await;
                 }
-            };
-            tokio::select! {
-                () = saying => {}
-                () = sleep_until(next) => {}
+                self.beat();
+                next = (next + BEATS).max(Instant::now());
+                sleep_until(next).await;
             }
+        };
+        let saying = async {
+            loop {
+                self.say_later(Instant::now() + LAST_WORDS).await;
+                // Soon, while there is something: a store that is known to be away says so at once.
+                let pause = if self.later().len() == 0 { BEATS } else { BEATS / 10 };
+                let _ = timeout(pause, self.wake.notified()).await;
+            }
+        };
+        tokio::select! {
+            () = living => {}
+            () = saying => {}
         }
     }
 
@@ -214,23 +218,25 @@ impl Shared {
                 return;
             }
             let Some(pending) = self.later().next() else { return };
+            // Whoever is stopped in the middle puts it back.
+            let mut taken = Taken { shared: self, pending: Some(pending) };
+            let Some(pending) = &taken.pending else { return };
             if !pending.is_due() {
-                self.later().again(pending);
                 continue;
             }
-            let Pending { key, owner, end, .. } = &pending;
-            match self.settle(key, *owner, end, PATIENCE).await {
-                Ok(Settled::Yes) => {}
-                // What is to be forgotten may be made yet, by a call that is under way still.
-                Ok(Settled::Lost) if matches!(end, End::Forgotten) => {
-                    self.later().once_more(pending);
+            let Pending { key, owner, end, .. } = pending;
+            let settled = self.settle(key, *owner, end, PATIENCE).await;
+            // What is to be forgotten may be made yet, by a call that is under way still.
+            let forgets = matches!(end, End::Forgotten);
+            match settled {
+                Ok(Settled::Lost) if !forgets => taken.pending = None,
+                Ok(Settled::Yes) => taken.pending = None,
+                Ok(Settled::Lost | Settled::Full) => {
+                    if let Some(pending) = taken.pending.take() {
+                        self.later().once_more(pending);
+                    }
                 }
-                Ok(Settled::Lost) => {}
-                Ok(Settled::Full) => self.later().once_more(pending),
-                Err(_) => {
-                    self.later().again(pending);
-                    return;
-                }
+                Err(_) => return,
             }
         }
     }
@@ -245,6 +251,20 @@ impl Shared {
                 "this Redis may evict the records of requests before their time, and then a \
                  repeat runs again: set its maxmemory-policy to noeviction"
             );
+        }
+    }
+}
+
+/// What is being said. It goes back among the rest unless it is done with.
+struct Taken<'s> {
+    shared: &'s Shared,
+    pending: Option<Pending>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.shared.later().again(pending);
         }
     }
 }
