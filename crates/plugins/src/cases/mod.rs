@@ -9,6 +9,7 @@ mod identify;
 mod pattern;
 mod played;
 mod readme;
+mod reply;
 mod run;
 pub(crate) mod token;
 mod yaml;

@@ -21,7 +21,7 @@ use lockgate_state::{
 use serde_json::Value;
 
 use super::case;
-use super::run;
+use super::{reply, run};
 
 /// When every case begins: 2026-11-29 00:00 UTC, a Sunday and the last but one of its month.
 const START: Duration = Duration::from_secs(1_795_910_400);
@@ -212,8 +212,8 @@ impl Outbound for Outside {
         self.asked.lock().expect("no test panics while it holds this").push(asked);
         let mut all = self.answers.lock().expect("no test panics while it holds this");
         let answer = match all.get_mut(&line) {
-            Some(list) if list.len() > 1 => run::whole(&list.remove(0)),
-            Some(list) => list.first().map_or_else(|| nothing(&line), run::whole),
+            Some(list) if list.len() > 1 => reply::whole(&list.remove(0)),
+            Some(list) => list.first().map_or_else(|| nothing(&line), reply::whole),
             None => nothing(&line),
         };
         Box::pin(std::future::ready(answer))
