@@ -12,9 +12,9 @@ use lockgate_core::{BlobStats, Glob, Purge, Tag};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::Handles;
 use crate::guard::refuse;
 use crate::page::Page;
+use crate::{Handles, body};
 
 /// What to clear: everything, when nothing is said.
 #[derive(Deserialize, Default)]
@@ -52,18 +52,11 @@ pub(crate) async fn clear(
     State(handles): State<Arc<Handles>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(error) => return refuse(error.status(), "bad_body", &error.body_text()),
+    let what: What = match body::read_or_default(body, "JSON such as {\"url\": \"…\"}") {
+        Ok(what) => what,
+        Err(refusal) => return *refusal,
     };
-    let what = match body.trim_ascii() {
-        [] => Ok(What::default()),
-        text => serde_json::from_slice::<What>(text),
-    };
-    let what = what
-        .map_err(|error| format!("expected JSON such as {{\"url\": \"…\"}}: {error}"))
-        .and_then(What::purge);
-    let what = match what {
+    let what = match what.purge() {
         Ok(what) => what,
         Err(detail) => return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail),
     };

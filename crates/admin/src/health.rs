@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use lockgate_upstream::Override;
 use serde::Deserialize;
 
-use crate::Handles;
 use crate::guard::refuse;
+use crate::{Handles, body};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,17 +41,9 @@ pub(crate) async fn set_override(
     let Ok(Path(service)) = service else {
         return refuse(StatusCode::BAD_REQUEST, "bad_path", "the service's name is not UTF-8");
     };
-    let body = match body {
-        Ok(body) => body,
-        Err(error) => return refuse(error.status(), "bad_body", &error.body_text()),
-    };
-    // Whatever it calls itself: curl's own content type is a form's.
-    let wanted: Wanted = match serde_json::from_slice(&body) {
+    let wanted: Wanted = match body::read(body, "{\"override\": \"down\"} as JSON") {
         Ok(wanted) => wanted,
-        Err(error) => {
-            let detail = format!("expected {{\"override\": \"down\"}} as JSON: {error}");
-            return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail);
-        }
+        Err(refusal) => return *refusal,
     };
     let order = match wanted.word {
         Word::Up => Override::Up,

@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, and questions to a running gateway. It reads handles, on
 //! the control runtime; nothing on the request path knows that it exists.
 
+mod body;
 mod cache;
 mod config;
 mod dashboard;

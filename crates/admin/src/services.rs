@@ -13,9 +13,9 @@ use lockgate_upstream::{EndpointView, Upstream, UpstreamView};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::Handles;
 use crate::guard::refuse;
 use crate::page::Page;
+use crate::{Handles, body};
 
 /// `GET /admin/health`: `healthy` when every endpoint takes requests, `degraded` when every
 /// upstream has one that does, `unhealthy` (503) when one has none.
@@ -79,19 +79,9 @@ pub(crate) async fn check(
     State(handles): State<Arc<Handles>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(error) => return refuse(error.status(), "bad_body", &error.body_text()),
-    };
-    let which = match body.trim_ascii() {
-        [] => Which::default(),
-        text => match serde_json::from_slice(text) {
-            Ok(which) => which,
-            Err(error) => {
-                let detail = format!("expected {{\"service\": \"…\"}} as JSON: {error}");
-                return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail);
-            }
-        },
+    let which: Which = match body::read_or_default(body, "{\"service\": \"…\"} as JSON") {
+        Ok(which) => which,
+        Err(refusal) => return *refusal,
     };
     let snapshot = handles.shared.snapshot();
     let wanted = which.service.as_deref();
