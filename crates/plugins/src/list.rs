@@ -37,6 +37,7 @@ mod respond;
 mod serialize;
 mod service;
 mod switch;
+mod words;
 
 #[cfg(test)]
 mod cases;

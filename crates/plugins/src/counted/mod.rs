@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_core::{
-    Algorithm, Build, Built, CalendarUnit, ConfigError, Counter, Limit, MOST_TAKES, Metric,
+    Algorithm, Build, Built, CalendarUnit, ConfigError, Counter, Limit, Listed, MOST_TAKES, Metric,
     MetricKind, Reason,
 };
 use schemars::{JsonSchema, Schema};
@@ -106,9 +106,22 @@ pub(crate) struct Entry {
     pub(crate) on_store_error: OnStoreError,
 }
 
-/// Makes as few policies as can be of a list's entries: those of one stage and one store are
-/// decided together.
-pub(crate) fn groups(
+/// Reads a list's entries, and makes as few policies as can be of them: those of one stage and one
+/// store are decided together.
+pub(crate) fn build_list(
+    list: &[Listed<'_>],
+    build: &mut Build<'_>,
+    reason: &'static Reason,
+    entry: impl Fn(&Listed<'_>, &Build<'_>) -> Result<Entry, ConfigError>,
+) -> Result<Vec<Built>, (usize, ConfigError)> {
+    let mut entries = Vec::with_capacity(list.len());
+    for (number, one) in list.iter().enumerate() {
+        entries.push(entry(one, build).map_err(|error| (number, error))?);
+    }
+    groups(entries, reason, build)
+}
+
+fn groups(
     entries: Vec<Entry>,
     reason: &'static Reason,
     build: &mut Build<'_>,

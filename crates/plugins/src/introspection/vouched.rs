@@ -11,6 +11,7 @@ use super::settings::Config;
 use super::{ELSEWHERE, INACTIVE, UNNAMED};
 use crate::clock;
 use crate::one_or_more::OneOrMore;
+use crate::words::words;
 
 /// What became of a token.
 pub(super) enum Vouched {
@@ -132,24 +133,6 @@ fn seconds(value: &Value) -> Option<i64> {
     let text = value.as_number()?.to_string();
     let whole = text.split('.').next()?;
     whole.parse().ok()
-}
-
-/// The words of members, each once: a text's are between spaces, a list's are its texts.
-fn words<'c>(members: impl Iterator<Item = &'c Value>) -> Box<[Box<str>]> {
-    let mut words: Vec<Box<str>> = Vec::new();
-    let mut add = |word: &str| {
-        if !word.is_empty() && !words.iter().any(|have| **have == *word) {
-            words.push(word.into());
-        }
-    };
-    for member in members {
-        match member {
-            Value::String(text) => text.split(' ').for_each(&mut add),
-            Value::Array(list) => list.iter().filter_map(Value::as_str).for_each(&mut add),
-            _ => {}
-        }
-    }
-    words.into()
 }
 
 #[cfg(test)]

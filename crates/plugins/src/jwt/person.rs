@@ -6,6 +6,7 @@ use lockgate_core::{Consumer, Consumers, Rejection};
 use serde_json::{Map, Value};
 
 use super::reasons::{CLAIM_MISSING, rejected};
+use crate::words::words;
 
 /// Which claims say what.
 pub(super) struct Naming {
@@ -40,22 +41,4 @@ impl Naming {
         self.consumers.complete(&mut consumer);
         Ok(consumer)
     }
-}
-
-/// The words of claims, each once: a text's are between spaces, a list's are its texts.
-fn words<'c>(claims: impl Iterator<Item = &'c Value>) -> Box<[Box<str>]> {
-    let mut words: Vec<Box<str>> = Vec::new();
-    let mut add = |word: &str| {
-        if !word.is_empty() && !words.iter().any(|have| **have == *word) {
-            words.push(word.into());
-        }
-    };
-    for claim in claims {
-        match claim {
-            Value::String(text) => text.split(' ').for_each(&mut add),
-            Value::Array(list) => list.iter().filter_map(Value::as_str).for_each(&mut add),
-            _ => {}
-        }
-    }
-    words.into()
 }

@@ -178,11 +178,7 @@ impl PolicyPlugin for Quota {
         list: &[Listed<'_>],
         build: &mut Build<'_>,
     ) -> Result<Vec<Built>, (usize, ConfigError)> {
-        let mut entries = Vec::with_capacity(list.len());
-        for (number, one) in list.iter().enumerate() {
-            entries.push(self.entry(one, build).map_err(|error| (number, error))?);
-        }
-        counted::groups(entries, &QUOTA_EXCEEDED, build)
+        counted::build_list(list, build, &QUOTA_EXCEEDED, |one, build| self.entry(one, build))
     }
 }
 

@@ -207,11 +207,7 @@ impl PolicyPlugin for RateLimit {
         list: &[Listed<'_>],
         build: &mut Build<'_>,
     ) -> Result<Vec<Built>, (usize, ConfigError)> {
-        let mut entries = Vec::with_capacity(list.len());
-        for (number, one) in list.iter().enumerate() {
-            entries.push(self.entry(one, build).map_err(|error| (number, error))?);
-        }
-        counted::groups(entries, &RATE_LIMITED, build)
+        counted::build_list(list, build, &RATE_LIMITED, |one, build| self.entry(one, build))
     }
 }
 

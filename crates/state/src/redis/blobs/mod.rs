@@ -42,8 +42,10 @@ static PUT: Script = Script::new(Use::Blobs, include_str!("put.lua"));
 static DROP: Script = Script::new(Use::Blobs, include_str!("drop.lua"));
 static TURN: Script = Script::new(Use::Blobs, include_str!("turn.lua"));
 static HOLD: Script = Script::new(Use::Blobs, include_str!("hold.lua"));
-static PURGE: Script = Script::new(Use::Link, include_str!("purge.lua"));
-static LOG: Script = Script::new(Use::Link, include_str!("log.lua"));
+static PURGE: Script =
+    Script::new(Use::Link, concat!(include_str!("last.lua"), include_str!("purge.lua")));
+static LOG: Script =
+    Script::new(Use::Link, concat!(include_str!("last.lua"), include_str!("log.lua")));
 
 /// Nothing stays in the store longer, as the log of purges reaches back no further.
 const LONGEST_KEEP: Duration = Duration::from_secs(24 * 3600);
