@@ -117,7 +117,10 @@ impl Caching {
             let by = AskedBy { authorized: asked.authorized, delay: asked.began.elapsed() };
             let life = Life::of(&self.terms, old.status, &headers, by, now);
             let tags = tags(&exchange.host, asked.target.path(), &headers);
-            if let (Ok(life), Some(tags)) = (life, tags) {
+            // What varies by more than was known is not for all whom its key has been for.
+            let known = |names: Vec<_>| names.iter().all(|name| asked.varying.contains(name));
+            let stays = key::varying(&headers).is_some_and(known);
+            if let (Ok(life), Some(tags), true) = (life, tags, stays) {
                 let mut headers = headers;
                 self.hide_tags(&mut headers);
                 given = Answer::new(old.status, &headers, life, now);
