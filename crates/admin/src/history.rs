@@ -19,6 +19,8 @@ const MOST: usize = 720;
 pub(crate) struct Sample {
     /// Seconds since 1970 at its end.
     pub(crate) at: u64,
+    /// Requests that had ended since the start.
+    pub(crate) total: u64,
     /// Requests that ended, a second.
     pub(crate) requests: f64,
     /// Those of them with a status of 500 or above, a second.
@@ -77,6 +79,7 @@ fn between(before: &Totals, now: &Totals, seconds: f64) -> Sample {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Sample {
         at,
+        total: now.requests,
         requests: rate(now.requests, before.requests),
         errors: rate(errors(now), errors(before)),
         p50_ms: latency.p50_ms,

@@ -26,6 +26,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -50,6 +51,8 @@ pub struct Handles {
     pub certificates: Box<dyn Fn() -> Vec<Certificate> + Send + Sync>,
     /// The last hour.
     pub history: History,
+    /// How many listen to events.
+    pub listening: AtomicUsize,
     /// Browsers that have logged in.
     pub sessions: Sessions,
     /// Takes orders, and answers when they are carried out.

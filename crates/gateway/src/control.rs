@@ -185,6 +185,7 @@ fn handles(
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),
         history: lockgate_admin::History::default(),
+        listening: std::sync::atomic::AtomicUsize::new(0),
         sessions: lockgate_admin::Sessions::default(),
         order: Box::new(move |order| orders.give(order)),
         draining: Box::new(move || asked.draining.load(Relaxed)),

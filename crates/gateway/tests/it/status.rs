@@ -177,4 +177,20 @@ async fn ticks_are_sent_for_as_long_as_somebody_listens() {
         assert!(text.starts_with("event: tick\ndata: {\"requests\":"), "{text}");
         assert!(text.ends_with("\n\n"), "{text}");
     }
+    // Fifteen more may listen, and no seventeenth; one who goes makes room.
+    let mut others = Vec::new();
+    let listen = async || {
+        let mut wire = Wire::connect(gateway.at("ADMIN")).await;
+        wire.send(request("GET", "/admin/events", &[("Host", "127.0.0.1")], "")).await;
+        let head = wire.head("GET").await.unwrap();
+        (wire, head.status)
+    };
+    for _ in 0..15 {
+        let (wire, status) = listen().await;
+        assert_eq!(status, 200);
+        others.push(wire);
+    }
+    assert_eq!(listen().await.1, 503);
+    drop(others.pop());
+    until("room for one more", async || listen().await.1 == 200).await;
 }

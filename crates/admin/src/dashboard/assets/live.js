@@ -33,5 +33,10 @@
   };
   const events = new EventSource("/admin/events");
   events.addEventListener("tick", refresh);
-  events.onerror = () => document.body.classList.add("stale");
+  let slowly = 0;
+  events.onerror = () => {
+    // Refused for good, as too many listen: look now and then instead.
+    if (events.readyState === EventSource.CLOSED) slowly ||= setInterval(refresh, 10000);
+    else document.body.classList.add("stale");
+  };
 })();
