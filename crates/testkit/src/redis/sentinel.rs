@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use super::Reply;
 use super::reply::{ask, try_ask};
 use super::server::RedisServer;
 use crate::wait::until;
@@ -47,14 +48,8 @@ impl Sentinels {
     async fn agree(&self) {
         for sentinel in &self.sentinels {
             until("the sentinels to agree", async || {
-                let asked = ["SENTINEL", "MASTER", MASTER];
-                let Ok(reply) = try_ask(sentinel.port.address(), &[], &asked).await else {
-                    return false;
-                };
-                let words: Vec<String> = reply.list().iter().map(super::Reply::text).collect();
-                let is = |key: &str, value: &str| {
-                    words.windows(2).any(|pair| pair[0] == key && pair[1] == value)
-                };
+                let words = sentinel.of_master().await;
+                let is = |key, value| word(&words, key) == Some(value);
                 is("num-other-sentinels", "2") && is("num-slaves", "2") && is("flags", "master")
             })
             .await;
@@ -87,7 +82,7 @@ impl Sentinels {
     /// # Panics
     /// When that takes too long.
     pub async fn fail_over(&mut self) -> SocketAddr {
-        let before = self.master().await;
+        let before = self.settled().await;
         let dead = self.server(before);
         dead.replicated().await;
         dead.kill();
@@ -95,11 +90,52 @@ impl Sentinels {
         for _ in 0..600 {
             let now = self.master().await;
             if now != before && ask(now, &[], &["ROLE"]).await.text().starts_with("master") {
-                return now;
+                return self.settled().await;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
         panic!("no other master after a minute");
+    }
+
+    /// Waits until all sentinels name one master and find it well, as after a failover it takes
+    /// them a while to: who that is.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn settled(&self) -> SocketAddr {
+        for _ in 0..600 {
+            let mut named = Vec::new();
+            for sentinel in &self.sentinels {
+                let words = sentinel.of_master().await;
+                if word(&words, "flags") == Some("master") {
+                    named.extend(word(&words, "port").map(str::to_owned));
+                }
+            }
+            let master = self.master().await;
+            let port = master.port().to_string();
+            if named.len() == self.sentinels.len() && named.iter().all(|one| *one == port) {
+                return master;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("the sentinels do not agree on a master within a minute");
+    }
+
+    /// Brings back a server that was killed, as a replica of the present master. The sentinels would
+    /// see to that themselves, in their own time.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn rejoin(&mut self, address: SocketAddr) {
+        let master = self.master().await.port().to_string();
+        let server = self.server(address);
+        server.restart().await;
+        server.ask(&["REPLICAOF", "127.0.0.1", &master]).await;
+        until("it to be in step", async || {
+            let info = server.ask(&["INFO", "replication"]).await.text();
+            info.contains("master_link_status:up")
+        })
+        .await;
     }
 
     /// Makes another server the master while the present one goes on, as a replica.
@@ -157,6 +193,19 @@ impl Sentinel {
             });
         Self { port, _dir: dir, child }
     }
+}
+
+impl Sentinel {
+    /// What it knows of the master, as words: keys and their values in turn.
+    async fn of_master(&self) -> Vec<String> {
+        let reply = try_ask(self.port.address(), &[], &["SENTINEL", "MASTER", MASTER]).await;
+        reply.map(|reply| reply.list().iter().map(Reply::text).collect()).unwrap_or_default()
+    }
+}
+
+/// The value of a key.
+fn word<'w>(words: &'w [String], key: &str) -> Option<&'w str> {
+    words.chunks(2).find(|pair| pair[0] == key).and_then(|pair| pair.get(1)).map(String::as_str)
 }
 
 impl Drop for Sentinel {

@@ -188,9 +188,9 @@ impl Bank {
                 redis.restart().await;
             }
             Shared::Watched(sentinels) => {
-                let master = sentinels.master().await;
+                let master = sentinels.settled().await;
                 sentinels.fail_over().await;
-                sentinels.server(master).restart().await;
+                sentinels.rejoin(master).await;
             }
         }
     }
