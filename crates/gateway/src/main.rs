@@ -1,5 +1,6 @@
 //! The binary `lockgate`: the command line, and the wiring of the rooms into a running gateway.
 
+mod asking;
 mod cli;
 mod collect;
 mod control;

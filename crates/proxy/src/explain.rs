@@ -118,10 +118,11 @@ impl Asked {
 
     /// The form that [`from_query`](Self::from_query) reads.
     pub fn to_query(&self) -> String {
-        let mut query = format!("method={}&url={}", self.method, encode(&self.uri.to_string()));
+        let mut query =
+            format!("method={}&url={}", self.method, percent_encoded(&self.uri.to_string(), b"/:"));
         for (name, value) in &self.headers {
             let header = format!("{name}: {}", value.to_str().unwrap_or_default());
-            let _ = write!(query, "&header={}", encode(&header));
+            let _ = write!(query, "&header={}", percent_encoded(&header, b"/:"));
         }
         query
     }
@@ -444,10 +445,11 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
 
-fn encode(text: &str) -> String {
+/// Percent-encodes all but what is unreserved (RFC 3986 §2.3) and what is to be kept.
+pub fn percent_encoded(text: &str, kept: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~/:".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || kept.contains(&byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "%{byte:02X}");

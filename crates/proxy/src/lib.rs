@@ -26,7 +26,7 @@ mod tunnel;
 mod worker;
 
 pub use build::{BuildError, Builder, refusals, router};
-pub use explain::{Asked, Explanation};
+pub use explain::{Asked, Explanation, percent_encoded};
 pub use serve::Proxy;
 pub use snapshot::Snapshot;
 pub use worker::{Shared, Worker};

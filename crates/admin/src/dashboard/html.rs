@@ -1,5 +1,7 @@
 //! HTML as text, with everything that is not markup escaped.
 
+use lockgate_proxy::percent_encoded;
+
 /// A piece of a page.
 #[derive(Default)]
 pub(crate) struct Html(String);
@@ -70,16 +72,7 @@ impl Html {
 
 /// Percent-encodes what stands in a query.
 pub(crate) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
+    percent_encoded(text, b"")
 }
 
 /// A count that a person can read: 1,234,567.

@@ -7,18 +7,15 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http::{Method, Request, header};
+use http_body_util::Full;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::output;
+use crate::asking::{self, Bounds};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Most bytes of an answer.
-const MOST: usize = 16 << 20;
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), most: 16 << 20 };
 
 /// Where the gateway of a configuration can be asked.
 pub(super) struct Admin {
@@ -63,29 +60,26 @@ impl Admin {
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let asking = self.exchange(method, path, body.into());
-        let answer = tokio::time::timeout(PATIENCE, asking).await;
-        let (status, body) = answer.context("the gateway does not answer")??;
+        let stream = TcpStream::connect(self.address).await.with_context(|| {
+            format!("no gateway answers on {}: is it running with this file?", self.address)
+        })?;
+        let answer = asking::ask(stream, self.request(method, path, body.into())?, BOUNDS).await;
+        let (head, body) = answer.context("talking to the gateway")?.into_parts();
         let value: Value = serde_json::from_slice(&body).with_context(|| {
             format!("the answer to {path} is not JSON: does a Lockgate listen?")
         })?;
         match value.get("detail").and_then(Value::as_str) {
-            Some(detail) if !status.is_success() => bail!("the gateway refuses: {detail}"),
+            Some(detail) if !head.status.is_success() => bail!("the gateway refuses: {detail}"),
             _ => Ok(value),
         }
     }
 
-    async fn exchange(
+    fn request(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let stream = TcpStream::connect(self.address).await.with_context(|| {
-            format!("no gateway answers on {}: is it running with this file?", self.address)
-        })?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    ) -> anyhow::Result<Request<Full<Bytes>>> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -93,26 +87,7 @@ impl Admin {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        let request = request.body(Full::new(body))?;
-        let talking = async {
-            let answer = sender.send_request(request).await?;
-            let status = answer.status();
-            #[expect(clippy::disallowed_methods, reason = "it is limited")]
-            let body = Limited::new(answer.into_body(), MOST).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!("reading the answer: {error}"))?;
-            anyhow::Ok((status, body.to_bytes()))
-        };
-        tokio::pin!(connection);
-        tokio::pin!(talking);
-        tokio::select! {
-            biased;
-            answer = &mut talking => answer,
-            ended = &mut connection => match ended {
-                // What has been answered is still to be read.
-                Ok(()) => talking.await,
-                Err(error) => Err(error).context("talking to the gateway"),
-            }
-        }
+        Ok(request.body(Full::new(body))?)
     }
 }
 

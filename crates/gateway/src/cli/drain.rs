@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use http::Method;
+use lockgate_proxy::percent_encoded;
 use serde_json::{Value, json};
 
 use super::{ConfigFile, admin, say};
@@ -44,7 +45,7 @@ impl Drain {
             _ => "drain",
         };
         admin::with(&self.config.config, async |admin| {
-            let path = format!("/admin/health/{}", encoded(&self.service));
+            let path = format!("/admin/health/{}", percent_encoded(&self.service, b""));
             let order = Some(json!({ "override": word }));
             let answer = admin.order(Method::PUT, &path, order).await?;
             if self.json {
@@ -57,18 +58,4 @@ impl Drain {
             Ok(ExitCode::SUCCESS)
         })
     }
-}
-
-/// A path segment (RFC 3986 §3.3): what is not unreserved is percent-encoded.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
-            }
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
 }

@@ -1,19 +1,22 @@
 //! `lockgate explain`: where a request would go, and why.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use http::header::{AUTHORIZATION, HOST};
+use http::{Request, StatusCode};
+use http_body_util::Full;
 use lockgate_proxy::{Asked, Explanation};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{ConfigFile, output, say};
+use crate::asking::{self, Bounds};
 use crate::gateway::{Checked, Gateway};
 
-/// Most bytes of a running gateway's answer.
-const MAX_ANSWER: u64 = 4 << 20;
-const PATIENCE: Duration = Duration::from_secs(3);
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(3), most: 4 << 20 };
 
 /// Explain where a request goes: the route, its policies, its upstream
 #[derive(Debug, clap::Args)]
@@ -100,26 +103,28 @@ fn ask(
     token: Option<&str>,
     asked: &Asked,
 ) -> anyhow::Result<Option<Explanation>> {
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, PATIENCE) else { return Ok(None) };
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let authorization =
-        token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    // HTTP/1.0 ends the answer by closing, so that it needs no decoding.
-    let request = format!(
-        "GET /admin/explain?{} HTTP/1.0\r\nHost: {address}\r\n{authorization}\r\n",
-        asked.to_query()
-    );
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.take(MAX_ANSWER).read_to_string(&mut answer).context("reading the gateway's answer")?;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    if status != "200" {
+    let mut request = Request::builder()
+        .uri(format!("/admin/explain?{}", asked.to_query()))
+        .header(HOST, address.to_string());
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Full::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(async {
+        let connecting = timeout(BOUNDS.time, TcpStream::connect(address)).await;
+        let Ok(Ok(stream)) = connecting else { return Ok(None) };
+        asking::ask(stream, request, BOUNDS).await.map(Some)
+    });
+    let Some(answer) = answer.context("reading the gateway's answer")? else { return Ok(None) };
+    if answer.status() != StatusCode::OK {
         bail!(
-            "what listens at {address} does not explain (status {status}); \
-             --offline asks the file alone"
+            "what listens at {address} does not explain (status {}); \
+             --offline asks the file alone",
+            answer.status().as_u16()
         );
     }
-    serde_json::from_str(body).map(Some).context("the gateway's answer is not understood")
+    serde_json::from_slice(answer.body())
+        .map(Some)
+        .context("the gateway's answer is not understood")
 }

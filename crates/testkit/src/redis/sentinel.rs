@@ -121,8 +121,8 @@ impl Sentinels {
         panic!("the sentinels do not agree on a master within a minute");
     }
 
-    /// Brings back a server that was killed, as a replica of the present master. The sentinels would
-    /// see to that themselves, in their own time.
+    /// Brings back a server that was killed, as a replica of the present master. The sentinels
+    /// would see to that themselves, in their own time.
     ///
     /// # Panics
     /// When that takes too long.
