@@ -7,10 +7,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// A program, and the Debian and Ubuntu package that brings it.
-const TOOLS: [(&str, &str); 4] = [
+const TOOLS: [(&str, &str); 7] = [
+    ("chromedriver", "chromium-driver"),
+    ("chromium", "chromium"),
     ("curl", "curl"),
+    ("etcd", "etcd-server"),
     ("openssl", "openssl"),
-    ("promtool", "prometheus"),
+    // With it comes `promtool`.
+    ("prometheus", "prometheus"),
     // Sentinel is the same program.
     ("redis-server", "redis-server"),
 ];
@@ -100,6 +104,7 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_installed() {
         assert_eq!(packages(|_| true), [""; 0]);
-        assert_eq!(packages(|tool| tool == "curl"), ["openssl", "prometheus", "redis-server"]);
+        let all_but = packages(|tool| tool == "curl" || tool.starts_with("chrom"));
+        assert_eq!(all_but, ["etcd-server", "openssl", "prometheus", "redis-server"]);
     }
 }
