@@ -20,8 +20,10 @@ pub(crate) const NAMED: [&str; 7] =
 /// The most changes over one configuration.
 pub(crate) const MOST: usize = 20_000;
 
-const HEAD: &str = "# Changes made through the admin interface, over the files. The gateway writes this;\n\
-                    # `lockgate export` prints the files and these changes as one.\n";
+const HEAD: &str = "\
+# Changes made through the admin interface, over the files. The gateway writes this;
+# `lockgate export` prints the files and these changes as one.
+";
 
 /// All changes over one configuration, each thing at most once.
 #[derive(Debug, Clone, Default, PartialEq)]
