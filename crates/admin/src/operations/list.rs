@@ -59,7 +59,17 @@ fn look(
 
 /// Everything that can be asked.
 pub(super) fn list() -> Vec<(Operation, Handler)> {
-    [process(), services(), requests(), configuration(), kept()].into_iter().flatten().collect()
+    let all = [
+        process(),
+        services(),
+        requests(),
+        limited(),
+        configuration(),
+        versions(),
+        routes_and_consumers(),
+        kept(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn process() -> Vec<(Operation, Handler)> {
@@ -248,6 +258,11 @@ fn requests() -> Vec<(Operation, Handler)> {
             )],
             get(figures::certificates),
         ),
+    ]
+}
+
+fn limited() -> Vec<(Operation, Handler)> {
+    vec![
         look(
             "/admin/ratelimiter/stats",
             "The limiter's table, refusals by limit, and who is refused most",
@@ -329,6 +344,11 @@ fn configuration() -> Vec<(Operation, Handler)> {
             CHANGED,
             delete(changes::drop_all),
         ),
+    ]
+}
+
+fn versions() -> Vec<(Operation, Handler)> {
+    vec![
         one(
             (Method::GET, "/admin/config/history"),
             "The versions that were in force, the newest first",
@@ -368,6 +388,11 @@ fn configuration() -> Vec<(Operation, Handler)> {
             CHANGED,
             post(changes::roll_back),
         ),
+    ]
+}
+
+fn routes_and_consumers() -> Vec<(Operation, Handler)> {
+    vec![
         one(
             (Method::GET, "/admin/routes"),
             "Every route, with what it inherits",
