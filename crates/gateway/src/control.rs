@@ -10,8 +10,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use anyhow::Context;
 use lockgate_admin::Handles;
 use lockgate_core::Clock;
-use lockgate_monitor::Monitor;
+use lockgate_monitor::{Monitor, Outfit};
 use lockgate_net::listen::Gate;
+use lockgate_telemetry::Collect;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::channel;
 
@@ -94,12 +95,14 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     }
     listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
-    let monitor = Monitor::new(
-        Box::new(Seen { gateway: Arc::clone(&gateway), listeners: listeners.view() }),
-        Clock::system(),
-        sight::state_dir(&gateway.snapshot().document),
-        Arc::clone(&gateway.services.published),
-    );
+    let monitor = Monitor::new(Outfit {
+        sight: Box::new(Seen { gateway: Arc::clone(&gateway), listeners: listeners.view() }),
+        outbound: gateway.services.outbound(),
+        clock: Clock::system(),
+        directory: sight::state_dir(&gateway.snapshot().document),
+        published: Arc::clone(&gateway.services.published),
+    });
+    gateway.metrics.register(Arc::clone(&monitor) as Arc<dyn Collect>);
     let mut monitoring = tokio::spawn(Arc::clone(&monitor).run());
     let asked = Asked { orders, monitor };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));

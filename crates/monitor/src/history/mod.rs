@@ -56,6 +56,8 @@ pub(crate) struct Book {
     look: u64,
     at: u64,
     pruned: u64,
+    /// Whether a span has begun since the last batch.
+    fresh: bool,
     /// How many are too many to have a history.
     pub(crate) left_out: usize,
 }
@@ -89,8 +91,9 @@ impl Book {
     pub(crate) fn note(&mut self, key: &Key, standing: Standing) {
         let (look, now) = (self.look, self.at);
         let Some(service) = self.service(key) else { return };
-        service.line.note(standing, now);
+        let begins = service.line.note(standing, now);
         service.look = look;
+        self.fresh |= begins;
     }
 
     /// A probe's time, once for each probe.
@@ -158,8 +161,14 @@ impl Book {
         }
     }
 
+    /// Whether something has changed that should be on disk soon.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
     /// What is not on disk yet. `last`: nobody will look again.
     pub(crate) fn batch(&mut self, last: bool) -> (Batch, Receipt) {
+        self.fresh = false;
         let mut batch = Batch { seen: self.at, ..Batch::default() };
         let mut receipt = Receipt { lines: Vec::new(), tooks: Vec::new(), pruned: None };
         for (key, service) in &mut self.services {
