@@ -52,7 +52,8 @@ impl HandlerPlugin for StatusPages {
     }
 
     fn reasons(&self) -> &'static [&'static Reason] {
-        &[&NO_SERVICE]
+        const REASONS: &[&Reason] = &[&NO_SERVICE];
+        REASONS
     }
 
     fn schema(&self) -> Schema {
