@@ -16,14 +16,16 @@ use lockgate_telemetry::Collect;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::channel;
 
+use crate::change::Cause;
 use crate::collect::{self, Collector};
 use crate::demo;
 use crate::explain::explain;
 use crate::gateway::{Checked, Gateway};
+use crate::kept::{Kept, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
 use crate::running::Running;
-use crate::sight::{self, Seen};
+use crate::sight::Seen;
 use crate::signals::Signals;
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Inherited, Program};
@@ -37,6 +39,8 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 pub(crate) struct Start {
     /// The first configuration.
     pub(crate) checked: Checked,
+    /// What outlives the process; the changes in it are part of `checked`.
+    pub(crate) kept: Kept,
     /// The file to read again on a change, and what watches it since before it was read; `None`
     /// when the configuration is not from a file.
     pub(crate) file: Option<(PathBuf, Watch)>,
@@ -99,12 +103,12 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         sight: Box::new(Seen { gateway: Arc::clone(&gateway), listeners: listeners.view() }),
         outbound: gateway.services.outbound(),
         clock: Clock::system(),
-        directory: sight::state_dir(&gateway.snapshot().document),
+        directory: start.kept.directory(),
         published: Arc::clone(&gateway.services.published),
     });
     gateway.metrics.register(Arc::clone(&monitor) as Arc<dyn Collect>);
     let mut monitoring = tokio::spawn(Arc::clone(&monitor).run());
-    let asked = Asked { orders, monitor };
+    let asked = Asked { orders, monitor, versions: Arc::clone(&start.kept.versions) };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let (admin_address, admin) = admin.unzip();
     let admin_again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned());
@@ -122,6 +126,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         listeners,
         workers,
         path,
+        kept: start.kept,
         gate,
         admin,
         admin_again,
@@ -131,6 +136,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         state: upgrade::State::Serving,
         systemd,
     };
+    running.remember(1, Cause { via: "start", who: "" }, Vec::new());
     let code = running.serve(&mut signals, &mut watch, ends).await;
     running.gateway.draining.store(true, Relaxed);
     if tokio::time::timeout(LAST_WORDS, &mut monitoring).await.is_err() {
@@ -191,16 +197,18 @@ fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
 struct Asked {
     orders: Orders,
     monitor: Arc<Monitor>,
+    versions: Arc<Versions>,
 }
 
 fn handles(
     gateway: Arc<Gateway>,
-    Asked { orders, monitor }: Asked,
+    Asked { orders, monitor, versions }: Asked,
     listeners: &Listeners,
     gate: Arc<Gate>,
 ) -> Handles {
     let (view, certified) = (listeners.view(), listeners.view());
-    let shown = Arc::clone(&gateway);
+    let (shown, written, changed) =
+        (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
@@ -211,6 +219,9 @@ fn handles(
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         monitor,
         config: Arc::new(move || shown.shown()),
+        written: Arc::new(move || lockgate_config::effective(&written.source())),
+        changes: Box::new(move || changed.changed()),
+        versions,
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),
         history: lockgate_admin::History::default(),

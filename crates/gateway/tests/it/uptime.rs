@@ -144,9 +144,9 @@ async fn an_upgrade_hands_the_history_over() {
 #[tokio::test]
 async fn a_disk_that_fails_costs_nothing_but_history() {
     let a = Echo::start("a").await;
-    // A file where the directory should be.
+    // A directory where a file should be.
     let config = ADMIN.to_owned() + &config(&[a.address()]);
-    let gateway = launch().file("state", "no directory").start(&config).await;
+    let gateway = launch().file("state/uptime.lock/x", "").start(&config).await;
     stands(&gateway, "up").await;
     assert_eq!(gateway.get("/").await.status, 200);
     let told = uptime(&gateway).await;
