@@ -71,15 +71,12 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let gate = Gate::new();
     let mut listeners = Listeners::new(Arc::clone(&gate), count, inherited);
     let prepared = listeners.prepare(document)?;
-    let admin = match document.admin.address {
-        Some(address) => {
-            let socket = admin_socket(address, &mut listeners);
-            let socket =
-                socket.with_context(|| format!("the admin listener cannot have {address}"))?;
-            Some((address, socket))
-        }
-        None => None,
-    };
+    let admin = document.admin.address.map(|address| {
+        let socket = admin_socket(address, &mut listeners);
+        let socket = socket.with_context(|| format!("the admin listener cannot have {address}"));
+        socket.map(|socket| (address, socket))
+    });
+    let admin = admin.transpose()?;
     let _services = match start.demo {
         Some(port_base) => {
             Some(demo::Services::start(Ipv4Addr::LOCALHOST.into(), port_base).await?)
@@ -88,9 +85,8 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
     gateway.know_names().await;
-    gateway
-        .metrics
-        .register(Arc::new(Collector { shared: Arc::clone(&gateway.shared), gate: gate.clone() }));
+    let collector = Collector { shared: Arc::clone(&gateway.shared), gate: gate.clone() };
+    gateway.metrics.register(Arc::new(collector));
 
     let (ended, ends) = channel(count.max(1));
     let mut workers = Vec::with_capacity(count);
@@ -99,20 +95,13 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     }
     listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
-    let monitor = Monitor::new(Outfit {
-        sight: Box::new(Seen { gateway: Arc::clone(&gateway), listeners: listeners.view() }),
-        outbound: gateway.services.outbound(),
-        clock: Clock::system(),
-        directory: start.kept.directory(),
-        published: Arc::clone(&gateway.services.published),
-    });
-    gateway.metrics.register(Arc::clone(&monitor) as Arc<dyn Collect>);
-    let mut monitoring = tokio::spawn(Arc::clone(&monitor).run());
+    let monitor = monitor(&gateway, &listeners, start.kept.directory());
+    let monitoring = tokio::spawn(Arc::clone(&monitor).run());
     let asked = Asked { orders, monitor, versions: Arc::clone(&start.kept.versions) };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let (admin_address, admin) = admin.unzip();
-    let admin_again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned());
-    let admin_again = admin_again.transpose().context("the admin listener")?;
+    let again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned()).transpose();
+    let admin_again = again.context("the admin listener")?;
     let admin_again = admin_address.zip(admin_again.map(std::net::TcpListener::from));
     let admin = admin.map(|socket| lockgate_admin::Serving::start(socket, handles));
     listeners.take_inherited().serving()?;
@@ -139,10 +128,32 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     running.remember(1, Cause { via: "start", who: "" }, Vec::new());
     let code = running.serve(&mut signals, &mut watch, ends).await;
     running.gateway.draining.store(true, Relaxed);
-    if tokio::time::timeout(LAST_WORDS, &mut monitoring).await.is_err() {
+    last_words(monitoring).await;
+    Ok(code)
+}
+
+/// Waits until the history is written, but not for a disk that hangs.
+async fn last_words(monitoring: tokio::task::JoinHandle<()>) {
+    if tokio::time::timeout(LAST_WORDS, monitoring).await.is_err() {
         tracing::warn!("the history could not be written to its end");
     }
-    Ok(code)
+}
+
+/// What looks at all of it. Its figures are in the metrics.
+fn monitor(
+    gateway: &Arc<Gateway>,
+    listeners: &Listeners,
+    directory: Option<PathBuf>,
+) -> Arc<Monitor> {
+    let monitor = Monitor::new(Outfit {
+        sight: Box::new(Seen { gateway: Arc::clone(gateway), listeners: listeners.view() }),
+        outbound: gateway.services.outbound(),
+        clock: Clock::system(),
+        directory,
+        published: Arc::clone(&gateway.services.published),
+    });
+    gateway.metrics.register(Arc::clone(&monitor) as Arc<dyn Collect>);
+    monitor
 }
 
 /// A connection takes a file descriptor, and one more towards its upstream. The soft limit, 1024 on

@@ -204,3 +204,7 @@ pub(crate) fn certificates(served: &[Served], rules: &Rules, now: SystemTime) ->
     findings.found.dedup_by(|a, b| a.id == b.id);
     findings.found
 }
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+mod tests;

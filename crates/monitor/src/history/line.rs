@@ -156,6 +156,23 @@ impl Line {
         sums
     }
 
+    /// The same for each of so many slots of a size, from a first one on.
+    pub(crate) fn slots(&self, first: u64, count: usize, size: u64) -> Vec<Sums> {
+        let mut all = vec![Sums::default(); count];
+        for span in &self.spans {
+            let mut from = span.from.max(first * size);
+            while from < span.to {
+                let slot = from / size;
+                let end = span.to.min((slot + 1) * size);
+                let place = usize::try_from(slot - first).unwrap_or(usize::MAX);
+                let Some(sums) = all.get_mut(place) else { break };
+                sums.add(span.standing, end - from);
+                from = end;
+            }
+        }
+        all
+    }
+
     pub(crate) fn last(&self) -> Option<&Span> {
         self.spans.back()
     }
@@ -257,6 +274,10 @@ mod tests {
             }
             let sums = line.sums(from, from + length);
             prop_assert_eq!(sums, brute(&looks, from, from + length));
+            let slots = line.slots(2, 30, 700);
+            for (slot, sums) in (2..).zip(&slots) {
+                prop_assert_eq!(*sums, line.sums(slot * 700, (slot + 1) * 700));
+            }
             let spans: Vec<Span> = line.spans.iter().copied().collect();
             for pair in spans.windows(2) {
                 prop_assert!(pair[0].to <= pair[1].from, "in order");

@@ -3,6 +3,8 @@
 
 pub(crate) mod disk;
 pub(crate) mod line;
+#[cfg(test)]
+mod tests;
 pub(crate) mod took;
 pub(crate) mod view;
 
@@ -14,7 +16,7 @@ use lockgate_core::{ServiceStatus, Standing, WINDOWS};
 use lockgate_telemetry::Spread;
 
 use disk::{Batch, Loaded, Prune};
-use line::{Kept, Line};
+use line::{Kept, Line, Sums};
 use took::{TookRow, Tooks};
 use view::{Past, WindowPast};
 
@@ -24,7 +26,7 @@ pub(crate) const MOST_SERVICES: usize = 2_000;
 const KEEP: u64 = 90 * DAY;
 const DAY: u64 = 86_400_000;
 /// Days that are told one by one.
-const DAYS: u64 = 90;
+const DAYS: usize = 90;
 /// Intervals that are shown.
 const SHOWN: usize = 50;
 /// Between two prunings of the disk.
@@ -251,9 +253,8 @@ impl Book {
     }
 
     fn days(&self, service: &Service) -> Vec<Option<f64>> {
-        let today = self.at / DAY;
-        let first = today.saturating_sub(DAYS - 1);
-        let day = |day: u64| service.line.sums(day * DAY, (day + 1) * DAY).availability();
-        (first..=today).map(day).collect()
+        let first = (self.at / DAY).saturating_sub(DAYS as u64 - 1);
+        let days = service.line.slots(first, DAYS, DAY).into_iter();
+        days.map(Sums::availability).collect()
     }
 }

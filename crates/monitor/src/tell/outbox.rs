@@ -50,6 +50,12 @@ pub(crate) struct Outbox {
     held_until: u64,
 }
 
+/// What is to be told: what fires and has not been told, or not lately; and what is over.
+struct Due {
+    begun: Vec<Id>,
+    over: Vec<Id>,
+}
+
 /// An alert that a sink has been told of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Told {
@@ -101,32 +107,8 @@ impl Outbox {
             let over = !firing.contains_key(id);
             policy.wants(&told.alert) && (policy.resolved || !over)
         });
-        let fresh = |id: &Id, alert: &AlertView| {
-            let told = self.told.get(id);
-            policy.wants(alert)
-                && policy.lets(alert)
-                && told.is_none_or(|told| told.alert.severity < alert.severity)
-        };
-        let new: Vec<&Id> =
-            firing.iter().filter(|(id, alert)| fresh(id, alert)).map(|(id, _)| id).collect();
-        let over: Vec<Id> = self
-            .told
-            .iter()
-            .filter(|(id, told)| !firing.contains_key(*id) && policy.lets(&told.alert))
-            .map(|(id, _)| id.clone())
-            .collect();
-        let stale = |told: &Told| {
-            let age = Duration::from_millis(now.saturating_sub(told.at));
-            policy.repeat.is_some_and(|repeat| age >= repeat)
-        };
-        let again: Vec<Id> = self
-            .told
-            .iter()
-            .filter(|(id, told)| firing.contains_key(*id) && stale(told))
-            .filter(|(_, told)| policy.lets(&told.alert))
-            .map(|(id, _)| id.clone())
-            .collect();
-        if new.is_empty() && over.is_empty() && again.is_empty() {
+        let Due { begun, over } = self.due(now, policy, firing);
+        if begun.is_empty() && over.is_empty() {
             self.first = None;
             return None;
         }
@@ -137,19 +119,13 @@ impl Outbox {
         }
         self.first = None;
         let mut message = Message { at: now, ..Message::default() };
-        let told: Vec<Id> = new.into_iter().cloned().chain(again).collect();
-        for id in told {
-            if let Some(alert) = firing.get(&id)
-                && !message.firing.contains(alert)
-            {
-                message.firing.push(alert.clone());
-                let arrived = self
-                    .told
-                    .get(&id)
-                    .is_some_and(|told| told.arrived && told.alert.severity == alert.severity);
-                let told = Told { alert: alert.clone(), at: now, arrived, closing: false };
-                self.told.insert(id, told);
-            }
+        for id in begun {
+            let Some(alert) = firing.get(&id).cloned() else { continue };
+            message.firing.push(alert.clone());
+            let before = self.told.get(&id);
+            let arrived =
+                before.is_some_and(|told| told.arrived && told.alert.severity == alert.severity);
+            self.told.insert(id, Told { alert, at: now, arrived, closing: false });
         }
         for id in over {
             if let Some(told) = self.told.get_mut(&id) {
@@ -162,6 +138,29 @@ impl Outbox {
         message.sort();
         self.sending = true;
         Some(message)
+    }
+
+    /// What there is to be told, as far as this hour lets it.
+    fn due(&self, now: u64, policy: &Policy, firing: &BTreeMap<Id, AlertView>) -> Due {
+        let stale = |told: &Told| {
+            let age = Duration::from_millis(now.saturating_sub(told.at));
+            policy.repeat.is_some_and(|repeat| age >= repeat)
+        };
+        let is_due = |id: &Id, alert: &AlertView| match self.told.get(id) {
+            Some(told) => told.alert.severity < alert.severity || stale(told),
+            None => true,
+        };
+        let begun = firing
+            .iter()
+            .filter(|(id, alert)| policy.wants(alert) && policy.lets(alert) && is_due(id, alert));
+        let over = self
+            .told
+            .iter()
+            .filter(|(id, told)| !firing.contains_key(*id) && policy.lets(&told.alert));
+        Due {
+            begun: begun.map(|(id, _)| id.clone()).collect(),
+            over: over.map(|(id, _)| id.clone()).collect(),
+        }
     }
 
     /// The message under way has arrived, or was given up: what was in it is told anew after a
