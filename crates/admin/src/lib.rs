@@ -21,6 +21,7 @@ mod ready;
 mod services;
 mod serving;
 mod session;
+mod uptime;
 
 pub use audit::audit;
 pub use changes::{Version, Versions};
@@ -37,6 +38,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use lockgate_core::Blobs;
+use lockgate_monitor::Monitor;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
 use lockgate_state::redis::RedisCounters;
@@ -83,6 +85,8 @@ pub struct Handles {
     pub counters: Box<ReadCounters>,
     /// The counters of every Redis that counts anything.
     pub redis_counters: Box<dyn Fn() -> Vec<Arc<RedisCounters>> + Send + Sync>,
+    /// What has happened to the services, and who is told.
+    pub monitor: Arc<Monitor>,
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }

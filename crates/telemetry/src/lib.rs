@@ -14,8 +14,8 @@ pub use log::{
     AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference, rfc3339,
 };
 pub use metrics::{
-    Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
-    PolicySeries, RouteSeries, RouteTotals, Sample, Took, Totals, UpstreamTotals, WorkerSeries,
-    WorkerTotals, metrics_reference, names,
+    BUCKETS, Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
+    PolicySeries, RouteSeries, RouteTotals, Sample, Spread, Took, Totals, UpstreamTotals,
+    WorkerSeries, WorkerTotals, metrics_reference, names,
 };
 pub use own_log::{OwnLogError, init_tracing};

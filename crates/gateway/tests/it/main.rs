@@ -11,6 +11,7 @@
 
 mod access_log;
 mod admin;
+mod alerts;
 mod asked;
 mod attempts;
 mod auth;
@@ -63,3 +64,4 @@ mod tls;
 mod tunnels;
 mod upgrade;
 mod upstream_tls;
+mod uptime;

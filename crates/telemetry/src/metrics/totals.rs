@@ -39,8 +39,9 @@ pub struct Totals {
     pub workers: Vec<WorkerTotals>,
     /// Whether the last configuration that was read was taken.
     pub config_taken: bool,
+    /// The same, in buckets.
     #[serde(skip)]
-    pub(super) seconds: Spread,
+    pub seconds: Spread,
 }
 
 /// One route's figures.
@@ -75,6 +76,9 @@ pub struct UpstreamTotals {
     pub retries: u64,
     /// From the last attempt's start to the head of its answer.
     pub latency: Latency,
+    /// The same, in buckets.
+    #[serde(skip)]
+    pub seconds: Spread,
 }
 
 /// One worker's figures.
@@ -125,18 +129,7 @@ impl Totals {
     /// How long the requests took that have ended since then. The shortest and the longest are
     /// only known to within a bucket.
     pub fn latency_since(&self, then: &Self) -> Latency {
-        let mut since = Spread::default();
-        let before = then.seconds.buckets;
-        for ((new, now), old) in since.buckets.iter_mut().zip(self.seconds.buckets).zip(before) {
-            *new = now.saturating_sub(old);
-        }
-        since.nanos = self.seconds.nanos.wrapping_sub(then.seconds.nanos);
-        let bound = |place: usize| BOUNDS.get(place).map(|seconds| (seconds * 1e9) as u64);
-        let first = since.buckets.iter().position(|count| *count > 0).unwrap_or_default();
-        let last = since.buckets.iter().rposition(|count| *count > 0).unwrap_or_default();
-        since.least = first.checked_sub(1).and_then(bound).unwrap_or(1).max(1);
-        since.most = bound(last).unwrap_or(self.seconds.most);
-        Latency::of(&since)
+        self.seconds.since(&then.seconds).latency()
     }
 }
 
@@ -162,6 +155,7 @@ impl UpstreamTotals {
             attempts: sum.attempts,
             retries: sum.retries(),
             latency: Latency::of(&sum.seconds),
+            seconds: sum.seconds.clone(),
         }
     }
 }
