@@ -4,16 +4,18 @@
 //! buffer that its worker alone owns. Reading, formatting for a scrape and writing to files
 //! happen elsewhere. Nothing here may wait for a lock, a file or a reader on a worker.
 
+mod failures;
 mod log;
 mod metrics;
 mod own_log;
 #[cfg(test)]
 mod reference;
 
+pub use failures::{Failure, FailureKind, Failures, WorkerFailures};
 pub use log::{AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference};
 pub use metrics::{
     Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
-    PolicySeries, RouteSeries, RouteTotals, Sample, Took, Totals, UpstreamTotals, WorkerSeries,
-    WorkerTotals, metrics_reference, names,
+    PolicySeries, PolicyTotals, RouteSeries, RouteTotals, Sample, Took, Totals, UpstreamTotals,
+    WorkerSeries, WorkerTotals, metrics_reference, names,
 };
 pub use own_log::{OwnLogError, init_tracing};

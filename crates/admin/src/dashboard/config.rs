@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 
 use super::html::Html;
-use super::routes::pretty;
+use super::route::pretty;
 use crate::config::read_config;
 use crate::{Handles, Order};
 

@@ -17,6 +17,7 @@ mod auth;
 mod balance;
 mod bodies;
 mod broken;
+mod browser;
 mod cache;
 mod cli;
 mod cluster_limits;

@@ -32,6 +32,8 @@ use header::HeaderChoice;
 use memo::Memo;
 use sink::Sink;
 
+pub(crate) use redact::hidden;
+
 pub use entry::{Entry, FIELDS, Field, access_log_reference};
 
 /// A buffer of this size is handed over; less waits for [`WorkerLog::flush`]. Each hand-over wakes

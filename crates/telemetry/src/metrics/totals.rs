@@ -60,6 +60,8 @@ pub struct RouteTotals {
     pub sent_bytes: u64,
     /// How long requests took.
     pub latency: Latency,
+    #[serde(skip)]
+    seconds: Spread,
 }
 
 /// One upstream's figures.
@@ -75,6 +77,23 @@ pub struct UpstreamTotals {
     pub retries: u64,
     /// From the last attempt's start to the head of its answer.
     pub latency: Latency,
+    #[serde(skip)]
+    seconds: Spread,
+}
+
+/// One policy's figures in one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyTotals {
+    /// The policy's name.
+    pub policy: &'static str,
+    /// The route's pattern.
+    pub route: String,
+    /// Requests that it let pass.
+    pub passed: u64,
+    /// Requests that it answered itself.
+    pub answered: u64,
+    /// Requests that it refused.
+    pub refused: u64,
 }
 
 /// One worker's figures.
@@ -125,19 +144,23 @@ impl Totals {
     /// How long the requests took that have ended since then. The shortest and the longest are
     /// only known to within a bucket.
     pub fn latency_since(&self, then: &Self) -> Latency {
-        let mut since = Spread::default();
-        let before = then.seconds.buckets;
-        for ((new, now), old) in since.buckets.iter_mut().zip(self.seconds.buckets).zip(before) {
-            *new = now.saturating_sub(old);
-        }
-        since.nanos = self.seconds.nanos.wrapping_sub(then.seconds.nanos);
-        let bound = |place: usize| BOUNDS.get(place).map(|seconds| (seconds * 1e9) as u64);
-        let first = since.buckets.iter().position(|count| *count > 0).unwrap_or_default();
-        let last = since.buckets.iter().rposition(|count| *count > 0).unwrap_or_default();
-        since.least = first.checked_sub(1).and_then(bound).unwrap_or(1).max(1);
-        since.most = bound(last).unwrap_or(self.seconds.most);
-        Latency::of(&since)
+        since(&self.seconds, &then.seconds)
     }
+}
+
+/// What a spread has gained.
+fn since(now: &Spread, then: &Spread) -> Latency {
+    let mut gained = Spread::default();
+    for ((new, now), old) in gained.buckets.iter_mut().zip(now.buckets).zip(then.buckets) {
+        *new = now.saturating_sub(old);
+    }
+    gained.nanos = now.nanos.wrapping_sub(then.nanos);
+    let bound = |place: usize| BOUNDS.get(place).map(|seconds| (seconds * 1e9) as u64);
+    let first = gained.buckets.iter().position(|count| *count > 0).unwrap_or_default();
+    let last = gained.buckets.iter().rposition(|count| *count > 0).unwrap_or_default();
+    gained.least = first.checked_sub(1).and_then(bound).unwrap_or(1).max(1);
+    gained.most = bound(last).unwrap_or(now.most);
+    Latency::of(&gained)
 }
 
 impl RouteTotals {
@@ -150,7 +173,13 @@ impl RouteTotals {
             received_bytes: sum.received,
             sent_bytes: sum.sent,
             latency: Latency::of(&sum.seconds),
+            seconds: sum.seconds.clone(),
         }
+    }
+
+    /// How long its requests took that have ended since then, or since its first.
+    pub fn latency_since(&self, then: Option<&Self>) -> Latency {
+        since(&self.seconds, &then.map_or_else(Spread::default, |then| then.seconds.clone()))
     }
 }
 
@@ -162,7 +191,13 @@ impl UpstreamTotals {
             attempts: sum.attempts,
             retries: sum.retries(),
             latency: Latency::of(&sum.seconds),
+            seconds: sum.seconds.clone(),
         }
+    }
+
+    /// The same of the requests since then, or since its first.
+    pub fn latency_since(&self, then: Option<&Self>) -> Latency {
+        since(&self.seconds, &then.map_or_else(Spread::default, |then| then.seconds.clone()))
     }
 }
 
