@@ -18,6 +18,7 @@ mod ready;
 mod services;
 mod serving;
 mod session;
+mod uptime;
 
 pub use history::History;
 pub use serving::Serving;
@@ -33,6 +34,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 use lockgate_core::Blobs;
+use lockgate_monitor::Monitor;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
 use lockgate_state::redis::RedisCounters;
@@ -73,6 +75,8 @@ pub struct Handles {
     pub counters: Box<ReadCounters>,
     /// The counters of every Redis that counts anything.
     pub redis_counters: Box<dyn Fn() -> Vec<Arc<RedisCounters>> + Send + Sync>,
+    /// What has happened to the services, and who is told.
+    pub monitor: Arc<Monitor>,
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
@@ -127,6 +131,8 @@ fn pages(handles: Arc<Handles>) -> Router {
         .route("/admin/loadbalancer/stats", get(figures::balance))
         .route("/admin/connections", get(figures::connections))
         .route("/admin/history", get(figures::history))
+        .route("/admin/uptime", get(uptime::uptime))
+        .route("/admin/alerts", get(uptime::alerts))
         .route("/admin/certs", get(figures::certificates))
         .route("/admin/config", get(config::effective))
         .route("/admin/routes", get(config::routes))

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lockgate_telemetry::{Latency, RouteTotals, Totals};
+use lockgate_telemetry::{Latency, RouteTotals, Spread, Totals};
 
 use crate::history::{MOST, failed, refused};
 
@@ -138,7 +138,7 @@ fn between(before: &Totals, now: &Totals, seconds: f64) -> Now {
         let count = |of: fn(&BTreeMap<String, u64>) -> u64| {
             rate(of(&one.by_status), old.map_or(0, |o| of(&o.by_status)))
         };
-        let latency = one.latency_since(old);
+        let latency = gained(&one.seconds, old.map(|old| &old.seconds));
         let told = Rate { refused: count(refused), errors: count(failed), ..timed(&latency) };
         let requests = requests as f64 / seconds;
         rates.routes.insert(one.route.clone(), Rate { requests, ..told });
@@ -149,7 +149,8 @@ fn between(before: &Totals, now: &Totals, seconds: f64) -> Now {
         let requests = one.requests - old.map_or(0, |old| old.requests);
         if requests > 0 {
             let requests = requests as f64 / seconds;
-            let told = Rate { requests, ..timed(&one.latency_since(old)) };
+            let told =
+                Rate { requests, ..timed(&gained(&one.seconds, old.map(|old| &old.seconds))) };
             rates.upstreams.insert(one.upstream.clone(), told);
         }
     }
@@ -158,6 +159,10 @@ fn between(before: &Totals, now: &Totals, seconds: f64) -> Now {
     });
     rates.workers = workers.collect();
     rates
+}
+
+fn gained(now: &Spread, then: Option<&Spread>) -> Latency {
+    then.map_or_else(|| now.latency(), |then| now.since(then).latency())
 }
 
 fn timed(latency: &Latency) -> Rate {

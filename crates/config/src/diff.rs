@@ -71,6 +71,7 @@ pub fn diff_marked(
     }
     let other_admin = old.admin.token != new.admin.token
         || old.admin.public != new.admin.public
+        || old.admin.state_dir != new.admin.state_dir
         || old.admin.also_on != new.admin.also_on
         || old.admin.auth != new.admin.auth;
     whole("admin", other_admin, &mut changes);

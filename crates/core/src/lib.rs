@@ -30,6 +30,7 @@ mod preflight;
 mod reason;
 mod reply;
 mod serve;
+mod status;
 mod store;
 mod template;
 mod units;
@@ -62,6 +63,7 @@ pub use preflight::preflight;
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
+pub use status::{Board, ServiceStatus, Standing, Status, WINDOWS};
 pub use store::{
     Algorithm, AskedBlobs, Begin, Begun, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit,
     CounterName, Counters, End, Fingerprint, Glob, Grant, Lease, LeaseKey, Leases, Limit,

@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Context;
 use lockgate_admin::Handles;
+use lockgate_core::Clock;
+use lockgate_monitor::Monitor;
 use lockgate_net::listen::Gate;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::channel;
@@ -20,11 +22,15 @@ use crate::gateway::{Checked, Gateway};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
 use crate::running::Running;
+use crate::sight::{self, Seen};
 use crate::signals::Signals;
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Inherited, Program};
 use crate::watch::Watch;
 use crate::worker;
+
+/// How long the end of the process waits until the history is written.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What to run.
 pub(crate) struct Start {
@@ -88,7 +94,15 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     }
     listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
-    let handles = handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate));
+    let monitor = Monitor::new(
+        Box::new(Seen { gateway: Arc::clone(&gateway), listeners: listeners.view() }),
+        Clock::system(),
+        sight::state_dir(&gateway.snapshot().document),
+        Arc::clone(&gateway.services.published),
+    );
+    let mut monitoring = tokio::spawn(Arc::clone(&monitor).run());
+    let asked = Asked { orders, monitor };
+    let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let (admin_address, admin) = admin.unzip();
     let admin_again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned());
     let admin_again = admin_again.transpose().context("the admin listener")?;
@@ -114,7 +128,12 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         state: upgrade::State::Serving,
         systemd,
     };
-    Ok(running.serve(&mut signals, &mut watch, ends).await)
+    let code = running.serve(&mut signals, &mut watch, ends).await;
+    running.gateway.draining.store(true, Relaxed);
+    if tokio::time::timeout(LAST_WORDS, &mut monitoring).await.is_err() {
+        tracing::warn!("the history could not be written to its end");
+    }
+    Ok(code)
 }
 
 /// A connection takes a file descriptor, and one more towards its upstream. The soft limit, 1024 on
@@ -165,9 +184,15 @@ fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
     socket.listen(256)
 }
 
+/// What the admin pages ask beside the gateway itself.
+struct Asked {
+    orders: Orders,
+    monitor: Arc<Monitor>,
+}
+
 fn handles(
     gateway: Arc<Gateway>,
-    orders: Orders,
+    Asked { orders, monitor }: Asked,
     listeners: &Listeners,
     gate: Arc<Gate>,
 ) -> Handles {
@@ -182,6 +207,7 @@ fn handles(
         counters: Box::new(move |read| services.counters().map(|memory| read(memory))),
         redis_counters: Box::new(move || shared.redis_counters()),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
+        monitor,
         config: Arc::new(move || shown.shown()),
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),

@@ -14,8 +14,8 @@ mod reference;
 pub use failures::{Failure, FailureKind, Failures, WorkerFailures};
 pub use log::{AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference};
 pub use metrics::{
-    Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
-    PolicySeries, PolicyTotals, RouteSeries, RouteTotals, Sample, Took, Totals, UpstreamTotals,
-    WorkerSeries, WorkerTotals, metrics_reference, names,
+    BUCKETS, Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
+    PolicySeries, PolicyTotals, RouteSeries, RouteTotals, Sample, Spread, Took, Totals,
+    UpstreamTotals, WorkerSeries, WorkerTotals, metrics_reference, names,
 };
 pub use own_log::{OwnLogError, init_tracing};

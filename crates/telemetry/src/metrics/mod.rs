@@ -7,6 +7,7 @@ pub mod names;
 mod process;
 mod registry;
 mod series;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -21,6 +22,7 @@ use series::{
 };
 
 pub(crate) use cell::nanos;
+pub use cell::{BUCKETS, Spread};
 pub use encoder::Encoder;
 pub use names::{METRICS, Metric, MetricKind, metrics_reference};
 pub use series::{Decided, InFlight, PolicySeries, RouteSeries, Sample, Took, WorkerSeries};

@@ -39,8 +39,9 @@ pub struct Totals {
     pub workers: Vec<WorkerTotals>,
     /// Whether the last configuration that was read was taken.
     pub config_taken: bool,
+    /// The same, in buckets.
     #[serde(skip)]
-    pub(super) seconds: Spread,
+    pub seconds: Spread,
 }
 
 /// One route's figures.
@@ -60,8 +61,9 @@ pub struct RouteTotals {
     pub sent_bytes: u64,
     /// How long requests took.
     pub latency: Latency,
+    /// The same, in buckets.
     #[serde(skip)]
-    seconds: Spread,
+    pub seconds: Spread,
 }
 
 /// One upstream's figures.
@@ -77,8 +79,9 @@ pub struct UpstreamTotals {
     pub retries: u64,
     /// From the last attempt's start to the head of its answer.
     pub latency: Latency,
+    /// The same, in buckets.
     #[serde(skip)]
-    seconds: Spread,
+    pub seconds: Spread,
 }
 
 /// One policy's figures in one route.
@@ -144,23 +147,8 @@ impl Totals {
     /// How long the requests took that have ended since then. The shortest and the longest are
     /// only known to within a bucket.
     pub fn latency_since(&self, then: &Self) -> Latency {
-        since(&self.seconds, &then.seconds)
+        self.seconds.since(&then.seconds).latency()
     }
-}
-
-/// What a spread has gained.
-fn since(now: &Spread, then: &Spread) -> Latency {
-    let mut gained = Spread::default();
-    for ((new, now), old) in gained.buckets.iter_mut().zip(now.buckets).zip(then.buckets) {
-        *new = now.saturating_sub(old);
-    }
-    gained.nanos = now.nanos.wrapping_sub(then.nanos);
-    let bound = |place: usize| BOUNDS.get(place).map(|seconds| (seconds * 1e9) as u64);
-    let first = gained.buckets.iter().position(|count| *count > 0).unwrap_or_default();
-    let last = gained.buckets.iter().rposition(|count| *count > 0).unwrap_or_default();
-    gained.least = first.checked_sub(1).and_then(bound).unwrap_or(1).max(1);
-    gained.most = bound(last).unwrap_or(now.most);
-    Latency::of(&gained)
 }
 
 impl RouteTotals {
@@ -176,11 +164,6 @@ impl RouteTotals {
             seconds: sum.seconds.clone(),
         }
     }
-
-    /// How long its requests took that have ended since then, or since its first.
-    pub fn latency_since(&self, then: Option<&Self>) -> Latency {
-        since(&self.seconds, &then.map_or_else(Spread::default, |then| then.seconds.clone()))
-    }
 }
 
 impl UpstreamTotals {
@@ -193,11 +176,6 @@ impl UpstreamTotals {
             latency: Latency::of(&sum.seconds),
             seconds: sum.seconds.clone(),
         }
-    }
-
-    /// The same of the requests since then, or since its first.
-    pub fn latency_since(&self, then: Option<&Self>) -> Latency {
-        since(&self.seconds, &then.map_or_else(Spread::default, |then| then.seconds.clone()))
     }
 }
 

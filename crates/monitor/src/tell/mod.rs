@@ -1,0 +1,1 @@
+//! How sinks are told.
