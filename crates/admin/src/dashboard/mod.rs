@@ -1,6 +1,7 @@
 //! The dashboard under `/admin/status`: pages that are made here, whole, and work without
 //! JavaScript; a small script fetches them anew when the gateway says that time has passed.
 
+mod alerts;
 mod cache;
 mod certificates;
 mod chart;
@@ -15,6 +16,7 @@ mod problems;
 mod route;
 mod routes;
 mod upstreams;
+mod uptime;
 
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -36,11 +38,13 @@ const STYLE: &str = include_str!("assets/style.css");
 const SCRIPT: &str = include_str!("assets/live.js");
 
 /// What the navigation leads to.
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 11] = [
     ("/admin/status", "Overview"),
     ("/admin/status/errors", "Errors"),
     ("/admin/status/routes", "Routes"),
     ("/admin/status/upstreams", "Upstreams"),
+    ("/admin/status/uptime", "Uptime"),
+    ("/admin/status/alerts", "Alerts"),
     ("/admin/status/limits", "Limits"),
     ("/admin/status/cache", "Cache"),
     ("/admin/status/explain", "Explain"),
@@ -57,6 +61,8 @@ pub(crate) fn pages() -> Router<Arc<Handles>> {
         .route("/admin/status/upstreams", get(upstreams::page).post(upstreams::order))
         .route("/admin/status/upstreams/confirm", get(upstreams::confirm))
         .route("/admin/status/upstreams/probe", post(upstreams::probe))
+        .route("/admin/status/uptime", get(uptime::page))
+        .route("/admin/status/alerts", get(alerts::page))
         .route("/admin/status/limits", get(limits::page))
         .route("/admin/status/cache", get(cache::page).post(cache::purge))
         .route("/admin/status/explain", get(explain::page))

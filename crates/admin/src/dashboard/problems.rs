@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use lockgate_upstream::{Phase, UpstreamView};
 
+use super::alerts;
 use super::html::{Html, date, percent, seconds};
 use crate::Handles;
 
@@ -29,6 +30,9 @@ pub(super) fn found(handles: &Handles, upstreams: &[UpstreamView]) -> Vec<Proble
         add("", "This gateway drains: it takes no new connections.".to_owned());
     }
     of_upstreams(upstreams, &mut add);
+    for summary in alerts::firing(handles) {
+        add("/alerts", format!("Alert: {summary}"));
+    }
     let last = handles.history.last();
     if last.requests > 0.0 && last.errors / last.requests > MANY_ERRORS {
         let share = percent(last.errors, last.requests);

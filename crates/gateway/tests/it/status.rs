@@ -5,11 +5,13 @@ use lockgate_testkit::{Answer, Echo, Gateway, Port, Wire, request, until};
 
 use crate::support::{start, upstream};
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "",
     "/errors",
     "/routes",
     "/upstreams",
+    "/uptime",
+    "/alerts",
     "/limits",
     "/cache",
     "/explain",

@@ -8,7 +8,7 @@ use super::{page, pictures, was_clean};
 use crate::support::{launch, upstream};
 
 /// Every page by its picture's name.
-const PAGES: [(&str, &str); 14] = [
+const PAGES: [(&str, &str); 16] = [
     ("overview", ""),
     ("errors", "/errors"),
     ("routes", "/routes"),
@@ -16,6 +16,8 @@ const PAGES: [(&str, &str); 14] = [
     ("settings", "/route?pattern=/shop/*&settings=true"),
     ("upstreams", "/upstreams"),
     ("confirm", "/upstreams/confirm?service=pool&word=down"),
+    ("uptime", "/uptime"),
+    ("alerts", "/alerts"),
     ("limits", "/limits"),
     ("cache", "/cache"),
     ("explain", "/explain?url=http://shop.example/shop/1"),
