@@ -49,6 +49,11 @@ impl Services {
         Arc::new(Self { runtime, outbound, kept, figures, depot, stores, published, asked })
     }
 
+    /// How requests of the gateway's own are sent.
+    pub(crate) fn outbound(&self) -> Arc<dyn Outbound> {
+        Arc::clone(&self.outbound)
+    }
+
     /// The counters in memory, if anything counts there.
     pub(crate) fn counters(&self) -> Option<&Arc<Memory>> {
         self.depot.memory()

@@ -1,6 +1,5 @@
 //! The running gateway as the monitor sees it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -58,14 +57,4 @@ impl Sight for Seen {
     fn draining(&self) -> bool {
         self.gateway.draining.load(Relaxed)
     }
-}
-
-/// Where history is kept: as configured, or what systemd gives for `StateDirectory=`.
-pub(crate) fn state_dir(document: &Document) -> Option<PathBuf> {
-    let given = || {
-        let given = std::env::var_os("STATE_DIRECTORY")?;
-        // Several are joined by colons.
-        std::env::split_paths(&given).next().filter(|first| first.is_absolute())
-    };
-    document.admin.state_dir.clone().or_else(given)
 }

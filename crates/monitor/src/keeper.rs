@@ -15,6 +15,8 @@ pub(crate) struct Keeper {
     disk: Arc<Mutex<Option<Disk>>>,
     why_not: Mutex<String>,
     open: AtomicBool,
+    /// Whether what a process before this one has kept is known, or never will be.
+    settled: AtomicBool,
     failures: AtomicU64,
     /// Whether the failure that goes on has been told.
     told: AtomicBool,
@@ -24,12 +26,8 @@ pub(crate) struct Keeper {
 pub(crate) enum Opened {
     /// It was opened just now, and this was in it.
     Now(Box<Loaded>),
-    /// It is open, or there is nothing to open.
-    Settled,
-    /// Another process has it still.
-    Taken,
-    /// It cannot be opened.
-    Failed,
+    /// Another process has it still, or it cannot be opened.
+    Not,
 }
 
 impl Keeper {
@@ -38,8 +36,10 @@ impl Keeper {
             Some(_) => "it is not open yet",
             None => "no directory is given (`admin.state_dir`)",
         };
+        let settled = AtomicBool::new(directory.is_none());
         Self {
             directory,
+            settled,
             disk: Arc::default(),
             why_not: Mutex::new(why.to_owned()),
             open: AtomicBool::new(false),
@@ -50,6 +50,15 @@ impl Keeper {
 
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Relaxed)
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Relaxed)
+    }
+
+    /// What was on disk has been taken.
+    pub(crate) fn settle(&self) {
+        self.settled.store(true, Relaxed);
     }
 
     /// Whether there is a disk to be kept on, and it does not work.
@@ -77,7 +86,7 @@ impl Keeper {
     /// Opens it and reads what is there, unless it is open.
     pub(crate) async fn open(&self) -> Opened {
         let Some(directory) = self.directory.clone().filter(|_| !self.is_open()) else {
-            return Opened::Settled;
+            return Opened::Not;
         };
         let place = Arc::clone(&self.disk);
         let work = move || {
@@ -95,15 +104,15 @@ impl Keeper {
             }
             Ok(Err(NotOpen::Taken)) => {
                 self.say("another process writes it");
-                Opened::Taken
+                Opened::Not
             }
             Ok(Err(NotOpen::Failed(why))) => {
                 self.fails(&why);
-                Opened::Failed
+                Opened::Not
             }
             Err(_) => {
                 self.fails("a bug: its reading panicked");
-                Opened::Failed
+                Opened::Not
             }
         }
     }
@@ -150,6 +159,7 @@ impl Keeper {
     }
 
     fn fails(&self, why: &str) {
+        self.settle();
         self.failures.fetch_add(1, Relaxed);
         self.say(why);
         if !self.told.swap(true, Relaxed) {

@@ -3,6 +3,8 @@
 //! and a disk or a receiver that fails costs the gateway nothing.
 
 mod alerts;
+mod collect;
+mod figures;
 mod history;
 mod keeper;
 mod monitor;
@@ -13,7 +15,7 @@ mod tell;
 pub use alerts::{AlertView, AlertsView, SinkView};
 pub use history::line::Span;
 pub use history::view::{EndpointUptime, KeptWhere, Past, Seconds, UpstreamUptime, WindowPast};
-pub use monitor::Monitor;
+pub use monitor::{Monitor, Outfit};
 pub use published::Published;
 pub use sight::{Served, Sight, StoreSeen};
 

@@ -1,15 +1,18 @@
-//! The monitor: looks every second, keeps what it sees, and answers questions about it.
+//! The monitor: looks every second, keeps what it sees, tells who is to be told, and answers
+//! questions about it.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lockgate_core::{Clock, Standing, Status};
-use lockgate_telemetry::Spread;
+use lockgate_config::model::Document;
+use lockgate_core::{Clock, Outbound, Standing, Status};
+use lockgate_upstream::Upstream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::alerts::AlertsView;
+use crate::alerts::find::{self, Findings, Found};
+use crate::alerts::{AlertsView, Desk, Letter};
+use crate::figures::Figures;
 use crate::history::view::{EndpointUptime, KeptWhere, UpstreamUptime};
 use crate::history::{Book, Key};
 use crate::keeper::{Keeper, Opened};
@@ -17,66 +20,104 @@ use crate::{Published, Sight, millis, sight};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
-/// Looks between two readings of all figures, two batches for the disk, two publications of the
-/// status, and two attempts to open a disk that fails.
+/// Looks between two readings of all figures, two publications of the status, two looks at
+/// certificates, two batches for the disk if nothing changes, and two attempts to open a disk that
+/// fails.
 const FIGURES: u64 = 5;
-const WRITE: u64 = 10;
 const PUBLISH: u64 = 5;
+const CERTIFICATES: u64 = 60;
+const WRITE: u64 = 10;
 const TRY_AGAIN: u64 = 60;
+/// So long nobody is told while another process has the history: that one tells, and this one
+/// reads from it what has been told.
+const PATIENCE: u64 = 60;
+/// How long the end waits for messages that are under way.
+const LAST_MESSAGES: Duration = Duration::from_secs(3);
 
-/// What has happened, and what is shown of it.
+/// What has happened, and who is told.
 pub struct Monitor {
     sight: Box<dyn Sight>,
+    outbound: Arc<dyn Outbound>,
     clock: Clock,
+    instance: String,
     book: Mutex<Book>,
+    desk: Mutex<Desk>,
     keeper: Keeper,
     published: Arc<Published>,
 }
 
-/// What the look before knew.
+/// What is handed to a monitor.
+pub struct Outfit {
+    /// What it looks at.
+    pub sight: Box<dyn Sight>,
+    /// How webhooks are sent.
+    pub outbound: Arc<dyn Outbound>,
+    /// The time of day.
+    pub clock: Clock,
+    /// Where the history is kept, if anywhere.
+    pub directory: Option<PathBuf>,
+    /// Where the public's status is put.
+    pub published: Arc<Published>,
+}
+
+/// What one look knows of those before.
 #[derive(Default)]
 struct Before {
     looks: u64,
-    /// Figures are told as sums since the start.
-    seconds: HashMap<String, Spread>,
+    figures: Figures,
+    document: Option<Arc<Document>>,
+    certificates: Vec<Found>,
 }
 
 impl Monitor {
-    /// One that has not looked yet. The history is kept in `directory`, if there is one.
-    pub fn new(
-        sight: Box<dyn Sight>,
-        clock: Clock,
-        directory: Option<PathBuf>,
-        published: Arc<Published>,
-    ) -> Arc<Self> {
+    /// One that has not looked yet.
+    pub fn new(outfit: Outfit) -> Arc<Self> {
+        let Outfit { sight, outbound, clock, directory, published } = outfit;
         let keeper = Keeper::new(directory);
-        Arc::new(Self { sight, clock, book: Mutex::default(), keeper, published })
+        let (book, desk) = Default::default();
+        let instance = instance();
+        Arc::new(Self { sight, outbound, clock, instance, book, desk, keeper, published })
     }
 
     /// Looks every second until the process is about to end; then what is not on disk is written,
     /// and the disk left to a successor.
     pub async fn run(self: Arc<Self>) {
         // A disk that hangs keeps nobody from looking.
-        tokio::join!(self.look_on(), self.keep_on());
+        tokio::join!(Arc::clone(&self).look_on(), self.keep_on());
     }
 
-    async fn look_on(&self) {
+    async fn look_on(self: Arc<Self>) {
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Before::default();
-        while !self.sight.draining() {
+        loop {
             tick.tick().await;
+            if self.sight.draining() {
+                break;
+            }
             self.look(&mut before);
+            if self.keeper.is_settled() || before.looks >= PATIENCE {
+                self.tell();
+            }
             before.looks += 1;
         }
+        let sent = async {
+            while self.desk().is_sending() {
+                tokio::time::sleep(LOOK / 20).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_MESSAGES, sent).await;
     }
 
     async fn keep_on(&self) {
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = 0;
-        while !self.sight.draining() {
+        loop {
             tick.tick().await;
+            if self.sight.draining() {
+                break;
+            }
             self.keep(looks).await;
             looks += 1;
         }
@@ -125,12 +166,17 @@ impl Monitor {
 
     /// Alerts and who is told of them.
     pub fn alerts(&self) -> AlertsView {
-        AlertsView {
-            firing: Vec::new(),
-            pending: Vec::new(),
-            recent: Vec::new(),
-            sinks: Vec::new(),
-        }
+        self.desk().view(self.clock.now())
+    }
+
+    /// Times that the history could not be read or written.
+    pub(crate) fn store_failures(&self) -> u64 {
+        self.keeper.failures()
+    }
+
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        // A desk is whole after every step, so a poisoned one can be used.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -140,44 +186,24 @@ impl Monitor {
 
     /// One look at everything.
     fn look(&self, before: &mut Before) {
-        let upstreams = self.sight.upstreams();
+        let (document, upstreams) = (self.sight.document(), self.sight.upstreams());
         let now = Instant::now();
+        let rules = &document.alerts.rules;
+        let mut findings = Findings::default();
         let mut book = self.book();
         book.look(millis(self.clock.now()));
         for upstream in upstreams.values() {
-            let set = upstream.set();
-            let mut standings: Vec<Standing> = Vec::with_capacity(set.endpoints().len());
-            for endpoint in set.endpoints() {
-                if !sight::is_known(upstream, endpoint) {
-                    continue;
-                }
-                let probed = endpoint.probed();
-                let standing = sight::endpoint(endpoint, probed.failures, now);
-                let key = Key::endpoint(upstream.name(), endpoint.label());
-                book.note(&key, standing);
-                if let (Some(checked), Some(took)) = (probed.checked_ms, probed.took) {
-                    book.probed(&key, checked, took);
-                }
-                standings.push(standing);
-            }
-            if !standings.is_empty() || set.endpoints().is_empty() {
-                let standing = sight::upstream(upstream, &standings);
-                book.note(&Key::upstream(upstream.name()), standing);
-            }
+            note(&mut book, upstream, now);
+            find::upstream(upstream, rules, now, &mut findings);
         }
         if before.looks.is_multiple_of(FIGURES) {
-            let totals = self.sight.totals();
-            for one in totals.upstreams {
-                let then = before.seconds.get(&one.upstream);
-                if let Some((name, _)) = upstreams.get_key_value(&one.upstream)
-                    && let Some(then) = then
-                {
-                    let key = Key { upstream: name.as_str().into(), endpoint: "".into() };
-                    book.took(&key, &one.seconds.since(then));
+            let dropped = self.sight.lines_dropped();
+            let reading = before.figures.read(self.sight.totals(), dropped);
+            for (name, spread) in &reading.upstreams {
+                if let Some(upstream) = upstreams.get(name) {
+                    book.took(&Key::upstream(upstream.name()), spread);
                 }
-                before.seconds.insert(one.upstream, one.seconds);
             }
-            before.seconds.retain(|name, _| upstreams.contains_key(name));
         }
         if before.looks.is_multiple_of(PUBLISH) {
             let mut names: Vec<&Arc<str>> = upstreams.values().map(|one| one.name()).collect();
@@ -185,6 +211,47 @@ impl Monitor {
             let services = names.into_iter().map(|name| book.status(name)).collect();
             self.published.publish(Status { at: self.clock.now(), services });
         }
+        drop(book);
+        self.find(before, &document, findings);
+    }
+
+    /// What else is wrong, and what follows from all of it.
+    fn find(&self, before: &mut Before, document: &Arc<Document>, mut findings: Findings) {
+        let rules = &document.alerts.rules;
+        let now = self.clock.now();
+        let is_new = !before.document.as_ref().is_some_and(|old| Arc::ptr_eq(old, document));
+        if is_new || before.looks.is_multiple_of(CERTIFICATES) {
+            before.certificates = find::certificates(&self.sight.certificates(), rules, now);
+        }
+        findings.found.extend(before.certificates.iter().cloned());
+        find::figures(&before.figures, rules, &mut findings);
+        let (stores, fails) = (self.sight.stores(), self.keeper.is_failing());
+        let generation = self.sight.generation();
+        find::gateway(document, &before.figures, generation, &stores, fails, &mut findings);
+        let mut desk = self.desk();
+        if is_new {
+            desk.configure(&document.alerts, &document.base);
+            before.document = Some(Arc::clone(document));
+        }
+        desk.step(millis(now), &findings);
+    }
+
+    /// Sends what is to be told now.
+    fn tell(self: &Arc<Self>) {
+        let mut desk = self.desk();
+        for letter in desk.letters(self.clock.now()) {
+            let sink = letter.sink.clone();
+            let task = tokio::spawn(Arc::clone(self).deliver(letter));
+            desk.under_way(&sink, task.abort_handle());
+        }
+    }
+
+    async fn deliver(self: Arc<Self>, letter: Letter) {
+        let Letter { sink, receiver, message } = letter;
+        let now = || millis(self.clock.now());
+        let failed = |fail: &crate::tell::Fail| self.desk().failed(&sink, now(), fail);
+        let arrived = receiver.deliver(&self.outbound, &message, &self.instance, &failed).await;
+        self.desk().done(&sink, now(), arrived);
     }
 
     /// The disk's part of a look.
@@ -192,20 +259,57 @@ impl Monitor {
         if !self.keeper.is_open() {
             if !self.keeper.is_failing() || looks.is_multiple_of(TRY_AGAIN) {
                 if let Opened::Now(loaded) = self.keeper.open().await {
-                    self.book().take(*loaded);
+                    let mut loaded = *loaded;
+                    if let Some(alerts) = loaded.alerts.take() {
+                        self.desk().restore(&alerts);
+                    }
+                    self.book().take(loaded);
+                    self.keeper.settle();
                 }
             }
             return;
         }
-        if looks.is_multiple_of(WRITE) {
+        let fresh = self.book().is_fresh() || self.desk().is_fresh();
+        if fresh || looks.is_multiple_of(WRITE) {
             self.write(false).await;
         }
     }
 
     async fn write(&self, last: bool) {
-        let (batch, receipt) = self.book().batch(last);
+        let (mut batch, receipt) = self.book().batch(last);
+        batch.alerts = Some(self.desk().kept());
         if self.keeper.write(batch).await {
             self.book().written(receipt);
         }
     }
+}
+
+/// An upstream and its endpoints in one look.
+fn note(book: &mut Book, upstream: &Upstream, now: Instant) {
+    let set = upstream.set();
+    let mut standings: Vec<Standing> = Vec::with_capacity(set.endpoints().len());
+    for endpoint in set.endpoints() {
+        if !sight::is_known(upstream, endpoint) {
+            continue;
+        }
+        let probed = endpoint.probed();
+        let standing = sight::endpoint(endpoint, probed.failures, now);
+        let key = Key::endpoint(upstream.name(), endpoint.label());
+        book.note(&key, standing);
+        if let (Some(checked), Some(took)) = (probed.checked_ms, probed.took) {
+            book.probed(&key, checked, took);
+        }
+        standings.push(standing);
+    }
+    if !standings.is_empty() || set.endpoints().is_empty() {
+        book.note(&Key::upstream(upstream.name()), sight::upstream(upstream, &standings));
+    }
+}
+
+/// This machine's name, as far as it is a plain word.
+fn instance() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let good = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+    let name: String = name.trim().chars().filter(good).take(64).collect();
+    if name.is_empty() { "lockgate".to_owned() } else { name }
 }

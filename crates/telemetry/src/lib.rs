@@ -12,7 +12,9 @@ mod own_log;
 mod reference;
 
 pub use failures::{Failure, FailureKind, Failures, WorkerFailures};
-pub use log::{AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference};
+pub use log::{
+    AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference, rfc3339,
+};
 pub use metrics::{
     BUCKETS, Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
     PolicySeries, PolicyTotals, RouteSeries, RouteTotals, Sample, Spread, Took, Totals,

@@ -103,9 +103,10 @@ pub struct Admin {
     pub public: Vec<String>,
     /// Not ready (`/admin/ready`) before each endpoint with a health check has been probed once.
     pub wait_for_health: bool,
-    /// Where history is kept over restarts; the directory that systemd gives (`STATE_DIRECTORY`)
-    /// unless told, and in memory alone without one.
+    /// The directory where what outlives the process is kept: changes made here, their history,
+    /// uptime. Unless told, the one that systemd gives (`StateDirectory=`); else nothing is kept.
     #[serde(deserialize_with = "forms::maybe_path")]
+    #[schemars(with = "Option<String>")]
     pub state_dir: Option<PathBuf>,
     /// The HTTP listener that shows it too, under `/admin`. Read, not yet used.
     pub also_on: Option<String>,

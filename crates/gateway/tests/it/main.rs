@@ -11,6 +11,7 @@
 
 mod access_log;
 mod admin;
+mod alerts;
 mod asked;
 mod attempts;
 mod auth;
@@ -19,6 +20,7 @@ mod bodies;
 mod broken;
 mod browser;
 mod cache;
+mod changes;
 mod cli;
 mod cluster_limits;
 mod compress;
@@ -62,3 +64,4 @@ mod tls;
 mod tunnels;
 mod upgrade;
 mod upstream_tls;
+mod uptime;

@@ -120,6 +120,12 @@ impl Disk {
         Ok(Self { connection, _lock: lock })
     }
 
+    /// The most pages that the file may have.
+    #[cfg(test)]
+    pub(super) fn bound(&self, pages: u32) {
+        self.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
     /// All there is.
     pub(crate) fn load(&self) -> rusqlite::Result<Loaded> {
         let kept = |name: &str| -> rusqlite::Result<Option<String>> {

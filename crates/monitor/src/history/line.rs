@@ -81,25 +81,19 @@ impl Sums {
 }
 
 impl Line {
-    /// One look. A clock that was put back waits until it is where it was.
-    pub(crate) fn note(&mut self, standing: Standing, now: u64) {
+    /// One look: whether it begins a span. A clock that was put back waits until it is where it
+    /// was.
+    pub(crate) fn note(&mut self, standing: Standing, now: u64) -> bool {
         let Some(last) = self.spans.back_mut() else { return self.begin(standing, now) };
         let now = now.max(last.to);
         if now - last.to > LONGEST_GAP {
             return self.begin(standing, now);
         }
+        let (from, differs) = (last.from, last.standing != standing);
         last.to = now;
-        if last.standing == standing {
-            let from = last.from;
-            self.revive(from);
-        } else if last.from == now {
-            last.standing = standing;
-            let from = last.from;
-            self.revive(from);
-            (self.kept.open, self.revived) = (None, true);
-        } else {
-            self.begin(standing, now);
-        }
+        self.revive(from);
+        // A second look in the same moment says nothing new.
+        if differs && from < now { self.begin(standing, now) } else { false }
     }
 
     fn revive(&mut self, from: u64) {
@@ -109,11 +103,12 @@ impl Line {
         }
     }
 
-    fn begin(&mut self, standing: Standing, now: u64) {
+    fn begin(&mut self, standing: Standing, now: u64) -> bool {
         if self.spans.len() == MOST_SPANS {
             self.spans.pop_front();
         }
         self.spans.push_back(Span { standing, from: now, to: now });
+        true
     }
 
     /// What was there before this process looked: that which overlaps is left out.
@@ -159,6 +154,23 @@ impl Line {
             sums.add(span.standing, length);
         }
         sums
+    }
+
+    /// The same for each of so many slots of a size, from a first one on.
+    pub(crate) fn slots(&self, first: u64, count: usize, size: u64) -> Vec<Sums> {
+        let mut all = vec![Sums::default(); count];
+        for span in &self.spans {
+            let mut from = span.from.max(first * size);
+            while from < span.to {
+                let slot = from / size;
+                let end = span.to.min((slot + 1) * size);
+                let place = usize::try_from(slot - first).unwrap_or(usize::MAX);
+                let Some(sums) = all.get_mut(place) else { break };
+                sums.add(span.standing, end - from);
+                from = end;
+            }
+        }
+        all
     }
 
     pub(crate) fn last(&self) -> Option<&Span> {
@@ -238,7 +250,7 @@ mod tests {
     }
 
     fn looks() -> impl Strategy<Value = Vec<(u8, u64)>> {
-        let gap = prop_oneof![8 => 0..400u64, 1 => LONGEST_GAP - 2..LONGEST_GAP + 3];
+        let gap = prop_oneof![8 => 1..400u64, 1 => LONGEST_GAP - 2..LONGEST_GAP + 3];
         prop::collection::vec((0..4u8, gap), 1..40).prop_map(|steps| {
             let mut now = 1_000;
             steps
@@ -257,14 +269,15 @@ mod tests {
             looks in looks(), from in 0..20_000u64, length in 0..40_000u64,
         ) {
             let mut line = Line::default();
-            looks.iter().for_each(|(word, at)| line.note(standing(*word), *at));
-            // Of two looks at one moment the later one counts.
-            let mut last = looks.clone();
-            last.reverse();
-            last.dedup_by_key(|look| look.1);
-            last.reverse();
+            for (word, at) in &looks {
+                line.note(standing(*word), *at);
+            }
             let sums = line.sums(from, from + length);
-            prop_assert_eq!(sums, brute(&last, from, from + length));
+            prop_assert_eq!(sums, brute(&looks, from, from + length));
+            let slots = line.slots(2, 30, 700);
+            for (slot, sums) in (2..).zip(&slots) {
+                prop_assert_eq!(*sums, line.sums(slot * 700, (slot + 1) * 700));
+            }
             let spans: Vec<Span> = line.spans.iter().copied().collect();
             for pair in spans.windows(2) {
                 prop_assert!(pair[0].to <= pair[1].from, "in order");
@@ -290,12 +303,12 @@ mod tests {
                 line.note(standing(*word), *at);
                 if stops[n] {
                     let (rows, kept) = line.unwritten(lives[n]);
-                    rows.iter().for_each(|row| drop(disk.insert(row.from, *row)));
+                    disk.extend(rows.iter().map(|row| (row.from, *row)));
                     line.written(kept);
                 }
             }
             let (rows, kept) = line.unwritten(true);
-            rows.iter().for_each(|row| drop(disk.insert(row.from, *row)));
+            disk.extend(rows.iter().map(|row| (row.from, *row)));
             line.written(kept);
             seen = seen.max(line.last().unwrap().to);
             let read: Vec<Span> = disk
@@ -315,9 +328,15 @@ mod tests {
             let cut = cut.min(looks.len());
             let (mut whole, mut first, mut second) =
                 (Line::default(), Line::default(), Line::default());
-            looks.iter().for_each(|(word, at)| whole.note(standing(*word), *at));
-            looks[..cut].iter().for_each(|(word, at)| first.note(standing(*word), *at));
-            looks[cut..].iter().for_each(|(word, at)| second.note(standing(*word), *at));
+            for (word, at) in &looks {
+                whole.note(standing(*word), *at);
+            }
+            for (word, at) in &looks[..cut] {
+                first.note(standing(*word), *at);
+            }
+            for (word, at) in &looks[cut..] {
+                second.note(standing(*word), *at);
+            }
             second.prepend(first.spans.iter().copied().collect());
             let (all, parts) = (whole.sums(0, u64::MAX), second.sums(0, u64::MAX));
             // Nobody looked between the two parts.
@@ -349,6 +368,6 @@ mod tests {
         assert_eq!(line.spans.len(), MOST_SPANS);
         let last = line.last().unwrap().to;
         line.forget(last - 10_000);
-        assert!(line.spans.len() <= 11);
+        assert!(line.spans.len() <= 12);
     }
 }

@@ -3,6 +3,8 @@
 
 pub(crate) mod disk;
 pub(crate) mod line;
+#[cfg(test)]
+mod tests;
 pub(crate) mod took;
 pub(crate) mod view;
 
@@ -14,7 +16,7 @@ use lockgate_core::{ServiceStatus, Standing, WINDOWS};
 use lockgate_telemetry::Spread;
 
 use disk::{Batch, Loaded, Prune};
-use line::{Kept, Line};
+use line::{Kept, Line, Sums};
 use took::{TookRow, Tooks};
 use view::{Past, WindowPast};
 
@@ -24,7 +26,7 @@ pub(crate) const MOST_SERVICES: usize = 2_000;
 const KEEP: u64 = 90 * DAY;
 const DAY: u64 = 86_400_000;
 /// Days that are told one by one.
-const DAYS: u64 = 90;
+const DAYS: usize = 90;
 /// Intervals that are shown.
 const SHOWN: usize = 50;
 /// Between two prunings of the disk.
@@ -56,6 +58,8 @@ pub(crate) struct Book {
     look: u64,
     at: u64,
     pruned: u64,
+    /// Whether a span has begun since the last batch.
+    fresh: bool,
     /// How many are too many to have a history.
     pub(crate) left_out: usize,
 }
@@ -89,8 +93,9 @@ impl Book {
     pub(crate) fn note(&mut self, key: &Key, standing: Standing) {
         let (look, now) = (self.look, self.at);
         let Some(service) = self.service(key) else { return };
-        service.line.note(standing, now);
+        let begins = service.line.note(standing, now);
         service.look = look;
+        self.fresh |= begins;
     }
 
     /// A probe's time, once for each probe.
@@ -158,8 +163,14 @@ impl Book {
         }
     }
 
+    /// Whether something has changed that should be on disk soon.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
     /// What is not on disk yet. `last`: nobody will look again.
     pub(crate) fn batch(&mut self, last: bool) -> (Batch, Receipt) {
+        self.fresh = false;
         let mut batch = Batch { seen: self.at, ..Batch::default() };
         let mut receipt = Receipt { lines: Vec::new(), tooks: Vec::new(), pruned: None };
         for (key, service) in &mut self.services {
@@ -242,9 +253,8 @@ impl Book {
     }
 
     fn days(&self, service: &Service) -> Vec<Option<f64>> {
-        let today = self.at / DAY;
-        let first = today.saturating_sub(DAYS - 1);
-        let day = |day: u64| service.line.sums(day * DAY, (day + 1) * DAY).availability();
-        (first..=today).map(day).collect()
+        let first = (self.at / DAY).saturating_sub(DAYS as u64 - 1);
+        let days = service.line.slots(first, DAYS, DAY).into_iter();
+        days.map(Sums::availability).collect()
     }
 }

@@ -155,7 +155,9 @@ mod tests {
             let mut tooks = Tooks::default();
             times.iter().for_each(|(minute, ms)| tooks.add(minute * 60_000, &one(*ms)));
             let now = times.last().unwrap().0 * 60_000;
-            for (hours, grain) in [(1, 60_000), (24, 3_600_000), (168, 86_400_000), (2160, 86_400_000)] {
+            let grains =
+                [(1, 60_000), (24, 3_600_000), (168, 86_400_000), (2160, 86_400_000)];
+            for (hours, grain) in grains {
                 let length: u64 = hours * 3_600_000;
                 let within = |slack: u64| {
                     let from = (now + slack).saturating_sub(length + grain);

@@ -34,6 +34,7 @@ use sink::Sink;
 
 pub(crate) use redact::hidden;
 
+pub use clock::rfc3339;
 pub use entry::{Entry, FIELDS, Field, access_log_reference};
 
 /// A buffer of this size is handed over; less waits for [`WorkerLog::flush`]. Each hand-over wakes
