@@ -19,7 +19,7 @@ use tokio::sync::mpsc::channel;
 use crate::change::Cause;
 use crate::collect::{self, Collector};
 use crate::demo;
-use crate::explain::explain;
+use crate::explain::{explain, explain_pattern};
 use crate::gateway::{Checked, Gateway};
 use crate::kept::{Kept, Versions};
 use crate::listeners::Listeners;
@@ -221,6 +221,7 @@ fn handles(
     let (shown, written, changed) =
         (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
+    let routed = Arc::clone(&gateway);
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
     let shared = Arc::clone(&gateway.services);
@@ -242,6 +243,9 @@ fn handles(
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),
+        explain_pattern: Arc::new(move |pattern| {
+            explain_pattern(&routed.snapshot(), &routed.source(), pattern)
+        }),
         explain: Box::new(move |asked| {
             explain(&gateway.snapshot(), &gateway.source(), asked, true)
         }),

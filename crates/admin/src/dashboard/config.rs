@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::html::Html;
-use super::routes::pretty;
+use super::route::pretty;
 use crate::config::read_config;
 use crate::{Handles, Order};
 

@@ -18,6 +18,7 @@ mod auth;
 mod balance;
 mod bodies;
 mod broken;
+mod browser;
 mod cache;
 mod changes;
 mod cli;
