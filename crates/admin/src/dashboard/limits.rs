@@ -21,7 +21,7 @@ pub(super) async fn page(State(handles): State<Arc<Handles>>) -> Response {
     let axum::Json(quotas) = limits::quotas(State(Arc::clone(&handles))).await;
     let mut html = Html::new();
     tiles(&mut html, &stats);
-    let most = list(&stats, "refused_most");
+    let most = list(&stats, "refusedMost");
     let all = most.iter().map(|one| whole(one, "refused")).max().unwrap_or_default();
     html.raw("<section><h2>Refused most</h2>");
     html.head("Refused most", &["Key", "Limit", "#Refused", "Beside the first"]);
@@ -36,7 +36,7 @@ pub(super) async fn page(State(handles): State<Arc<Handles>>) -> Response {
     let rows = list(&stats, "limits");
     html.head("Limits", &["Limit", "Policy", "Written at", "#Refused"]);
     for one in rows {
-        let dry = one.get("dry_run") == Some(&Value::Bool(true));
+        let dry = one.get("dryRun") == Some(&Value::Bool(true));
         html.raw("<tr>").cell(&word(one, "limit"));
         html.cell(&format!("{}{}", word(one, "policy"), if dry { " (dry run)" } else { "" }));
         html.raw("<td><code>").text(&word(one, "place")).raw("</code></td>");
@@ -54,8 +54,8 @@ fn tiles(html: &mut Html, stats: &Value) {
     let number = |key: &str| whole(table, key);
     let evicted = number("evicted");
     html.raw("<section class=tiles aria-label=\"Keys in memory\">");
-    html.tile("", &count(number("keys")), &format!("keys, of {}", count(number("max_keys"))));
-    html.tile("", &bytes(number("bytes")), &format!("of {}", bytes(number("max_bytes"))));
+    html.tile("", &count(number("keys")), &format!("keys, of {}", count(number("maxKeys"))));
+    html.tile("", &bytes(number("bytes")), &format!("of {}", bytes(number("maxBytes"))));
     let class = if evicted > 0 { "bad" } else { "" };
     html.tile(class, &count(evicted), "forgotten for want of room");
     let refused = list(stats, "limits").iter().map(|one| whole(one, "refused")).sum();
@@ -74,7 +74,7 @@ fn show_quotas(html: &mut Html, quotas: &[Value]) {
         html.cell(&word(one, "limit")).number(&count(whole(one, "used")));
         html.number(&count(whole(one, "of")));
         html.bar(if used(one) >= NEARLY { "warn" } else { "part" }, used(one));
-        html.number(&span(whole(one, "resets_in_seconds"))).raw("</tr>");
+        html.number(&span(whole(one, "resetsInSeconds"))).raw("</tr>");
     }
     html.tail(all.len(), "No quota has been used.");
     if all.len() > MOST {
