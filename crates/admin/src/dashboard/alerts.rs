@@ -83,7 +83,7 @@ fn sink(html: &mut Html, one: &SinkView) {
     html.text(&one.delivered_at.map_or("–".to_owned(), |at| date(at / 1000))).raw("</td></tr>");
 }
 
-/// How many fire, and the first of them in words.
+/// What fires, in words, the worst first.
 pub(super) fn firing(handles: &Handles) -> Vec<String> {
     handles.monitor.alerts().firing.into_iter().map(|one| one.summary).collect()
 }

@@ -149,9 +149,8 @@ pub(super) fn table<'f>(
     all: impl Iterator<Item = &'f Failure>,
     whole: bool,
 ) {
-    let few = ["Time (UTC)", "Status", "Reason", "Request", "Explain"];
-    let more =
-        ["Time (UTC)", "Status", "Reason", "Request", "Route", "Upstream", "#Took", "Client"];
+    let few = ["Time (UTC)", "Status", "Request, and why"];
+    let more = ["Time (UTC)", "Status", "Request, and why", "Route", "Upstream", "#Took", "Client"];
     let mut all = all.peekable();
     if all.peek().is_none() {
         return;
@@ -168,25 +167,11 @@ fn row(html: &mut Html, one: &Failure, whole: bool) {
     html.raw("<tr><td class=time><time datetime=\"").text(&date(at).replace(' ', "T"));
     html.raw("Z\">").text(&clock(at)).raw("</time></td>");
     let class = if one.status >= 500 { "bad" } else { "warn" };
-    html.raw(&format!("<td class={class}>{}</td><td>", one.status));
-    html.raw("<code>").text(one.reason.as_deref().unwrap_or("–")).raw("</code>");
-    if whole {
-        let story = match one.blame {
-            _ if !one.story.is_empty() => one.story.as_str(),
-            Some(Blame::Client) => "the client's doing",
-            Some(Blame::Gateway) => "the gateway's doing",
-            Some(Blame::Upstream) => "the upstream's doing",
-            None => "the upstream's own answer",
-        };
-        html.raw("<br><small>").text(story).raw("</small>");
-    }
-    html.raw("</td><td class=request>");
+    html.raw(&format!("<td class={class}>{}</td><td class=request>", one.status));
     request(html, one, whole);
     html.raw("</td>");
     if !whole {
-        html.raw("<td>");
-        explain(html, one);
-        html.raw("</td></tr>");
+        html.raw("</tr>");
         return;
     }
     html.raw("<td>");
@@ -204,6 +189,7 @@ fn row(html: &mut Html, one: &Failure, whole: bool) {
     html.cell(&one.client_ip.to_string()).raw("</tr>");
 }
 
+/// What was asked for, why it was not had, and where to look further.
 fn request(html: &mut Html, one: &Failure, whole: bool) {
     if one.method.is_empty() {
         html.raw("<i>could not be read</i>");
@@ -211,11 +197,22 @@ fn request(html: &mut Html, one: &Failure, whole: bool) {
         html.raw("<code>").text(&one.method).raw(" ").text(&one.host).text(&one.path);
         html.raw("</code>");
     }
-    if whole {
-        html.raw("<br><small>id <code>").text(&one.id).raw("</code> ");
-        explain(html, one);
-        html.raw("</small>");
+    let story = match one.blame {
+        _ if !one.story.is_empty() && whole => one.story.as_str(),
+        Some(Blame::Client) => "the client's doing",
+        Some(Blame::Gateway) => "the gateway's doing",
+        Some(Blame::Upstream) => "the upstream's doing",
+        None => "the upstream's own answer",
+    };
+    html.raw("<br>");
+    if let Some(reason) = &one.reason {
+        html.raw("<b>").text(reason).raw("</b>: ");
     }
+    html.raw("<small>").text(story).raw("</small> ");
+    if whole {
+        html.raw("<br><small>id <code>").text(&one.id).raw("</code></small> ");
+    }
+    explain(html, one);
 }
 
 /// A link to the same question, without what has been hidden of it.

@@ -163,6 +163,8 @@ pub(crate) fn percent(part: f64, whole: f64) -> String {
     match 100.0 * part / whole {
         share if whole <= 0.0 || share == 0.0 => "0 %".to_owned(),
         share if share < 10.0 => format!("{share:.2} %"),
+        // Not all is never told as all.
+        share if share > 99.0 => format!("{} %", (share * 10.0).floor() / 10.0),
         share => format!("{share:.0} %"),
     }
 }

@@ -30,8 +30,14 @@ pub(super) fn found(handles: &Handles, upstreams: &[UpstreamView]) -> Vec<Proble
         add("", "This gateway drains: it takes no new connections.".to_owned());
     }
     of_upstreams(upstreams, &mut add);
-    for summary in alerts::firing(handles) {
-        add("/alerts", format!("Alert: {summary}"));
+    // One line for all: most of what fires is told of by its own line too.
+    let firing = alerts::firing(handles);
+    match firing.as_slice() {
+        [] => {}
+        [one] => add("/alerts", format!("An alert fires: {one}")),
+        [worst, ..] => {
+            add("/alerts", format!("{} alerts fire, the worst: {worst}", firing.len()));
+        }
     }
     let last = handles.history.last();
     if last.requests > 0.0 && last.errors / last.requests > MANY_ERRORS {

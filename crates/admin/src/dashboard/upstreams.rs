@@ -212,8 +212,10 @@ pub(super) async fn confirm(
 /// What would be left of the upstreams that have this endpoint.
 fn left(html: &mut Html, upstreams: &[UpstreamView], service: &str) {
     for upstream in upstreams {
-        let is = |one: &&EndpointView| one.address == service || one.name == service;
-        if !upstream.endpoints.iter().any(|one| is(&one)) {
+        // An upstream's name stands for all of its endpoints.
+        let whole = upstream.name == service;
+        let is = |one: &EndpointView| whole || one.address == service || one.name == service;
+        if !upstream.endpoints.iter().any(is) {
             continue;
         }
         let others = upstream.endpoints.iter().filter(|one| one.usable && !is(one)).count();

@@ -31,7 +31,7 @@ async fn one_logs_in_and_sees_a_line_move_under_load() {
 
     // What the page is changed into by its script is still the same page.
     browser.run("window.unmoved = true").await;
-    let line = "return document.querySelector('polyline.requests').getAttribute('points')";
+    let line = "return document.querySelector('polyline.requests')?.getAttribute('points') ?? null";
     until("a first point", async || !browser.run(line).await.is_null()).await;
     let before = browser.run(line).await;
     let load = Load::start(gateway.web(), 2, &request("GET", "/", &[], ""));
@@ -151,6 +151,45 @@ async fn one_purges_searches_and_is_told_why_something_is_not_there() {
     browser.go(&page(&gateway, "/errors?kind=failed")).await;
     browser.reads("td", "upstream_refused").await;
     was_clean(&browser, &gateway).await;
+}
+
+#[tokio::test]
+async fn a_version_is_looked_at_and_gone_back_to() {
+    let config = |status: u16| {
+        format!(
+            "admin: {{ address: \"127.0.0.1:$ADMIN\", state_dir: \"$DIR/state\" }}\n\
+             routes: {{ /a: {{ to: {{ respond: {{ status: {status} }} }} }} }}\n"
+        )
+    };
+    let gateway = start(&config(418)).await;
+    let browser = Browser::open().await;
+    browser.go(&page(&gateway, "/config")).await;
+    browser.reads("td", "in force").await;
+    gateway.rewrite(&config(204));
+    until("the change", async || gateway.get("/a").await.status == 204).await;
+    browser.go(&page(&gateway, "/config")).await;
+    browser.reads("td code", "~ routes./a").await;
+    browser.click("[aria-label='Go back to version 1']").await;
+    browser.reads("h1", "Are you sure?").await;
+    assert!(browser.text("del").await.contains("204"), "{}", browser.text("pre").await);
+    assert!(browser.text("ins").await.contains("418"), "{}", browser.text("pre").await);
+    browser.click("#confirm").await;
+    browser.reads("[role=status]", "That version is in force again").await;
+    assert_eq!(gateway.get("/a").await.status, 418);
+    browser.reads("h2", "Changed over the files").await;
+    browser.click("a[href$='/config/files']").await;
+    browser.click("#confirm").await;
+    browser.reads("[role=status]", "The files say it all again.").await;
+    assert_eq!(gateway.get("/a").await.status, 204);
+    // A page that is older than what is in force changes nothing.
+    browser.go(&page(&gateway, "/config/back?number=1")).await;
+    gateway.rewrite(&config(410));
+    until("another change", async || gateway.get("/a").await.status == 410).await;
+    browser.click("#confirm").await;
+    browser.reads("[role=alert]", "It is refused").await;
+    assert_eq!(gateway.get("/a").await.status, 410);
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
 #[tokio::test]
