@@ -77,9 +77,11 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
     gateway.know_names().await;
-    gateway
-        .metrics
-        .register(Arc::new(Collector { shared: Arc::clone(&gateway.shared), gate: gate.clone() }));
+    gateway.metrics.register(Arc::new(Collector {
+        shared: Arc::clone(&gateway.shared),
+        gate: Arc::clone(&gate),
+        listeners: listeners.view(),
+    }));
 
     let (ended, ends) = channel(count.max(1));
     let mut workers = Vec::with_capacity(count);
