@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, Response, header};
 use http_body_util::Full;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -60,11 +60,7 @@ impl Admin {
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let stream = TcpStream::connect(self.address).await.with_context(|| {
-            format!("no gateway answers on {}: is it running with this file?", self.address)
-        })?;
-        let answer = asking::ask(stream, self.request(method, path, body.into())?, BOUNDS).await;
-        let (head, body) = answer.context("talking to the gateway")?.into_parts();
+        let (head, body) = self.send(method, path, body.into()).await?.into_parts();
         let value: Value = serde_json::from_slice(&body).with_context(|| {
             format!("the answer to {path} is not JSON: does a Lockgate listen?")
         })?;
@@ -72,6 +68,40 @@ impl Admin {
             Some(detail) if !head.status.is_success() => bail!("the gateway refuses: {detail}"),
             _ => Ok(value),
         }
+    }
+
+    /// Asks for what is no JSON, such as the metrics.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    #[cfg(feature = "top")]
+    pub(super) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let (head, body) = self.send(Method::GET, path, Bytes::new()).await?.into_parts();
+        if !head.status.is_success() {
+            let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let detail = said.get("detail").and_then(Value::as_str).unwrap_or("without a reason");
+            bail!("the gateway refuses {path}: {detail}");
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Where the gateway listens.
+    #[cfg(feature = "top")]
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Response<Bytes>> {
+        let stream = TcpStream::connect(self.address).await.with_context(|| {
+            format!("no gateway answers on {}: is it running with this file?", self.address)
+        })?;
+        let answer = asking::ask(stream, self.request(method, path, body)?, BOUNDS).await;
+        answer.context("talking to the gateway")
     }
 
     fn request(

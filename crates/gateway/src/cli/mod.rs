@@ -16,6 +16,8 @@ mod routes;
 mod run;
 mod schema;
 mod status;
+#[cfg(feature = "top")]
+mod top;
 mod upgrade;
 mod upstreams;
 
@@ -45,6 +47,8 @@ enum Command {
     Keys(keys::Keys),
     Demo(demo::Demo),
     Status(status::Status),
+    #[cfg(feature = "top")]
+    Top(top::Top),
     Upstreams(upstreams::Upstreams),
     Drain(drain::Drain),
     Purge(purge::Purge),
@@ -79,6 +83,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Keys(keys) => keys.main(),
         Command::Demo(demo) => demo.main(),
         Command::Status(status) => status.main(),
+        #[cfg(feature = "top")]
+        Command::Top(top) => top.main(),
         Command::Upstreams(upstreams) => upstreams.main(),
         Command::Drain(drain) => drain.main(),
         Command::Purge(purge) => purge.main(),

@@ -48,6 +48,7 @@ mod memory;
 mod metrics;
 mod money;
 mod oidc;
+mod prometheus;
 mod proxy_protocol;
 mod reload;
 mod routing;
@@ -58,6 +59,8 @@ mod stores;
 mod support;
 mod targets;
 mod tls;
+#[cfg(feature = "top")]
+mod top;
 mod tunnels;
 mod upgrade;
 mod upstream_tls;
