@@ -58,7 +58,7 @@ impl Top {
             bail!("`lockgate top` needs a terminal; for a script, take `lockgate status --json`");
         }
         let every = Duration::from_secs(self.every.into());
-        admin::with(&self.config.config, async |admin| watch(&admin, every).await)
+        admin::with(&self.config.config, async |admin| Box::pin(watch(&admin, every)).await)
     }
 }
 

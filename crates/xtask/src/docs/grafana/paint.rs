@@ -96,24 +96,19 @@ fn source() -> Value {
 fn drawn(panel: &Panel, id: u32, place: Value) -> Value {
     let mut letters = ('A'..='Z').map(String::from);
     let targets = panel.queries.iter().map(|(asked, legend)| {
-        let mut target = json!({
+        let target = json!({
             "refId": letters.next().unwrap_or_default(),
             "datasource": source(),
             "expr": asked.replace('@', CHOSEN),
             "legendFormat": legend,
         });
         match panel.shape {
-            Shape::Table => {
-                target["format"] = "table".into();
-                target["instant"] = true.into();
-            }
-            Shape::Heat => target["format"] = "heatmap".into(),
-            _ => {}
+            Shape::Table => with(with(target, "format", "table"), "instant", true),
+            Shape::Heat => with(target, "format", "heatmap"),
+            _ => target,
         }
-        target
     });
-    let (kind, mut defaults, options) = look(panel.shape);
-    defaults["unit"] = panel.unit.into();
+    let (kind, defaults, options) = look(panel.shape);
     json!({
         "id": id,
         "type": kind,
@@ -121,10 +116,18 @@ fn drawn(panel: &Panel, id: u32, place: Value) -> Value {
         "description": panel.about,
         "gridPos": place,
         "datasource": source(),
-        "fieldConfig": { "defaults": defaults, "overrides": [] },
+        "fieldConfig": { "defaults": with(defaults, "unit", panel.unit), "overrides": [] },
         "options": options,
         "targets": targets.collect::<Vec<_>>(),
     })
+}
+
+/// An object with one more member.
+fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Value {
+    if let Value::Object(members) = &mut object {
+        members.insert(name.to_owned(), value.into());
+    }
+    object
 }
 
 /// Grafana's kind of a panel, its defaults and its options.
