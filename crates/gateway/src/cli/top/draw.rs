@@ -111,7 +111,8 @@ pub(super) fn screen(frame: &mut Frame<'_>, screen: &mut Screen, palette: Palett
 }
 
 fn title(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
-    let mut text = format!(" lockgate  {}", screen.address);
+    let paused = if screen.paused { "  PAUSED" } else { "" };
+    let mut text = format!(" lockgate  {}{paused}", screen.address);
     if let Some(Figures { whole, .. }) = &screen.figures {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let up = span((now.as_secs_f64() - whole.started).max(0.0) as u64);
@@ -119,9 +120,6 @@ fn title(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
             "  version {}  up {up}  configuration {:.0}",
             whole.version, whole.generation
         ));
-    }
-    if screen.paused {
-        text.push_str("  PAUSED");
     }
     let bar = Style::new().add_modifier(Modifier::REVERSED);
     frame.render_widget(Paragraph::new(text).style(bar), area);
