@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{Method, Request, header};
 use http_body_util::Full;
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -60,13 +60,34 @@ impl Admin {
         body: Option<Value>,
     ) -> anyhow::Result<Value> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let (head, body) = self.send(method, path, body.into()).await?.into_parts();
-        let value: Value = serde_json::from_slice(&body).with_context(|| {
-            format!("the answer to {path} is not JSON: does a Lockgate listen?")
+        let body = self.send(method, path, body.into()).await?;
+        serde_json::from_slice(&body)
+            .with_context(|| format!("the answer to {path} is not JSON: does a Lockgate listen?"))
+    }
+
+    /// The same with whatever bodies there and back.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Bytes> {
+        let stream = TcpStream::connect(self.address).await.with_context(|| {
+            format!("no gateway answers on {}: is it running with this file?", self.address)
         })?;
-        match value.get("detail").and_then(Value::as_str) {
-            Some(detail) if !head.status.is_success() => bail!("the gateway refuses: {detail}"),
-            _ => Ok(value),
+        let answer = asking::ask(stream, self.request(method, path, body)?, BOUNDS).await;
+        let (head, body) = answer.context("talking to the gateway")?.into_parts();
+        if head.status.is_success() {
+            return Ok(body);
+        }
+        let value: Option<Value> = serde_json::from_slice(&body).ok();
+        match value.as_ref().and_then(|value| value.get("detail")).and_then(Value::as_str) {
+            Some(detail) => bail!("the gateway refuses: {detail}"),
+            // An unhealthy one tells all the same.
+            None => Ok(body),
         }
     }
 
@@ -76,12 +97,7 @@ impl Admin {
     /// As of [`Self::ask`].
     #[cfg(feature = "top")]
     pub(super) async fn text(&self, path: &str) -> anyhow::Result<String> {
-        let (head, body) = self.send(Method::GET, path, Bytes::new()).await?.into_parts();
-        if !head.status.is_success() {
-            let said: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let detail = said.get("detail").and_then(Value::as_str).unwrap_or("without a reason");
-            bail!("the gateway refuses {path}: {detail}");
-        }
+        let body = self.send(Method::GET, path, Bytes::new()).await?;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -89,19 +105,6 @@ impl Admin {
     #[cfg(feature = "top")]
     pub(super) fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> anyhow::Result<Response<Bytes>> {
-        let stream = TcpStream::connect(self.address).await.with_context(|| {
-            format!("no gateway answers on {}: is it running with this file?", self.address)
-        })?;
-        let answer = asking::ask(stream, self.request(method, path, body)?, BOUNDS).await;
-        answer.context("talking to the gateway")
     }
 
     fn request(

@@ -4,6 +4,7 @@
 
 mod admin;
 mod check;
+mod config;
 mod demo;
 mod drain;
 mod explain;
@@ -46,6 +47,8 @@ enum Command {
     Fmt(fmt::Fmt),
     Keys(keys::Keys),
     Demo(demo::Demo),
+    Config(config::Config),
+    Export(config::Export),
     Status(status::Status),
     #[cfg(feature = "top")]
     Top(top::Top),
@@ -82,6 +85,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Fmt(fmt) => fmt.main(),
         Command::Keys(keys) => keys.main(),
         Command::Demo(demo) => demo.main(),
+        Command::Config(config) => config.main(),
+        Command::Export(export) => export.main(),
         Command::Status(status) => status.main(),
         #[cfg(feature = "top")]
         Command::Top(top) => top.main(),
