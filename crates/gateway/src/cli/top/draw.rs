@@ -182,14 +182,15 @@ fn problems(frame: &mut Frame<'_>, area: Rect, screen: &Screen, palette: Palette
 
 /// A column's title, marked when it is what the table is sorted by.
 fn heads(titles: &[&'static str], by: &str, reversed: bool, focused: bool) -> Row<'static> {
-    let cells = titles.iter().enumerate().map(|(place, &title)| {
+    const WORDS: [&str; 3] = ["ROUTE", "UPSTREAM", "STATE"];
+    let cells = titles.iter().map(|&title| {
         let mark = match title == by {
             false => "",
             true if reversed => "^",
             true => "v",
         };
         let text = Line::from(format!("{title}{mark}"));
-        Cell::from(if place == 0 { text } else { text.right_aligned() })
+        Cell::from(if WORDS.contains(&title) { text } else { text.right_aligned() })
     });
     let style = Style::new().add_modifier(Modifier::BOLD);
     Row::new(cells).style(if focused { style.add_modifier(Modifier::REVERSED) } else { style })
@@ -254,7 +255,7 @@ fn upstream_table(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen, palett
         let flight: u64 = group.endpoints.iter().map(|endpoint| endpoint.in_flight).sum();
         let mut cells = vec![
             Cell::from(group.name.clone()),
-            right(state, style),
+            Cell::from(state).style(style),
             right(rate(row.requests), Style::new()),
             right(time(row.p99), Style::new()),
             right(flight.to_string(), Style::new()),
@@ -275,7 +276,7 @@ fn upstream_table(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen, palett
             let latency = time(endpoint.latency.map(|ms| ms / 1e3));
             let mut cells = vec![
                 Cell::from(format!("  {}", endpoint.name)),
-                right(state, style),
+                Cell::from(state).style(style),
                 Cell::from(""),
                 Cell::from(""),
                 right(endpoint.in_flight.to_string(), Style::new()),
@@ -311,6 +312,7 @@ fn table(frame: &mut Frame<'_>, area: Rect, screen: &mut Screen, pane: Pane, tab
 }
 
 fn footer(frame: &mut Frame<'_>, area: Rect, screen: &Screen, palette: Palette) {
+    let out = screen.chosen_is_out();
     let (text, style) = match (&screen.mode, &screen.told) {
         (Mode::Filter, _) => {
             let text = format!(" filter: {}_   Enter keeps it, Esc clears it", screen.filter);
@@ -318,6 +320,7 @@ fn footer(frame: &mut Frame<'_>, area: Rect, screen: &Screen, palette: Palette) 
         }
         (_, Some(told)) if told.bad => (format!(" {}", told.text), palette.bad()),
         (_, Some(told)) => (format!(" {}", told.text), palette.good()),
+        (_, None) if out.is_some() => (format!(" {}", out.unwrap_or_default()), palette.bad()),
         (_, None) if !screen.filter.is_empty() => {
             (format!(" filter: {}   Esc clears it   ? help", screen.filter), palette.doubtful())
         }
@@ -375,7 +378,11 @@ fn rate(value: f64) -> String {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
+    match 100.0 * share {
+        percent @ 0.0..9.995 => format!("{percent:.2} %"),
+        percent @ 9.995..99.95 => format!("{percent:.1} %"),
+        percent => format!("{percent:.0} %"),
+    }
 }
 
 fn time(seconds: Option<f64>) -> String {

@@ -280,6 +280,15 @@ impl Screen {
         self.mode = Mode::Confirm(order);
     }
 
+    /// Why the chosen endpoint takes no requests, with its name: a table has no room for all of it.
+    pub(super) fn chosen_is_out(&self) -> Option<String> {
+        let Some(Item::Endpoint(upstream, name)) = &self.upstreams.chosen else { return None };
+        let row = self.upstream_rows().into_iter().find(|row| row.group.name == *upstream)?;
+        let endpoint = row.group.endpoints.iter().find(|endpoint| endpoint.name == *name)?;
+        let why = endpoint.out.as_ref().filter(|_| self.focus == Pane::Upstreams)?;
+        Some(format!("{name}: {why}"))
+    }
+
     /// The routes that the filter lets through, in their order.
     pub(super) fn route_rows(&self) -> Vec<&RouteRow> {
         let rows = self.figures.iter().flat_map(|figures| &figures.routes);

@@ -114,7 +114,7 @@ async fn eighty_columns_show_what_matters() {
     let route = words(&lines, "/users/{id}");
     assert_eq!(
         route,
-        ["/users/{id}", "500", "10.00", "%", "1.11", "ms", "1.80", "s", "500.0", "kB"]
+        ["/users/{id}", "500", "10.0", "%", "1.11", "ms", "1.80", "s", "500.0", "kB"]
     );
     // The busiest first.
     let place = |word: &str| lines.iter().position(|line| line.contains(word)).unwrap();
@@ -202,6 +202,10 @@ async fn an_order_is_given_when_it_has_been_confirmed() {
     assert!(lines(&mut screen, 80, 24).join("\n").contains("Drain 10.0.0.1:80, in every"));
     let order = Order { service: "10.0.0.1:80".to_owned(), word: "drain", endpoints: None };
     assert_eq!(press(&mut screen, "y"), Some(Wish::Give(order.clone())));
+    press(&mut screen, "v");
+    let shown = lines(&mut screen, 80, 24);
+    assert!(shown[23].contains("10.0.0.2:80: probe: ?[2J refused"), "{shown:?}");
+    press(&mut screen, "^");
     assert_eq!(press(&mut screen, "cy"), Some(Wish::Give(Order { word: "clear", ..order })));
     // What the filter hides is no longer chosen.
     press(&mut screen, "/dead\nd");
