@@ -52,6 +52,7 @@ mod metrics;
 mod money;
 mod oidc;
 mod openapi;
+mod prometheus;
 mod proxy_protocol;
 mod reload;
 mod routing;
@@ -62,6 +63,8 @@ mod stores;
 mod support;
 mod targets;
 mod tls;
+#[cfg(feature = "top")]
+mod top;
 mod tunnels;
 mod upgrade;
 mod upstream_tls;
