@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Context;
-use lockgate_admin::Handles;
+use lockgate_admin::{Handles, Pages, Serving};
 use lockgate_core::Clock;
 use lockgate_monitor::{Monitor, Outfit};
 use lockgate_net::listen::Gate;
@@ -97,7 +97,6 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     for index in 0..count {
         workers.push(worker::start(index, Arc::clone(&gateway.shared), ended.clone())?);
     }
-    listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
     let monitor = monitor(&gateway, &listeners, start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
@@ -107,7 +106,10 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned()).transpose();
     let admin_again = again.context("the admin listener")?;
     let admin_again = admin_address.zip(admin_again.map(std::net::TcpListener::from));
-    let admin = admin.map(|socket| lockgate_admin::Serving::start(socket, handles));
+    let pages = Pages::start(handles);
+    let _ = gateway.services.pages.set(pages.clone());
+    listeners.commit(prepared, &workers).await;
+    let admin = admin.map(|socket| Serving::start(socket, pages));
     listeners.take_inherited().serving()?;
     let systemd = Systemd::ready();
     if let Some(port_base) = start.demo {
