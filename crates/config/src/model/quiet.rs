@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> SystemTime {
-        text.parse::<Timestamp>().unwrap().into()
+        text.parse::<Timestamp>().unwrap().try_into().unwrap()
     }
 
     #[test]

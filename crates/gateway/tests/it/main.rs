@@ -50,6 +50,7 @@ mod memory;
 mod metrics;
 mod money;
 mod oidc;
+mod openapi;
 mod proxy_protocol;
 mod reload;
 mod routing;
