@@ -17,6 +17,7 @@ mod operations;
 mod orders;
 mod page;
 mod pages;
+mod rates;
 mod ready;
 mod services;
 mod serving;
@@ -81,6 +82,9 @@ pub struct Handles {
     pub blobs: Box<FindBlobs>,
     /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
+    /// Tells what holds for the routes under a pattern: one for each `when`. Reads the texts of the
+    /// configuration, so it is asked for off the runtime.
+    pub explain_pattern: Arc<dyn Fn(&str) -> Vec<Explanation> + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,
     /// The counters of every Redis that counts anything.

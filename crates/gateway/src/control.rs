@@ -19,7 +19,7 @@ use tokio::sync::mpsc::channel;
 use crate::change::Cause;
 use crate::collect::{self, Collector};
 use crate::demo;
-use crate::explain::explain;
+use crate::explain::{explain, explain_pattern};
 use crate::gateway::{Checked, Gateway};
 use crate::kept::{Kept, Versions};
 use crate::listeners::Listeners;
@@ -85,7 +85,11 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
     gateway.know_names().await;
-    let collector = Collector { shared: Arc::clone(&gateway.shared), gate: gate.clone() };
+    let collector = Collector {
+        shared: Arc::clone(&gateway.shared),
+        gate: Arc::clone(&gate),
+        listeners: listeners.view(),
+    };
     gateway.metrics.register(Arc::new(collector));
 
     let (ended, ends) = channel(count.max(1));
@@ -222,6 +226,7 @@ fn handles(
     let (shown, written, changed) =
         (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
+    let routed = Arc::clone(&gateway);
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
     let shared = Arc::clone(&gateway.services);
@@ -243,6 +248,9 @@ fn handles(
         draining: Box::new(move || asked.draining.load(Relaxed)),
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),
+        explain_pattern: Arc::new(move |pattern| {
+            explain_pattern(&routed.snapshot(), &routed.source(), pattern)
+        }),
         explain: Box::new(move |asked| {
             explain(&gateway.snapshot(), &gateway.source(), asked, true)
         }),

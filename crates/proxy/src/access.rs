@@ -10,7 +10,7 @@ use lockgate_core::{
     Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Kind, Origin, Outcome, Reason,
     Reply, RequestId, reasons,
 };
-use lockgate_telemetry::{Entry, InFlight, Sample};
+use lockgate_telemetry::{Entry, FailureKind, InFlight, Sample};
 use tokio::time::Instant;
 
 use crate::receive::{fit, receive};
@@ -89,15 +89,21 @@ impl Journey {
         if let Some(plan) = consumer.and_then(|consumer| consumer.plan.as_deref()) {
             self.snapshot.plans.count(plan, self.status, self.worker.index);
         }
-        self.worker.log(|log| {
+        let tell = |write: &mut dyn FnMut(&mut Entry<'_>)| {
             let story = exchange.fault.as_ref().map(Fault::story).unwrap_or_default();
             let mut entry = self.entry(outcome, total);
             entry.reason = reason.map(|reason| reason.code);
             entry.blame = blame;
             entry.story = &story;
             entry.tags = route.map_or(&[], |route| &route.tags);
-            log.write(&mut entry);
-        });
+            write(&mut entry);
+        };
+        self.worker.log(|log| tell(&mut |entry| log.write(entry)));
+        let kind = FailureKind::of(self.status, reason.map(|reason| reason.code), blame);
+        let failures = &self.worker.failures;
+        if let Some(kind) = kind.filter(|kind| failures.wants(*kind)) {
+            tell(&mut |entry| failures.note(kind, entry));
+        }
     }
 
     /// What a line says of a request that nothing went wrong with.
@@ -140,6 +146,8 @@ impl Journey {
             endpoint: exchange.upstream.endpoint.as_deref(),
             attempts: exchange.upstream.attempts,
             upstream_status: exchange.upstream.status,
+            cache: exchange.kept.cached,
+            limit: exchange.kept.limit.as_deref(),
             total,
             queued: exchange.upstream.queued,
             connect: exchange.upstream.connect,
@@ -209,22 +217,26 @@ pub(crate) fn refuse_unread(worker: &Worker, fault: Fault, connection: &Rc<Conne
     let status = response.status().as_u16();
     let reason = Some(fault.reason().code);
     snapshot.unrouted.observe(worker.index, &Sample { status, reason, ..Sample::default() });
-    worker.log(|log| {
-        log.write(&mut Entry {
-            time: SystemTime::now(),
-            id: id.as_str(),
-            client_ip: connection.peer.ip().to_canonical(),
-            peer: connection.peer,
-            listener: &connection.listener,
-            scheme: if connection.tls.is_some() { "https" } else { "http" },
-            status,
-            reason,
-            blame: Some(fault.blame()),
-            story: &fault.story(),
-            origin: Origin::Gateway,
-            tls: connection.tls.as_ref(),
-            ..Entry::default()
-        });
-    });
+    let story = fault.story();
+    let mut entry = Entry {
+        time: SystemTime::now(),
+        id: id.as_str(),
+        client_ip: connection.peer.ip().to_canonical(),
+        peer: connection.peer,
+        listener: &connection.listener,
+        scheme: if connection.tls.is_some() { "https" } else { "http" },
+        status,
+        reason,
+        blame: Some(fault.blame()),
+        story: &story,
+        origin: Origin::Gateway,
+        tls: connection.tls.as_ref(),
+        ..Entry::default()
+    };
+    worker.log(|log| log.write(&mut entry));
+    let kind = FailureKind::of(status, reason, entry.blame);
+    if let Some(kind) = kind.filter(|kind| worker.failures.wants(*kind)) {
+        worker.failures.note(kind, &entry);
+    }
     response.into()
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use lockgate_telemetry::{AccessLog, Metrics, WorkerLog, WorkerSeries};
+use lockgate_telemetry::{AccessLog, Failures, Metrics, WorkerFailures, WorkerLog, WorkerSeries};
 use lockgate_upstream::Caller;
 use tokio::time::Instant;
 
@@ -20,13 +20,16 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
+    /// The last requests that were refused or failed.
+    pub failures: Arc<Failures>,
 }
 
 impl Shared {
     /// Starts with a first snapshot.
     pub fn new(first: Snapshot, metrics: Arc<Metrics>) -> Self {
         let generation = AtomicU64::new(first.generation);
-        Self { generation, snapshot: ArcSwap::from_pointee(first), metrics }
+        let failures = Arc::default();
+        Self { generation, snapshot: ArcSwap::from_pointee(first), metrics, failures }
     }
 
     /// The snapshot in force.
@@ -60,6 +63,7 @@ pub struct Worker {
     pub(crate) forsaken: Rc<Cell<usize>>,
     /// Its load, in the metrics.
     pub series: Arc<WorkerSeries>,
+    pub(crate) failures: WorkerFailures,
     seen: Cell<u64>,
     current: RefCell<Current>,
     log: RefCell<Option<(Arc<AccessLog>, WorkerLog)>>,
@@ -79,6 +83,7 @@ impl Worker {
             to_end: Rc::default(),
             forsaken: Rc::default(),
             series: shared.metrics.worker(index),
+            failures: shared.failures.worker(),
             seen: Cell::new(snapshot.generation),
             current: RefCell::new(Rc::new(snapshot)),
             log: RefCell::new(log),
@@ -133,9 +138,9 @@ impl Worker {
         self.to_end.get() > 0
     }
 
-    /// To be called a few times a second: hands on log lines that wait, drops what has aged, and
-    /// lets go of a replaced snapshot even while no request comes. `open` client connections are
-    /// this worker's.
+    /// To be called a few times a second: hands on what waits of the log and of the failures, drops
+    /// what has aged, and lets go of a replaced snapshot even while no request comes. `open` client
+    /// connections are this worker's.
     pub fn tick(&self, open: usize) {
         self.series.set_connections(open);
         self.clocks.set((Instant::now(), SystemTime::now()));
@@ -143,6 +148,7 @@ impl Worker {
             self.refresh();
         }
         self.log(WorkerLog::flush);
+        self.failures.flush();
         self.caller.sweep();
     }
 }

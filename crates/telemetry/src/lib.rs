@@ -4,18 +4,20 @@
 //! buffer that its worker alone owns. Reading, formatting for a scrape and writing to files
 //! happen elsewhere. Nothing here may wait for a lock, a file or a reader on a worker.
 
+mod failures;
 mod log;
 mod metrics;
 mod own_log;
 #[cfg(test)]
 mod reference;
 
+pub use failures::{Failure, FailureKind, Failures, WorkerFailures};
 pub use log::{
     AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference, rfc3339,
 };
 pub use metrics::{
     BUCKETS, Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
-    PolicySeries, RouteSeries, RouteTotals, Sample, Spread, Took, Totals, UpstreamTotals,
-    WorkerSeries, WorkerTotals, metrics_reference, names,
+    PolicySeries, PolicyTotals, RouteSeries, RouteTotals, Sample, Spread, Took, Totals,
+    UpstreamTotals, WorkerSeries, WorkerTotals, metrics_reference, names,
 };
 pub use own_log::{OwnLogError, init_tracing};

@@ -14,6 +14,7 @@
 
 mod answer;
 mod body;
+mod browser;
 mod dir;
 mod echo;
 mod echo_paths;
@@ -35,6 +36,7 @@ mod wire;
 
 pub use answer::Answer;
 pub use body::{Pieces, Sender};
+pub use browser::{Browser, Fetched};
 pub use dir::Dir;
 pub use echo::{Echo, Seen};
 pub use endpoint::{Endpoint, serve_if_asked};

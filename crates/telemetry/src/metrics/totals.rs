@@ -61,6 +61,9 @@ pub struct RouteTotals {
     pub sent_bytes: u64,
     /// How long requests took.
     pub latency: Latency,
+    /// The same, in buckets.
+    #[serde(skip)]
+    pub seconds: Spread,
 }
 
 /// One upstream's figures.
@@ -79,6 +82,21 @@ pub struct UpstreamTotals {
     /// The same, in buckets.
     #[serde(skip)]
     pub seconds: Spread,
+}
+
+/// One policy's figures in one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyTotals {
+    /// The policy's name.
+    pub policy: &'static str,
+    /// The route's pattern.
+    pub route: String,
+    /// Requests that it let pass.
+    pub passed: u64,
+    /// Requests that it answered itself.
+    pub answered: u64,
+    /// Requests that it refused.
+    pub refused: u64,
 }
 
 /// One worker's figures.
@@ -143,6 +161,7 @@ impl RouteTotals {
             received_bytes: sum.received,
             sent_bytes: sum.sent,
             latency: Latency::of(&sum.seconds),
+            seconds: sum.seconds.clone(),
         }
     }
 }
