@@ -100,12 +100,13 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let (orders, ordered) = orders::orders();
     let monitor = monitor(&gateway, &listeners, start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
-    let asked = Asked { orders, monitor, versions: Arc::clone(&start.kept.versions) };
+    let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
+    let asked = Asked { orders, monitor: seen, versions };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let (admin_address, admin) = admin.unzip();
     let again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned()).transpose();
-    let admin_again = again.context("the admin listener")?;
-    let admin_again = admin_address.zip(admin_again.map(std::net::TcpListener::from));
+    let again = again.context("the admin listener")?.map(std::net::TcpListener::from);
+    let admin_again = admin_address.zip(again);
     let pages = Pages::start(handles);
     let _ = gateway.services.pages.set(pages.clone());
     listeners.commit(prepared, &workers).await;
@@ -133,13 +134,13 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     running.remember(1, Cause { via: "start", who: "" }, Vec::new());
     let code = running.serve(&mut signals, &mut watch, ends).await;
-    running.gateway.draining.store(true, Relaxed);
-    last_words(monitoring).await;
+    last_words(&monitor, monitoring).await;
     Ok(code)
 }
 
 /// Waits until the history is written, but not for a disk that hangs.
-async fn last_words(monitoring: tokio::task::JoinHandle<()>) {
+async fn last_words(monitor: &Monitor, monitoring: tokio::task::JoinHandle<()>) {
+    monitor.stop();
     if tokio::time::timeout(LAST_WORDS, monitoring).await.is_err() {
         tracing::warn!("the history could not be written to its end");
     }
