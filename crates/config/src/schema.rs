@@ -12,8 +12,18 @@ use crate::model::{
 };
 
 /// Structs that may be switched off, or on with all their defaults.
-const SWITCHED: &[&str] =
-    &["AccessLog", "Admin", "Breaker", "Health", "Outlier", "Retry", "Telemetry", "UpstreamTls"];
+const SWITCHED: &[&str] = &[
+    "AccessLog",
+    "Admin",
+    "Breaker",
+    "Health",
+    "OtlpMetrics",
+    "Outlier",
+    "Retry",
+    "Telemetry",
+    "Traces",
+    "UpstreamTls",
+];
 
 /// The schema of a document that may use these plugins.
 pub fn schema(plugins: &[Plugin]) -> Value {
@@ -93,7 +103,7 @@ fn sections(
             "Name → a service, its endpoints and how to treat them.",
             by_name(reference::<Upstream>(generator)),
         ),
-        ("telemetry", "Access log and metrics.", reference::<Telemetry>(generator)),
+        ("telemetry", "Access log, metrics and traces.", reference::<Telemetry>(generator)),
         ("alerts", "Webhooks for endpoints going down and coming back.", json!(true)),
         (
             "include",

@@ -6,6 +6,7 @@ mod collect;
 mod control;
 mod demo;
 mod explain;
+mod exporters;
 mod gateway;
 mod listeners;
 mod orders;

@@ -6,14 +6,17 @@
 
 mod log;
 mod metrics;
+mod otlp;
 mod own_log;
 #[cfg(test)]
 mod reference;
+mod traces;
 
 pub use log::{AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference};
 pub use metrics::{
-    Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
-    PolicySeries, RouteSeries, RouteTotals, Sample, Took, Totals, UpstreamTotals, WorkerSeries,
-    WorkerTotals, metrics_reference, names,
+    Collect, Decided, Encoder, Exemplar, Form, InFlight, Latency, METRICS, Metric, MetricKind,
+    Metrics, PolicySeries, RouteSeries, RouteTotals, Sample, Took, Totals, UpstreamTotals,
+    WorkerSeries, WorkerTotals, export_metrics, metrics_reference, names,
 };
 pub use own_log::{OwnLogError, init_tracing};
+pub use traces::{Told, TraceCounts, Traces, WorkerTraces};

@@ -11,6 +11,7 @@ mod route;
 mod settings;
 mod store;
 mod telemetry;
+mod traces;
 mod upstream;
 
 pub use http::{Http, Http2};
@@ -22,6 +23,9 @@ pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target}
 pub use settings::Settings;
 pub use store::{Reached, Sentinel, Store, Wrong};
 pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
+pub use traces::{
+    Collector, Context, Headers, OtlpMetrics, OtlpProtocol, Sampling, Traces, WrongCollector,
+};
 pub use upstream::*;
 
 use std::path::PathBuf;
