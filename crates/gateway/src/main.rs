@@ -1,6 +1,7 @@
 //! The binary `lockgate`: the command line, and the wiring of the rooms into a running gateway.
 
 mod asking;
+mod change;
 mod cli;
 mod collect;
 mod control;
@@ -8,6 +9,7 @@ mod demo;
 mod explain;
 mod exporters;
 mod gateway;
+mod kept;
 mod listeners;
 mod orders;
 mod outbound;

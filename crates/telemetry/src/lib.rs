@@ -12,7 +12,9 @@ mod own_log;
 mod reference;
 mod traces;
 
-pub use log::{AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference};
+pub use log::{
+    AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference, rfc3339,
+};
 pub use metrics::{
     Collect, Decided, Encoder, Exemplar, Form, InFlight, Latency, METRICS, Metric, MetricKind,
     Metrics, PolicySeries, RouteSeries, RouteTotals, Sample, Took, Totals, UpstreamTotals,

@@ -18,6 +18,7 @@ mod balance;
 mod bodies;
 mod broken;
 mod cache;
+mod changes;
 mod cli;
 mod cluster_limits;
 mod collector;
