@@ -5,8 +5,9 @@ use http::{HeaderMap, HeaderValue};
 
 use super::parent::{Parent, SAMPLED, SpanId, TraceId};
 
-/// What `b3: {trace}-{span}-{sampled}-{parent}` says, or `x-b3-traceid` and the others.
-pub fn b3(headers: &HeaderMap) -> Option<Parent> {
+/// What `b3: {trace}-{span}-{sampled}-{parent}` says, or `x-b3-traceid` and the others; and whether
+/// it says if the trace is sampled: B3 may leave that to whoever reads it.
+pub fn b3(headers: &HeaderMap) -> Option<(Parent, bool)> {
     let one = |name: &str| {
         let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
         let first = lines.next();
@@ -15,18 +16,21 @@ pub fn b3(headers: &HeaderMap) -> Option<Parent> {
     if headers.contains_key("b3") {
         let mut parts = one("b3")?.split(|byte| *byte == b'-');
         let (trace, span) = (trace_id(parts.next()?)?, span_id(parts.next()?)?);
-        let flags = parts.next().map_or(Some(0), b3_sampled)?;
+        let sampled = parts.next().map(b3_sampled);
         let is_span = |id: &[u8]| span_id(id).is_some();
         let ends = parts.next().is_none_or(is_span) && parts.next().is_none();
-        return ends.then_some(Parent { trace, span, flags });
+        return ends.then(|| b3_parent(trace, span, sampled))?;
     }
     let (trace, span) = (trace_id(one("x-b3-traceid")?)?, span_id(one("x-b3-spanid")?)?);
     let debug = one("x-b3-flags") == Some(b"1");
-    let sampled = match one("x-b3-sampled") {
-        Some(said) => b3_sampled(said)?,
-        None => 0,
-    };
-    Some(Parent { trace, span, flags: if debug { SAMPLED } else { sampled } })
+    let sampled = if debug { Some(Some(SAMPLED)) } else { one("x-b3-sampled").map(b3_sampled) };
+    b3_parent(trace, span, sampled)
+}
+
+/// `sampled`: what is said of it, if anything is; `None` in it when that is malformed.
+fn b3_parent(trace: TraceId, span: SpanId, sampled: Option<Option<u8>>) -> Option<(Parent, bool)> {
+    let flags = sampled.unwrap_or(Some(0))?;
+    Some((Parent { trace, span, flags }, sampled.is_some()))
 }
 
 /// What `uber-trace-id: {trace}:{span}:{parent}:{flags}` says; colons may be percent-encoded, and
@@ -105,17 +109,23 @@ mod tests {
         parent.map(|parent| String::from_utf8(parent.written().to_vec()).unwrap())
     }
 
+    fn b3_shown(headers: &HeaderMap) -> Option<String> {
+        let (parent, says) = b3(headers)?;
+        let flags = if says { "" } else { " not said" };
+        shown(Some(parent)).map(|shown| shown + flags)
+    }
+
     const TRACE: &str = "80f198ee56343ba864fe8b2a57d3eff7";
     const SPAN: &str = "e457b5a2e4d86bd1";
 
     #[test]
     fn b3_in_one_header() {
-        let read = |text: &str| shown(b3(&headers(&[("b3", text)])));
+        let read = |text: &str| b3_shown(&headers(&[("b3", text)]));
         let said = |flags: &str| Some(format!("00-{TRACE}-{SPAN}-{flags}"));
         assert_eq!(read(&format!("{TRACE}-{SPAN}-1")), said("01"));
         assert_eq!(read(&format!("{TRACE}-{SPAN}-d-05e3ac9a4f6e3b90")), said("01"));
         assert_eq!(read(&format!("{TRACE}-{SPAN}-0")), said("00"));
-        assert_eq!(read(&format!("{TRACE}-{SPAN}")), said("00"));
+        assert_eq!(read(&format!("{TRACE}-{SPAN}")), said("00 not said"));
         let short = read(&format!("64fe8b2a57d3eff7-{SPAN}-1")).unwrap();
         assert_eq!(short, format!("00-000000000000000064fe8b2a57d3eff7-{SPAN}-01"));
         for bad in ["0", "1", "", "x-y-1", &format!("{TRACE}-{SPAN}-2"), &format!("{TRACE}-0-1")] {
@@ -131,11 +141,11 @@ mod tests {
     #[test]
     fn b3_in_several_headers() {
         let ids = [("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)];
-        let read = |more: &[(&'static str, &str)]| shown(b3(&headers(&[&ids[..], more].concat())));
+        let read = |more: &[(&'static str, &str)]| b3_shown(&headers(&[&ids[..], more].concat()));
         let said = |flags: &str| Some(format!("00-{TRACE}-{SPAN}-{flags}"));
         assert_eq!(read(&[("x-b3-sampled", "1")]), said("01"));
         assert_eq!(read(&[("x-b3-sampled", "0")]), said("00"));
-        assert_eq!(read(&[]), said("00"));
+        assert_eq!(read(&[]), said("00 not said"));
         assert_eq!(read(&[("x-b3-flags", "1")]), said("01"));
         assert_eq!(read(&[("x-b3-sampled", "maybe")]), None);
         assert_eq!(b3(&headers(&ids[..1])), None);

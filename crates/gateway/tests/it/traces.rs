@@ -97,7 +97,7 @@ async fn a_collector_sees_one_tree_through_two_gateways_and_a_backend() {
     let first = start(&format!(
         "telemetry:\n  traces:\n    to: \"{}\"\n    protocol: grpc\n    service_name: first\n    \
          resource: {{ deployment.environment.name: test }}\nidentity:\n  who: {{ forward: {{ url: \
-         \"http://{}/status/200\", send: [authorization] }} }}\nroutes:\n  GET /shop/*: {{ auth: \
+         \"http://{}/status/200\", send: [authorization], name: \"\" }} }}\nroutes:\n  GET /shop/*: {{ auth: \
          who, to: \"http://{}\" }}\n",
         collector.grpc(),
         auth.address(),
@@ -246,6 +246,11 @@ async fn other_contexts_are_read_when_that_is_said() {
         let sent = echo.last().header("traceparent").unwrap().to_owned();
         assert_eq!(sent, format!("00-{trace}-{}-01", id(attempt)));
     }
+    // One that leaves it to the gateway is sampled as the gateway says: all of them.
+    let third = trace(15);
+    let b3 = [("x-b3-traceid", &*third), ("x-b3-spanid", "b7ad6b7169203331")];
+    gateway.ask("GET", "/", &b3, "").await;
+    collector.trace(&third, 2).await;
 }
 
 #[tokio::test]

@@ -214,11 +214,7 @@ impl Page {
         let size = self.families.iter().map(|family| family.lines.len() + 200).sum();
         let mut page = String::with_capacity(size);
         for Family { metric, lines } in &self.families {
-            // OpenMetrics names a counter's family without what its samples end in.
-            let name = match (self.form, metric.kind) {
-                (Form::OpenMetrics, MetricKind::Counter) => metric.name.trim_end_matches("_total"),
-                _ => metric.name,
-            };
+            let (name, kind) = self.named(metric);
             page.push_str("# HELP ");
             page.push_str(name);
             page.push(' ');
@@ -230,13 +226,26 @@ impl Page {
                     c => page.push(c),
                 }
             }
-            let _ = writeln!(page, "\n# TYPE {name} {}", metric.kind.word());
+            let _ = writeln!(page, "\n# TYPE {name} {kind}");
             page.push_str(lines);
         }
         if self.form == Form::OpenMetrics {
             page.push_str("# EOF\n");
         }
         page
+    }
+
+    /// A family's name and kind. OpenMetrics names that of a counter without what its samples end
+    /// in, unless another one has that name: then what it counts is left open.
+    fn named(&self, metric: &'static Metric) -> (&'static str, &'static str) {
+        let stripped = metric.name.strip_suffix("_total");
+        if self.form == Form::Text || metric.kind != MetricKind::Counter {
+            return (metric.name, metric.kind.word());
+        }
+        match stripped.filter(|name| !self.places.contains_key(name)) {
+            Some(name) => (name, metric.kind.word()),
+            None => (metric.name, "unknown"),
+        }
     }
 
     fn sample(

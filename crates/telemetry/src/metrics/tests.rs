@@ -416,3 +416,64 @@ proptest! {
         prop_assert!(latency.avg_ms >= latency.min_ms - 1e-6);
     }
 }
+
+#[test]
+fn open_metrics_is_for_whoever_wants_it_as_much() {
+    use Form::{OpenMetrics, Text};
+    let open = "application/openmetrics-text";
+    for (accept, form) in [
+        (String::new(), Text),
+        ("*/*".to_owned(), Text),
+        ("text/plain".to_owned(), Text),
+        (open.to_owned(), OpenMetrics),
+        (format!("{open}; version=1.0.0; q=0.5, text/plain;q=0.3, */*;q=0.1"), OpenMetrics),
+        (format!("{open};q=0.2,text/plain;q=0.3"), Text),
+        (format!("{open};q=0"), Text),
+        (format!("{open};q=x"), Text),
+    ] {
+        assert_eq!(Form::asked(&accept), form, "{accept}");
+    }
+}
+
+#[test]
+fn exemplars_are_in_open_metrics_alone() {
+    let metrics = Metrics::new(1);
+    let route = metrics.route("/", None);
+    let exemplar = Exemplar {
+        trace: lockgate_core::span::TraceId::new(1, 2).unwrap(),
+        span: lockgate_core::span::SpanId::new(3).unwrap(),
+        time: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+    };
+    route.observe(0, &Sample { exemplar: Some(exemplar), ..sample(200, 750) });
+    route.observe(0, &sample(200, 800));
+    let page = metrics.render(Form::OpenMetrics);
+    let line = "lockgate_request_seconds_bucket{route=\"/\",le=\"0.001\"} 2 # {trace_id=\"\
+                00000000000000010000000000000002\",span_id=\"0000000000000003\"} 0.00075 \
+                1700000000.123\n";
+    assert!(page.contains(line), "{page}");
+    assert!(page.contains("# TYPE lockgate_requests counter\nlockgate_requests_total{"));
+    assert!(page.contains("le=\"10.0\"") && page.contains("le=\"+Inf\""));
+    assert!(page.ends_with("\n# EOF\n"));
+    let plain = metrics.render(Form::Text);
+    assert!(!plain.contains("trace_id") && !plain.contains("# EOF") && plain.contains("le=\"10\""));
+}
+
+#[test]
+fn points_come_in_messages_that_a_collector_takes() {
+    let metrics = Metrics::new(1);
+    let routes: Vec<_> = (0..5_000)
+        .map(|n| {
+            metrics.route(format!("/a-path-that-is-rather-long/{n}/{}", "x".repeat(200)), None)
+        })
+        .collect();
+    for route in &routes {
+        route.observe(0, &sample(200, 1));
+    }
+    let messages = metrics.points();
+    let largest = messages.iter().map(|(bytes, _)| bytes.len()).max().unwrap();
+    assert!(messages.len() > 3 && largest < 3 << 20, "{} of {largest}", messages.len());
+    let points: u64 = messages.iter().map(|(_, count)| count).sum();
+    let samples = metrics.render(Form::Text).lines().filter(|l| !l.starts_with('#')).count() as u64;
+    // A histogram is one point, and many lines.
+    assert!(points > 4 * 5_000 && points < samples, "{points} {samples}");
+}

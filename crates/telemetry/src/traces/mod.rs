@@ -78,8 +78,9 @@ impl Traces {
     /// of the request can be told and it asks for nothing.
     pub fn begin(&self, parent: Option<Parent>, headers: &HeaderMap, now: Instant) -> Spans {
         let Some(parent) = parent else {
-            let parent = self.foreign(headers);
-            return Spans::own(parent, |trace| self.sampler.fate(trace, parent, now));
+            let (parent, decides) = self.foreign(headers).unzip();
+            let decider = parent.filter(|_| decides == Some(true));
+            return Spans::own(parent, |trace| self.sampler.fate(trace, decider, now));
         };
         match self.sampler.fate(parent.trace, Some(parent), now) {
             Fate::Unkept if parent.flags & span::SAMPLED == 0 => Spans::passing(parent),
@@ -87,10 +88,11 @@ impl Traces {
         }
     }
 
-    fn foreign(&self, headers: &HeaderMap) -> Option<Parent> {
+    /// What other headers say, and whether that decides.
+    fn foreign(&self, headers: &HeaderMap) -> Option<(Parent, bool)> {
         self.read.iter().find_map(|context| match context {
             Context::B3 => span::b3(headers),
-            Context::Jaeger => span::jaeger(headers),
+            Context::Jaeger => span::jaeger(headers).map(|parent| (parent, true)),
         })
     }
 
