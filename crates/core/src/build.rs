@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    AskedBlobs, Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure,
-    Identity, Leases, Metric, Outbound, Records, SendFuture,
+    AskedBlobs, Blobs, Blocking, Board, Clock, ConfigError, Consumers, Counter, Counters, Figure,
+    Identity, Leases, Metric, Nowhere, Outbound, Records, SendFuture,
 };
 
 /// The configured identities, by name.
@@ -89,6 +89,11 @@ pub trait Provide {
     /// The time of day.
     fn clock(&self) -> Clock {
         Clock::system()
+    }
+
+    /// How services are.
+    fn board(&self) -> Arc<dyn Board> {
+        Arc::new(Nowhere)
     }
 
     /// Requests of the gateway's own.

@@ -32,6 +32,7 @@ mod reason;
 mod reply;
 mod serve;
 pub mod span;
+mod status;
 mod store;
 mod template;
 mod units;
@@ -65,6 +66,7 @@ pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
 pub use span::Spans;
+pub use status::{Board, ServiceStatus, Standing, Status, WINDOWS};
 pub use store::{
     Algorithm, AskedBlobs, Begin, Begun, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit,
     CounterName, Counters, End, Fingerprint, Glob, Grant, Lease, LeaseKey, Leases, Limit,

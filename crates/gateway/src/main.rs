@@ -16,6 +16,7 @@ mod outbound;
 mod provide;
 mod running;
 mod shared_cache;
+mod sight;
 mod signals;
 mod stores;
 mod systemd;

@@ -11,7 +11,7 @@ use lockgate_core::{
     Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Kind, Origin, Outcome, Reason,
     Reply, RequestId, reasons,
 };
-use lockgate_telemetry::{Entry, Exemplar, InFlight, Sample, Told};
+use lockgate_telemetry::{Entry, Exemplar, FailureKind, InFlight, Sample, Told};
 use tokio::time::Instant;
 
 use crate::receive::{fit, receive};
@@ -95,7 +95,7 @@ impl Journey {
         if let Some(plan) = consumer.and_then(|consumer| consumer.plan.as_deref()) {
             self.snapshot.plans.count(plan, self.status, self.worker.index);
         }
-        self.worker.log(|log| {
+        let tell = |write: &mut dyn FnMut(&mut Entry<'_>)| {
             let story = exchange.fault.as_ref().map(Fault::story).unwrap_or_default();
             let (trace, span) = (exchange.spans.trace(), exchange.spans.id());
             let (trace, span) = (trace.map(TraceId::hex), span.map(SpanId::hex));
@@ -106,8 +106,14 @@ impl Journey {
             entry.blame = blame;
             entry.story = &story;
             entry.tags = route.map_or(&[], |route| &route.tags);
-            log.write(&mut entry);
-        });
+            write(&mut entry);
+        };
+        self.worker.log(|log| tell(&mut |entry| log.write(entry)));
+        let kind = FailureKind::of(self.status, reason.map(|reason| reason.code), blame);
+        let failures = &self.worker.failures;
+        if let Some(kind) = kind.filter(|kind| failures.wants(*kind)) {
+            tell(&mut |entry| failures.note(kind, entry));
+        }
     }
 
     /// Has the request's spans told, if they are to be: by which it is found then.
@@ -248,22 +254,26 @@ pub(crate) fn refuse_unread(worker: &Worker, fault: Fault, connection: &Rc<Conne
     let status = response.status().as_u16();
     let reason = Some(fault.reason().code);
     snapshot.unrouted.observe(worker.index, &Sample { status, reason, ..Sample::default() });
-    worker.log(|log| {
-        log.write(&mut Entry {
-            time: SystemTime::now(),
-            id: id.as_str(),
-            client_ip: connection.peer.ip().to_canonical(),
-            peer: connection.peer,
-            listener: &connection.listener,
-            scheme: if connection.tls.is_some() { "https" } else { "http" },
-            status,
-            reason,
-            blame: Some(fault.blame()),
-            story: &fault.story(),
-            origin: Origin::Gateway,
-            tls: connection.tls.as_ref(),
-            ..Entry::default()
-        });
-    });
+    let story = fault.story();
+    let mut entry = Entry {
+        time: SystemTime::now(),
+        id: id.as_str(),
+        client_ip: connection.peer.ip().to_canonical(),
+        peer: connection.peer,
+        listener: &connection.listener,
+        scheme: if connection.tls.is_some() { "https" } else { "http" },
+        status,
+        reason,
+        blame: Some(fault.blame()),
+        story: &story,
+        origin: Origin::Gateway,
+        tls: connection.tls.as_ref(),
+        ..Entry::default()
+    };
+    worker.log(|log| log.write(&mut entry));
+    let kind = FailureKind::of(status, reason, entry.blame);
+    if let Some(kind) = kind.filter(|kind| worker.failures.wants(*kind)) {
+        worker.failures.note(kind, &entry);
+    }
     response.into()
 }

@@ -293,7 +293,7 @@ impl Snapshot {
     }
 }
 
-fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live: bool) {
+pub(crate) fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live: bool) {
     for entry in &route.entries {
         let path: Vec<&str> = entry.origin.iter().map(|word| &**word).collect();
         let stage = serde_json::to_value(entry.stage).ok();

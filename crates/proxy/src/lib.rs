@@ -24,12 +24,14 @@ mod target;
 mod to_end;
 mod traced;
 mod tunnel;
+mod view;
 mod worker;
 
 pub use build::{BuildError, Builder, refusals, router};
 pub use explain::{Asked, Explanation, percent_encoded};
 pub use serve::Proxy;
 pub use snapshot::Snapshot;
+pub use view::RouteView;
 pub use worker::{Shared, Worker};
 
 /// What only fuzz targets need: one step of the line, without a socket.

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use lockgate_telemetry::{AccessLog, Metrics, Told, Traces, WorkerLog, WorkerSeries, WorkerTraces};
+use lockgate_telemetry::{
+    AccessLog, Failures, Metrics, Told, Traces, WorkerFailures, WorkerLog, WorkerSeries,
+    WorkerTraces,
+};
 use lockgate_upstream::Caller;
 use tokio::time::Instant;
 
@@ -20,13 +23,16 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
+    /// The last requests that were refused or failed.
+    pub failures: Arc<Failures>,
 }
 
 impl Shared {
     /// Starts with a first snapshot.
     pub fn new(first: Snapshot, metrics: Arc<Metrics>) -> Self {
         let generation = AtomicU64::new(first.generation);
-        Self { generation, snapshot: ArcSwap::from_pointee(first), metrics }
+        let failures = Arc::default();
+        Self { generation, snapshot: ArcSwap::from_pointee(first), metrics, failures }
     }
 
     /// The snapshot in force.
@@ -60,6 +66,7 @@ pub struct Worker {
     pub(crate) forsaken: Rc<Cell<usize>>,
     /// Its load, in the metrics.
     pub series: Arc<WorkerSeries>,
+    pub(crate) failures: WorkerFailures,
     seen: Cell<u64>,
     current: RefCell<Current>,
     log: RefCell<Option<(Arc<AccessLog>, WorkerLog)>>,
@@ -80,6 +87,7 @@ impl Worker {
             to_end: Rc::default(),
             forsaken: Rc::default(),
             series: shared.metrics.worker(index),
+            failures: shared.failures.worker(),
             seen: Cell::new(snapshot.generation),
             traces: RefCell::new(gather(snapshot.traces.as_ref())),
             current: RefCell::new(Rc::new(snapshot)),
@@ -141,9 +149,9 @@ impl Worker {
         self.to_end.get() > 0
     }
 
-    /// To be called a few times a second: hands on log lines that wait, drops what has aged, and
-    /// lets go of a replaced snapshot even while no request comes. `open` client connections are
-    /// this worker's.
+    /// To be called a few times a second: hands on what waits of the log and of the failures, drops
+    /// what has aged, and lets go of a replaced snapshot even while no request comes. `open` client
+    /// connections are this worker's.
     pub fn tick(&self, open: usize) {
         self.series.set_connections(open);
         self.clocks.set((Instant::now(), SystemTime::now()));
@@ -154,6 +162,7 @@ impl Worker {
         if let Some((_, traces)) = &*self.traces.borrow() {
             traces.flush();
         }
+        self.failures.flush();
         self.caller.sweep();
     }
 }

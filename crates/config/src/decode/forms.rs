@@ -11,10 +11,10 @@ use indexmap::IndexMap;
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::model::{Context, Endpoint, Headers, KeyPair, LogTo, Match, RetryOn};
+use crate::model::{Context, Endpoint, Headers, KeyPair, LogTo, Match, Quiet, RetryOn};
 
 /// Asks for a scalar as text, numbers too; bools stay bools.
-pub(super) const WORD: &str = "lockgate::word";
+pub(crate) const WORD: &str = "lockgate::word";
 /// Asks for a path, joined to the directory of the file it is written in.
 pub(super) const PATH: &str = "lockgate::path";
 /// The one path that is none.
@@ -29,9 +29,12 @@ pub(crate) fn short(name: &str) -> Option<&'static str> {
         "Retry" => "attempts",
         "TimeoutSet" => "request",
         "AccessLog" => "to",
-        "Store" => "url",
+        "Store" | "AlertSink" => "url",
         "Traces" | "OtlpMetrics" => "to",
         "Sampling" => "ratio",
+        "ErrorRatio" | "P99" => "above",
+        "Certificate" => "within",
+        "UpstreamLow" => "below",
         _ => return None,
     })
 }
@@ -295,6 +298,13 @@ pub(crate) fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     d: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(d).map(Some)
+}
+
+/// Quiet hours of a sink's own; `off` is to have none.
+pub(crate) fn own_quiet<'de, D: Deserializer<'de>>(
+    d: D,
+) -> Result<Option<Option<Quiet>>, D::Error> {
+    Option::deserialize(d).map(Some)
 }
 
 /// `true` is 443.

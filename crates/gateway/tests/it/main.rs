@@ -11,12 +11,14 @@
 
 mod access_log;
 mod admin;
+mod alerts;
 mod asked;
 mod attempts;
 mod auth;
 mod balance;
 mod bodies;
 mod broken;
+mod browser;
 mod cache;
 mod changes;
 mod cli;
@@ -50,6 +52,7 @@ mod memory;
 mod metrics;
 mod money;
 mod oidc;
+mod openapi;
 mod proxy_protocol;
 mod reload;
 mod routing;
@@ -64,3 +67,4 @@ mod traces;
 mod tunnels;
 mod upgrade;
 mod upstream_tls;
+mod uptime;

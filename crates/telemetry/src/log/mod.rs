@@ -33,6 +33,8 @@ use header::HeaderChoice;
 use memo::Memo;
 use sink::Sink;
 
+pub(crate) use redact::hidden;
+
 pub use clock::rfc3339;
 pub(crate) use entry::origin_word;
 pub use entry::{Entry, FIELDS, Field, access_log_reference};

@@ -10,6 +10,7 @@ mod points;
 mod process;
 mod registry;
 mod series;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod totals;
@@ -28,12 +29,13 @@ use series::{
 };
 
 pub(crate) use cell::nanos;
+pub use cell::{BUCKETS, Spread};
 pub use encoder::{Encoder, Form};
 pub use exemplar::Exemplar;
 pub use export::export_metrics;
 pub use names::{METRICS, Metric, MetricKind, metrics_reference};
 pub use series::{Decided, InFlight, PolicySeries, RouteSeries, Sample, Took, WorkerSeries};
-pub use totals::{Latency, RouteTotals, Totals, UpstreamTotals, WorkerTotals};
+pub use totals::{Latency, PolicyTotals, RouteTotals, Totals, UpstreamTotals, WorkerTotals};
 
 /// Most routes, upstreams and policies-in-a-route with series of their own, each.
 const MAX_SERIES: usize = 100_000;
@@ -142,6 +144,17 @@ impl Metrics {
         self.config_read(0);
     }
 
+    /// When the last configuration that was read was refused, in seconds since 1970; `None` when it
+    /// was taken.
+    pub fn config_refused(&self) -> Option<u64> {
+        (self.config.last_ok.get() != 1).then(|| self.config.last_unix.get())
+    }
+
+    /// Requests that ended in a bug.
+    pub fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
     /// A request's handler panicked.
     pub fn panicked(&self) {
         self.panics.add(1);
@@ -209,6 +222,23 @@ impl Metrics {
         totals.panics = self.panics.get();
         totals.config_taken = self.config.last_ok.get() == 1;
         totals
+    }
+
+    /// What policies have decided, route by route, of those that are wanted by name and route.
+    /// Only those that have run.
+    pub fn policies(&self, wanted: impl Fn(&str, &str) -> bool) -> Vec<PolicyTotals> {
+        let live = self.live_policies().into_iter();
+        live.filter(|((policy, route), _)| wanted(policy, route))
+            .map(|((policy, route), shards)| (policy, route, PolicySum::of(&shards)))
+            .filter(|(.., sum)| sum.runs > 0)
+            .map(|(policy, route, sum)| PolicyTotals {
+                policy,
+                route: route.to_string(),
+                passed: sum.passed,
+                answered: sum.answered,
+                refused: sum.refused.values().sum(),
+            })
+            .collect()
     }
 
     fn config_read(&self, ok: u64) {

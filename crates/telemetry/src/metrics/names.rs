@@ -126,6 +126,16 @@ metrics! {
         "When a configuration was last read, whether it was taken or refused";
     CONFIG_RELOADS Counter "lockgate_config_reloads_total" ["result"]
         "Configurations read, by result: ok or refused";
+    ALERTS_FIRING Gauge "lockgate_alerts_firing" ["rule" "severity"]
+        "Alerts that fire, by rule";
+    ALERT_DELIVERIES Counter "lockgate_alert_deliveries_total" ["sink" "outcome"]
+        "Messages of alerts: delivered, or given_up; failed counts each try that was in vain";
+    HISTORY_FAILURES Counter "lockgate_history_store_failures_total" []
+        "Times that the history of the services could not be read from disk or written to it";
+    HISTORY_ON_DISK Gauge "lockgate_history_on_disk" []
+        "1 when the history of the services outlives the process, 0 when it is in memory alone";
+    HISTORY_LEFT_OUT Gauge "lockgate_history_left_out" []
+        "Upstreams and endpoints without a history, as there are too many";
     PANICS Counter "lockgate_panics_total" []
         "Requests that ended in a bug of the gateway";
     LOG_LINES Counter "lockgate_access_log_lines_total" []
