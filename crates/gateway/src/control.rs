@@ -85,7 +85,11 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
     gateway.know_names().await;
-    let collector = Collector { shared: Arc::clone(&gateway.shared), gate: gate.clone() };
+    let collector = Collector {
+        shared: Arc::clone(&gateway.shared),
+        gate: Arc::clone(&gate),
+        listeners: listeners.view(),
+    };
     gateway.metrics.register(Arc::new(collector));
 
     let (ended, ends) = channel(count.max(1));

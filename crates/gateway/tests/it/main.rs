@@ -53,6 +53,7 @@ mod metrics;
 mod money;
 mod oidc;
 mod openapi;
+mod prometheus;
 mod proxy_protocol;
 mod reload;
 mod routing;
@@ -63,6 +64,8 @@ mod stores;
 mod support;
 mod targets;
 mod tls;
+#[cfg(feature = "top")]
+mod top;
 mod traces;
 mod tunnels;
 mod upgrade;

@@ -20,6 +20,7 @@ fn totals(requests: u64, failed: u64, took: &Spread) -> Totals {
         received_bytes: 0,
         sent_bytes: 0,
         latency: Latency::default(),
+        seconds: Spread::default(),
     };
     let upstream = UpstreamTotals {
         upstream: "orders".to_owned(),
