@@ -263,11 +263,11 @@ impl<const ECS: bool> Line<'_, ECS> {
         self.quoted(key, |out| out.extend_from_slice(value.as_bytes()));
     }
 
-    /// For ids of our own, in hex.
+    /// For ids, which hold no token either.
     #[inline]
     fn id(&mut self, key: Key, value: Option<&str>) {
         if let Some(value) = value {
-            self.quoted(key, |out| out.extend_from_slice(value.as_bytes()));
+            self.name(key, value);
         }
     }
 
