@@ -143,6 +143,10 @@ pub struct Keeping {
     /// Lines that the answer's head gets beside its own once all policies are through: for what
     /// none of them is to see or change.
     pub lines: Lines,
+    /// What came of it at the cache, in a word: for the access log.
+    pub cached: Option<&'static str>,
+    /// The name of the limit that refused it: for the access log.
+    pub limit: Option<Arc<str>>,
     looked: Option<Instant>,
     cut: Option<Cut>,
 }

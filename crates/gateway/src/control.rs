@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Context;
-use lockgate_admin::Handles;
+use lockgate_admin::{Handles, Pages, Serving};
 use lockgate_core::Clock;
 use lockgate_monitor::{Monitor, Outfit};
 use lockgate_net::listen::Gate;
@@ -85,7 +85,11 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
     gateway.know_names().await;
-    let collector = Collector { shared: Arc::clone(&gateway.shared), gate: gate.clone() };
+    let collector = Collector {
+        shared: Arc::clone(&gateway.shared),
+        gate: Arc::clone(&gate),
+        listeners: listeners.view(),
+    };
     gateway.metrics.register(Arc::new(collector));
 
     let (ended, ends) = channel(count.max(1));
@@ -93,17 +97,20 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     for index in 0..count {
         workers.push(worker::start(index, Arc::clone(&gateway.shared), ended.clone())?);
     }
-    listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
     let monitor = monitor(&gateway, &listeners, start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
-    let asked = Asked { orders, monitor, versions: Arc::clone(&start.kept.versions) };
+    let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
+    let asked = Asked { orders, monitor: seen, versions };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let (admin_address, admin) = admin.unzip();
     let again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned()).transpose();
-    let admin_again = again.context("the admin listener")?;
-    let admin_again = admin_address.zip(admin_again.map(std::net::TcpListener::from));
-    let admin = admin.map(|socket| lockgate_admin::Serving::start(socket, handles));
+    let again = again.context("the admin listener")?.map(std::net::TcpListener::from);
+    let admin_again = admin_address.zip(again);
+    let pages = Pages::start(handles);
+    let _ = gateway.services.pages.set(pages.clone());
+    listeners.commit(prepared, &workers).await;
+    let admin = admin.map(|socket| Serving::start(socket, pages));
     listeners.take_inherited().serving()?;
     let systemd = Systemd::ready();
     if let Some(port_base) = start.demo {
@@ -127,13 +134,13 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     running.remember(1, Cause { via: "start", who: "" }, Vec::new());
     let code = running.serve(&mut signals, &mut watch, ends).await;
-    running.gateway.draining.store(true, Relaxed);
-    last_words(monitoring).await;
+    last_words(&monitor, monitoring).await;
     Ok(code)
 }
 
 /// Waits until the history is written, but not for a disk that hangs.
-async fn last_words(monitoring: tokio::task::JoinHandle<()>) {
+async fn last_words(monitor: &Monitor, monitoring: tokio::task::JoinHandle<()>) {
+    monitor.stop();
     if tokio::time::timeout(LAST_WORDS, monitoring).await.is_err() {
         tracing::warn!("the history could not be written to its end");
     }

@@ -10,6 +10,7 @@ mod explain;
 mod gateway;
 mod kept;
 mod listeners;
+mod mounted;
 mod orders;
 mod outbound;
 mod provide;

@@ -146,6 +146,8 @@ impl Journey {
             endpoint: exchange.upstream.endpoint.as_deref(),
             attempts: exchange.upstream.attempts,
             upstream_status: exchange.upstream.status,
+            cache: exchange.kept.cached,
+            limit: exchange.kept.limit.as_deref(),
             total,
             queued: exchange.upstream.queued,
             connect: exchange.upstream.connect,

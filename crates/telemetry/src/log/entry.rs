@@ -59,6 +59,10 @@ pub struct Entry<'a> {
     pub attempts: u32,
     /// The status of the upstream's own answer.
     pub upstream_status: Option<u16>,
+    /// What came of it at the cache, in a word.
+    pub cache: Option<&'static str>,
+    /// The name of the limit or quota that refused it.
+    pub limit: Option<&'a str>,
     /// From the head's arrival to the answer's last byte.
     pub total: Duration,
     /// From the head's arrival until the first attempt began.
@@ -115,6 +119,8 @@ impl Default for Entry<'_> {
             endpoint: None,
             attempts: 0,
             upstream_status: None,
+            cache: None,
+            limit: None,
             total: Duration::ZERO,
             queued: Duration::ZERO,
             connect: Duration::ZERO,
@@ -220,7 +226,7 @@ fields! {
     ClientIp "client_ip" "client.ip" string always
         "The client's address, from the forwarded-for chain if `trusted_proxies` vouch for it";
     Peer "peer" "source.address" string always
-        "Address and port of the other end of the connection";
+        "Address and port of the other end of the connection; in ECS also `source.ip` and `source.port`";
     Worker "worker" "lockgate.worker" number always
         "The worker thread that served the request, from 0";
     Listener "listener" "lockgate.listener" string always
@@ -263,6 +269,10 @@ fields! {
         "How often an endpoint was asked; missing when none was";
     UpstreamStatus "upstream_status" "lockgate.upstream_status" number when_known
         "The status of the upstream's own answer";
+    Cache "cache" "lockgate.cache" string when_known
+        "What came of it at the route's cache: hit, miss, stale, revalidated or bypass";
+    Limit "limit" "lockgate.limit" string when_known
+        "The name of the limit or quota that refused it";
     Total "total_ms" "event.duration" number always
         "From the head's arrival to the answer's last byte; nanoseconds in ECS";
     Queue "queue_ms" "lockgate.queue_ms" number when_known

@@ -60,6 +60,8 @@ metrics! {
         "Client connections closed at once: max_connections, max_connections_per_ip, proxy_header";
     TLS_HANDSHAKES Counter "lockgate_tls_handshakes_total" ["result"]
         "TLS handshakes with clients, by result: ok or failed";
+    CERTIFICATE_EXPIRY Gauge "lockgate_certificate_expiry_timestamp_seconds" ["listener" "name"]
+        "When the certificate that the listener serves for the name ends, in Unix time";
     ENDPOINT_UP Gauge "lockgate_endpoint_up" ["upstream" "endpoint"]
         "1 when the endpoint may be asked: neither probed down, ejected, nor put down by hand";
     ENDPOINT_IN_FLIGHT Gauge "lockgate_endpoint_requests_in_flight" ["upstream" "endpoint"]
