@@ -28,7 +28,7 @@ pub use audit::audit;
 pub use changes::{Version, Versions};
 pub use history::History;
 pub use orders::{Answer, Change, GiveOrder, Order, Refused, What};
-pub use serving::Serving;
+pub use serving::{Pages, Serving};
 pub use session::Sessions;
 
 use std::path::PathBuf;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     AskedBlobs, Blobs, Blocking, Board, Clock, ConfigError, Consumers, Counter, Counters, Figure,
-    Identity, Leases, Metric, Nowhere, Outbound, Records, SendFuture,
+    Handler, Identity, Leases, Metric, Nowhere, Outbound, Records, SendFuture,
 };
 
 /// The configured identities, by name.
@@ -110,6 +110,12 @@ pub trait Provide {
     /// # Errors
     /// Why it cannot be read.
     fn read(&self, path: &Path) -> Result<Bytes, String>;
+
+    /// The admin pages as a handler, for a public listener that shows them too. `None`: there are
+    /// none.
+    fn admin_pages(&self) -> Option<Box<dyn Handler>> {
+        None
+    }
 
     /// See [`Build::shared`].
     fn shared(&self, key: &str, make: &mut dyn FnMut() -> Kept) -> Kept;

@@ -11,6 +11,7 @@ mod exporters;
 mod gateway;
 mod kept;
 mod listeners;
+mod mounted;
 mod orders;
 mod outbound;
 mod provide;

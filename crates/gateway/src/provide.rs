@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    AskedBlobs, Blobs, Blocking, Board, Consumers, Counters, Figure, Kept, Leases, Metric,
+    AskedBlobs, Blobs, Blocking, Board, Consumers, Counters, Figure, Handler, Kept, Leases, Metric,
     Outbound, Provide, Records, SendFuture, Task,
 };
 use lockgate_monitor::{Published, StoreSeen};
@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::mounted::{self, Mounted};
 use crate::{shared_cache, stores};
 
 /// What lives as long as the process.
@@ -30,6 +31,8 @@ pub(crate) struct Services {
     depot: Arc<Depot>,
     /// The stores of the configuration in force.
     stores: Mutex<Option<Stores>>,
+    /// The admin pages, for a public listener that shows them too.
+    pub(crate) pages: mounted::Found,
     /// How services are, as the monitor publishes it.
     pub(crate) published: Arc<Published>,
     /// Those of them in which it keeps blobs.
@@ -45,8 +48,8 @@ impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
         let (kept, figures, stores, published, asked) = Default::default();
-        let (runtime, depot) = (Handle::current(), Depot::new());
-        Arc::new(Self { runtime, outbound, kept, figures, depot, stores, published, asked })
+        let (runtime, depot, pages) = (Handle::current(), Depot::new(), Default::default());
+        Arc::new(Self { runtime, outbound, kept, figures, depot, stores, pages, published, asked })
     }
 
     /// How requests of the gateway's own are sent.
@@ -180,6 +183,11 @@ impl<'a> Provider<'a> {
 }
 
 impl Provide for Provider<'_> {
+    fn admin_pages(&self) -> Option<Box<dyn Handler>> {
+        let pages = Arc::clone(&self.services.pages);
+        Some(Box::new(Mounted { pages, runtime: self.services.runtime.clone() }))
+    }
+
     fn consumers(&self) -> &Arc<Consumers> {
         &self.consumers
     }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use lockgate_config::model::Document;
 use lockgate_core::{Clock, Outbound, Standing, Status};
 use lockgate_upstream::Upstream;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::alerts::find::{self, Findings, Found};
 use crate::alerts::{AlertsView, Desk, Letter};
 use crate::figures::Figures;
+use crate::history::disk::Loaded;
 use crate::history::view::{EndpointUptime, KeptWhere, UpstreamUptime};
 use crate::history::{Book, Key};
 use crate::keeper::{Keeper, Opened};
@@ -44,6 +46,7 @@ pub struct Monitor {
     desk: Mutex<Desk>,
     keeper: Keeper,
     published: Arc<Published>,
+    stop: watch::Sender<bool>,
 }
 
 /// What is handed to a monitor.
@@ -75,8 +78,8 @@ impl Monitor {
         let Outfit { sight, outbound, clock, directory, published } = outfit;
         let keeper = Keeper::new(directory);
         let (book, desk) = Default::default();
-        let instance = instance();
-        Arc::new(Self { sight, outbound, clock, instance, book, desk, keeper, published })
+        let (instance, stop) = (instance(), watch::Sender::new(false));
+        Arc::new(Self { sight, outbound, clock, instance, book, desk, keeper, published, stop })
     }
 
     /// Looks every second until the process is about to end; then what is not on disk is written,
@@ -86,12 +89,25 @@ impl Monitor {
         tokio::join!(Arc::clone(&self).look_on(), self.keep_on());
     }
 
+    /// The process ends now: nobody needs to wait for the next look.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    async fn stopped(&self) {
+        // The sender is a part of this, so it is there.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
+    }
+
     async fn look_on(self: Arc<Self>) {
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Before::default();
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.stopped() => break,
+            }
             if self.sight.draining() {
                 break;
             }
@@ -114,7 +130,10 @@ impl Monitor {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = 0;
         loop {
-            tick.tick().await;
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = self.stopped() => break,
+            }
             if self.sight.draining() {
                 break;
             }
@@ -257,15 +276,9 @@ impl Monitor {
     /// The disk's part of a look.
     async fn keep(&self, looks: u64) {
         if !self.keeper.is_open() {
-            if !self.keeper.is_failing() || looks.is_multiple_of(TRY_AGAIN) {
-                if let Opened::Now(loaded) = self.keeper.open().await {
-                    let mut loaded = *loaded;
-                    if let Some(alerts) = loaded.alerts.take() {
-                        self.desk().restore(&alerts);
-                    }
-                    self.book().take(loaded);
-                    self.keeper.settle();
-                }
+            let is_time = !self.keeper.is_failing() || looks.is_multiple_of(TRY_AGAIN);
+            if is_time && let Opened::Now(loaded) = self.keeper.open().await {
+                self.take(*loaded);
             }
             return;
         }
@@ -273,6 +286,15 @@ impl Monitor {
         if fresh || looks.is_multiple_of(WRITE) {
             self.write(false).await;
         }
+    }
+
+    /// Takes what was on disk beneath what has been seen by now.
+    fn take(&self, mut loaded: Loaded) {
+        if let Some(alerts) = loaded.alerts.take() {
+            self.desk().restore(&alerts);
+        }
+        self.book().take(loaded);
+        self.keeper.settle();
     }
 
     async fn write(&self, last: bool) {

@@ -47,7 +47,7 @@ pub struct BuildError {
 }
 
 impl BuildError {
-    fn new(path: &[&str], message: impl Into<String>) -> Self {
+    pub(crate) fn new(path: &[&str], message: impl Into<String>) -> Self {
         let path = path.iter().map(|key| (*key).to_owned()).collect();
         Self { path, message: message.into(), other: None }
     }
@@ -66,7 +66,7 @@ type Inherited = HashMap<*const model::PolicyEntry, Vec<Ready>>;
 type Ready = (usize, Stage, Arc<dyn Policy>);
 
 /// What all routes of a document are built with.
-struct Given<'a> {
+pub(crate) struct Given<'a> {
     identities: &'a Identities,
     inherited: Inherited,
 }
@@ -94,6 +94,13 @@ impl Builder<'_> {
             let routes = self.routes(&pattern, set, &mut given, &mut errors);
             sets.push(RouteSet { pattern, captures: router.captures(place), routes });
         }
+        let mount = match self.mount(&document, routes, &mut given, &mut sets) {
+            Ok(mount) => mount,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
         let redirects = document
             .listeners
             .iter()
@@ -112,6 +119,7 @@ impl Builder<'_> {
             sets,
             unrouted: self.metrics.no_route(),
             redirects,
+            mount,
             plans: Plans::new(&document, self.provide),
             stores: self.provide.asked_blobs().all(),
             document,
@@ -221,6 +229,31 @@ impl Builder<'_> {
             // None share one allocation.
             tags: if route.tags.is_empty() { Arc::default() } else { route.tags.clone().into() },
         })
+    }
+
+    /// The policies of a route of the gateway's own, in their order.
+    pub(crate) fn all_entries(
+        &self,
+        pattern: &Arc<str>,
+        policies: &[Arc<model::PolicyEntry>],
+        given: &mut Given<'_>,
+    ) -> Result<Box<[Entry]>, BuildError> {
+        let mut build = Build {
+            route: (**pattern).into(),
+            when: "".into(),
+            place: "".into(),
+            name: "".into(),
+            priority: Priority::High,
+            target: "".into(),
+            identities: given.identities,
+            provide: self.provide,
+        };
+        let mut entries = Vec::with_capacity(policies.len());
+        for list in policies.chunk_by(|one, next| one.name == next.name) {
+            self.entries(pattern, list, &mut build, &mut given.inherited, &mut entries)?;
+        }
+        entries.sort_by_key(|entry| entry.stage);
+        Ok(entries.into())
     }
 
     /// The policies of one name in a route: one setting, or those of a list.

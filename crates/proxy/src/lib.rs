@@ -11,6 +11,7 @@ mod explain;
 mod fields;
 mod find;
 mod forward;
+mod mount;
 mod panics;
 mod pipeline;
 mod plans;

@@ -14,6 +14,7 @@ use lockgate_telemetry::{AccessLog, RouteSeries, Traces};
 use lockgate_upstream::Upstream;
 use subtle::ConstantTimeEq;
 
+use crate::mount::Mount;
 use crate::pipeline::Entry;
 use crate::plans::Plans;
 use crate::rewrite::Rewrite;
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub(crate) sets: Vec<RouteSet>,
     pub(crate) unrouted: Arc<RouteSeries>,
     pub(crate) redirects: HashMap<Box<str>, u16>,
+    /// The admin pages, where a public listener shows them too.
+    pub(crate) mount: Option<Mount>,
     pub(crate) plans: Plans,
     /// The stores to tell of writes.
     pub(crate) stores: Arc<[Arc<dyn Blobs>]>,

@@ -59,9 +59,8 @@ impl Browser {
         let mut browser = Self { driver, at, session, process: None, _profile: profile };
         until("the browser's driver", async || {
             let said = browser._profile.read("driver");
-            let port =
-                said.split("successfully on port ").nth(1).and_then(|rest| rest.split('.').next());
-            let port = port.and_then(|port| port.trim().parse().ok());
+            let port = said.rsplit("on port ").next().and_then(|rest| rest.split('.').next());
+            let port = port.and_then(|port| port.parse().ok());
             browser.at.set_port(port.unwrap_or_default());
             port.is_some()
         })
@@ -253,7 +252,8 @@ impl Browser {
                 }
                 Some("Network.loadingFinished") => {
                     let bytes = params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
-                    let of = fetched.iter_mut().rev().find(|(other, _)| *other == id.to_string());
+                    let id = id.to_string();
+                    let of = fetched.iter_mut().rev().find(|(other, _)| *other == id);
                     of.into_iter().for_each(|(_, one)| one.bytes = bytes);
                 }
                 _ => {}

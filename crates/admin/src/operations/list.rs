@@ -235,8 +235,8 @@ fn requests() -> Vec<(Operation, Handler)> {
             &[(
                 200,
                 Media::Json,
-                "[{at: int, requestsPerSecond: num, errorsPerSecond: num, p50: num, p99: num, \
-                 inFlight: int, connections: int}]",
+                "[{at: int, requestsPerSecond: num, refusedPerSecond: num, errorsPerSecond: num, \
+                 p50: num, p99: num, inFlight: int, connections: int}]",
                 "`at` is seconds since 1970, latencies are milliseconds",
             )],
             get(figures::history),

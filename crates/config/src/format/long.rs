@@ -237,6 +237,9 @@ fn alerts(alerts: &Alerts) -> Value {
         if let Some(body) = &sink.body {
             set(out, "body", bare(body.clone()));
         }
+        if !sink.command.is_empty() {
+            set(out, "command", value(&sink.command));
+        }
         for key in ["ca", "email"] {
             if out.get(key) == Some(&Value::Bool(false)) {
                 unset(out, key);

@@ -68,7 +68,7 @@ pub struct AlertSink {
     pub email: Option<Email>,
     /// A program and its arguments, without a shell. It gets the message as JSON on its standard
     /// input.
-    #[serde(deserialize_with = "forms::words")]
+    #[serde(deserialize_with = "forms::words", skip_serializing)]
     pub command: Vec<String>,
     /// How long one try may take (10s).
     pub timeout: Time,

@@ -177,7 +177,11 @@ async fn mail_goes_by_starttls_with_a_password_and_again_when_refused() {
         assert!(gateway.said().contains("451 try later"), "{}", gateway.said());
         endpoint.healthy(true);
         until("the end", async || smtp.letters().len() == 2).await;
-        assert!(smtp.letters()[1].message.contains("resolved: "), "{:?}", smtp.letters()[1]);
+        assert!(
+            smtp.letters()[1].message.contains(" alerts resolved\r\n"),
+            "{:?}",
+            smtp.letters()[1]
+        );
     }
 }
 

@@ -51,6 +51,7 @@ mod limits_policy;
 mod memory;
 mod metrics;
 mod money;
+mod mounted;
 mod oidc;
 mod openapi;
 mod prometheus;

@@ -80,7 +80,7 @@ async fn requests_are_timed_by_upstream() {
     until("their times", async || {
         let told = uptime(&gateway).await;
         let response = &told["upstreams"][0]["windows"][1]["response"];
-        response["count"] == 5 && response["p50_ms"].as_f64().unwrap() >= 10.0
+        response["count"] == 5 && response["p50"].as_f64().unwrap() >= 10.0
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Where alerts and those who are told of them meet: the engine, and an outbox for each sink of the
 //! configuration in force.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -178,7 +179,7 @@ impl Desk {
     /// All that is to be seen.
     pub(crate) fn view(&self, now: SystemTime) -> AlertsView {
         let mut firing: Vec<AlertView> = self.engine.firing().into_values().collect();
-        firing.sort_by(|a, b| (b.severity, b.fired_at).cmp(&(a.severity, a.fired_at)));
+        firing.sort_by_key(|one| Reverse((one.severity, one.fired_at)));
         let sinks = self.sinks.iter().map(|(name, sink)| {
             let quiet = quiet(&self.settings, &sink.settings, now);
             let (kind, error) = match &sink.receiver {

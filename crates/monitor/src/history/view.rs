@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use lockgate_core::Standing;
 use lockgate_telemetry::Latency;
-use serde::Serialize;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 
 use super::line::{Span, Sums};
 
@@ -62,8 +63,26 @@ pub struct WindowPast {
     /// looked.
     pub seconds: Seconds,
     /// How long answers took: for an upstream from the last attempt's start to the head of its
-    /// answer, for an endpoint its probes.
+    /// answer, for an endpoint its probes. Milliseconds.
+    #[serde(serialize_with = "stats")]
     pub response: Latency,
+}
+
+/// As `/admin/metrics` tells latencies.
+fn stats<S: Serializer>(of: &Latency, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(7))?;
+    map.serialize_entry("count", &of.count)?;
+    for (key, ms) in [
+        ("min", of.min_ms),
+        ("max", of.max_ms),
+        ("avg", of.avg_ms),
+        ("p50", of.p50_ms),
+        ("p90", of.p90_ms),
+        ("p99", of.p99_ms),
+    ] {
+        map.serialize_entry(key, &ms)?;
+    }
+    map.end()
 }
 
 /// Seconds of each standing.

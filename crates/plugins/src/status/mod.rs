@@ -69,7 +69,7 @@ impl HandlerPlugin for StatusPages {
         for (at, name) in config.services.iter().enumerate() {
             if !build.provide.has_upstream(name) {
                 let error = ConfigError::new(format!("there is no upstream `{name}`"));
-                return Err(error.at(&at.to_string()).at("services"));
+                return Err(error.at(at.to_string()).at("services"));
             }
         }
         let policy = format!(
