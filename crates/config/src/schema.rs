@@ -24,11 +24,13 @@ const SWITCHED: &[&str] = &[
     "ErrorRatio",
     "Health",
     "LogDrops",
+    "OtlpMetrics",
     "Outlier",
     "P99",
     "Retry",
     "StoreFailing",
     "Telemetry",
+    "Traces",
     "UpstreamLow",
     "UpstreamTls",
 ];
@@ -111,7 +113,7 @@ fn sections(
             "Name → a service, its endpoints and how to treat them.",
             by_name(reference::<Upstream>(generator)),
         ),
-        ("telemetry", "Access log and metrics.", reference::<Telemetry>(generator)),
+        ("telemetry", "Access log, metrics and traces.", reference::<Telemetry>(generator)),
         ("alerts", "Who is told of what goes wrong, and by which rules.", alerts(generator)),
         (
             "include",

@@ -7,6 +7,7 @@ mod collect;
 mod control;
 mod demo;
 mod explain;
+mod exporters;
 mod gateway;
 mod kept;
 mod listeners;

@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use http::uri::PathAndQuery;
 use http::{Response, Version, header};
+use lockgate_core::span::{SpanId, TraceId};
 use lockgate_core::{
     Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Kind, Origin, Outcome, Reason,
     Reply, RequestId, reasons,
 };
-use lockgate_telemetry::{Entry, FailureKind, InFlight, Sample};
+use lockgate_telemetry::{Entry, Exemplar, FailureKind, InFlight, Sample, Told};
 use tokio::time::Instant;
 
 use crate::receive::{fit, receive};
@@ -37,7 +38,7 @@ impl Journey {
     pub(crate) fn begin(worker: Rc<Worker>, incoming: Incoming) -> (Box<Self>, Result<(), Fault>) {
         let snapshot = worker.snapshot();
         let target = incoming.head.uri.path_and_query().cloned();
-        let journey = Box::new(Self {
+        let mut journey = Box::new(Self {
             exchange: receive(incoming, &snapshot),
             snapshot,
             place: None,
@@ -49,6 +50,10 @@ impl Journey {
             worker,
         });
         let fit = fit(&journey.exchange);
+        let (trace, fate) = (journey.exchange.spans.trace(), journey.exchange.spans.fate());
+        if let Some(trace) = trace {
+            journey.exchange.note(|| format!("trace {trace:?}: {}", fate.word()));
+        }
         (journey, fit)
     }
 
@@ -83,6 +88,7 @@ impl Journey {
                 received: outcome.received,
                 sent: outcome.sent,
                 attempts: exchange.upstream.attempts,
+                exemplar: self.tell(outcome, (reason, blame), ended, total),
             },
         );
         let consumer = exchange.consumer.as_deref();
@@ -91,7 +97,11 @@ impl Journey {
         }
         let tell = |write: &mut dyn FnMut(&mut Entry<'_>)| {
             let story = exchange.fault.as_ref().map(Fault::story).unwrap_or_default();
+            let (trace, span) = (exchange.spans.trace(), exchange.spans.id());
+            let (trace, span) = (trace.map(TraceId::hex), span.map(SpanId::hex));
             let mut entry = self.entry(outcome, total);
+            entry.trace_id = trace.as_ref().and_then(|hex| str::from_utf8(hex).ok());
+            entry.span_id = span.as_ref().and_then(|hex| str::from_utf8(hex).ok());
             entry.reason = reason.map(|reason| reason.code);
             entry.blame = blame;
             entry.story = &story;
@@ -104,6 +114,34 @@ impl Journey {
         if let Some(kind) = kind.filter(|kind| failures.wants(*kind)) {
             tell(&mut |entry| failures.note(kind, entry));
         }
+    }
+
+    /// Has the request's spans told, if they are to be: by which it is found then.
+    fn tell(
+        &self,
+        outcome: &Outcome,
+        (reason, blame): (Option<&'static Reason>, Option<Blame>),
+        ended: Instant,
+        total: Duration,
+    ) -> Option<Exemplar> {
+        let Self { exchange, worker, .. } = self;
+        let (traces, spans) = (self.snapshot.traces.as_ref()?, &exchange.spans);
+        if !traces.is_told(spans, self.status, blame, total, ended) {
+            return None;
+        }
+        worker.tell(&Told {
+            exchange,
+            target: self.target.as_ref(),
+            status: self.status,
+            reason,
+            blame,
+            ended,
+            received: outcome.received,
+            sent: outcome.sent,
+            time: &|at| worker.time_of_day(at),
+        });
+        let time = worker.time_of_day(ended);
+        spans.trace().zip(spans.id()).map(|(trace, span)| Exemplar { trace, span, time })
     }
 
     /// What a line says of a request that nothing went wrong with.
@@ -159,6 +197,7 @@ impl Journey {
             referer,
             tls: connection.tls.as_ref(),
             trace_id: None,
+            span_id: None,
             tags: &[],
             headers: Some(headers),
         }

@@ -9,7 +9,7 @@ use lockgate_config::model::{self, Document};
 use lockgate_core::{
     Build, ConfigError, Identities, Listed, Plugin, Policy, PolicyPlugin, Priority, Provide, Stage,
 };
-use lockgate_telemetry::{AccessLog, Metrics};
+use lockgate_telemetry::{AccessLog, Metrics, Traces};
 use lockgate_upstream::Upstream;
 
 use crate::pipeline::Entry;
@@ -29,6 +29,8 @@ pub struct Builder<'a> {
     pub metrics: &'a Metrics,
     /// The access log.
     pub log: Option<Arc<AccessLog>>,
+    /// The traces.
+    pub traces: Option<Arc<Traces>>,
     /// What plugins may ask for.
     pub provide: &'a dyn Provide,
 }
@@ -112,6 +114,7 @@ impl Builder<'_> {
             loaded: SystemTime::now(),
             upstreams: Arc::clone(&self.upstreams),
             log: self.log.clone(),
+            traces: self.traces.clone(),
             router,
             sets,
             unrouted: self.metrics.no_route(),

@@ -23,6 +23,7 @@ mod serve;
 mod snapshot;
 mod target;
 mod to_end;
+mod traced;
 mod tunnel;
 mod view;
 mod worker;
@@ -41,6 +42,12 @@ pub mod fuzz {
     pub fn rewrite_headers(mut headers: http::HeaderMap, trusted: bool) -> http::HeaderMap {
         crate::fields::strip_stated(&mut headers, trusted);
         crate::fields::strip_hop_by_hop(&mut headers);
+        headers
+    }
+
+    /// A request's headers without what is malformed of its trace context.
+    pub fn clean_context(mut headers: http::HeaderMap) -> http::HeaderMap {
+        crate::traced::begin(&mut headers, true, None, tokio::time::Instant::now());
         headers
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use lockgate_config::model::{self, Document};
 use lockgate_core::{Blobs, Exchange, Write};
-use lockgate_telemetry::{AccessLog, RouteSeries};
+use lockgate_telemetry::{AccessLog, RouteSeries, Traces};
 use lockgate_upstream::Upstream;
 use subtle::ConstantTimeEq;
 
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub upstreams: Arc<HashMap<String, Arc<Upstream>>>,
     /// The access log, if it is on.
     pub log: Option<Arc<AccessLog>>,
+    /// The traces, if they are on.
+    pub traces: Option<Arc<Traces>>,
     pub(crate) router: Router,
     pub(crate) sets: Vec<RouteSet>,
     pub(crate) unrouted: Arc<RouteSeries>,

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use lockgate_telemetry::{AccessLog, Failures, Metrics, WorkerFailures, WorkerLog, WorkerSeries};
+use lockgate_telemetry::{
+    AccessLog, Failures, Metrics, Told, Traces, WorkerFailures, WorkerLog, WorkerSeries,
+    WorkerTraces,
+};
 use lockgate_upstream::Caller;
 use tokio::time::Instant;
 
@@ -67,6 +70,7 @@ pub struct Worker {
     seen: Cell<u64>,
     current: RefCell<Current>,
     log: RefCell<Option<(Arc<AccessLog>, WorkerLog)>>,
+    traces: RefCell<Option<(Arc<Traces>, WorkerTraces)>>,
     /// What the two clocks said at the same time, at the last tick.
     clocks: Cell<(Instant, SystemTime)>,
 }
@@ -85,6 +89,7 @@ impl Worker {
             series: shared.metrics.worker(index),
             failures: shared.failures.worker(),
             seen: Cell::new(snapshot.generation),
+            traces: RefCell::new(gather(snapshot.traces.as_ref())),
             current: RefCell::new(Rc::new(snapshot)),
             log: RefCell::new(log),
             clocks: Cell::new((Instant::now(), SystemTime::now())),
@@ -105,13 +110,12 @@ impl Worker {
         let snapshot = self.shared.snapshot();
         self.seen.set(snapshot.generation);
         let mut log = self.log.borrow_mut();
-        let same = match (&*log, &snapshot.log) {
-            (Some((old, _)), Some(new)) => Arc::ptr_eq(old, new),
-            (None, None) => true,
-            _ => false,
-        };
-        if !same {
+        if !is_same(log.as_ref(), snapshot.log.as_ref()) {
             *log = open(snapshot.log.as_ref(), self.index);
+        }
+        let mut traces = self.traces.borrow_mut();
+        if !is_same(traces.as_ref(), snapshot.traces.as_ref()) {
+            *traces = gather(snapshot.traces.as_ref());
         }
         *self.current.borrow_mut() = Rc::new(snapshot);
     }
@@ -133,6 +137,13 @@ impl Worker {
         }
     }
 
+    /// Has a request's spans told, when traces are on.
+    pub(crate) fn tell(&self, told: &Told<'_>) {
+        if let Some((_, traces)) = &*self.traces.borrow() {
+            traces.tell(told);
+        }
+    }
+
     /// Whether requests are being brought to their end that no connection need be waiting for.
     pub fn is_unfinished(&self) -> bool {
         self.to_end.get() > 0
@@ -148,6 +159,9 @@ impl Worker {
             self.refresh();
         }
         self.log(WorkerLog::flush);
+        if let Some((_, traces)) = &*self.traces.borrow() {
+            traces.flush();
+        }
         self.failures.flush();
         self.caller.sweep();
     }
@@ -155,4 +169,17 @@ impl Worker {
 
 fn open(log: Option<&Arc<AccessLog>>, index: usize) -> Option<(Arc<AccessLog>, WorkerLog)> {
     log.map(|log| (Arc::clone(log), log.worker(index)))
+}
+
+fn gather(traces: Option<&Arc<Traces>>) -> Option<(Arc<Traces>, WorkerTraces)> {
+    traces.map(|traces| (Arc::clone(traces), traces.worker()))
+}
+
+/// Whether what a worker has is still what is in force.
+fn is_same<T, W>(old: Option<&(Arc<T>, W)>, new: Option<&Arc<T>>) -> bool {
+    match (old, new) {
+        (Some((old, _)), Some(new)) => Arc::ptr_eq(old, new),
+        (None, None) => true,
+        _ => false,
+    }
 }

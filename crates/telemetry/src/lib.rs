@@ -7,17 +7,21 @@
 mod failures;
 mod log;
 mod metrics;
+mod otlp;
 mod own_log;
 #[cfg(test)]
 mod reference;
+mod traces;
 
 pub use failures::{Failure, FailureKind, Failures, WorkerFailures};
 pub use log::{
     AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference, rfc3339,
 };
 pub use metrics::{
-    BUCKETS, Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
-    PolicySeries, PolicyTotals, RouteSeries, RouteTotals, Sample, Spread, Took, Totals,
-    UpstreamTotals, WorkerSeries, WorkerTotals, metrics_reference, names,
+    BUCKETS, Collect, Decided, Encoder, Exemplar, Form, InFlight, Latency, METRICS, Metric,
+    MetricKind, Metrics, PolicySeries, PolicyTotals, RouteSeries, RouteTotals, Sample, Spread,
+    Took, Totals, UpstreamTotals, WorkerSeries, WorkerTotals, export_metrics, metrics_reference,
+    names,
 };
 pub use own_log::{OwnLogError, init_tracing};
+pub use traces::{Told, TraceCounts, Traces, WorkerTraces};

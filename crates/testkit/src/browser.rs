@@ -253,7 +253,8 @@ impl Browser {
                 }
                 Some("Network.loadingFinished") => {
                     let bytes = params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
-                    let of = fetched.iter_mut().rev().find(|(other, _)| *other == id.to_string());
+                    let id = id.to_string();
+                    let of = fetched.iter_mut().rev().find(|(other, _)| *other == id);
                     of.into_iter().for_each(|(_, one)| one.bytes = bytes);
                 }
                 _ => {}

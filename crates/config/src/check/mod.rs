@@ -7,6 +7,7 @@ mod listeners;
 mod plugins;
 mod routes;
 mod stores;
+mod telemetry;
 mod unused;
 mod upstreams;
 
@@ -39,6 +40,7 @@ pub(crate) fn check(
     upstreams::check(document, &mut findings);
     routes::check(document, &mut findings);
     stores::check(document, &mut findings);
+    telemetry::check(document, &mut findings);
     alerts::check(document, &mut findings);
     let (read, kept) = plugins::check(document, plugins, &mut findings);
     files.extend(read);
@@ -115,5 +117,8 @@ pub(crate) fn files(document: &Document) -> Vec<PathBuf> {
     for store in document.stores.values() {
         files.extend([&store.ca, &store.cert, &store.key].into_iter().flatten().cloned());
     }
+    let telemetry = &document.telemetry;
+    files.extend(telemetry.traces.iter().flat_map(|traces| traces.ca.clone()));
+    files.extend(telemetry.otlp.iter().flat_map(|metrics| metrics.ca.clone()));
     files
 }

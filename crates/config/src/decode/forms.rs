@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::model::{Endpoint, KeyPair, LogTo, Match, Quiet, RetryOn};
+use crate::model::{Context, Endpoint, Headers, KeyPair, LogTo, Match, Quiet, RetryOn};
 
 /// Asks for a scalar as text, numbers too; bools stay bools.
 pub(crate) const WORD: &str = "lockgate::word";
@@ -30,6 +30,8 @@ pub(crate) fn short(name: &str) -> Option<&'static str> {
         "TimeoutSet" => "request",
         "AccessLog" => "to",
         "Store" | "AlertSink" => "url",
+        "Traces" | "OtlpMetrics" => "to",
+        "Sampling" => "ratio",
         "ErrorRatio" | "P99" => "above",
         "Certificate" => "within",
         "UpstreamLow" => "below",
@@ -229,6 +231,28 @@ pub(crate) fn by_header<'de, D: Deserializer<'de>>(
 ) -> Result<IndexMap<String, Match>, D::Error> {
     let map = IndexMap::<HeaderWord, Match>::deserialize(d)?;
     Ok(map.into_iter().map(|(name, value)| (name.0, value)).collect())
+}
+
+/// Header names, in lower case, to their values.
+pub(crate) fn header_values<'de, D: Deserializer<'de>>(d: D) -> Result<Headers, D::Error> {
+    let map = IndexMap::<HeaderWord, One<String>>::deserialize(d)?;
+    Ok(Headers(map.into_iter().map(|(name, value)| (name.0, value.0)).collect()))
+}
+
+impl Word for Context {
+    const EXPECTED: &'static str = "`b3` or `jaeger`";
+
+    fn word(text: &str) -> Result<Self, String> {
+        match text {
+            "b3" => Ok(Self::B3),
+            "jaeger" => Ok(Self::Jaeger),
+            _ => Err(format!("`{text}` is not {}", Self::EXPECTED)),
+        }
+    }
+}
+
+pub(crate) fn contexts<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Context>, D::Error> {
+    Words::deserialize(d).map(|words| words.0)
 }
 
 /// `200`, or `200-299`.

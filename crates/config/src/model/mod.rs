@@ -14,6 +14,7 @@ mod rules;
 mod settings;
 mod store;
 mod telemetry;
+mod traces;
 mod upstream;
 
 pub use alerts::{
@@ -31,6 +32,9 @@ pub use rules::*;
 pub use settings::Settings;
 pub use store::{Reached, Sentinel, Store, Wrong};
 pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
+pub use traces::{
+    Collector, Context, Headers, OtlpMetrics, OtlpProtocol, Sampling, Traces, WrongCollector,
+};
 pub use upstream::*;
 
 use std::path::PathBuf;

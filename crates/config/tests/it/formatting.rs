@@ -96,7 +96,7 @@ listeners: { a: { address: \":80\", redirect_https: 8443, proxy_protocol: requir
 admin: { address: 127.0.0.1:1, public: [/x], auth: { roles: [admin] } }
 trusted_proxies: [10.0.0.0/8, \"::1\"]
 http: { max_uri: 4KiB, http2: { max_streams_per_second: off } }
-telemetry: { access_log: { to: log/a.log, format: ecs, sample: 12.5%, headers: [x-a] }, metrics: off }
+telemetry: { access_log: { to: log/a.log, format: ecs, sample: 12.5%, headers: [x-a] }, metrics: off, otlp: { to: http://c:4317, interval: 10s, resource: { a.b: c } }, traces: { to: http://c, protocol: grpc, sample: { ratio: 1%, per_second: off, errors: false, slow: 1s }, read: [b3, jaeger], headers: { a: \"${env:PATH}\" }, timeout: 1s, service_name: g } }
 replicas: 3
 stores:
   s: { redis_cluster: [\"a:1\", \"redis://b:2\"], prefix: p, timeout: 20ms }

@@ -30,6 +30,12 @@ fn each_short_form_is_its_long_form() {
         ("telemetry: { access_log: off }", "telemetry: { access_log: false }"),
         ("telemetry: { access_log: stdout }", "telemetry: { access_log: { to: stdout } }"),
         ("telemetry: { access_log: true }", "telemetry: {}"),
+        ("telemetry: { traces: http://c }", "telemetry: { traces: { to: http://c } }"),
+        ("telemetry: { traces: off, otlp: off }", "telemetry: {}"),
+        (
+            "telemetry: { traces: { to: http://c, sample: 5% } }",
+            "telemetry: { traces: { to: http://c, sample: { ratio: 5%, per_second: 100 } } }",
+        ),
         ("trusted_proxies: 10.0.0.1", "trusted_proxies: [10.0.0.1/32]"),
     ];
     for (short, long) in pairs {

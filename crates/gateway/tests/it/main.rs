@@ -23,6 +23,7 @@ mod cache;
 mod changes;
 mod cli;
 mod cluster_limits;
+mod collector;
 mod compress;
 mod concurrency;
 mod cors;
@@ -66,6 +67,7 @@ mod targets;
 mod tls;
 #[cfg(feature = "top")]
 mod top;
+mod traces;
 mod tunnels;
 mod upgrade;
 mod upstream_tls;

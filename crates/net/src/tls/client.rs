@@ -97,20 +97,25 @@ impl ClientTls {
         self.content
     }
 
-    /// Trusts the authorities of this PEM text and no others; offers HTTP/1.1.
+    /// Trusts the authorities of this PEM text and no others. `http2` offers HTTP/2 first, HTTP/1.1
+    /// after it.
     ///
     /// # Errors
     /// When the text holds no authority that can be used.
-    pub fn trusting(ca: &[u8]) -> Result<Self, TlsError> {
+    pub fn trusting(ca: &[u8], http2: bool) -> Result<Self, TlsError> {
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(|error| TlsError::Settings(error.to_string()))?
             .with_root_certificates(files::roots(ca).map_err(TlsError::Settings)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN_H1.to_vec()];
+        let http1 = TlsConnector::from(Arc::new(config.clone()));
+        if http2 {
+            config.alpn_protocols.insert(0, ALPN_H2.to_vec());
+        }
         let connector = TlsConnector::from(Arc::new(config));
         // There are no files that could change.
-        Ok(Self { http1: connector.clone(), connector, name: None, content: 0 })
+        Ok(Self { http1, connector, name: None, content: 0 })
     }
 
     /// Does the handshake. `host` is the endpoint's host, a name or an address, without a port;

@@ -224,7 +224,9 @@ impl Outbound for Outside {
     fn send(&self, call: Call) -> SendFuture<Result<Response<Bytes>, Fault>> {
         let uri = call.request.uri();
         let line = match &call.to {
-            Destination::Url { .. } => format!("{} {uri}", call.request.method()),
+            Destination::Url { .. } | Destination::Http2 { .. } => {
+                format!("{} {uri}", call.request.method())
+            }
             Destination::Upstream(name) => format!("{} {name}:{uri}", call.request.method()),
         };
         let asked = run::Asked {

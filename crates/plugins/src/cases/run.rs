@@ -416,6 +416,7 @@ fn make(
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        spans: Default::default(),
         kept: Default::default(),
     }
 }

@@ -85,6 +85,8 @@ pub struct Entry<'a> {
     pub tls: Option<&'a Tls>,
     /// The trace that the request belongs to.
     pub trace_id: Option<&'a str>,
+    /// The request's own span, when traces are on.
+    pub span_id: Option<&'a str>,
     /// The route's tags.
     pub tags: &'a [String],
     /// The request's headers, of which the configuration selects.
@@ -132,6 +134,7 @@ impl Default for Entry<'_> {
             referer: None,
             tls: None,
             trace_id: None,
+            span_id: None,
             tags: &[],
             headers: None,
         }
@@ -155,7 +158,7 @@ pub(super) fn blame_word(blame: Blame) -> &'static str {
 }
 
 /// The word for who made the answer.
-pub(super) fn origin_word(origin: Origin) -> &'static str {
+pub(crate) fn origin_word(origin: Origin) -> &'static str {
     match origin {
         Origin::Gateway => "gateway",
         Origin::Upstream => "upstream",
@@ -301,6 +304,8 @@ fields! {
         "The subject of the client's certificate";
     TraceId "trace_id" "trace.id" string when_known
         "The trace that the request belongs to";
+    SpanId "span_id" "span.id" string when_known
+        "The request's own span, when traces are on";
     Tags "tags" "tags" list when_known
         "The route's tags";
     Headers "headers" "lockgate.headers" object when_known

@@ -109,6 +109,7 @@ fn full_entry<'a>(tls: &'a Tls, headers: &'a HeaderMap, tags: &'a [String]) -> E
         referer: Some(b"https://x.example/?code=1&b=2"),
         tls: Some(tls),
         trace_id: Some("0af7651916cd43dd8448eb211c80319c"),
+        span_id: Some("b7ad6b7169203331"),
         tags,
         headers: Some(headers),
         ..Entry::default()
@@ -142,6 +143,7 @@ fn a_full_line_says_all_of_it() {
         "referer": "https://x.example/?code=[redacted]&b=2", "tls_version": "TLSv1.3",
         "tls_cipher": "TLS_AES_128_GCM_SHA256", "tls_sni": "shop.example",
         "tls_client": "CN=ada,O=\"x\"", "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "span_id": "b7ad6b7169203331",
         "tags": ["money", "eu\""], "headers": { "x-demo": "1, 2", "authorization": "[redacted]" },
     });
     let rest = upstream.as_object().unwrap().clone();

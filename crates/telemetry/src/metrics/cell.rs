@@ -74,8 +74,7 @@ pub struct Spread {
 impl Histogram {
     pub(super) fn add(&self, took: Duration) {
         let nanos = nanos(took);
-        let place = BOUNDS_NANOS.partition_point(|bound| *bound < nanos);
-        if let Some(bucket) = self.buckets.get(place) {
+        if let Some(bucket) = self.buckets.get(bucket(nanos)) {
             bucket.add(1);
         }
         self.nanos.add(nanos);
@@ -118,6 +117,11 @@ impl Spread {
         }
         self.most = self.most.max(most);
     }
+}
+
+/// The bucket of so many nanoseconds.
+pub(super) fn bucket(nanos: u64) -> usize {
+    BOUNDS_NANOS.partition_point(|bound| *bound < nanos)
 }
 
 /// Nanoseconds, up to five centuries.

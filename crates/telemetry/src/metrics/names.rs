@@ -146,6 +146,10 @@ metrics! {
         "Access log lines lost, as the log's target was too slow or failed";
     LOG_ERRORS Counter "lockgate_access_log_errors_total" []
         "Failures to write or reopen the access log";
+    TRACE_SPANS Counter "lockgate_trace_spans_total" ["result"]
+        "Spans for the collector: sent, dropped (the queue was full, or the collector away), or rejected by it";
+    OTLP_FAILURES Counter "lockgate_otlp_failures_total" ["signal"]
+        "Requests to a collector that failed, repeated ones too: traces or metrics";
     SERIES_REFUSED Counter "lockgate_metrics_refused_total" []
         "Names that got no series of their own, as there were too many: they share `(other)`";
     BUILD_INFO Gauge "lockgate_build_info" ["version"]
