@@ -272,12 +272,17 @@ async fn a_full_redis_refuses_and_one_that_evicts_is_known() {
     let records = gateway(&server, "a");
     assert_eq!(begin(&records, asks(b"a", 1)).await, Begun::First);
     assert_eq!(begin(&records, asks(b"b", 2)).await, Begun::First);
+    assert_eq!(begin(&records, asks(b"e", 6)).await, Begun::First);
     assert_eq!(settle(&records, b"a", 1, done("a")).await, Settled::Yes);
     server.ask(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
     assert_eq!(begin(&records, asks(b"c", 3)).await, Begun::Full);
     assert_eq!(settle(&records, b"b", 2, done("b")).await, Settled::Full);
     assert_eq!(begin(&records, asks(b"a", 4)).await, says("a"));
     assert!(is_running(&begin(&records, asks(b"b", 4)).await));
+    // That nobody knows how one ended takes no room, whether its gateway lives or not.
+    assert_eq!(begin(&records, asks(b"d", 5)).await, Begun::Full);
+    assert_eq!(settle(&records, b"e", 6, End::Unknown).await, Settled::Yes);
+    assert!(is_unknown(&begin(&records, asks(b"e", 7)).await));
     assert!(!records.may_lose());
     server.ask(&["CONFIG", "SET", "maxmemory", "100mb"]).await;
     assert_eq!(begin(&records, asks(b"c", 3)).await, Begun::First);
