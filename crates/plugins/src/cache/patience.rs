@@ -38,8 +38,12 @@ impl Patience {
         let said = match said {
             Step::Now(said) => said,
             Step::Later(_) if self.failed => return None,
-            Step::Later(said) => match self.until() {
-                None => said.await,
+            Step::Later(said) => match self.until {
+                // The store has its own end of that, and learns by it when it is not well.
+                None => {
+                    self.until = Instant::now().checked_add(self.most);
+                    said.await
+                }
                 Some(until) => match timeout_at(until, said).await {
                     Ok(said) => said,
                     Err(_) => {
@@ -51,13 +55,6 @@ impl Patience {
         };
         self.failed |= said.is_err();
         said.ok()
-    }
-
-    fn until(&mut self) -> Option<Instant> {
-        if self.until.is_none() {
-            self.until = Instant::now().checked_add(self.most);
-        }
-        self.until
     }
 }
 
