@@ -1,15 +1,19 @@
 //! The admin listener: health, metrics, and questions to a running gateway. It reads handles, on
 //! the control runtime; nothing on the request path knows that it exists.
 
+mod audit;
 mod body;
 mod cache;
+mod changes;
 mod config;
 mod dashboard;
+mod diff;
 mod figures;
 mod guard;
 mod health;
 mod history;
 mod limits;
+mod operations;
 mod orders;
 mod page;
 mod pages;
@@ -18,19 +22,20 @@ mod services;
 mod serving;
 mod session;
 
+pub use audit::audit;
+pub use changes::{Version, Versions};
 pub use history::History;
+pub use orders::{Answer, Change, GiveOrder, Order, Refused, What};
 pub use serving::Serving;
 pub use session::Sessions;
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use lockgate_core::Blobs;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
@@ -39,6 +44,8 @@ use serde_json::Value;
 
 /// Most bytes of a request's body.
 const MOST_BODY: usize = 64 << 10;
+/// Most bytes of a whole configuration that is sent.
+const MOST_CONFIG: usize = 16 << 20;
 
 /// What the admin pages read from.
 pub struct Handles {
@@ -57,6 +64,13 @@ pub struct Handles {
     pub sessions: Sessions,
     /// Takes orders, and answers when they are carried out.
     pub order: Box<GiveOrder>,
+    /// What was in force before, and is now.
+    pub versions: Arc<dyn Versions>,
+    /// The configuration in force as it is written, secrets hidden, and which things of it do not
+    /// stand in the files. As costly as `config`.
+    pub written: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The changes over the files: see `GET /admin/config/changes`.
+    pub changes: Box<dyn Fn() -> Value + Send + Sync>,
     /// Whether the process is about to end.
     pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.
@@ -94,52 +108,13 @@ pub struct Certificate {
     pub not_after: i64,
 }
 
-/// What whoever runs the gateway is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Read the configuration again. Answers with `generation`, or with `refused` and why.
-    Reload,
-    /// Start a successor. Answers like `Tell`, once it has been started.
-    Upgrade,
-    /// Tell how an upgrade goes: `state`, `pid`, and what belongs to it.
-    Tell,
-}
-
-/// Gives an order, and hears what came of it.
-pub type GiveOrder = dyn Fn(Order) -> Pin<Box<dyn Future<Output = Value> + Send>> + Send + Sync;
-
 fn pages(handles: Arc<Handles>) -> Router {
-    Router::new()
-        .route("/health", get(pages::health))
-        .route("/metrics", get(pages::metrics))
-        .route("/admin/live", get(ready::live))
-        .route("/admin/ready", get(ready::ready))
-        .route("/admin/reload", post(orders::reload))
-        .route("/admin/upgrade", get(orders::state).post(orders::begin))
-        .route("/admin/health", get(services::overall))
-        .route("/admin/health/services", get(services::list))
-        .route("/admin/health/check", post(services::check))
-        .route("/admin/metrics", get(figures::metrics))
-        .route("/admin/loadbalancer/stats", get(figures::balance))
-        .route("/admin/connections", get(figures::connections))
-        .route("/admin/history", get(figures::history))
-        .route("/admin/certs", get(figures::certificates))
-        .route("/admin/config", get(config::effective))
-        .route("/admin/routes", get(config::routes))
-        .route("/admin/consumers", get(config::consumers))
-        .route("/admin/explain", get(pages::explain))
-        .route("/admin/upstreams", get(pages::upstreams))
-        .route("/admin/quotas", get(limits::quotas))
-        .route("/admin/ratelimiter/stats", get(limits::stats))
-        .route("/admin/cache/clear", post(cache::clear))
-        .route("/admin/cache/stats", get(cache::stats))
-        .route("/admin/cache/details", get(cache::details))
-        .route("/admin/health/{service}", put(health::set_override))
+    operations::routes()
         .route("/admin/login", get(session::page).post(session::log_in))
         .route("/admin/logout", post(session::log_out))
         .merge(dashboard::pages())
-        .fallback(pages::nothing)
-        .method_not_allowed_fallback(pages::not_this_method)
+        .fallback(operations::nothing)
+        .method_not_allowed_fallback(operations::not_this_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&handles), guard::admit))
         .with_state(handles)

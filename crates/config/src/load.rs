@@ -8,7 +8,7 @@ use crate::check;
 use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
 use crate::report::{Problem, Report, Severity};
-use crate::source::{Fail, Folded, Lookup, NodeId, Reader, Source};
+use crate::source::{Fail, Finished, Folded, Lookup, NodeId, Reader, Source};
 use crate::templates;
 
 /// A configuration that may be used.
@@ -23,28 +23,81 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// What is given beside the files.
+#[derive(Debug, Clone, Copy)]
+pub enum Given<'g> {
+    /// Nothing.
+    Nothing,
+    /// [`Changes`](crate::Changes) to lie over them: as written, and what their file is called.
+    Changes { name: &'g str, text: &'g str },
+    /// A whole configuration to be read instead of them, as if it lay beside the first: its text,
+    /// and what it is called.
+    Instead { name: &'g str, text: &'g str },
+}
+
 /// Loads a file and all that it includes. `plugins` are the policies and handlers there are.
 ///
 /// # Errors
 /// All problems at once; [`Report::is_unreadable`] when the file itself cannot be read.
 pub fn load(path: &Path, plugins: &[Plugin]) -> Result<Loaded, Report> {
-    load_with(path, plugins, &mut no_more)
+    load_with(path, Given::Nothing, plugins, &mut no_more)
 }
 
 /// What else is to be checked of a document, with the places that it was read from. It is asked
 /// about a document with errors too, of which it has what could be read.
 pub type More<'m> = &'m mut dyn FnMut(&Document, &Source) -> Vec<Problem>;
 
-/// [`load`] with more to check.
+/// [`load`] with something beside the files, and with more to check.
 ///
 /// # Errors
 /// All problems at once, those of `more` among them.
-pub fn load_with(path: &Path, plugins: &[Plugin], more: More<'_>) -> Result<Loaded, Report> {
+pub fn load_with(
+    path: &Path,
+    given: Given<'_>,
+    plugins: &[Plugin],
+    more: More<'_>,
+) -> Result<Loaded, Report> {
+    let env = |name: &str| std::env::var(name).ok();
+    let (reader, root) = open(path, given, &env)?;
+    read(reader, root, plugins, Reading::Resolved, more)
+}
+
+/// [`load_with`], decoded with references as they are written wherever the field takes that.
+///
+/// # Errors
+/// As of [`load`].
+pub(crate) fn shown(path: &Path, given: Given<'_>, plugins: &[Plugin]) -> Result<Loaded, Report> {
+    let env = |name: &str| std::env::var(name).ok();
+    let (reader, root) = open(path, given, &env)?;
+    read(reader, root, plugins, Reading::Shown, &mut no_more)
+}
+
+/// Where a file says that what outlives the process is kept: `admin.state_dir`. Nothing else of it
+/// is looked at; what is wrong with it is told when it is loaded.
+pub fn state_dir(path: &Path) -> Option<PathBuf> {
     let env = |name: &str| std::env::var(name).ok();
     let mut reader = Reader::new(&env);
+    let root = reader.open(path).ok()?;
+    let source = reader.finish(root).source;
+    let said = source.node(&["admin", "state_dir"])?;
+    Some(source.base(source.tree.at(said)).join(source.tree.text(said)?))
+}
+
+fn open<'e>(
+    path: &Path,
+    given: Given<'_>,
+    env: Lookup<'e>,
+) -> Result<(Reader<'e>, NodeId), Report> {
+    let mut reader = Reader::new(env);
+    if let Given::Instead { name, text } = given {
+        let root = reader.instead(path, name, text);
+        return Ok((reader, root));
+    }
     let root =
         reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
-    finish(reader, root, plugins, more)
+    let Given::Changes { name, text } = given else { return Ok((reader, root)) };
+    let root = reader.change(root, name, text);
+    Ok((reader, root))
 }
 
 /// Loads a text as if it were the file `name`: what it includes is looked for beside that, and
@@ -77,11 +130,7 @@ pub fn load_str_with(
 /// # Errors
 /// As of [`load`].
 pub fn load_shown(path: &Path, plugins: &[Plugin]) -> Result<Document, Report> {
-    let env = |name: &str| std::env::var(name).ok();
-    let mut reader = Reader::new(&env);
-    let root =
-        reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
-    Ok(read(reader, root, plugins, Reading::Shown, &mut no_more)?.document)
+    Ok(shown(path, Given::Nothing, plugins)?.document)
 }
 
 /// What has been read before, decoded anew with references as they are written: for whoever asks
@@ -118,7 +167,7 @@ fn read(
     let mut fails = std::mem::take(&mut reader.fails);
     let broken = reader.broken;
     let unless_template = std::mem::take(&mut reader.unless_template);
-    let (mut source, mut unresolved, mut files) = reader.finish(root);
+    let Finished { mut source, mut unresolved, mut files } = reader.finish(root);
     if broken {
         return Err(Report::of(files, tell(&source, fails)));
     }

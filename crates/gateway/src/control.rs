@@ -13,10 +13,12 @@ use lockgate_net::listen::Gate;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::channel;
 
+use crate::change::Cause;
 use crate::collect::{self, Collector};
 use crate::demo;
 use crate::explain::explain;
 use crate::gateway::{Checked, Gateway};
+use crate::kept::{Kept, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
 use crate::running::Running;
@@ -30,6 +32,8 @@ use crate::worker;
 pub(crate) struct Start {
     /// The first configuration.
     pub(crate) checked: Checked,
+    /// What outlives the process; the changes in it are part of `checked`.
+    pub(crate) kept: Kept,
     /// The file to read again on a change, and what watches it since before it was read; `None`
     /// when the configuration is not from a file.
     pub(crate) file: Option<(PathBuf, Watch)>,
@@ -88,7 +92,8 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     }
     listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
-    let handles = handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate));
+    let versions = Arc::clone(&start.kept.versions);
+    let handles = handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate), versions);
     let (admin_address, admin) = admin.unzip();
     let admin_again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned());
     let admin_again = admin_again.transpose().context("the admin listener")?;
@@ -105,6 +110,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         listeners,
         workers,
         path,
+        kept: start.kept,
         gate,
         admin,
         admin_again,
@@ -114,6 +120,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         state: upgrade::State::Serving,
         systemd,
     };
+    running.remember(1, Cause { via: "start", who: "" }, Vec::new());
     Ok(running.serve(&mut signals, &mut watch, ends).await)
 }
 
@@ -170,9 +177,11 @@ fn handles(
     orders: Orders,
     listeners: &Listeners,
     gate: Arc<Gate>,
+    versions: Arc<Versions>,
 ) -> Handles {
     let (view, certified) = (listeners.view(), listeners.view());
-    let shown = Arc::clone(&gateway);
+    let (shown, written, changed) =
+        (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
@@ -182,6 +191,9 @@ fn handles(
         redis_counters: Box::new(move || shared.redis_counters()),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         config: Arc::new(move || shown.shown()),
+        written: Arc::new(move || lockgate_config::effective(&written.source())),
+        changes: Box::new(move || changed.changed()),
+        versions,
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),
         history: lockgate_admin::History::default(),

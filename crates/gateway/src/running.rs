@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use lockgate_admin::Order;
-use lockgate_config::Report;
+use lockgate_admin::{Answer, Order};
 use lockgate_net::listen::Gate;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, interval, timeout_at};
 
+use crate::change::{self, Cause};
 use crate::gateway::{self, Gateway};
+use crate::kept::Kept;
 use crate::listeners::{Listeners, tell};
 use crate::orders::Given;
 use crate::signals::{Asked, Signals};
@@ -36,6 +37,7 @@ pub(crate) struct Running {
     pub(crate) listeners: Listeners,
     pub(crate) workers: Vec<WorkerThread>,
     pub(crate) path: Option<PathBuf>,
+    pub(crate) kept: Kept,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admin: Option<lockgate_admin::Serving>,
     /// The admin listener's socket once more, to be handed to a successor.
@@ -68,8 +70,8 @@ impl Running {
                     Asked::Stop => break,
                 },
                 Some(given) = self.ordered.recv() => {
-                    let answer = self.obey(given.order, watch).await;
-                    given.answer(answer);
+                    let (order, asker) = given.take();
+                    asker.answer(self.obey(order, watch).await);
                 }
                 outcome = outcome(&mut self.successor) => if self.succeeded(outcome) {
                     return self.leave(signals, ends).await;
@@ -144,7 +146,7 @@ impl Running {
     async fn leave(&mut self, signals: &mut Signals, ends: Receiver<usize>) -> ExitCode {
         self.admin_again = None;
         while let Ok(given) = self.ordered.try_recv() {
-            given.answer(self.state.shown());
+            given.take().1.answer(Ok(self.state.shown()));
         }
         self.ordered.close();
         if let Some(admin) = &self.admin {
@@ -180,65 +182,42 @@ impl Running {
     }
 
     /// Carries an order out, and tells what came of it.
-    async fn obey(&mut self, order: Order, watch: &mut Option<Watch>) -> Value {
+    async fn obey(&mut self, order: Order, watch: &mut Option<Watch>) -> Answer {
         match order {
             Order::Tell => {}
             Order::Upgrade => self.upgrade().await,
             Order::Reload => {
                 self.reopen_log();
-                return match self.reload(watch).await {
-                    Ok(told) => told,
-                    Err(why) => json!({ "refused": why }),
-                };
+                return self.reload(watch).await;
             }
+            Order::Change(change) => return self.change(*change, watch).await,
         }
-        self.state.shown()
+        Ok(self.state.shown())
     }
 
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
-    async fn reload(&mut self, watch: &mut Option<Watch>) -> Result<Value, String> {
+    async fn reload(&mut self, watch: &mut Option<Watch>) -> Answer {
         let done = self.try_reload(watch).await;
-        if let Err(why) = &done {
+        if let Err(refused) = &done {
             self.gateway.metrics.reload_refused();
+            let why = &refused.detail;
             tracing::error!("the new configuration is refused, the old one stays:\n{why}");
         }
         done
     }
 
-    async fn try_reload(&mut self, watch: &mut Option<Watch>) -> Result<Value, String> {
+    async fn try_reload(&mut self, watch: &mut Option<Watch>) -> Answer {
         let (Some(path), Some(watch)) = (&self.path, watch) else {
             tracing::info!("nothing to reload: the configuration is not from a file");
             return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
         };
         let begun = Instant::now();
-        let checked = gateway::load_watched(path, watch).map_err(|report| report.render(false))?;
-        if !checked.loaded.warnings.is_empty() {
-            let report = Report::new(checked.loaded.warnings.clone());
-            tracing::warn!("the new configuration is doubtful:\n{}", report.render(false));
-        }
-        let files = checked.loaded.files.clone();
-        let prepared = self.listeners.prepare(&checked.loaded.document);
-        let prepared = prepared.map_err(|error| format!("{error:#}"))?;
-        let applied = self.gateway.apply(checked).await.map_err(|error| format!("{error:#}"))?;
-        self.listeners.commit(prepared, &self.workers).await;
-        watch.keep(&files);
-        let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        let generation = applied.generation;
-        let changes = self.gateway.changes(applied);
-        tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
-        for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
-            tracing::warn!("{change}");
-        }
-        let restart: Vec<String> = changes
-            .iter()
-            .filter(|change| change.needs_restart.is_some())
-            .map(|c| c.to_string())
-            .collect();
-        Ok(json!({
-            "generation": generation, "tookMs": took_ms, "changes": changes.len(),
-            "needsRestart": restart,
-        }))
+        let checked = gateway::load_watched(path, self.kept.given(), watch);
+        let checked = checked.map_err(|report| change::refused(&report))?;
+        let changes = self.kept.changes().clone();
+        let cause = Cause { via: "files", who: "" };
+        self.put_in_force(checked, changes, cause, watch, begun).await
     }
 
     fn reopen_log(&self) {

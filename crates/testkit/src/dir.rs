@@ -28,7 +28,7 @@ impl Dir {
     /// Writes a file in it at once: readers see the old one or the new one, never half of one.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
-        let half = self.0.join(format!(".{name}.new"));
+        let half = path.with_file_name(format!(".{}.new", name.replace('/', "-")));
         std::fs::write(&half, text).expect("writing a file of the test");
         std::fs::rename(&half, &path).expect("renaming a file of the test");
         path

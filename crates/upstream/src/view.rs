@@ -13,6 +13,7 @@ use crate::upstream::Upstream;
 
 /// An upstream at one moment.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct UpstreamView {
     pub name: String,
     pub balance: Balance,
@@ -27,6 +28,7 @@ pub struct UpstreamView {
 
 /// A breaker at one moment.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BreakerView {
     pub phase: Phase,
     /// How often it has opened.
@@ -35,6 +37,7 @@ pub struct BreakerView {
 
 /// An endpoint at one moment. Times of day are milliseconds since 1970.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EndpointView {
     /// As configured.
     pub name: String,

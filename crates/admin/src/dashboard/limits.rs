@@ -23,7 +23,7 @@ pub(super) async fn page(State(handles): State<Arc<Handles>>) -> Response {
             count(number("keys")),
             count(number("max_keys")),
             bytes(number("bytes")),
-            bytes(number("max_bytes")),
+            bytes(number("maxBytes")),
             count(number("evicted"))
         ));
         html.raw("</p>");
@@ -32,14 +32,14 @@ pub(super) async fn page(State(handles): State<Arc<Handles>>) -> Response {
     let rows = list(&stats, "limits");
     html.head("Limits", &["Limit", "Policy", "Where", "#Refused"]);
     for one in rows {
-        let dry = one.get("dry_run") == Some(&Value::Bool(true));
+        let dry = one.get("dryRun") == Some(&Value::Bool(true));
         html.raw("<tr>").cell(&word(one, "limit"));
         html.cell(&format!("{}{}", word(one, "policy"), if dry { " (dry run)" } else { "" }));
         html.cell(&word(one, "place")).number(&count(whole(one, "refused"))).raw("</tr>");
     }
     html.tail(rows.len(), "No limit has refused anything.");
     html.raw("<h2>Refused most</h2>").head("Refused most", &["Limit", "Key", "#Refused"]);
-    let rows = list(&stats, "refused_most");
+    let rows = list(&stats, "refusedMost");
     for one in rows {
         html.raw("<tr>").cell(&word(one, "limit")).cell(&word(one, "key"));
         html.number(&count(whole(one, "refused"))).raw("</tr>");

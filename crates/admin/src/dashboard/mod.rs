@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::Handles;
 pub(crate) use html::Html;
+pub(crate) use live::events;
 
 /// Nothing from elsewhere, nothing inline, and inside of no other page.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
@@ -56,7 +57,6 @@ pub(crate) fn pages() -> Router<Arc<Handles>> {
         .route("/admin/status/certificates", get(certificates::page))
         .route("/admin/status/style.css", get(style))
         .route("/admin/status/live.js", get(script))
-        .route("/admin/events", get(live::events))
 }
 
 async fn style() -> impl IntoResponse {

@@ -18,10 +18,11 @@ use std::sync::Arc;
 pub use folded::Folded;
 pub use reference::Lookup;
 
-pub(crate) use read::Reader;
+pub(crate) use read::{Finished, Reader};
 use tree::Reference;
 pub(crate) use tree::{At, NodeId, Shape, Spelling, Tree};
 
+use crate::changes::Laid;
 use crate::report::{Problem, Severity};
 
 /// Maps and lists inside one another.
@@ -36,6 +37,11 @@ pub struct Source {
     included: Vec<Vec<PathBuf>>,
     pub(crate) tree: Tree,
     pub(crate) root: NodeId,
+    /// The root of the files alone, without the changes that lie over them.
+    pub(crate) of_files: NodeId,
+    /// Which of the files has those changes.
+    changes: Option<u16>,
+    laid: Vec<Laid>,
 }
 
 struct File {
@@ -115,6 +121,18 @@ impl Source {
     ) -> Problem {
         let fail = Fail { severity, ..Fail::new(self.nearest(path), message) };
         self.explain(fail)
+    }
+
+    /// What became of each of the changes that were laid over the files, in their order.
+    pub fn laid(&self) -> &[Laid] {
+        &self.laid
+    }
+
+    /// What the files say under a path of keys, as written, without the changes over them.
+    pub fn in_files(&self, path: &[&str]) -> Option<serde_json::Value> {
+        let step = |node, key: &&str| self.tree.get(node, key);
+        let node = path.iter().try_fold(self.of_files, step)?;
+        Some(self.tree.value(node, Spelling::Written))
     }
 
     /// The file that was given, by the name it was given under.

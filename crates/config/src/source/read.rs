@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::reference::{self, Lookup, Wrong};
 use super::tree::{At, NodeId, Shape, Tree};
 use super::{Fail, File, Folded, Source, toml, yaml};
+use crate::changes::{Laid, lay};
 
 /// The most bytes of one configuration, all files together.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,6 +37,20 @@ pub(crate) struct Reader<'a> {
     again: Option<&'a Folded>,
     /// Whether references are looked up.
     resolves: bool,
+    /// Whether a file may not include others.
+    alone: bool,
+    /// The root of the files, the number of the file of changes that lie over it, and what became
+    /// of each.
+    changed: Option<(NodeId, u16, Vec<Laid>)>,
+}
+
+/// What has been read.
+pub(crate) struct Finished {
+    pub(crate) source: Source,
+    /// Scalars whose references could not be resolved.
+    pub(crate) unresolved: Vec<NodeId>,
+    /// All files that were read.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl<'a> Reader<'a> {
@@ -53,14 +68,16 @@ impl<'a> Reader<'a> {
             included: Vec::new(),
             again: None,
             resolves: true,
+            alone: false,
+            changed: None,
         }
     }
 
     /// Reads once more what has been read before, whatever has become of the files.
     pub(crate) fn again(folded: &'a Folded) -> Source {
-        let mut reader = Self { again: Some(folded), resolves: false, ..Self::new(&|_| None) };
+        let mut reader = Self { again: Some(folded), ..Self::unresolved() };
         let root = reader.begin_again(folded);
-        reader.finish(root).0
+        reader.finish(root).source
     }
 
     /// The same with references looked up, to be decoded once more: a reader and its root.
@@ -71,9 +88,14 @@ impl<'a> Reader<'a> {
     }
 
     fn begin_again(&mut self, folded: &Folded) -> NodeId {
-        let main = folded.files.first();
-        let root = main.map(|file| self.begin(Path::new(&*file.name), file.text.to_string()));
-        root.unwrap_or_else(|| self.tree.map(At::default(), &[]))
+        let root = match folded.files.first() {
+            Some(main) => self.start(&main.name, main.base.clone(), main.text.to_string()),
+            None => self.tree.map(At::default(), &[]),
+        };
+        match folded.changes.and_then(|number| folded.files.get(usize::from(number))) {
+            Some(changes) => self.change(root, &changes.name, &changes.text),
+            None => root,
+        }
     }
 
     /// Reads the main file from the disk.
@@ -88,8 +110,45 @@ impl<'a> Reader<'a> {
 
     /// Reads the main file from memory; `path` says how it is called and what it lies beside.
     pub(crate) fn begin(&mut self, path: &Path, text: String) -> NodeId {
-        let root = self.file(path, text, 0);
+        self.start(&path.display().to_string(), beside(path), text)
+    }
+
+    /// Reads a text instead of the main file `path`. It may not name other files: whoever sends a
+    /// configuration says all of it.
+    pub(crate) fn instead(&mut self, path: &Path, name: &str, text: &str) -> NodeId {
+        self.alone = true;
+        self.start(name, beside(path), text.to_owned())
+    }
+
+    fn start(&mut self, name: &str, base: PathBuf, text: String) -> NodeId {
+        let root = self.file(name, base, text, 0);
         root.unwrap_or_else(|| self.tree.map(At::default(), &[]))
+    }
+
+    /// Lays changes over what has been read. Relative paths in them start where those of the main
+    /// file do.
+    pub(crate) fn change(&mut self, root: NodeId, name: &str, text: &str) -> NodeId {
+        let base = self.files.first().map(|main| main.base.clone()).unwrap_or_default();
+        let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
+        self.alone = true;
+        let Some(changes) = self.file(name, base, text.to_owned(), 0) else { return root };
+        match lay(&mut self.tree, root, changes) {
+            Ok((changed, laid)) => {
+                self.changed = Some((root, number, laid));
+                changed
+            }
+            Err(why) => {
+                let at = At { file: number, ..At::default() };
+                self.fails.push(Fail::new(at, format!("these changes cannot be read: {why}")));
+                self.broken = true;
+                root
+            }
+        }
+    }
+
+    /// Looks no reference up.
+    pub(crate) fn unresolved() -> Self {
+        Self { resolves: false, ..Self::new(&|_| None) }
     }
 
     /// Parses a text as YAML, and nothing more.
@@ -101,9 +160,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn finish(self, root: NodeId) -> (Source, Vec<NodeId>, Vec<PathBuf>) {
+    pub(crate) fn finish(self, root: NodeId) -> Finished {
         let Self { files, tree, included, .. } = self;
-        (Source { files, included, tree, root }, self.unresolved, self.read)
+        let (of_files, changes, laid) = match self.changed {
+            Some((of_files, changes, laid)) => (of_files, Some(changes), laid),
+            None => (root, None, Vec::new()),
+        };
+        let source = Source { files, included, tree, root, of_files, changes, laid };
+        Finished { source, unresolved: self.unresolved, files: self.read }
     }
 
     fn slurp(&mut self, path: &Path) -> Result<String, String> {
@@ -123,19 +187,18 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn file(&mut self, path: &Path, text: String, depth: usize) -> Option<NodeId> {
+    fn file(&mut self, name: &str, base: PathBuf, text: String, depth: usize) -> Option<NodeId> {
         let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
-        let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        let name = path.display().to_string().into();
-        self.files.push(File { name, base: base.clone(), text: text.as_str().into() });
+        self.files.push(File { name: name.into(), base: base.clone(), text: text.as_str().into() });
         if text.len() as u64 > MAX_BYTES {
             let at = At { file: number, ..At::default() };
             return self.give_up(Fail::new(at, "the configuration has more than 16MiB"));
         }
         let first = self.tree.len();
         self.tree.expect(text.len());
-        let parsed = if path.extension().is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
+        let extension = Path::new(name).extension();
+        let parsed = if extension.is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
             toml::parse(&mut self.tree, number, &text).map(Some)
         } else {
             yaml::parse(&mut self.tree, number, &text, &mut self.fails)
@@ -189,6 +252,11 @@ impl<'a> Reader<'a> {
     /// Takes `include` out of a file's map and merges what it names.
     fn include(&mut self, root: NodeId, base: &Path, depth: usize) -> NodeId {
         let Some((key, list)) = self.tree.pair(root, "include") else { return root };
+        if self.alone {
+            let fail = Fail::new(self.tree.at(key), "what is sent includes no files");
+            self.fails.push(fail.help("send what they have in it"));
+            return root;
+        }
         let own: Vec<_> =
             self.tree.pairs(root).iter().copied().filter(|pair| pair.0 != key).collect();
         let names = match self.tree.shape(list) {
@@ -239,7 +307,8 @@ impl<'a> Reader<'a> {
             match self.slurp(path) {
                 Ok(text) => {
                     self.read.push(path.to_path_buf());
-                    return self.file(path, text, depth + 1);
+                    let name = path.display().to_string();
+                    return self.file(&name, beside(path), text, depth + 1);
                 }
                 Err(why) => format!("cannot include `{name}`: {why}"),
             }
@@ -273,6 +342,11 @@ impl<'a> Reader<'a> {
         }
         self.tree.map(self.tree.at(one), &pairs)
     }
+}
+
+/// The directory that relative paths in a file start from.
+fn beside(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_path_buf()
 }
 
 /// The files that a name with `*` and `?` in its last part means, sorted.

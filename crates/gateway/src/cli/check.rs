@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lockgate_config::Report;
+use lockgate_config::{Given, Report};
 
 use super::{output, say};
 
@@ -29,7 +29,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
-        let loaded = match crate::gateway::load(&self.file) {
+        let loaded = match crate::gateway::load(&self.file, Given::Nothing) {
             Ok(checked) => checked.loaded,
             Err(report) if self.json => {
                 say(&report.to_json().to_string());
@@ -39,7 +39,7 @@ impl Check {
         };
         let changes = match &self.against {
             None => None,
-            Some(old) => match crate::gateway::load(old) {
+            Some(old) => match crate::gateway::load(old, Given::Nothing) {
                 Ok(old) => Some(lockgate_config::diff(&old.loaded.document, &loaded.document)),
                 Err(report) => return Ok(output::refuse(&report)),
             },

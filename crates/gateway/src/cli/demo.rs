@@ -12,6 +12,7 @@ use super::{output, say};
 use crate::control::Start;
 use crate::demo;
 use crate::demo::cluster::Top;
+use crate::kept::Kept;
 
 /// Run the gateway with five small services to try it on
 #[derive(Debug, clap::Args)]
@@ -158,6 +159,11 @@ impl Demo {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
-        crate::control::run(Start { checked, file: None, demo: Some(self.port_base) })
+        crate::control::run(Start {
+            checked,
+            kept: Kept::nothing(),
+            file: None,
+            demo: Some(self.port_base),
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use lockgate_config::{Loaded, Report};
+use lockgate_config::{Given, Loaded, Report};
 
 use crate::gateway::Checked;
 
@@ -25,7 +25,7 @@ pub(crate) fn colours() -> bool {
 /// Loads and checks a file as `run` would, its routes' conflicts included. What is wrong has been
 /// printed when this gives an exit code instead.
 pub(crate) fn load(path: &std::path::Path) -> Result<Checked, ExitCode> {
-    let checked = crate::gateway::load(path).map_err(|report| refuse(&report))?;
+    let checked = crate::gateway::load(path, Given::Nothing).map_err(|report| refuse(&report))?;
     warn(&checked.loaded);
     Ok(checked)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{ConfigFile, output};
 use crate::control::Start;
+use crate::kept::Kept;
 use crate::watch::Watch;
 
 /// Run the gateway
@@ -25,11 +26,12 @@ impl Run {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
         let path = self.config.config;
         let mut watch = Watch::new();
-        let checked = match crate::gateway::load_watched(&path, &mut watch) {
+        let kept = Kept::open(&path)?;
+        let checked = match crate::gateway::load_watched(&path, kept.given(), &mut watch) {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
         output::warn(&checked.loaded);
-        crate::control::run(Start { checked, file: Some((path, watch)), demo: None })
+        crate::control::run(Start { checked, kept, file: Some((path, watch)), demo: None })
     }
 }
