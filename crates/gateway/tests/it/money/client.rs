@@ -137,8 +137,9 @@ impl Movement {
             ends.push(end);
             tries.extend(tried);
         }
-        // Where the store was away when the first ended, and its gateway died before it could say so,
-        // who asks again is told that nobody knows; never something else.
+        // Where the store was away when the first ended, and its gateway died or could not reach the
+        // store before others judged it lost, who asks again is told that nobody knows; never
+        // something else.
         let known = ends.iter().find(|end| !end.is_unknown());
         let end = known.copied().unwrap_or(End::Unknown);
         let fits = |other: &End| *other == end || other.is_unknown();

@@ -13,6 +13,12 @@ if state == 'running' then
   end
   -- Without a gateway its outcome is unknown for good.
   local seen = record[5] and redis.call('HGET', KEYS[2], record[5])
+  if seen and seen + record[6] <= now then
+    -- Nobody could say anything while this server was away.
+    local server = redis.pcall('INFO', 'server')
+    local up = type(server) == 'string' and tonumber(server:match('uptime_in_seconds:(%d+)'))
+    seen = math.max(seen, up and now - up * 1000 or 0)
+  end
   if seen and seen + record[6] > now then
     return {2, now - record[4], fingerprint}
   end

@@ -1,6 +1,6 @@
-//! What is to be said to a store that does not answer now: bounded in number and bytes. What has no
-//! room, or is hopeless, loses what was kept of its answer, so that the outcome is unknown, which is
-//! safe, and which is said for as long as it takes. What has no room even so loses its place.
+//! What is to be said to a store that does not answer now: bounded in number and bytes. What has
+//! no room, or is hopeless, loses what was kept of its answer, so that the outcome is unknown; that
+//! is safe, and is said for as long as it takes. What has no room even so loses its place.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -97,6 +97,14 @@ impl Later {
         Some(pending)
     }
 
+    /// The one of a key, if it is time for it.
+    pub(super) fn take(&mut self, key: &[u8]) -> Option<Pending> {
+        let place = self.queue.iter().position(|one| *one.key == *key && one.is_due())?;
+        let pending = self.queue.remove(place)?;
+        self.bytes -= pending.bytes();
+        Some(pending)
+    }
+
     /// Puts one back that could not be said.
     pub(super) fn again(&mut self, mut pending: Pending) {
         if pending.since.elapsed() >= LONGEST {
@@ -139,6 +147,9 @@ mod tests {
         assert!(matches!(later.next().unwrap().end, End::Done { .. }));
         assert!(matches!(later.next().unwrap().end, End::Unknown));
         assert_eq!(later.bytes(), 10);
+        assert!(later.take(b"other").is_none());
+        assert!(later.take(b"k").is_some_and(|one| matches!(one.end, End::Done { .. })));
+        assert_eq!((later.len(), later.bytes()), (0, 0));
         for _ in 0..MOST + 5 {
             later.add(done(0));
         }
