@@ -17,16 +17,18 @@ mod operations;
 mod orders;
 mod page;
 mod pages;
+mod rates;
 mod ready;
 mod services;
 mod serving;
 mod session;
+mod uptime;
 
 pub use audit::audit;
 pub use changes::{Version, Versions};
 pub use history::History;
 pub use orders::{Answer, Change, GiveOrder, Order, Refused, What};
-pub use serving::Serving;
+pub use serving::{Pages, Serving};
 pub use session::Sessions;
 
 use std::path::PathBuf;
@@ -37,6 +39,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use lockgate_core::Blobs;
+use lockgate_monitor::Monitor;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
 use lockgate_state::redis::RedisCounters;
@@ -79,10 +82,15 @@ pub struct Handles {
     pub blobs: Box<FindBlobs>,
     /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
+    /// Tells what holds for the routes under a pattern: one for each `when`. Reads the texts of the
+    /// configuration, so it is asked for off the runtime.
+    pub explain_pattern: Arc<dyn Fn(&str) -> Vec<Explanation> + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,
     /// The counters of every Redis that counts anything.
     pub redis_counters: Box<dyn Fn() -> Vec<Arc<RedisCounters>> + Send + Sync>,
+    /// What has happened to the services, and who is told.
+    pub monitor: Arc<Monitor>,
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lockgate_proxy::Asked;
+use lockgate_telemetry::Form;
 use serde_json::{Value, json};
 
 use crate::Handles;
@@ -21,7 +22,7 @@ pub(crate) async fn health(State(handles): State<Arc<Handles>>) -> (StatusCode, 
     (status, Json(json!({ "status": word, "generation": generation })))
 }
 
-pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Response {
+pub(crate) async fn metrics(State(handles): State<Arc<Handles>>, headers: HeaderMap) -> Response {
     if !handles.shared.snapshot().document.telemetry.metrics {
         return refuse(
             StatusCode::NOT_FOUND,
@@ -29,8 +30,10 @@ pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Response {
             "metrics are off (`telemetry.metrics`)",
         );
     }
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, handles.shared.metrics.render()).into_response()
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let form = Form::asked(accept.unwrap_or_default());
+    let kind = [(header::CONTENT_TYPE, form.content_type())];
+    (kind, handles.shared.metrics.render(form)).into_response()
 }
 
 pub(crate) async fn upstreams(State(handles): State<Arc<Handles>>) -> Json<Value> {

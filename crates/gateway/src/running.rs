@@ -261,7 +261,11 @@ impl Running {
             true
         };
         let whole = timeout_at(deadline, all).await.unwrap_or(false);
-        if let Some(log) = &self.gateway.snapshot().log {
+        let last = self.gateway.snapshot();
+        if let Some(traces) = &last.traces {
+            traces.flush(Duration::from_secs(2)).await;
+        }
+        if let Some(log) = &last.log {
             log.close(Duration::from_secs(2));
         }
         let open = self.gate.counters().open.load(Relaxed);

@@ -14,6 +14,7 @@
 
 mod answer;
 mod body;
+mod browser;
 mod dir;
 mod echo;
 mod echo_paths;
@@ -27,6 +28,7 @@ mod port;
 mod program;
 mod raw;
 pub mod redis;
+mod smtp;
 mod socket;
 mod tls;
 mod wait;
@@ -34,6 +36,7 @@ mod wire;
 
 pub use answer::Answer;
 pub use body::{Pieces, Sender};
+pub use browser::{Browser, Fetched};
 pub use dir::Dir;
 pub use echo::{Echo, Seen};
 pub use endpoint::{Endpoint, serve_if_asked};
@@ -45,6 +48,7 @@ pub use metrics::Metrics;
 pub use port::{Full, Port};
 pub use program::{Ran, run};
 pub use raw::{Ended, Raw, Step};
+pub use smtp::{Letter, Secured, Smtp};
 pub use socket::Socket;
 pub use tls::{Authority, Leaf, client_config, server_config};
 pub use wait::{LIMIT, until, until_is, within};

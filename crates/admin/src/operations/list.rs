@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use super::{Body, Media, Operation};
 use crate::{
     Handles, MOST_CONFIG, cache, changes, config, dashboard, figures, health, limits, orders,
-    pages, ready, services,
+    pages, ready, services, uptime,
 };
 
 type Query = &'static [(&'static str, &'static str, &'static str)];
@@ -64,6 +64,7 @@ pub(super) fn list() -> Vec<(Operation, Handler)> {
         services(),
         requests(),
         limited(),
+        watched(),
         configuration(),
         versions(),
         routes_and_consumers(),
@@ -234,8 +235,8 @@ fn requests() -> Vec<(Operation, Handler)> {
             &[(
                 200,
                 Media::Json,
-                "[{at: int, requestsPerSecond: num, errorsPerSecond: num, p50: num, p99: num, \
-                 inFlight: int, connections: int}]",
+                "[{at: int, requestsPerSecond: num, refusedPerSecond: num, errorsPerSecond: num, \
+                 p50: num, p99: num, inFlight: int, connections: int}]",
                 "`at` is seconds since 1970, latencies are milliseconds",
             )],
             get(figures::history),
@@ -298,6 +299,33 @@ fn limited() -> Vec<(Operation, Handler)> {
             None,
             &[(200, Media::Json, "map any", "every step, with the places of the configuration")],
             get(pages::explain),
+        ),
+    ]
+}
+
+const ALERTS: &str = "{firing: [{rule: str, subject: str, severity: str, summary: str, since: int, \
+     firedAt: int?, endedAt: int?}], pending: [any], recent: [any], sinks: [{name: str, kind: str, \
+     quiet: bool, sending: bool, delivered: int, failed: int, givenUp: int, deliveredAt: int?, \
+     failedAt: int?, lastError: str?}]}";
+const UPTIME: &str = "{total: int, offset: int, kept: any, leftOut: int, upstreams: [{name: str, \
+     standing: str?, since: int?, knownSince: int?, windows: [any], intervals: [any], \
+     days: [num?], endpoints: [any]}]}";
+
+fn watched() -> Vec<(Operation, Handler)> {
+    vec![
+        one(
+            (Method::GET, "/admin/uptime"),
+            "How the upstreams and their endpoints were: availability, intervals, response times",
+            PAGE,
+            None,
+            &[(200, Media::Json, UPTIME, "moments are milliseconds since 1970")],
+            get(uptime::uptime),
+        ),
+        look(
+            "/admin/alerts",
+            "The alerts that fire, those that were over lately, and who is told",
+            &[(200, Media::Json, ALERTS, "moments are milliseconds since 1970")],
+            get(uptime::alerts),
         ),
     ]
 }
