@@ -22,4 +22,4 @@ pub use load::{Loaded, More, load, load_shown, load_str, load_str_with, load_wit
 pub use mark::RouteMarks;
 pub use report::{Problem, Report, Severity};
 pub use schema::schema;
-pub use source::{Folded, Lookup, Place, Source};
+pub use source::{Begin, Folded, Lookup, Place, Source, parts};

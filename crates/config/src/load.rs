@@ -8,7 +8,7 @@ use crate::check;
 use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
 use crate::report::{Problem, Report, Severity};
-use crate::source::{Fail, Folded, Lookup, NodeId, Reader, Source};
+use crate::source::{Begin, Fail, Folded, Lookup, NodeId, Reader, Source};
 use crate::templates;
 
 /// A configuration that may be used.
@@ -23,12 +23,13 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
-/// Loads a file and all that it includes. `plugins` are the policies and handlers there are.
+/// Loads a file, or a directory's, and all that it includes. `plugins` are the policies and
+/// handlers there are.
 ///
 /// # Errors
 /// All problems at once; [`Report::is_unreadable`] when the file itself cannot be read.
-pub fn load(path: &Path, plugins: &[Plugin]) -> Result<Loaded, Report> {
-    load_with(path, plugins, &mut no_more)
+pub fn load<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<Loaded, Report> {
+    load_with(from.into(), plugins, &mut no_more)
 }
 
 /// What else is to be checked of a document, with the places that it was read from. It is asked
@@ -39,12 +40,18 @@ pub type More<'m> = &'m mut dyn FnMut(&Document, &Source) -> Vec<Problem>;
 ///
 /// # Errors
 /// All problems at once, those of `more` among them.
-pub fn load_with(path: &Path, plugins: &[Plugin], more: More<'_>) -> Result<Loaded, Report> {
+pub fn load_with(from: Begin<'_>, plugins: &[Plugin], more: More<'_>) -> Result<Loaded, Report> {
     let env = |name: &str| std::env::var(name).ok();
     let mut reader = Reader::new(&env);
-    let root =
-        reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
+    let root = open(&mut reader, from)?;
     finish(reader, root, plugins, more)
+}
+
+fn open(reader: &mut Reader<'_>, from: Begin<'_>) -> Result<NodeId, Report> {
+    reader.open(from).map_err(|why| match from {
+        Begin::Path(path) => Report::unreadable(&path.display().to_string(), &why),
+        Begin::Copies { name, .. } => Report::unreadable(name, &why),
+    })
 }
 
 /// Loads a text as if it were the file `name`: what it includes is looked for beside that, and
@@ -76,11 +83,10 @@ pub fn load_str_with(
 ///
 /// # Errors
 /// As of [`load`].
-pub fn load_shown(path: &Path, plugins: &[Plugin]) -> Result<Document, Report> {
+pub fn load_shown<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<Document, Report> {
     let env = |name: &str| std::env::var(name).ok();
     let mut reader = Reader::new(&env);
-    let root =
-        reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
+    let root = open(&mut reader, from.into())?;
     Ok(read(reader, root, plugins, Reading::Shown, &mut no_more)?.document)
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,18 +20,17 @@ use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
 use crate::running::Running;
 use crate::signals::Signals;
+use crate::source::Source;
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Inherited, Program};
-use crate::watch::Watch;
 use crate::worker;
 
 /// What to run.
 pub(crate) struct Start {
     /// The first configuration.
     pub(crate) checked: Checked,
-    /// The file to read again on a change, and what watches it since before it was read; `None`
-    /// when the configuration is not from a file.
-    pub(crate) file: Option<(PathBuf, Watch)>,
+    /// Where it comes from, to be read again on a change; `None` when it is built in.
+    pub(crate) source: Option<Source>,
     /// Run the demo's services too, on the ports after this one.
     pub(crate) demo: Option<u16>,
 }
@@ -99,12 +97,11 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     if let Some(port_base) = start.demo {
         crate::cli::say(&demo::hints(port_base));
     }
-    let (path, mut watch) = start.file.unzip();
+    let mut source = start.source;
     let mut running = Running {
         gateway,
         listeners,
         workers,
-        path,
         gate,
         admin,
         admin_again,
@@ -114,7 +111,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         state: upgrade::State::Serving,
         systemd,
     };
-    Ok(running.serve(&mut signals, &mut watch, ends).await)
+    Ok(running.serve(&mut signals, &mut source, ends).await)
 }
 
 /// A connection takes a file descriptor, and one more towards its upstream. The soft limit, 1024 on

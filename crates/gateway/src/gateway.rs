@@ -1,6 +1,5 @@
 //! The gateway as a whole: the configuration in force, and how the next one takes its place.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use lockgate_config::model::{self, Document, Routes, UpstreamTls};
-use lockgate_config::{Change, Folded, Loaded, Problem, Report, RouteMarks, Severity, Source};
+use lockgate_config::{
+    Begin, Change, Folded, Loaded, Problem, Report, RouteMarks, Severity, Source,
+};
 use lockgate_core::Plugin;
 use lockgate_net::tls::{ClientTls, ServerTls};
 use lockgate_proxy::route::Router;
@@ -19,7 +20,6 @@ use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 use crate::outbound::Client;
 use crate::provide::{Provider, Services};
 use crate::stores;
-use crate::watch::Watch;
 
 /// The plugins of this build.
 pub(crate) const PLUGINS: &[Plugin] = lockgate_plugins::ALL;
@@ -39,29 +39,18 @@ pub(crate) struct Checked {
     pub(crate) router: Router,
 }
 
-/// Reads and checks a file.
+/// Reads and checks a file, or what else a configuration begins with.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(crate) fn load(path: &Path) -> Result<Checked, Report> {
+pub(crate) fn load<'b>(from: impl Into<Begin<'b>>) -> Result<Checked, Report> {
     let mut router = None;
     let mut route = |document: &Document, source: &Source| {
         let built = lockgate_proxy::router(document).map(|built| router = Some(built));
         built.err().map(|errors| problems(source, errors)).unwrap_or_default()
     };
-    let loaded = lockgate_config::load_with(path, PLUGINS, &mut route)?;
+    let loaded = lockgate_config::load_with(from.into(), PLUGINS, &mut route)?;
     check(loaded, router)
-}
-
-/// Reads and checks a file whose changes are noticed from before it is read.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub(crate) fn load_watched(path: &Path, watch: &mut Watch) -> Result<Checked, Report> {
-    watch.read(path, load, |read| match read {
-        Ok(checked) => &checked.loaded.files,
-        Err(report) => report.files(),
-    })
 }
 
 /// Reads and checks a text.

@@ -14,6 +14,7 @@ mod provide;
 mod running;
 mod shared_cache;
 mod signals;
+mod source;
 mod stores;
 mod systemd;
 mod upgrade;

@@ -2,7 +2,6 @@
 //! to a successor, drains, ends.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,13 +14,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, interval, timeout_at};
 
-use crate::gateway::{self, Gateway};
+use crate::gateway::Gateway;
 use crate::listeners::{Listeners, tell};
 use crate::orders::Given;
 use crate::signals::{Asked, Signals};
+use crate::source::Source;
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Program, State, Successor};
-use crate::watch::Watch;
 use crate::worker::{Command, WorkerThread};
 
 /// How long idle connections are kept when the gateway stops: a request that is just under way to
@@ -35,7 +34,6 @@ pub(crate) struct Running {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) listeners: Listeners,
     pub(crate) workers: Vec<WorkerThread>,
-    pub(crate) path: Option<PathBuf>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admin: Option<lockgate_admin::Serving>,
     /// The admin listener's socket once more, to be handed to a successor.
@@ -53,7 +51,7 @@ impl Running {
     pub(crate) async fn serve(
         &mut self,
         signals: &mut Signals,
-        watch: &mut Option<Watch>,
+        source: &mut Option<Source>,
         mut ends: Receiver<usize>,
     ) -> ExitCode {
         loop {
@@ -62,13 +60,13 @@ impl Running {
                 asked = signals.next() => match asked {
                     Asked::Reload => {
                         self.reopen_log();
-                        let _ = self.reload(watch).await;
+                        let _ = self.reload(source).await;
                     }
                     Asked::Upgrade => self.upgrade().await,
                     Asked::Stop => break,
                 },
                 Some(given) = self.ordered.recv() => {
-                    let answer = self.obey(given.order, watch).await;
+                    let answer = self.obey(given.order, source).await;
                     given.answer(answer);
                 }
                 outcome = outcome(&mut self.successor) => if self.succeeded(outcome) {
@@ -76,8 +74,8 @@ impl Running {
                 },
                 () = self.systemd.tick() => {}
                 // A successor reads the files itself; if it fails, they are read here after all.
-                () = changed(watch), if alone => {
-                    let _ = self.reload(watch).await;
+                () = changed(source), if alone => {
+                    let _ = self.reload(source).await;
                 }
                 worker = ends.recv() => {
                     tracing::error!(?worker, "a worker ended unasked: a bug. The gateway ends");
@@ -180,13 +178,13 @@ impl Running {
     }
 
     /// Carries an order out, and tells what came of it.
-    async fn obey(&mut self, order: Order, watch: &mut Option<Watch>) -> Value {
+    async fn obey(&mut self, order: Order, source: &mut Option<Source>) -> Value {
         match order {
             Order::Tell => {}
             Order::Upgrade => self.upgrade().await,
             Order::Reload => {
                 self.reopen_log();
-                return match self.reload(watch).await {
+                return match self.reload(source).await {
                     Ok(told) => told,
                     Err(why) => json!({ "refused": why }),
                 };
@@ -197,8 +195,8 @@ impl Running {
 
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
-    async fn reload(&mut self, watch: &mut Option<Watch>) -> Result<Value, String> {
-        let done = self.try_reload(watch).await;
+    async fn reload(&mut self, source: &mut Option<Source>) -> Result<Value, String> {
+        let done = self.try_reload(source).await;
         if let Err(why) = &done {
             self.gateway.metrics.reload_refused();
             tracing::error!("the new configuration is refused, the old one stays:\n{why}");
@@ -206,13 +204,13 @@ impl Running {
         done
     }
 
-    async fn try_reload(&mut self, watch: &mut Option<Watch>) -> Result<Value, String> {
-        let (Some(path), Some(watch)) = (&self.path, watch) else {
+    async fn try_reload(&mut self, source: &mut Option<Source>) -> Result<Value, String> {
+        let Some(source) = source else {
             tracing::info!("nothing to reload: the configuration is not from a file");
             return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
         };
         let begun = Instant::now();
-        let checked = gateway::load_watched(path, watch).map_err(|report| report.render(false))?;
+        let checked = source.load().map_err(|report| report.render(false))?;
         if !checked.loaded.warnings.is_empty() {
             let report = Report::new(checked.loaded.warnings.clone());
             tracing::warn!("the new configuration is doubtful:\n{}", report.render(false));
@@ -222,7 +220,7 @@ impl Running {
         let prepared = prepared.map_err(|error| format!("{error:#}"))?;
         let applied = self.gateway.apply(checked).await.map_err(|error| format!("{error:#}"))?;
         self.listeners.commit(prepared, &self.workers).await;
-        watch.keep(&files);
+        source.in_force(&files);
         let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let generation = applied.generation;
         let changes = self.gateway.changes(applied);
@@ -307,8 +305,8 @@ impl Running {
 }
 
 /// Waits for a change of the files that are watched, if any are.
-async fn changed(watch: &mut Option<Watch>) {
-    match watch {
+async fn changed(source: &mut Option<Source>) {
+    match source {
         Some(watch) => watch.changed().await,
         None => std::future::pending().await,
     }

@@ -28,7 +28,10 @@ impl Dir {
     /// Writes a file in it at once: readers see the old one or the new one, never half of one.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
-        let half = self.0.join(format!(".{name}.new"));
+        let folder = path.parent().unwrap_or(&self.0);
+        std::fs::create_dir_all(folder).expect("a directory of the test");
+        let last = path.file_name().unwrap_or_default().to_string_lossy();
+        let half = folder.join(format!(".{last}.new"));
         std::fs::write(&half, text).expect("writing a file of the test");
         std::fs::rename(&half, &path).expect("renaming a file of the test");
         path

@@ -11,14 +11,15 @@ use super::{File, Reader, Source, without};
 pub struct Folded {
     pub(super) files: Vec<File>,
     pub(super) included: Vec<Vec<PathBuf>>,
+    pub(super) in_parts: bool,
     references: Vec<Reference>,
 }
 
 impl Source {
     /// Keeps the texts alone.
     pub fn fold(self) -> Folded {
-        let Self { files, included, tree, .. } = self;
-        Folded { files, included, references: tree.into_references() }
+        let Self { files, included, in_parts, tree, .. } = self;
+        Folded { files, included, in_parts, references: tree.into_references() }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every later complaint finds its file, line and column here, by the path of keys that leads to
 //! what it is about.
 
+mod begin;
 mod folded;
 mod read;
 mod reference;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use begin::{Begin, parts};
 pub use folded::Folded;
 pub use reference::Lookup;
 
@@ -34,6 +36,8 @@ pub struct Source {
     files: Vec<File>,
     /// The files that each `include` meant, in the order of reading.
     included: Vec<Vec<PathBuf>>,
+    /// Whether the first file is only what the others are in.
+    in_parts: bool,
     pub(crate) tree: Tree,
     pub(crate) root: NodeId,
 }

@@ -158,6 +158,6 @@ impl Demo {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
-        crate::control::run(Start { checked, file: None, demo: Some(self.port_base) })
+        crate::control::run(Start { checked, source: None, demo: Some(self.port_base) })
     }
 }

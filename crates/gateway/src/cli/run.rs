@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{ConfigFile, output};
 use crate::control::Start;
-use crate::watch::Watch;
+use crate::source::Source;
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -23,13 +23,12 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
-        let path = self.config.config;
-        let mut watch = Watch::new();
-        let checked = match crate::gateway::load_watched(&path, &mut watch) {
+        let mut source = Source::of(self.config.config);
+        let checked = match source.load() {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
         output::warn(&checked.loaded);
-        crate::control::run(Start { checked, file: Some((path, watch)), demo: None })
+        crate::control::run(Start { checked, source: Some(source), demo: None })
     }
 }

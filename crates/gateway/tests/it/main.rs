@@ -53,6 +53,7 @@ mod reload;
 mod routing;
 mod serialize;
 mod shared_cache;
+mod sources_directory;
 mod status;
 mod stores;
 mod support;
