@@ -55,6 +55,8 @@ pub struct Handles {
     pub listening: AtomicUsize,
     /// Browsers that have logged in.
     pub sessions: Sessions,
+    /// Where the configuration comes from, and how that is: kind, state, revision, staleness.
+    pub source: Box<dyn Fn() -> Value + Send + Sync>,
     /// Takes orders, and answers when they are carried out.
     pub order: Box<GiveOrder>,
     /// Whether the process is about to end.
@@ -128,6 +130,7 @@ fn pages(handles: Arc<Handles>) -> Router {
         .route("/admin/routes", get(config::routes))
         .route("/admin/consumers", get(config::consumers))
         .route("/admin/explain", get(pages::explain))
+        .route("/admin/source", get(pages::source))
         .route("/admin/upstreams", get(pages::upstreams))
         .route("/admin/quotas", get(limits::quotas))
         .route("/admin/ratelimiter/stats", get(limits::stats))

@@ -44,6 +44,11 @@ pub(crate) async fn upstreams(State(handles): State<Arc<Handles>>) -> Json<Value
     Json(json!(views))
 }
 
+/// `GET /admin/source`: where the configuration comes from, and since when that has not answered.
+pub(crate) async fn source(State(handles): State<Arc<Handles>>) -> Json<Value> {
+    Json((handles.source)())
+}
+
 /// `?method=GET&url=http://host/path&header=k:v&header=…`, percent-encoded.
 pub(crate) async fn explain(
     State(handles): State<Arc<Handles>>,
@@ -69,7 +74,7 @@ pub(crate) async fn nothing() -> Response {
          /admin/ready, /admin/health, /admin/health/services, /admin/health/check, \
          /admin/health/{service}, /admin/metrics, /admin/history, /admin/events, \
          /admin/upstreams, /admin/loadbalancer/stats, /admin/connections, /admin/certs, \
-         /admin/config, /admin/routes, /admin/consumers, /admin/explain, /admin/quotas, \
+         /admin/config, /admin/routes, /admin/consumers, /admin/explain, /admin/source, /admin/quotas, \
          /admin/ratelimiter/stats, /admin/cache/stats, /admin/cache/details, \
          /admin/cache/clear, /admin/reload, /admin/upgrade",
     )

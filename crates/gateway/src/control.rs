@@ -20,7 +20,7 @@ use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
 use crate::running::Running;
 use crate::signals::Signals;
-use crate::source::Source;
+use crate::source::{Source, Status};
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Inherited, Program};
 use crate::worker;
@@ -40,7 +40,6 @@ pub(crate) struct Start {
 /// # Errors
 /// What kept it from starting.
 pub(crate) fn run(start: Start) -> anyhow::Result<ExitCode> {
-    lockgate_telemetry::init_tracing().context("setting up the log")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -73,6 +72,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
+    let files = start.checked.loaded.files.clone();
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
     gateway.know_names().await;
     gateway
@@ -86,7 +86,8 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     }
     listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
-    let handles = handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate));
+    let status = start.source.as_ref().map(Source::status);
+    let handles = handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate), status);
     let (admin_address, admin) = admin.unzip();
     let admin_again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned());
     let admin_again = admin_again.transpose().context("the admin listener")?;
@@ -98,6 +99,10 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         crate::cli::say(&demo::hints(port_base));
     }
     let mut source = start.source;
+    if let Some(source) = &mut source {
+        gateway.metrics.register(source.status());
+        source.in_force(&files);
+    }
     let mut running = Running {
         gateway,
         listeners,
@@ -167,6 +172,7 @@ fn handles(
     orders: Orders,
     listeners: &Listeners,
     gate: Arc<Gate>,
+    source: Option<Arc<Status>>,
 ) -> Handles {
     let (view, certified) = (listeners.view(), listeners.view());
     let shown = Arc::clone(&gateway);
@@ -186,6 +192,10 @@ fn handles(
         sessions: lockgate_admin::Sessions::default(),
         order: Box::new(move |order| orders.give(order)),
         draining: Box::new(move || asked.draining.load(Relaxed)),
+        source: Box::new(move || match &source {
+            Some(source) => source.shown(),
+            None => serde_json::json!({ "kind": "built in" }),
+        }),
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),
         explain: Box::new(move |asked| {

@@ -199,6 +199,7 @@ impl Running {
         let done = self.try_reload(source).await;
         if let Err(why) = &done {
             self.gateway.metrics.reload_refused();
+            source.iter().for_each(|source| source.refused(why));
             tracing::error!("the new configuration is refused, the old one stays:\n{why}");
         }
         done

@@ -2,7 +2,7 @@
 //! editors and configuration mounts replace files instead of writing into them. What is known of a
 //! file is always older than what was read of it, so a change in between is seen as one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -31,6 +31,8 @@ pub(crate) struct Watch {
     /// With what tells one from another that has taken its place since.
     directories: BTreeMap<PathBuf, (u64, u64)>,
     seen: HashMap<PathBuf, Stamp>,
+    /// What is in here never changes.
+    apart: Option<PathBuf>,
 }
 
 /// What tells one state of a file from the next; `None` for one that is not there. Of a directory,
@@ -67,7 +69,12 @@ impl Watch {
                 tracing::warn!(%error, "files cannot be watched; reload with SIGHUP instead");
             })
             .ok();
-        Self { watcher, events, directories: BTreeMap::new(), seen: HashMap::new() }
+        Self { watcher, events, directories: BTreeMap::new(), seen: HashMap::new(), apart: None }
+    }
+
+    /// Follows nothing in this directory.
+    pub(crate) fn leave_out(&mut self, directory: &Path) {
+        self.apart = Some(directory.to_owned());
     }
 
     /// Reads what begins with these files, and follows every file that this turns out to consist of
@@ -103,13 +110,18 @@ impl Watch {
 
     /// Lets go of all files but these.
     pub(crate) fn keep(&mut self, files: &[PathBuf]) {
+        let files: HashSet<&PathBuf> = files.iter().collect();
         self.seen.retain(|file, _| files.contains(file));
         self.watch_directories();
     }
 
     /// Follows these files too. Whether any of them is new.
     fn follow(&mut self, files: &[PathBuf]) -> bool {
-        let new: Vec<_> = files.iter().filter(|file| !self.seen.contains_key(*file)).collect();
+        let is_new = |file: &&PathBuf| {
+            let is_apart = self.apart.as_ref().is_some_and(|apart| file.starts_with(apart));
+            !is_apart && !self.seen.contains_key(*file)
+        };
+        let new: Vec<_> = files.iter().filter(is_new).collect();
         if new.is_empty() {
             return false;
         }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use lockgate_config::model::{Route, Target};
 
 use super::{ConfigFile, output, say};
+use crate::source::Held;
 
 /// List the routes of a configuration
 #[derive(Debug, clap::Args)]
@@ -21,11 +22,16 @@ pub(crate) struct Routes {
 
 impl Routes {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
-        if let Err(code) = output::load(&self.config.config) {
-            return Ok(code);
+        let held = match Held::of(&self.config.config) {
+            Ok(held) => held,
+            Err(report) => return Ok(output::refuse(&report)),
+        };
+        match crate::gateway::load(held.begin()) {
+            Ok(checked) => output::warn(&checked.loaded),
+            Err(report) => return Ok(output::refuse(&report)),
         }
         // Read once more, as what is printed must not tell what references stand for.
-        let shown = lockgate_config::load_shown(&self.config.config, crate::gateway::PLUGINS);
+        let shown = lockgate_config::load_shown(held.begin(), crate::gateway::PLUGINS);
         let document = match shown {
             Ok(document) => document,
             Err(report) => return Ok(output::refuse(&report)),

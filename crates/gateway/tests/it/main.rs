@@ -54,6 +54,8 @@ mod routing;
 mod serialize;
 mod shared_cache;
 mod sources_directory;
+mod sources_etcd;
+mod sources_redis;
 mod status;
 mod stores;
 mod support;
