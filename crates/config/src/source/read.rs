@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
     ) -> Result<NodeId, String> {
         match parts.len() {
             0 => return Err("there is no .yaml, .yml, .json or .toml in it".to_owned()),
-            ..=MAX_PARTS => {}
+            1..=MAX_PARTS => {}
             _ => return Err(format!("there are more than {MAX_PARTS} files in it")),
         }
         self.enter(name, base);
