@@ -33,7 +33,11 @@ pub(crate) fn read_or_default<T: DeserializeOwned + Default>(
     }
 }
 
-fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Box<Response>> {
+/// Its bytes.
+///
+/// # Errors
+/// When they cannot be read.
+pub(crate) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Box<Response>> {
     body.map_err(|error| Box::new(refuse(error.status(), "bad_body", &error.body_text())))
 }
 

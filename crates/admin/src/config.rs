@@ -17,8 +17,7 @@ use crate::page::Page;
 /// `GET /admin/config`: the long form, with every default written out. Its `ETag` is the
 /// configuration's generation in this process.
 pub(crate) async fn effective(State(handles): State<Arc<Handles>>, headers: HeaderMap) -> Response {
-    let tag = format!("\"{}-{}\"", std::process::id(), handles.shared.snapshot().generation);
-    let Ok(tag) = HeaderValue::from_str(&tag) else {
+    let Ok(tag) = HeaderValue::from_str(&tag_of(handles.shared.snapshot().generation)) else {
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", "no tag can be made");
     };
     if headers.get(header::IF_NONE_MATCH) == Some(&tag) {
@@ -28,6 +27,18 @@ pub(crate) async fn effective(State(handles): State<Arc<Handles>>, headers: Head
         Ok(config) => ([(header::ETAG, tag)], Json(config)).into_response(),
         Err(refusal) => *refusal,
     }
+}
+
+/// What tells a configuration in force from the others: the process and its generation.
+fn tag_of(generation: u64) -> String {
+    format!("\"{}-{generation}\"", std::process::id())
+}
+
+/// The generation that a tag of this process tells.
+pub(crate) fn generation_of(tag: &str) -> Option<u64> {
+    let (process, generation) = tag.trim().strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
+    let ours = process.parse() == Ok(std::process::id());
+    generation.parse().ok().filter(|_| ours)
 }
 
 /// `GET /admin/routes`: every route, with what it inherits.

@@ -11,17 +11,23 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use crate::Handles;
+use crate::audit::Who;
 
 /// How long a request's body and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The address that a connection comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
 pub(crate) async fn admit(
     State(handles): State<Arc<Handles>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let admin = &handles.shared.snapshot().document.admin;
@@ -35,9 +41,14 @@ pub(crate) async fn admit(
     }
     let path = request.uri().path();
     let public = admin.public.iter().any(|public| public == path) || PAGES.contains(&path);
-    let known = |token: &str| bears(headers, token) || handles.sessions.knows(headers, token);
+    let name = match &admin.token {
+        Some(token) if bears(headers, token) => Some("the token"),
+        Some(token) if handles.sessions.knows(headers, token) => Some("the dashboard"),
+        Some(_) => None,
+        None => Some("this machine"),
+    };
     match &admin.token {
-        Some(token) if !public && !known(token) => {
+        Some(_) if !public && name.is_none() => {
             if wants_page(headers, path) {
                 return Redirect::to("/admin/login").into_response();
             }
@@ -56,6 +67,9 @@ pub(crate) async fn admit(
         }
         _ => {}
     }
+    let from = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let who = Who { name: name.unwrap_or("anybody").to_owned(), from };
+    request.extensions_mut().insert(who);
     match timeout(PATIENCE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body is too slow"),
@@ -84,10 +98,25 @@ fn of_own_page(headers: &HeaderMap) -> bool {
 }
 
 pub(crate) fn refuse(status: StatusCode, reason: &str, detail: &str) -> Response {
+    refuse_with(status, reason, detail, None)
+}
+
+/// The same with a list of problems.
+pub(crate) fn refuse_with(
+    status: StatusCode,
+    reason: &str,
+    detail: &str,
+    problems: Option<Value>,
+) -> Response {
     let title = status.canonical_reason().unwrap_or("Error");
-    let body = serde_json::json!({
+    let mut body = json!({
         "title": title, "status": status.as_u16(), "reason": reason, "detail": detail,
     });
+    if let Some(problems) = problems
+        && let Some(body) = body.as_object_mut()
+    {
+        body.insert("problems".to_owned(), problems);
+    }
     let kind = [(header::CONTENT_TYPE, "application/problem+json")];
     (status, kind, format!("{body}\n")).into_response()
 }

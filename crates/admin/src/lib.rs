@@ -1,10 +1,13 @@
 //! The admin listener: health, metrics, and questions to a running gateway. It reads handles, on
 //! the control runtime; nothing on the request path knows that it exists.
 
+mod audit;
 mod body;
 mod cache;
+mod changes;
 mod config;
 mod dashboard;
+mod diff;
 mod figures;
 mod guard;
 mod health;
@@ -18,13 +21,14 @@ mod services;
 mod serving;
 mod session;
 
+pub use audit::audit;
+pub use changes::{Version, Versions};
 pub use history::History;
+pub use orders::{Answer, Change, GiveOrder, Order, Refused, What};
 pub use serving::Serving;
 pub use session::Sessions;
 
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
@@ -39,6 +43,8 @@ use serde_json::Value;
 
 /// Most bytes of a request's body.
 const MOST_BODY: usize = 64 << 10;
+/// Most bytes of a whole configuration that is sent.
+const MOST_CONFIG: usize = 16 << 20;
 
 /// What the admin pages read from.
 pub struct Handles {
@@ -59,6 +65,13 @@ pub struct Handles {
     pub source: Box<dyn Fn() -> Value + Send + Sync>,
     /// Takes orders, and answers when they are carried out.
     pub order: Box<GiveOrder>,
+    /// What was in force before, and is now.
+    pub versions: Arc<dyn Versions>,
+    /// The configuration in force as it is written, secrets hidden, and which things of it do not
+    /// stand in the files. As costly as `config`.
+    pub written: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The changes over the files: see `GET /admin/config/changes`.
+    pub changes: Box<dyn Fn() -> Value + Send + Sync>,
     /// Whether the process is about to end.
     pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.
@@ -96,20 +109,6 @@ pub struct Certificate {
     pub not_after: i64,
 }
 
-/// What whoever runs the gateway is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Read the configuration again. Answers with `generation`, or with `refused` and why.
-    Reload,
-    /// Start a successor. Answers like `Tell`, once it has been started.
-    Upgrade,
-    /// Tell how an upgrade goes: `state`, `pid`, and what belongs to it.
-    Tell,
-}
-
-/// Gives an order, and hears what came of it.
-pub type GiveOrder = dyn Fn(Order) -> Pin<Box<dyn Future<Output = Value> + Send>> + Send + Sync;
-
 fn pages(handles: Arc<Handles>) -> Router {
     Router::new()
         .route("/health", get(pages::health))
@@ -126,8 +125,20 @@ fn pages(handles: Arc<Handles>) -> Router {
         .route("/admin/connections", get(figures::connections))
         .route("/admin/history", get(figures::history))
         .route("/admin/certs", get(figures::certificates))
-        .route("/admin/config", get(config::effective))
+        .route(
+            "/admin/config",
+            get(config::effective)
+                .put(changes::put_config)
+                .layer(DefaultBodyLimit::max(MOST_CONFIG)),
+        )
+        .route("/admin/config/export", get(changes::export))
+        .route("/admin/config/changes", get(changes::list).delete(changes::drop_all))
+        .route("/admin/config/history", get(changes::history))
+        .route("/admin/config/history/{number}", get(changes::version))
+        .route("/admin/config/diff", get(changes::diff))
+        .route("/admin/config/rollback", post(changes::roll_back))
         .route("/admin/routes", get(config::routes))
+        .route("/admin/routes/{*pattern}", put(changes::put_route).delete(changes::delete_route))
         .route("/admin/consumers", get(config::consumers))
         .route("/admin/explain", get(pages::explain))
         .route("/admin/source", get(pages::source))

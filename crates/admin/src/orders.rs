@@ -1,6 +1,8 @@
-//! Orders to whoever runs the gateway: read the configuration again, or hand over to a newer
-//! program.
+//! Orders to whoever runs the gateway: read the configuration again, change it, or hand over to a
+//! newer program.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,26 +11,101 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use crate::guard::refuse;
-use crate::{Handles, Order};
+use crate::Handles;
+use crate::guard::refuse_with;
+
+/// What whoever runs the gateway is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Read the configuration again. Answers with `generation`.
+    Reload,
+    /// Change the configuration. Answers with `generation`, and what has changed.
+    Change(Box<Change>),
+    /// Start a successor. Answers like `Tell`, once it has been started.
+    Upgrade,
+    /// Tell how an upgrade goes: `state`, `pid`, and what belongs to it.
+    Tell,
+}
+
+/// A change of the configuration, to be kept over its files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    pub what: What,
+    /// Who wants it.
+    pub who: String,
+    /// Only when this generation is in force.
+    pub generation: Option<u64>,
+    /// Only tell what it would do.
+    pub dry_run: bool,
+}
+
+/// See [`Change`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// One thing of a section is this, as written; or it is not, and was.
+    Set { section: &'static str, name: String, to: Option<Value> },
+    /// The whole is what this text says.
+    Whole(String),
+    /// The files say it all again.
+    Files,
+    /// The whole is what it was in a version.
+    Version(u64),
+}
+
+/// An order that was not carried out. Nothing has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refused {
+    /// The status to answer with.
+    pub status: u16,
+    /// A word for it.
+    pub reason: &'static str,
+    /// A sentence for it.
+    pub detail: String,
+    /// What is wrong with the configuration: a list of problems with their places.
+    pub problems: Option<Value>,
+}
+
+/// What comes of an order.
+pub type Answer = Result<Value, Refused>;
+
+/// Gives an order, and hears what came of it.
+pub type GiveOrder = dyn Fn(Order) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+
+impl Refused {
+    /// A refusal without places.
+    pub fn new(status: u16, reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, reason, detail: detail.into(), problems: None }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::CONFLICT);
+        refuse_with(status, self.reason, &self.detail, self.problems)
+    }
+}
 
 /// `POST /admin/upgrade`: starts the program once more and hands over to it. It has only begun
 /// with the answer.
-pub(crate) async fn begin(State(handles): State<Arc<Handles>>) -> (StatusCode, Json<Value>) {
-    (StatusCode::ACCEPTED, Json((handles.order)(Order::Upgrade).await))
+pub(crate) async fn begin(State(handles): State<Arc<Handles>>) -> Response {
+    answer(StatusCode::ACCEPTED, (handles.order)(Order::Upgrade).await)
 }
 
 /// `GET /admin/upgrade`: how it goes, by whichever process answers.
-pub(crate) async fn state(State(handles): State<Arc<Handles>>) -> Json<Value> {
-    Json((handles.order)(Order::Tell).await)
+pub(crate) async fn state(State(handles): State<Arc<Handles>>) -> Response {
+    answer(StatusCode::OK, (handles.order)(Order::Tell).await)
 }
 
 /// `POST /admin/reload`: reads the configuration again; 422 with all that is wrong when it is
 /// refused, and the old one then stays.
 pub(crate) async fn reload(State(handles): State<Arc<Handles>>) -> Response {
-    let answer = (handles.order)(Order::Reload).await;
-    match answer.get("refused").and_then(Value::as_str) {
-        Some(why) => refuse(StatusCode::UNPROCESSABLE_ENTITY, "config_refused", why),
-        None => Json(answer).into_response(),
+    answer(StatusCode::OK, (handles.order)(Order::Reload).await)
+}
+
+/// An order's answer as a response.
+pub(crate) fn answer(status: StatusCode, answer: Answer) -> Response {
+    match answer {
+        Ok(told) => (status, Json(told)).into_response(),
+        Err(refused) => refused.into_response(),
     }
 }

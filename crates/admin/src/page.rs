@@ -26,6 +26,11 @@ impl Page {
         self.filter.as_deref().is_none_or(|filter| name.contains(filter))
     }
 
+    /// Whether every entry is wanted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.filter.is_none()
+    }
+
     /// The answer: how many fit, and this page of them under `name`.
     pub(crate) fn answer(&self, name: &str, all: impl Iterator<Item = Value>) -> Response {
         let limit = self.limit.unwrap_or(PAGE).min(LARGEST);

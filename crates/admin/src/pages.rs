@@ -61,8 +61,10 @@ pub(crate) async fn explain(
 }
 
 pub(crate) async fn not_this_method() -> Response {
-    let detail = "/admin/health/{service} takes PUT; /admin/health/check, /admin/cache/clear, \
-                  /admin/reload and /admin/upgrade take POST; the other pages GET";
+    let detail = "/admin/health/{service}, /admin/routes/{pattern} and /admin/config take PUT; \
+                  /admin/routes/{pattern} and /admin/config/changes DELETE; /admin/health/check, \
+                  /admin/cache/clear, /admin/config/rollback, /admin/reload and /admin/upgrade \
+                  POST; the other pages GET";
     refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
@@ -74,7 +76,9 @@ pub(crate) async fn nothing() -> Response {
          /admin/ready, /admin/health, /admin/health/services, /admin/health/check, \
          /admin/health/{service}, /admin/metrics, /admin/history, /admin/events, \
          /admin/upstreams, /admin/loadbalancer/stats, /admin/connections, /admin/certs, \
-         /admin/config, /admin/routes, /admin/consumers, /admin/explain, /admin/source, /admin/quotas, \
+         /admin/config, /admin/config/changes, /admin/config/diff, /admin/config/export, \
+         /admin/config/history, /admin/config/rollback, /admin/routes, /admin/routes/{pattern}, \
+         /admin/consumers, /admin/explain, /admin/source, /admin/quotas, \
          /admin/ratelimiter/stats, /admin/cache/stats, /admin/cache/details, \
          /admin/cache/clear, /admin/reload, /admin/upgrade",
     )

@@ -1,16 +1,21 @@
 //! The listener's connections: bounded in number, in patience, and in life.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
+use tower_service::Service;
 
+use crate::guard::Peer;
 use crate::{Handles, MOST_BODY, history, pages};
 
 /// Most connections at once; more wait to be accepted.
@@ -66,8 +71,8 @@ async fn serve(listener: TcpListener, pages: Router, mut stopped: watch::Receive
         let Ok(place) = place else { return };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, _)) => {
-                let serving = connection(stream, pages.clone());
+            Ok((stream, peer)) => {
+                let serving = connection(stream, peer.ip(), pages.clone());
                 connections.spawn(async move {
                     serving.await;
                     drop(place);
@@ -83,12 +88,16 @@ async fn serve(listener: TcpListener, pages: Router, mut stopped: watch::Receive
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, pages: Router) {
+async fn connection(stream: TcpStream, peer: IpAddr, pages: Router) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        pages.clone().call(request)
+    });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MOST_BODY)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages));
+        .serve_connection(TokioIo::new(stream), service);
     // A client that breaks off, or is cut, has had its say.
     let _ = timeout(LIFE, serving).await;
 }

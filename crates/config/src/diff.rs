@@ -69,6 +69,14 @@ pub fn diff_marked(
             needs_restart: Some("the admin listener is bound once, when the process starts"),
         });
     }
+    if old.admin.state_dir != new.admin.state_dir {
+        changes.push(Change {
+            section: "admin",
+            name: "state_dir".into(),
+            kind: ChangeKind::Changed,
+            needs_restart: Some("what is kept is read once, when the process starts"),
+        });
+    }
     let other_admin = old.admin.token != new.admin.token
         || old.admin.public != new.admin.public
         || old.admin.also_on != new.admin.also_on

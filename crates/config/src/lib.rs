@@ -3,6 +3,7 @@
 //! [`load`] gives either a [`Document`](model::Document) that may be used, or a [`Report`] of all
 //! that is wrong with it, each with its file, line and column.
 
+mod changes;
 mod check;
 mod decode;
 mod diff;
@@ -15,10 +16,17 @@ mod schema;
 mod source;
 mod templates;
 
+pub use changes::{
+    Base, Changes, Entry, Laid, Outcome, between, effective, laid_over, read_value,
+    without_plain_secrets, write_value,
+};
 pub use check::read_plugin_file;
 pub use diff::{Change, ChangeKind, diff, diff_marked};
-pub use format::{Refusal, format, long, long_value};
-pub use load::{Loaded, More, load, load_shown, load_str, load_str_with, load_with, shown_again};
+pub use format::{Refusal, bare, format, long, long_value};
+pub use load::{
+    Given, Loaded, More, load, load_shown, load_str, load_str_with, load_with, shown_again,
+    state_dir,
+};
 pub use mark::RouteMarks;
 pub use report::{Problem, Report, Severity};
 pub use schema::schema;

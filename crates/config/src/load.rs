@@ -8,7 +8,7 @@ use crate::check;
 use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
 use crate::report::{Problem, Report, Severity};
-use crate::source::{Begin, Fail, Folded, Lookup, NodeId, Reader, Source};
+use crate::source::{Begin, Fail, Finished, Folded, Lookup, NodeId, Reader, Source};
 use crate::templates;
 
 /// A configuration that may be used.
@@ -23,35 +23,88 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// What is given beside the files.
+#[derive(Debug, Clone, Copy)]
+pub enum Given<'g> {
+    /// Nothing.
+    Nothing,
+    /// [`Changes`](crate::Changes) to lie over them: as written, and what their file is called.
+    Changes { name: &'g str, text: &'g str },
+    /// A whole configuration to be read instead of them, as if it lay beside the first: its text,
+    /// and what it is called.
+    Instead { name: &'g str, text: &'g str },
+}
+
 /// Loads a file, or a directory's, and all that it includes. `plugins` are the policies and
 /// handlers there are.
 ///
 /// # Errors
 /// All problems at once; [`Report::is_unreadable`] when the file itself cannot be read.
 pub fn load<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<Loaded, Report> {
-    load_with(from.into(), plugins, &mut no_more)
+    load_with(from, Given::Nothing, plugins, &mut no_more)
 }
 
 /// What else is to be checked of a document, with the places that it was read from. It is asked
 /// about a document with errors too, of which it has what could be read.
 pub type More<'m> = &'m mut dyn FnMut(&Document, &Source) -> Vec<Problem>;
 
-/// [`load`] with more to check.
+/// [`load`] with something beside the files, and with more to check.
 ///
 /// # Errors
 /// All problems at once, those of `more` among them.
-pub fn load_with(from: Begin<'_>, plugins: &[Plugin], more: More<'_>) -> Result<Loaded, Report> {
+pub fn load_with<'b>(
+    from: impl Into<Begin<'b>>,
+    given: Given<'_>,
+    plugins: &[Plugin],
+    more: More<'_>,
+) -> Result<Loaded, Report> {
     let env = |name: &str| std::env::var(name).ok();
-    let mut reader = Reader::new(&env);
-    let root = open(&mut reader, from)?;
-    finish(reader, root, plugins, more)
+    let (reader, root) = open(from.into(), given, &env)?;
+    read(reader, root, plugins, Reading::Resolved, more)
 }
 
-fn open(reader: &mut Reader<'_>, from: Begin<'_>) -> Result<NodeId, Report> {
-    reader.open(from).map_err(|why| match from {
+/// [`load_with`], decoded with references as they are written wherever the field takes that.
+///
+/// # Errors
+/// As of [`load`].
+pub(crate) fn shown(
+    from: Begin<'_>,
+    given: Given<'_>,
+    plugins: &[Plugin],
+) -> Result<Loaded, Report> {
+    let env = |name: &str| std::env::var(name).ok();
+    let (reader, root) = open(from, given, &env)?;
+    read(reader, root, plugins, Reading::Shown, &mut no_more)
+}
+
+/// Where a file says that what outlives the process is kept: `admin.state_dir`. Nothing else of it
+/// is looked at; what is wrong with it is told when it is loaded.
+pub fn state_dir<'b>(from: impl Into<Begin<'b>>) -> Option<PathBuf> {
+    let env = |name: &str| std::env::var(name).ok();
+    let mut reader = Reader::new(&env);
+    let root = reader.open(from.into()).ok()?;
+    let source = reader.finish(root).source;
+    let said = source.node(&["admin", "state_dir"])?;
+    Some(source.base(source.tree.at(said)).join(source.tree.text(said)?))
+}
+
+fn open<'e>(
+    from: Begin<'_>,
+    given: Given<'_>,
+    env: Lookup<'e>,
+) -> Result<(Reader<'e>, NodeId), Report> {
+    let mut reader = Reader::new(env);
+    if let Given::Instead { name, text } = given {
+        let root = reader.instead(from, name, text);
+        return Ok((reader, root));
+    }
+    let root = reader.open(from).map_err(|why| match from {
         Begin::Path(path) => Report::unreadable(&path.display().to_string(), &why),
         Begin::Copies { name, .. } => Report::unreadable(name, &why),
-    })
+    })?;
+    let Given::Changes { name, text } = given else { return Ok((reader, root)) };
+    let root = reader.change(root, name, text);
+    Ok((reader, root))
 }
 
 /// Loads a text as if it were the file `name`: what it includes is looked for beside that, and
@@ -84,10 +137,7 @@ pub fn load_str_with(
 /// # Errors
 /// As of [`load`].
 pub fn load_shown<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<Document, Report> {
-    let env = |name: &str| std::env::var(name).ok();
-    let mut reader = Reader::new(&env);
-    let root = open(&mut reader, from.into())?;
-    Ok(read(reader, root, plugins, Reading::Shown, &mut no_more)?.document)
+    Ok(shown(from.into(), Given::Nothing, plugins)?.document)
 }
 
 /// What has been read before, decoded anew with references as they are written: for whoever asks
@@ -124,7 +174,7 @@ fn read(
     let mut fails = std::mem::take(&mut reader.fails);
     let broken = reader.broken;
     let unless_template = std::mem::take(&mut reader.unless_template);
-    let (mut source, mut unresolved, mut files) = reader.finish(root);
+    let Finished { mut source, mut unresolved, mut files } = reader.finish(root);
     if broken {
         return Err(Report::of(files, tell(&source, fails)));
     }

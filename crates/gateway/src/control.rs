@@ -12,10 +12,12 @@ use lockgate_net::listen::Gate;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::channel;
 
+use crate::change::Cause;
 use crate::collect::{self, Collector};
 use crate::demo;
 use crate::explain::explain;
 use crate::gateway::{Checked, Gateway};
+use crate::kept::{Kept, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
 use crate::running::Running;
@@ -29,6 +31,8 @@ use crate::worker;
 pub(crate) struct Start {
     /// The first configuration.
     pub(crate) checked: Checked,
+    /// What outlives the process; the changes in it are part of `checked`.
+    pub(crate) kept: Kept,
     /// Where it comes from, to be read again on a change; `None` when it is built in.
     pub(crate) source: Option<Source>,
     /// Run the demo's services too, on the ports after this one.
@@ -86,8 +90,10 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     }
     listeners.commit(prepared, &workers).await;
     let (orders, ordered) = orders::orders();
+    let versions = Arc::clone(&start.kept.versions);
     let status = start.source.as_ref().map(Source::status);
-    let handles = handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate), status);
+    let handles =
+        handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate), versions, status);
     let (admin_address, admin) = admin.unzip();
     let admin_again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned());
     let admin_again = admin_again.transpose().context("the admin listener")?;
@@ -107,6 +113,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         gateway,
         listeners,
         workers,
+        kept: start.kept,
         gate,
         admin,
         admin_again,
@@ -116,6 +123,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         state: upgrade::State::Serving,
         systemd,
     };
+    running.remember(1, Cause { via: "start", who: "" }, Vec::new());
     Ok(running.serve(&mut signals, &mut source, ends).await)
 }
 
@@ -172,10 +180,12 @@ fn handles(
     orders: Orders,
     listeners: &Listeners,
     gate: Arc<Gate>,
+    versions: Arc<Versions>,
     source: Option<Arc<Status>>,
 ) -> Handles {
     let (view, certified) = (listeners.view(), listeners.view());
-    let shown = Arc::clone(&gateway);
+    let (shown, written, changed) =
+        (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
@@ -185,6 +195,9 @@ fn handles(
         redis_counters: Box::new(move || shared.redis_counters()),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         config: Arc::new(move || shown.shown()),
+        written: Arc::new(move || lockgate_config::effective(&written.source())),
+        changes: Box::new(move || changed.changed()),
+        versions,
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),
         history: lockgate_admin::History::default(),

@@ -8,7 +8,8 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use lockgate_config::model::{self, Document, Routes, UpstreamTls};
 use lockgate_config::{
-    Begin, Change, Folded, Loaded, Problem, Report, RouteMarks, Severity, Source,
+    Base, Begin, Change, Changes, Folded, Given, Loaded, Outcome, Problem, Report, RouteMarks,
+    Severity, Source,
 };
 use lockgate_core::Plugin;
 use lockgate_net::tls::{ClientTls, ServerTls};
@@ -16,6 +17,7 @@ use lockgate_proxy::route::Router;
 use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
 use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
+use serde_json::json;
 
 use crate::outbound::Client;
 use crate::provide::{Provider, Services};
@@ -39,17 +41,17 @@ pub(crate) struct Checked {
     pub(crate) router: Router,
 }
 
-/// Reads and checks a file, or what else a configuration begins with.
+/// Reads and checks a file, or what else a configuration begins with, with what is given beside it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(crate) fn load<'b>(from: impl Into<Begin<'b>>) -> Result<Checked, Report> {
+pub(crate) fn load(from: Begin<'_>, given: Given<'_>) -> Result<Checked, Report> {
     let mut router = None;
     let mut route = |document: &Document, source: &Source| {
         let built = lockgate_proxy::router(document).map(|built| router = Some(built));
         built.err().map(|errors| problems(source, errors)).unwrap_or_default()
     };
-    let loaded = lockgate_config::load_with(from.into(), PLUGINS, &mut route)?;
+    let loaded = lockgate_config::load_with(from, given, PLUGINS, &mut route)?;
     check(loaded, router)
 }
 
@@ -263,6 +265,37 @@ impl Gateway {
         let changes = lockgate_config::diff_marked((&applied.old, &kept), (&applied.new, &marks));
         *kept = marks;
         changes
+    }
+
+    /// What would change if this were put in force.
+    pub(crate) fn would_change(&self, checked: &Checked) -> Vec<Change> {
+        let (old, new) = (self.snapshot(), &checked.loaded.document);
+        let marks = RouteMarks::of(&new.routes);
+        let kept = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        lockgate_config::diff_marked((&old.document, &kept), (new, &marks))
+    }
+
+    /// The changes over the files that are in force: each thing, and the place where it stands.
+    pub(crate) fn changed(&self) -> serde_json::Value {
+        let source = self.source();
+        let Some((file, text)) = source.changes() else { return json!({ "changes": [] }) };
+        let changes = Changes::read(text).unwrap_or_default();
+        let places = source.unfold();
+        let laid = changes.entries().iter().zip(places.laid());
+        let in_force = laid.filter(|(_, laid)| laid.outcome == Outcome::InForce);
+        let all = in_force.map(|(entry, _)| {
+            let path = [entry.section.as_str(), entry.name.as_str()];
+            let path = if entry.name.is_empty() { &path[..1] } else { &path[..] };
+            let place = entry.to.as_ref().and_then(|_| places.locate(path));
+            json!({
+                "section": entry.section,
+                "name": entry.name,
+                "removed": entry.to.is_none(),
+                "inFiles": entry.base != Base::Nothing,
+                "place": place.map(|place| place.to_string()),
+            })
+        });
+        json!({ "file": file, "changes": all.collect::<Vec<_>>() })
     }
 
     fn next_log(

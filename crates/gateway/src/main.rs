@@ -1,12 +1,14 @@
 //! The binary `lockgate`: the command line, and the wiring of the rooms into a running gateway.
 
 mod asking;
+mod change;
 mod cli;
 mod collect;
 mod control;
 mod demo;
 mod explain;
 mod gateway;
+mod kept;
 mod listeners;
 mod orders;
 mod outbound;
@@ -17,6 +19,7 @@ mod signals;
 mod source;
 mod stores;
 mod systemd;
+mod together;
 mod upgrade;
 mod watch;
 mod worker;

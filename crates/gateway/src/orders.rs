@@ -3,8 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use lockgate_admin::Order;
-use serde_json::{Value, json};
+use lockgate_admin::{Answer, Order, Refused};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
@@ -13,14 +12,23 @@ const QUEUE: usize = 8;
 
 /// An order that has been given.
 pub(crate) struct Given {
-    pub(crate) order: Order,
-    answer: oneshot::Sender<Value>,
+    order: Order,
+    asker: Asker,
 }
 
+/// Whoever waits for an answer.
+pub(crate) struct Asker(oneshot::Sender<Answer>);
+
 impl Given {
+    pub(crate) fn take(self) -> (Order, Asker) {
+        (self.order, self.asker)
+    }
+}
+
+impl Asker {
     /// Tells what came of it.
-    pub(crate) fn answer(self, with: Value) {
-        let _ = self.answer.send(with);
+    pub(crate) fn answer(self, with: Answer) {
+        let _ = self.0.send(with);
     }
 }
 
@@ -35,14 +43,14 @@ pub(crate) fn orders() -> (Orders, Receiver<Given>) {
 
 impl Orders {
     /// Gives one. Nobody takes orders any more when the process drains.
-    pub(crate) fn give(&self, order: Order) -> Pin<Box<dyn Future<Output = Value> + Send>> {
+    pub(crate) fn give(&self, order: Order) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
         let to = self.0.clone();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let _ = to.send(Given { order, answer }).await;
+            let _ = to.send(Given { order, asker: Asker(answer) }).await;
             answered.await.unwrap_or_else(|_| {
-                let refused = "this process drains";
-                json!({ "state": "over", "pid": std::process::id(), "refused": refused })
+                let detail = "this process drains, and takes no orders any more";
+                Err(Refused::new(503, "draining", detail))
             })
         })
     }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use lockgate_admin::Order;
-use lockgate_config::Report;
+use lockgate_admin::{Answer, Order};
 use lockgate_net::listen::Gate;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, interval, timeout_at};
 
+use crate::change::{self, Cause};
 use crate::gateway::Gateway;
+use crate::kept::Kept;
 use crate::listeners::{Listeners, tell};
 use crate::orders::Given;
 use crate::signals::{Asked, Signals};
@@ -34,6 +35,7 @@ pub(crate) struct Running {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) listeners: Listeners,
     pub(crate) workers: Vec<WorkerThread>,
+    pub(crate) kept: Kept,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admin: Option<lockgate_admin::Serving>,
     /// The admin listener's socket once more, to be handed to a successor.
@@ -65,10 +67,7 @@ impl Running {
                     Asked::Upgrade => self.upgrade().await,
                     Asked::Stop => break,
                 },
-                Some(given) = self.ordered.recv() => {
-                    let answer = self.obey(given.order, source).await;
-                    given.answer(answer);
-                }
+                Some(given) = self.ordered.recv() => self.take_on(given, source).await,
                 outcome = outcome(&mut self.successor) => if self.succeeded(outcome) {
                     return self.leave(signals, ends).await;
                 },
@@ -142,7 +141,7 @@ impl Running {
     async fn leave(&mut self, signals: &mut Signals, ends: Receiver<usize>) -> ExitCode {
         self.admin_again = None;
         while let Ok(given) = self.ordered.try_recv() {
-            given.answer(self.state.shown());
+            given.take().1.answer(Ok(self.state.shown()));
         }
         self.ordered.close();
         if let Some(admin) = &self.admin {
@@ -178,66 +177,43 @@ impl Running {
     }
 
     /// Carries an order out, and tells what came of it.
-    async fn obey(&mut self, order: Order, source: &mut Option<Source>) -> Value {
+    pub(crate) async fn obey(&mut self, order: Order, source: &mut Option<Source>) -> Answer {
         match order {
             Order::Tell => {}
             Order::Upgrade => self.upgrade().await,
             Order::Reload => {
                 self.reopen_log();
-                return match self.reload(source).await {
-                    Ok(told) => told,
-                    Err(why) => json!({ "refused": why }),
-                };
+                return self.reload(source).await;
             }
+            Order::Change(change) => return self.change(*change, source).await,
         }
-        self.state.shown()
+        Ok(self.state.shown())
     }
 
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
-    async fn reload(&mut self, source: &mut Option<Source>) -> Result<Value, String> {
+    async fn reload(&mut self, source: &mut Option<Source>) -> Answer {
         let done = self.try_reload(source).await;
-        if let Err(why) = &done {
+        if let Err(refused) = &done {
             self.gateway.metrics.reload_refused();
-            source.iter().for_each(|source| source.refused(why));
+            let why = &refused.detail;
+            source.iter_mut().for_each(|source| source.refused(why));
             tracing::error!("the new configuration is refused, the old one stays:\n{why}");
         }
         done
     }
 
-    async fn try_reload(&mut self, source: &mut Option<Source>) -> Result<Value, String> {
+    async fn try_reload(&mut self, source: &mut Option<Source>) -> Answer {
         let Some(source) = source else {
-            tracing::info!("nothing to reload: the configuration is not from a file");
+            tracing::info!("nothing to reload: the configuration is built in");
             return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
         };
         let begun = Instant::now();
-        let checked = source.load().map_err(|report| report.render(false))?;
-        if !checked.loaded.warnings.is_empty() {
-            let report = Report::new(checked.loaded.warnings.clone());
-            tracing::warn!("the new configuration is doubtful:\n{}", report.render(false));
-        }
-        let files = checked.loaded.files.clone();
-        let prepared = self.listeners.prepare(&checked.loaded.document);
-        let prepared = prepared.map_err(|error| format!("{error:#}"))?;
-        let applied = self.gateway.apply(checked).await.map_err(|error| format!("{error:#}"))?;
-        self.listeners.commit(prepared, &self.workers).await;
-        source.in_force(&files);
-        let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        let generation = applied.generation;
-        let changes = self.gateway.changes(applied);
-        tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
-        for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
-            tracing::warn!("{change}");
-        }
-        let restart: Vec<String> = changes
-            .iter()
-            .filter(|change| change.needs_restart.is_some())
-            .map(|c| c.to_string())
-            .collect();
-        Ok(json!({
-            "generation": generation, "tookMs": took_ms, "changes": changes.len(),
-            "needsRestart": restart,
-        }))
+        let checked = source.load(self.kept.given());
+        let checked = checked.map_err(|report| change::refused(&report))?;
+        let changes = self.kept.changes().clone();
+        let cause = Cause { via: "files", who: "" };
+        self.put_in_force(checked, changes, cause, source, begun).await
     }
 
     fn reopen_log(&self) {

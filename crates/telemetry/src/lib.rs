@@ -10,7 +10,9 @@ mod own_log;
 #[cfg(test)]
 mod reference;
 
-pub use log::{AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference};
+pub use log::{
+    AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference, rfc3339,
+};
 pub use metrics::{
     Collect, Decided, Encoder, InFlight, Latency, METRICS, Metric, MetricKind, Metrics,
     PolicySeries, RouteSeries, RouteTotals, Sample, Took, Totals, UpstreamTotals, WorkerSeries,

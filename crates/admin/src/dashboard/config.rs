@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use serde_json::Value;
 
 use super::html::Html;
 use super::routes::pretty;
@@ -28,13 +27,12 @@ pub(super) async fn page(State(handles): State<Arc<Handles>>) -> Response {
 }
 
 pub(super) async fn reload(State(handles): State<Arc<Handles>>) -> Response {
-    let answer = (handles.order)(Order::Reload).await;
-    match answer.get("refused").and_then(Value::as_str) {
-        None => Redirect::to(HERE).into_response(),
-        Some(why) => {
+    match (handles.order)(Order::Reload).await {
+        Ok(_) => Redirect::to(HERE).into_response(),
+        Err(refused) => {
             let mut html = Html::new();
             html.raw("<p class=bad role=alert>The files are refused; what was in force stays.</p>");
-            html.raw("<pre>").text(why).raw("</pre>");
+            html.raw("<pre>").text(&refused.detail).raw("</pre>");
             super::page(&handles, HERE, "Refused", false, html)
         }
     }

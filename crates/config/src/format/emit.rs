@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The value as a YAML document.
-pub(super) fn emit(value: &Value) -> String {
+pub(crate) fn emit(value: &Value) -> String {
     let mut out = String::new();
     match value {
         Value::Object(map) if !map.is_empty() => block(value, 0, &mut out),

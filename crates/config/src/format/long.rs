@@ -99,19 +99,69 @@ const SECRETS: [&str; 7] =
     ["secret", "client_secret", "password", "token", "pepper", "passphrase", "api_key"];
 
 /// Settings without the secrets that stand in them in plain text.
-fn bare(mut settings: Value) -> Value {
-    match &mut settings {
+pub fn bare(mut settings: Value) -> Value {
+    hide_plain_secrets(&mut settings, &mut 0);
+    settings
+}
+
+/// Takes out the secrets that stand in a value in plain text, and counts them.
+fn hide_plain_secrets(value: &mut Value, hidden: &mut usize) {
+    match value {
         Value::Object(map) => {
-            map.retain(|key, part| match part {
-                Value::String(text) => !SECRETS.contains(&key.as_str()) || named_only(text),
-                _ => true,
+            map.retain(|key, part| {
+                let is_plain = match part {
+                    Value::String(text) => SECRETS.contains(&key.as_str()) && !named_only(text),
+                    _ => false,
+                };
+                *hidden += usize::from(is_plain);
+                !is_plain
             });
-            map.values_mut().for_each(|part| *part = bare(part.take()));
+            map.values_mut().for_each(|part| hide_plain_secrets(part, hidden));
         }
-        Value::Array(items) => items.iter_mut().for_each(|part| *part = bare(part.take())),
+        Value::Array(items) => items.iter_mut().for_each(|part| hide_plain_secrets(part, hidden)),
         _ => {}
     }
-    settings
+}
+
+/// The same in a whole configuration as it is written, with its consumers and stores. Hashes of
+/// keys stay: no key can be made of them.
+pub(crate) fn hide_all_plain_secrets(document: &mut Value) -> usize {
+    let mut hidden = 0;
+    hide_plain_secrets(document, &mut hidden);
+    let consumers = document.get_mut("consumers").and_then(Value::as_object_mut);
+    let keys = consumers.into_iter().flat_map(Map::values_mut);
+    for keys in keys.filter_map(|consumer| consumer.get_mut("api_keys")) {
+        let may_stay = |key: &Value| {
+            key.as_str().is_some_and(|key| named_only(key) || key.starts_with("blake3:"))
+        };
+        let given = std::mem::take(keys);
+        let all = match given {
+            Value::Array(all) => all,
+            one => vec![one],
+        };
+        let before = all.len();
+        let kept: Vec<Value> = all.into_iter().filter(may_stay).collect();
+        hidden += before - kept.len();
+        *keys = kept.into();
+    }
+    if let Some(stores) = document.get_mut("stores") {
+        hide_passwords(stores, &mut hidden);
+    }
+    hidden
+}
+
+/// Takes the passwords out of all URLs.
+fn hide_passwords(value: &mut Value, hidden: &mut usize) {
+    match value {
+        Value::String(url) => {
+            let without = shown(url);
+            *hidden += usize::from(without != *url);
+            *url = without;
+        }
+        Value::Array(items) => items.iter_mut().for_each(|part| hide_passwords(part, hidden)),
+        Value::Object(map) => map.values_mut().for_each(|part| hide_passwords(part, hidden)),
+        _ => {}
+    }
 }
 
 /// A secret may be shown when it is only named.
@@ -130,6 +180,9 @@ fn admin(document: &Document) -> Value {
     }
     if admin.auth.is_null() {
         unset(&mut out, "auth");
+    }
+    if admin.state_dir.is_none() {
+        unset(&mut out, "state_dir");
     }
     if admin.also_on.is_none() {
         unset(&mut out, "also_on");

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use crate::source::{Fail, NodeId, Reader, Shape, Tree};
 
-pub use long::{long, long_value};
+pub(crate) use emit::emit;
+pub(crate) use long::hide_all_plain_secrets;
+pub use long::{bare, long, long_value};
 
 /// Why a text is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

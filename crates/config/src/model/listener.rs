@@ -103,6 +103,11 @@ pub struct Admin {
     pub public: Vec<String>,
     /// Not ready (`/admin/ready`) before each endpoint with a health check has been probed once.
     pub wait_for_health: bool,
+    /// The directory where what outlives the process is kept: changes made here, their history,
+    /// uptime. Unless told, the one that systemd gives (`StateDirectory=`); else nothing is kept.
+    #[serde(deserialize_with = "forms::maybe_path")]
+    #[schemars(with = "Option<String>")]
+    pub state_dir: Option<PathBuf>,
     /// The HTTP listener that shows it too, under `/admin`. Read, not yet used.
     pub also_on: Option<String>,
     /// Who may use it there, as written. Read, not yet used.
@@ -117,6 +122,7 @@ impl fmt::Debug for Admin {
             .field("token", &self.token.as_ref().map(|_| "hidden"))
             .field("public", &self.public)
             .field("wait_for_health", &self.wait_for_health)
+            .field("state_dir", &self.state_dir)
             .field("also_on", &self.also_on)
             .field("auth", &self.auth)
             .finish()
@@ -133,6 +139,7 @@ impl Default for Admin {
             token: None,
             public: PUBLIC.map(Into::into).to_vec(),
             wait_for_health: false,
+            state_dir: None,
             also_on: None,
             auth: serde_json::Value::Null,
         }

@@ -4,7 +4,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::tree::Reference;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::tree::{Reference, Spelling};
 use super::{File, Reader, Source, without};
 
 /// The texts of one configuration's files.
@@ -12,14 +14,17 @@ pub struct Folded {
     pub(super) files: Vec<File>,
     pub(super) included: Vec<Vec<PathBuf>>,
     pub(super) in_parts: bool,
+    /// Which of the files has the changes that lie over the others.
+    pub(super) changes: Option<u16>,
     references: Vec<Reference>,
 }
 
 impl Source {
     /// Keeps the texts alone.
     pub fn fold(self) -> Folded {
-        let Self { files, included, in_parts, tree, .. } = self;
-        Folded { files, included, in_parts, references: tree.into_references() }
+        let Self { files, included, in_parts, tree, changes, .. } = self;
+        let references = tree.into_references();
+        Folded { files, included, in_parts, changes, references }
     }
 }
 
@@ -27,6 +32,30 @@ impl Folded {
     /// Reads the texts again, to look places up. What their references stood for is not in it.
     pub fn unfold(&self) -> Source {
         Reader::again(self)
+    }
+
+    /// What tells the texts of the files from others; the changes over them are no part of it.
+    pub fn files_hash(&self) -> u64 {
+        let mut hash = Xxh3::new();
+        for (file, number) in self.files.iter().zip(0_u16..) {
+            if Some(number) != self.changes {
+                hash.update(&(file.text.len() as u64).to_le_bytes());
+                hash.update(file.text.as_bytes());
+            }
+        }
+        hash.digest()
+    }
+
+    /// The files as one text, as written, without the changes over them.
+    pub fn files_text(&self) -> String {
+        let source = self.unfold();
+        crate::format::emit(&source.tree.value(source.of_files, Spelling::Written))
+    }
+
+    /// The changes that lie over the files: what their file is called, and its text.
+    pub fn changes(&self) -> Option<(&str, &str)> {
+        let file = self.files.get(usize::from(self.changes?))?;
+        Some((&file.name, &file.text))
     }
 
     /// [`Source::without_secrets`].

@@ -20,10 +20,11 @@ pub use begin::{Begin, parts};
 pub use folded::Folded;
 pub use reference::Lookup;
 
-pub(crate) use read::Reader;
+pub(crate) use read::{Finished, Reader};
 use tree::Reference;
 pub(crate) use tree::{At, NodeId, Shape, Spelling, Tree};
 
+use crate::changes::Laid;
 use crate::report::{Problem, Severity};
 
 /// Maps and lists inside one another.
@@ -40,6 +41,11 @@ pub struct Source {
     in_parts: bool,
     pub(crate) tree: Tree,
     pub(crate) root: NodeId,
+    /// The root of the files alone, without the changes that lie over them.
+    pub(crate) of_files: NodeId,
+    /// Which of the files has those changes.
+    changes: Option<u16>,
+    laid: Vec<Laid>,
 }
 
 struct File {
@@ -119,6 +125,18 @@ impl Source {
     ) -> Problem {
         let fail = Fail { severity, ..Fail::new(self.nearest(path), message) };
         self.explain(fail)
+    }
+
+    /// What became of each of the changes that were laid over the files, in their order.
+    pub fn laid(&self) -> &[Laid] {
+        &self.laid
+    }
+
+    /// What the files say under a path of keys, as written, without the changes over them.
+    pub fn in_files(&self, path: &[&str]) -> Option<serde_json::Value> {
+        let step = |node, key: &&str| self.tree.get(node, key);
+        let node = path.iter().try_fold(self.of_files, step)?;
+        Some(self.tree.value(node, Spelling::Written))
     }
 
     /// The file that was given, by the name it was given under.

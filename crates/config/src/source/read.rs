@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::reference::{self, Lookup, Wrong};
 use super::tree::{At, NodeId, Shape, Tree};
 use super::{Begin, Fail, File, Folded, Source, begin, toml, yaml};
+use crate::changes::{Laid, lay};
 
 /// The most bytes of one configuration, all files together.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -43,6 +44,20 @@ pub(crate) struct Reader<'a> {
     again: Option<&'a Folded>,
     /// Whether references are looked up.
     resolves: bool,
+    /// Whether a file may not include others.
+    alone: bool,
+    /// The root of the files, the number of the file of changes that lie over it, and what became
+    /// of each.
+    changed: Option<(NodeId, u16, Vec<Laid>)>,
+}
+
+/// What has been read.
+pub(crate) struct Finished {
+    pub(crate) source: Source,
+    /// Scalars whose references could not be resolved.
+    pub(crate) unresolved: Vec<NodeId>,
+    /// All files that were read.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl<'a> Reader<'a> {
@@ -61,14 +76,16 @@ impl<'a> Reader<'a> {
             in_parts: false,
             again: None,
             resolves: true,
+            alone: false,
+            changed: None,
         }
     }
 
     /// Reads once more what has been read before, whatever has become of the files.
     pub(crate) fn again(folded: &'a Folded) -> Source {
-        let mut reader = Self { again: Some(folded), resolves: false, ..Self::new(&|_| None) };
+        let mut reader = Self { again: Some(folded), ..Self::unresolved() };
         let root = reader.begin_again(folded);
-        reader.finish(root).0
+        reader.finish(root).source
     }
 
     /// The same with references looked up, to be decoded once more: a reader and its root.
@@ -79,25 +96,27 @@ impl<'a> Reader<'a> {
     }
 
     fn begin_again(&mut self, folded: &Folded) -> NodeId {
-        let mut files = folded.files.iter();
-        let root = match files.next() {
+        let root = match folded.files.first() {
             Some(all) if folded.in_parts => {
                 let mut roots = Vec::new();
                 self.enter(all.name.to_string(), &all.base);
+                let end = folded.changes.map_or(folded.files.len(), usize::from);
                 // Those that a part includes come behind it.
-                while let Some(part) = folded.files.get(self.files.len()) {
-                    let (name, text) = (part.name.to_string(), part.text.to_string());
-                    roots.extend(self.text(name, part.base.clone(), text, 1));
+                while let Some(part) =
+                    folded.files.get(self.files.len()..end).and_then(<[_]>::first)
+                {
+                    let text = part.text.to_string();
+                    roots.extend(self.file(&part.name, part.base.clone(), text, 1));
                 }
-                Some(self.join(&roots))
+                self.join(&roots)
             }
-            Some(file) => {
-                let (name, text) = (file.name.to_string(), file.text.to_string());
-                self.text(name, file.base.clone(), text, 0)
-            }
-            None => None,
+            Some(main) => self.start(&main.name, main.base.clone(), main.text.to_string()),
+            None => self.tree.map(At::default(), &[]),
         };
-        root.unwrap_or_else(|| self.tree.map(At::default(), &[]))
+        match folded.changes.and_then(|number| folded.files.get(usize::from(number))) {
+            Some(changes) => self.change(root, &changes.name, &changes.text),
+            None => root,
+        }
     }
 
     /// Reads it from the disk.
@@ -159,7 +178,7 @@ impl<'a> Reader<'a> {
         let mut roots = Vec::new();
         for (name, text) in parts {
             match text {
-                Ok(text) => roots.extend(self.text(name, base.to_owned(), text, 1)),
+                Ok(text) => roots.extend(self.file(&name, base.to_owned(), text, 1)),
                 Err(why) => {
                     let fail = Fail::new(At::default(), format!("cannot read `{name}`: {why}"));
                     self.fails.push(fail);
@@ -177,8 +196,49 @@ impl<'a> Reader<'a> {
 
     /// Reads the main file from memory; `path` says how it is called and what it lies beside.
     pub(crate) fn begin(&mut self, path: &Path, text: String) -> NodeId {
-        let root = self.file(path, text, 0);
+        self.start(&path.display().to_string(), beside(path), text)
+    }
+
+    /// Reads a text instead of the files. It may not name other files: whoever sends a
+    /// configuration says all of it.
+    pub(crate) fn instead(&mut self, of: Begin<'_>, name: &str, text: &str) -> NodeId {
+        self.alone = true;
+        let base = match of {
+            Begin::Path(path) if !path.is_dir() => beside(path),
+            Begin::Path(root) | Begin::Copies { root, .. } => root.to_owned(),
+        };
+        self.start(name, base, text.to_owned())
+    }
+
+    fn start(&mut self, name: &str, base: PathBuf, text: String) -> NodeId {
+        let root = self.file(name, base, text, 0);
         root.unwrap_or_else(|| self.tree.map(At::default(), &[]))
+    }
+
+    /// Lays changes over what has been read. Relative paths in them start where those of the main
+    /// file do.
+    pub(crate) fn change(&mut self, root: NodeId, name: &str, text: &str) -> NodeId {
+        let base = self.files.first().map(|main| main.base.clone()).unwrap_or_default();
+        let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
+        self.alone = true;
+        let Some(changes) = self.file(name, base, text.to_owned(), 0) else { return root };
+        match lay(&mut self.tree, root, changes) {
+            Ok((changed, laid)) => {
+                self.changed = Some((root, number, laid));
+                changed
+            }
+            Err(why) => {
+                let at = At { file: number, ..At::default() };
+                self.fails.push(Fail::new(at, format!("these changes cannot be read: {why}")));
+                self.broken = true;
+                root
+            }
+        }
+    }
+
+    /// Looks no reference up.
+    pub(crate) fn unresolved() -> Self {
+        Self { resolves: false, ..Self::new(&|_| None) }
     }
 
     /// Parses a text as YAML, and nothing more.
@@ -190,9 +250,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn finish(self, root: NodeId) -> (Source, Vec<NodeId>, Vec<PathBuf>) {
+    pub(crate) fn finish(self, root: NodeId) -> Finished {
         let Self { files, tree, included, in_parts, .. } = self;
-        (Source { files, included, in_parts, tree, root }, self.unresolved, self.read)
+        let (of_files, changes, laid) = match self.changed {
+            Some((of_files, changes, laid)) => (of_files, Some(changes), laid),
+            None => (root, None, Vec::new()),
+        };
+        let source = Source { files, included, in_parts, tree, root, of_files, changes, laid };
+        Finished { source, unresolved: self.unresolved, files: self.read }
     }
 
     fn slurp(&mut self, path: &Path) -> Result<String, String> {
@@ -212,25 +277,18 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn file(&mut self, path: &Path, text: String, depth: usize) -> Option<NodeId> {
-        let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        self.text(path.display().to_string(), base, text, depth)
-    }
-
-    fn text(&mut self, name: String, base: PathBuf, text: String, depth: usize) -> Option<NodeId> {
+    fn file(&mut self, name: &str, base: PathBuf, text: String, depth: usize) -> Option<NodeId> {
         let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
         let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        let ending = Path::new(&name).extension();
-        let is_toml = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
-        let name = name.as_str().into();
-        self.files.push(File { name, base: base.clone(), text: text.as_str().into() });
+        self.files.push(File { name: name.into(), base: base.clone(), text: text.as_str().into() });
         if text.len() as u64 > MAX_BYTES {
             let at = At { file: number, ..At::default() };
             return self.give_up(Fail::new(at, "the configuration has more than 16MiB"));
         }
         let first = self.tree.len();
         self.tree.expect(text.len());
-        let parsed = if is_toml {
+        let extension = Path::new(name).extension();
+        let parsed = if extension.is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
             toml::parse(&mut self.tree, number, &text).map(Some)
         } else {
             yaml::parse(&mut self.tree, number, &text, &mut self.fails)
@@ -284,6 +342,11 @@ impl<'a> Reader<'a> {
     /// Takes `include` out of a file's map and merges what it names.
     fn include(&mut self, root: NodeId, base: &Path, depth: usize) -> NodeId {
         let Some((key, list)) = self.tree.pair(root, "include") else { return root };
+        if self.alone {
+            let fail = Fail::new(self.tree.at(key), "what is sent includes no files");
+            self.fails.push(fail.help("send what they have in it"));
+            return root;
+        }
         let own: Vec<_> =
             self.tree.pairs(root).iter().copied().filter(|pair| pair.0 != key).collect();
         let names = match self.tree.shape(list) {
@@ -324,7 +387,7 @@ impl<'a> Reader<'a> {
         let name = path.display();
         let refusal = if depth + 1 > MAX_INCLUDES {
             format!("`{name}`: files include one another more than {MAX_INCLUDES} deep")
-        } else if self.files.len() >= MAX_FILES {
+        } else if self.included.iter().map(Vec::len).sum::<usize>() > MAX_FILES {
             format!("`{name}`: more than {MAX_FILES} files")
         } else if self.read.iter().any(|read| read == path) {
             format!("`{name}` is included already")
@@ -332,7 +395,8 @@ impl<'a> Reader<'a> {
             match self.slurp(path) {
                 Ok(text) => {
                     self.read.push(path.to_path_buf());
-                    return self.file(path, text, depth + 1);
+                    let name = path.display().to_string();
+                    return self.file(&name, beside(path), text, depth + 1);
                 }
                 Err(why) => format!("cannot include `{name}`: {why}"),
             }
@@ -397,6 +461,11 @@ impl<'a> Reader<'a> {
 fn twice(tree: &Tree, key: NodeId, first: NodeId) -> Fail {
     let word = tree.written(key).unwrap_or_default();
     Fail::new(tree.at(key), format!("`{word}` stands in two files")).first(tree.at(first))
+}
+
+/// The directory that relative paths in a file start from.
+fn beside(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).to_path_buf()
 }
 
 /// The files that a name with `*` and `?` in its last part means, sorted.

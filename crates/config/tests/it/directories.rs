@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use lockgate_config::{Begin, load, load_with, parts};
+use lockgate_config::{Begin, Given, load, load_with, parts};
 
 use crate::fake::{ALL, directory};
 
@@ -111,11 +111,11 @@ fn copies_are_called_by_the_names_of_what_they_are_copies_of() {
     );
     let files = [PathBuf::from("routes/a"), PathBuf::from("upstreams.toml")];
     let begin = Begin::Copies { root: &root, files: &files, name: "etcd://h:1/lockgate/" };
-    let report = load_with(begin, ALL, &mut |_, _| Vec::new()).unwrap_err();
+    let report = load_with(begin, Given::Nothing, ALL, &mut |_, _| Vec::new()).unwrap_err();
     assert_eq!(&*report.problems[0].file, "etcd://h:1/lockgate/routes/a");
     assert_eq!(report.problems[0].line, 3);
     std::fs::write(root.join("routes/a"), "routes:\n  /a: { to: users }\n").unwrap();
-    let loaded = load_with(begin, ALL, &mut |_, _| Vec::new()).unwrap();
+    let loaded = load_with(begin, Given::Nothing, ALL, &mut |_, _| Vec::new()).unwrap();
     assert_eq!(loaded.document.base, root);
     let folded = loaded.source.fold();
     let place = folded.unfold().locate(&["routes", "/a", "to"]).unwrap();
@@ -133,6 +133,6 @@ fn thousands_of_files_are_joined_in_no_time() {
         files.push(name);
     }
     let begin = Begin::Copies { root: &root, files: &files, name: "x:" };
-    let loaded = load_with(begin, ALL, &mut |_, _| Vec::new()).unwrap();
+    let loaded = load_with(begin, Given::Nothing, ALL, &mut |_, _| Vec::new()).unwrap();
     assert_eq!(loaded.document.routes.len(), 5_000);
 }

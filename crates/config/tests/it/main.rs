@@ -1,6 +1,7 @@
 //! The loader as its callers see it: documents in, a model or a report out.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod changes;
 mod directories;
 mod errors;
 mod examples;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use lockgate_config::Report;
+use lockgate_config::{Given, Report};
 
 use super::{output, say};
 use crate::gateway::Checked;
@@ -73,5 +73,5 @@ impl Check {
 
 fn read(named: &Path) -> Result<Checked, Box<Report>> {
     let held = Held::of(named)?;
-    Ok(crate::gateway::load(held.begin())?)
+    Ok(crate::gateway::load(held.begin(), Given::Nothing)?)
 }

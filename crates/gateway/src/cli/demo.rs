@@ -13,6 +13,7 @@ use super::{output, say};
 use crate::control::Start;
 use crate::demo;
 use crate::demo::cluster::Top;
+use crate::kept::Kept;
 
 /// Run the gateway with five small services to try it on
 #[derive(Debug, clap::Args)]
@@ -160,6 +161,11 @@ impl Demo {
             Err(report) => return Ok(output::refuse(&report)),
         };
         lockgate_telemetry::init_tracing().context("setting up the log")?;
-        crate::control::run(Start { checked, source: None, demo: Some(self.port_base) })
+        crate::control::run(Start {
+            checked,
+            kept: Kept::nothing(),
+            source: None,
+            demo: Some(self.port_base),
+        })
     }
 }

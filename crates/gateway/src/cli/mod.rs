@@ -4,6 +4,7 @@
 
 mod admin;
 mod check;
+mod config;
 mod demo;
 mod drain;
 mod explain;
@@ -44,6 +45,8 @@ enum Command {
     Fmt(fmt::Fmt),
     Keys(keys::Keys),
     Demo(demo::Demo),
+    Config(config::Config),
+    Export(config::Export),
     Status(status::Status),
     Upstreams(upstreams::Upstreams),
     Drain(drain::Drain),
@@ -78,6 +81,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Fmt(fmt) => fmt.main(),
         Command::Keys(keys) => keys.main(),
         Command::Demo(demo) => demo.main(),
+        Command::Config(config) => config.main(),
+        Command::Export(export) => export.main(),
         Command::Status(status) => status.main(),
         Command::Upstreams(upstreams) => upstreams.main(),
         Command::Drain(drain) => drain.main(),

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use lockgate_config::{Loaded, Report};
+use lockgate_config::{Given, Loaded, Report};
 
 use crate::gateway::Checked;
 use crate::source::Held;
@@ -27,7 +27,8 @@ pub(crate) fn colours() -> bool {
 /// printed when this gives an exit code instead.
 pub(crate) fn load(named: &std::path::Path) -> Result<Checked, ExitCode> {
     let held = Held::of(named).map_err(|report| refuse(&report))?;
-    let checked = crate::gateway::load(held.begin()).map_err(|report| refuse(&report))?;
+    let checked = crate::gateway::load(held.begin(), Given::Nothing);
+    let checked = checked.map_err(|report| refuse(&report))?;
     warn(&checked.loaded);
     Ok(checked)
 }

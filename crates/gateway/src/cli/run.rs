@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use super::{ConfigFile, output};
 use crate::control::Start;
+use crate::kept::Kept;
 use crate::source::Source;
 
 /// Run the gateway
@@ -34,11 +35,17 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
         lockgate_telemetry::init_tracing().context("setting up the log")?;
-        let (source, checked) = match Source::start(self.config.config, self.state_dir) {
-            Ok(started) => started,
+        let state = self.state_dir;
+        let mut source = match Source::open(self.config.config, state.as_deref()) {
+            Ok(source) => source,
+            Err(report) => return Ok(output::refuse(&report)),
+        };
+        let kept = Kept::open(source.begin(), state)?;
+        let checked = match source.start(kept.given()) {
+            Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
         output::warn(&checked.loaded);
-        crate::control::run(Start { checked, source: Some(source), demo: None })
+        crate::control::run(Start { checked, kept, source: Some(source), demo: None })
     }
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
 
-use lockgate_config::Report;
+use lockgate_config::{Begin, Given, Report};
 
 pub(crate) use held::Held;
 pub(crate) use status::Status;
@@ -40,83 +40,82 @@ enum At {
 }
 
 impl Source {
-    /// Reads the configuration that the command line names: a file, a directory whose files are
-    /// merged, or a URL. `state` is where a copy of what is not on this machine is kept. When the
-    /// source is away or its configuration is refused, that copy is what is begun with. Not to be
+    /// Finds the configuration that the command line names: a file, a directory whose files are
+    /// merged, or a URL. `state` is where a copy of what is not on this machine is kept, unless the
+    /// system or the user says where. A source that is away is replaced by that copy. Not to be
     /// called on a runtime.
     ///
     /// # Errors
-    /// Everything that is wrong with it, and that there is no copy.
-    pub(crate) fn start(
-        named: PathBuf,
-        state: Option<PathBuf>,
-    ) -> Result<(Self, Checked), Box<Report>> {
+    /// When there is neither.
+    pub(crate) fn open(named: PathBuf, state: Option<&Path>) -> Result<Self, Box<Report>> {
         let mut watch = Watch::new();
         let Some(place) = place_of(&named)? else {
             let status = Status::local(&named);
-            let mut source = Self { at: At::Path(named), watch, status };
-            let checked = source.load()?;
-            return Ok((source, checked));
+            return Ok(Self { at: At::Path(named), watch, status });
         };
         let status = Status::remote(place.kind(), place.name());
         let state = state_dir::of(state).map_err(|why| Report::unreadable(place.name(), &why))?;
-        let name = place.name().to_owned();
         let mut remote = Remote::open(place, &state)?;
         watch.leave_out(remote.directory());
-        let away = remote.begin().err();
-        let mut source = Self { at: At::Remote(Box::new(remote)), watch, status };
-        let report = match &away {
-            None => match source.load() {
-                Ok(checked) => return Ok((source, checked)),
-                Err(report) => report,
-            },
-            Some(failure) => {
-                source.status.failed(failure);
-                let what = format!("it {}, and there is no earlier copy of it", failure.what);
-                Report::unreadable(&name, &what)
-            }
-        };
-        let checked = source.load_copy(away.is_some(), report)?;
-        Ok((source, checked))
+        remote.begin(&status)?;
+        Ok(Self { at: At::Remote(Box::new(remote)), watch, status })
     }
 
-    /// The last good copy; `refused` is what is wrong without one.
-    fn load_copy(&mut self, is_away: bool, refused: Report) -> Result<Checked, Box<Report>> {
-        let At::Remote(remote) = &mut self.at else { return Err(refused.into()) };
-        let Some(good) = remote.fall_back(is_away) else { return Err(refused.into()) };
-        if !is_away {
-            let why = refused.render(false);
-            tracing::error!("the source's configuration is refused:\n{why}");
-            self.status.refused(&why);
+    /// What is to be read now.
+    pub(crate) fn begin(&self) -> Begin<'_> {
+        match &self.at {
+            At::Path(path) => Begin::Path(path),
+            At::Remote(remote) => remote.current(),
         }
-        let checked = self.watch.read(&[], || remote::load(&good), read_of)?;
-        let age_s = good.version.at.elapsed().unwrap_or_default().as_secs();
-        let why = self.status.why();
-        tracing::warn!(
-            age_s,
-            why,
-            revision = good.version.revision,
-            "started with the last good copy of the configuration, which was the source's {age_s} \
-             seconds ago"
-        );
-        Ok(checked)
+    }
+
+    /// Reads and checks it for the first time. When that is refused, the last good copy of a source
+    /// is what is begun with.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, and that there is no copy.
+    pub(crate) fn start(&mut self, given: Given<'_>) -> Result<Checked, Box<Report>> {
+        let refused = match self.load(given) {
+            Ok(checked) => return Ok(checked),
+            Err(report) => report,
+        };
+        let At::Remote(remote) = &mut self.at else { return Err(refused.into()) };
+        if !remote.fall_back() {
+            return Err(refused.into());
+        }
+        let why = refused.render(false);
+        tracing::error!("the source's configuration is refused:\n{why}");
+        self.status.refused(&why);
+        remote.tell_age(&self.status);
+        Ok(self.watch.read(&[], || gateway::load(remote.current(), given), read_of)?)
     }
 
     /// Reads and checks it. Whatever changes from now on is noticed.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn load(&mut self) -> Result<Checked, Report> {
+    pub(crate) fn load(&mut self, given: Given<'_>) -> Result<Checked, Report> {
         match &mut self.at {
             At::Path(path) => {
                 let first = slice::from_ref(&*path);
-                self.watch.read(first, || gateway::load(path.as_path()), read_of)
+                self.watch.read(first, || gateway::load(Begin::Path(path), given), read_of)
             }
             At::Remote(remote) => {
-                let copied = remote.newest()?;
-                self.watch.read(&[], || remote::load(&copied), read_of)
+                remote.take_newest()?;
+                self.watch.read(&[], || gateway::load(remote.current(), given), read_of)
             }
         }
+    }
+
+    /// Reads and checks it, and leaves what is noticed as it is.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub(crate) fn look(&mut self, given: Given<'_>) -> Result<Checked, Report> {
+        if let At::Remote(remote) = &mut self.at {
+            remote.take_newest()?;
+        }
+        gateway::load(self.begin(), given)
     }
 
     /// Waits until it is no longer what it was when it was last read.
@@ -142,9 +141,12 @@ impl Source {
         }
     }
 
-    /// What was last read is not taken.
-    pub(crate) fn refused(&self, why: &str) {
+    /// What it says is not taken.
+    pub(crate) fn refused(&mut self, why: &str) {
         self.status.refused(why);
+        if let At::Remote(remote) = &mut self.at {
+            remote.settle();
+        }
     }
 
     /// What is known of it.

@@ -12,7 +12,6 @@ use super::follow::{first, follow};
 use super::mirror::{Copied, Mirror, Version};
 use super::place::Place;
 use super::status::{Failure, Status};
-use crate::gateway::{self, Checked};
 
 /// How long a start waits for the source.
 const AT_START: Duration = Duration::from_secs(5);
@@ -24,11 +23,13 @@ pub(super) struct Remote {
     news: watch::Receiver<Option<Arc<Version>>>,
     /// Until somebody follows the source.
     tell: Option<watch::Sender<Option<Arc<Version>>>>,
-    /// What was read last.
+    /// What is to be read: the newest, or the last good copy.
     tried: Option<Copied>,
-    /// What is in force.
+    /// What is in force, or was when the gateway last ran.
     good: Option<Copied>,
-    /// Whether that was read from the copy, as the source had nothing.
+    /// What was put in force or refused last: what is newer than this is a change.
+    settled: Option<Arc<Version>>,
+    /// Whether the copy is read as the source has nothing better.
     is_from_copy: bool,
 }
 
@@ -48,66 +49,118 @@ impl Remote {
         })?;
         let (tell, news) = watch::channel(None);
         let (tried, good) = (None, mirror.good());
-        let (place, is_from_copy) = (Arc::new(place), false);
-        Ok(Self { place, mirror, news, tell: Some(tell), tried, good, is_from_copy })
+        let (place, settled, is_from_copy) = (Arc::new(place), None, false);
+        Ok(Self { place, mirror, news, tell: Some(tell), tried, good, settled, is_from_copy })
     }
 
     pub(super) fn directory(&self) -> &Path {
         self.mirror.directory()
     }
 
-    /// Asks the source for the first time, and waits a moment for its answer. Not to be called on
-    /// a runtime.
+    /// Asks the source for the first time, and waits a moment for its answer; falls back to the
+    /// last good copy when there is none. Not to be called on a runtime.
     ///
     /// # Errors
-    /// Why it has none.
-    pub(super) fn begin(&mut self) -> Result<(), Failure> {
-        let version = ask_once(&self.place)?;
-        self.tell.iter().for_each(|tell| drop(tell.send_replace(Some(Arc::new(version.clone())))));
+    /// When there is no copy either.
+    pub(super) fn begin(&mut self, status: &Status) -> Result<(), Report> {
+        let failure = match ask_once(&self.place) {
+            Ok(version) => {
+                self.know(Arc::new(version));
+                return self.take_newest();
+            }
+            Err(failure) => failure,
+        };
+        status.failed(&failure);
+        let Some(good) = self.good.clone().filter(|_| self.fall_back()) else {
+            let what = format!("it {}, and there is no earlier copy of it", failure.what);
+            return Err(Report::unreadable(self.place.name(), &what));
+        };
+        // When the source says the same once it is back, that is no change.
+        self.know(good.version);
+        self.tell_age(status);
         Ok(())
     }
 
-    /// The last good copy, from now on the one that is read until the source says another.
-    pub(super) fn fall_back(&mut self, is_away: bool) -> Option<Copied> {
-        let good = self.good.clone()?;
-        self.is_from_copy = true;
-        self.tried = Some(good.clone());
-        if is_away {
-            let known = Some(Arc::clone(&good.version));
-            self.tell.iter().for_each(|tell| drop(tell.send_replace(known.clone())));
-            self.news.mark_unchanged();
+    fn know(&mut self, version: Arc<Version>) {
+        if let Some(tell) = &self.tell {
+            tell.send_replace(Some(version));
         }
-        Some(good)
     }
 
-    /// What is to be read: the newest that the source has said.
+    /// Reads the last good copy from now on, until the source says something else. Whether there
+    /// is one.
+    pub(super) fn fall_back(&mut self) -> bool {
+        let Some(good) = self.good.clone() else { return false };
+        self.settled = self.news.borrow().clone();
+        if let Some(refused) =
+            self.tried.replace(good).filter(|tried| !tried.is(self.good.as_ref()))
+        {
+            refused.remove();
+        }
+        self.is_from_copy = true;
+        true
+    }
+
+    /// Says how old the copy is that the gateway starts with.
+    pub(super) fn tell_age(&self, status: &Status) {
+        let Some(good) = &self.good else { return };
+        let age_s = good.version.at.elapsed().unwrap_or_default().as_secs();
+        tracing::warn!(
+            age_s,
+            revision = good.version.revision,
+            why = status.why(),
+            "starting with the last good copy of the configuration, which was the source's \
+             {age_s} seconds ago"
+        );
+    }
+
+    /// What is to be read.
+    pub(super) fn current(&self) -> Begin<'_> {
+        self.tried.as_ref().map_or(Begin::Path(self.mirror.directory()), begin)
+    }
+
+    /// Makes the newest that the source has said what is to be read.
     ///
     /// # Errors
-    /// When it has said nothing yet, or there is no room for it.
-    pub(super) fn newest(&mut self) -> Result<Copied, Report> {
-        let unreadable = |what: &str| Report::unreadable(self.place.name(), what);
-        let Some(version) = self.news.borrow_and_update().clone() else {
-            return Err(unreadable("it has not answered yet"));
+    /// When there is no room for it.
+    pub(super) fn take_newest(&mut self) -> Result<(), Report> {
+        let newest = self.news.borrow().clone();
+        let is_known = |known: &Option<Arc<Version>>| match (known, &newest) {
+            (Some(known), Some(newest)) => Arc::ptr_eq(known, newest),
+            (_, None) => true,
+            (None, Some(_)) => false,
         };
-        if let Some(tried) = self.tried.as_ref().filter(|t| Arc::ptr_eq(&t.version, &version)) {
-            return Ok(tried.clone());
+        let tried = self.tried.as_ref().map(|tried| Arc::clone(&tried.version));
+        // What has been refused is not read again in place of the copy.
+        if is_known(&tried) || (self.is_from_copy && is_known(&self.settled)) {
+            return Ok(());
         }
-        let copied = self.mirror.write(&version, self.good.as_ref());
-        let copied = copied.map_err(|error| {
+        let Some(version) = newest else { return Ok(()) };
+        let copied = self.mirror.write(&version, self.good.as_ref()).map_err(|error| {
             let directory = self.mirror.directory().display();
-            unreadable(&format!("no copy of it can be written into `{directory}`: {error}"))
+            let what = format!("no copy of it can be written into `{directory}`: {error}");
+            Report::unreadable(self.place.name(), &what)
         })?;
         self.is_from_copy = false;
-        let before = self.tried.replace(copied.clone());
+        let before = self.tried.replace(copied);
         if let Some(refused) = before.filter(|before| !before.is(self.good.as_ref())) {
             refused.remove();
         }
-        Ok(copied)
+        Ok(())
+    }
+
+    /// What the source has said by now is dealt with.
+    pub(super) fn settle(&mut self) {
+        self.settled = match self.is_from_copy {
+            true => self.news.borrow().clone(),
+            false => self.tried.as_ref().map(|tried| Arc::clone(&tried.version)),
+        };
     }
 
     /// What was read last is in force.
     pub(super) fn in_force(&mut self, status: &Status) {
         let Some(tried) = self.tried.clone() else { return };
+        self.settle();
         status.in_force(Some(Arc::clone(&tried.version)), self.is_from_copy);
         if tried.is(self.good.as_ref()) {
             return;
@@ -124,10 +177,19 @@ impl Remote {
         }
     }
 
-    /// Waits until it has said something else than what was read last.
+    /// Waits until it has said something that has not been dealt with.
     pub(super) async fn changed(&mut self) {
-        if self.news.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            let is_settled = match (&*self.news.borrow_and_update(), &self.settled) {
+                (Some(newest), Some(settled)) => Arc::ptr_eq(newest, settled),
+                (newest, _) => newest.is_none(),
+            };
+            if !is_settled {
+                return;
+            }
+            if self.news.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 }
@@ -140,14 +202,6 @@ pub(super) fn ask_once(place: &Place) -> Result<Version, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::away(format!("cannot be asked: {error}")))?;
     runtime.block_on(first(place, AT_START))
-}
-
-/// Reads and checks a copy, whose files are called as they are at the source.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub(super) fn load(copied: &Copied) -> Result<Checked, Report> {
-    gateway::load(begin(copied))
 }
 
 /// A copy as what a configuration begins with.

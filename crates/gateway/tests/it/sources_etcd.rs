@@ -54,12 +54,10 @@ async fn keys_of_a_prefix_are_one_configuration_and_changes_are_live() {
     let route = "routes:\n  /word: { to: { respond: { body: \"${file:files/word}\" } } }\n";
     etcd.put(&[("lockgate/files/word", "w1"), ("lockgate/routes/b", route)]).await;
     says(&gateway, "/word", "w1").await;
-    let revision = etcd.put(&[("lockgate/files/word", "w2")]).await;
+    let revision = etcd.put(&[("lockgate/files/word", "w2")]).await.to_string();
     says(&gateway, "/word", "w2").await;
-    until("the revision to be told", async || {
-        source(&gateway).await["revision"] == revision.to_string()
-    })
-    .await;
+    until("the revision to be told", async || source(&gateway).await["revision"] == *revision)
+        .await;
     let told = source(&gateway).await;
     assert_eq!((&told["kind"], &told["state"]), (&"etcd".into(), &"well".into()), "{told}");
     assert_eq!((&told["staleSeconds"], &told["fromCopy"]), (&0.into(), &false.into()), "{told}");

@@ -40,6 +40,13 @@ impl Clock {
     }
 }
 
+/// A time as `2026-11-20T19:40:28.123Z`.
+pub fn rfc3339(time: SystemTime) -> String {
+    let mut out = Vec::with_capacity(24);
+    Clock::new().push(&mut out, time);
+    String::from_utf8(out).unwrap_or_default()
+}
+
 fn push_millis(out: &mut Vec<u8>, millis: u32) {
     let digit = |n: u32| b'0' + (n % 10) as u8;
     out.extend_from_slice(&[b'.', digit(millis / 100), digit(millis / 10), digit(millis)]);

@@ -32,6 +32,7 @@ use header::HeaderChoice;
 use memo::Memo;
 use sink::Sink;
 
+pub use clock::rfc3339;
 pub use entry::{Entry, FIELDS, Field, access_log_reference};
 
 /// A buffer of this size is handed over; less waits for [`WorkerLog::flush`]. Each hand-over wakes

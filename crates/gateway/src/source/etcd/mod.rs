@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use lockgate_net::tls::ClientTls;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::follow::Fetched;
 use super::place::Place;
@@ -96,7 +96,7 @@ impl Session {
     /// # Errors
     /// No whole answer.
     pub(super) async fn fetch(&mut self) -> Result<Fetched, Failure> {
-        let range = self.range();
+        let range = self.range().into();
         let mut answer = self.http.ask("/v3/kv/range", self.token.as_deref(), &range).await;
         if matches!(&answer, Err(failure) if failure.reason == Reason::Denied)
             && self.token.is_some()
@@ -127,11 +127,13 @@ impl Session {
         Some(self.place.own_name().as_bytes().to_vec())
     }
 
-    fn range(&self) -> Value {
+    /// The keys that are meant.
+    fn range(&self) -> Map<String, Value> {
         let key = self.place.key.as_bytes();
-        let mut range = json!({ "key": STANDARD.encode(key) });
+        let mut range = Map::new();
+        range.insert("key".to_owned(), STANDARD.encode(key).into());
         if self.place.is_prefix() {
-            range["range_end"] = STANDARD.encode(after(key)).into();
+            range.insert("range_end".to_owned(), STANDARD.encode(after(key)).into());
         }
         range
     }
@@ -146,7 +148,8 @@ impl Session {
                 Some(stream) => stream,
                 None => {
                     let mut create = self.range();
-                    create["start_revision"] = (self.revision + 1).to_string().into();
+                    let next = (self.revision + 1).to_string();
+                    create.insert("start_revision".to_owned(), next.into());
                     let create = json!({ "create_request": create });
                     let token = self.token.as_deref();
                     let stream = self.http.stream("/v3/watch", token, &create).await?;

@@ -1,0 +1,46 @@
+//! The audit log: a line for each change that somebody has made, with who it was, and what was
+//! before and is now. It is a part of the process's own log, under the target `lockgate::audit`.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+/// Most bytes of what a line says about before and after.
+const MOST: usize = 4096;
+
+/// Who asks, as far as the admin listener knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Who {
+    pub(crate) name: String,
+    pub(crate) from: Option<IpAddr>,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from {
+            Some(from) => write!(f, "{} from {from}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// Writes a line. Secrets in plain text are to be out of `before` and `after` already.
+pub fn audit(who: &str, what: &str, before: &Value, after: &Value) {
+    let (before, after) = (short(before), short(after));
+    tracing::info!(target: "lockgate::audit", who, what, before, after, "changed");
+}
+
+fn short(value: &Value) -> String {
+    let mut text = match value {
+        Value::Null => return String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.len() > MOST {
+        let end = (0..=MOST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

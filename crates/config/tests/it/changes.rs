@@ -1,0 +1,162 @@
+//! Changes that lie over the files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lockgate_config::{
+    Changes, Given, Loaded, Outcome, Report, between, effective, load_str_with, load_with, long,
+};
+use serde_json::json;
+
+use crate::fake::directory;
+
+const FILE: &str = "\
+defaults: { timeout: 3s }
+upstreams: { users: { endpoints: [\"127.0.0.1:1\"] } }
+routes:
+  /a: { to: users }
+  /b: { to: users }   # the second
+";
+
+fn file(name: &str, text: &str) -> PathBuf {
+    directory(&format!("changes-{name}"), &[("lockgate.yaml", text)]).join("lockgate.yaml")
+}
+
+fn load(path: &Path, changes: &Changes) -> Result<Loaded, Report> {
+    let text = changes.write();
+    let given = Given::Changes { name: "changes.yaml", text: &text };
+    load_with(path, given, &[], &mut |_, _| Vec::new())
+}
+
+fn patterns(loaded: &Loaded) -> Vec<&str> {
+    loaded.document.routes.keys().map(String::as_str).collect()
+}
+
+fn outcomes(loaded: &Loaded) -> Vec<Outcome> {
+    loaded.source.laid().iter().map(|one| one.outcome).collect()
+}
+
+#[test]
+fn things_are_added_replaced_and_removed() {
+    let path = file("0", FILE);
+    let mut changes = Changes::default();
+    changes.set("routes", "/c", Some(json!({ "to": "more" }))).unwrap();
+    changes.set("routes", "/a", Some(json!({ "to": "users", "tags": ["x"] }))).unwrap();
+    changes.set("routes", "/b", None).unwrap();
+    changes.set("upstreams", "more", Some(json!({ "endpoints": ["127.0.0.1:2"] }))).unwrap();
+    let loaded = load(&path, &changes).unwrap();
+    assert_eq!(patterns(&loaded), ["/a", "/c"]);
+    assert_eq!(loaded.document.routes["/a"].routes[0].tags, ["x"]);
+    assert_eq!(outcomes(&loaded), [Outcome::InForce; 4]);
+    // Each thing says where it stands.
+    let of = |pattern| loaded.source.locate(&["routes", pattern]).unwrap().file;
+    assert_eq!(&*of("/c"), "changes.yaml");
+    assert_eq!(loaded.source.locate(&["upstreams", "users"]).unwrap().line, 2);
+    // And once more from memory.
+    let folded = loaded.source.fold();
+    assert_eq!(&*folded.unfold().locate(&["routes", "/c"]).unwrap().file, "changes.yaml");
+    let text = effective(&folded);
+    assert!(text.contains("/c:") && !text.contains("/b:"), "{text}");
+}
+
+#[test]
+fn what_is_wrong_in_a_change_is_said_with_its_place() {
+    let path = file("1", FILE);
+    let mut changes = Changes::default();
+    changes.set("routes", "/c", Some(json!({ "to": "nobody" }))).unwrap();
+    let report = load(&path, &changes).unwrap_err().render(false);
+    assert!(report.contains("changes.yaml:") && report.contains("nobody"), "{report}");
+}
+
+#[test]
+fn a_file_that_says_something_new_has_the_last_word() {
+    let path = file("2", FILE);
+    let mut changes = Changes::default();
+    changes.set("routes", "/a", Some(json!({ "to": "users", "tags": ["mine"] }))).unwrap();
+    changes.set("routes", "/b", None).unwrap();
+    let loaded = load(&path, &changes).unwrap();
+    changes.settle(loaded.source.laid());
+    assert_eq!(Changes::read(&changes.write()).unwrap(), changes);
+    // Another layout and other things are no conflict.
+    fs::write(&path, FILE.replace("{ to: users }   # the second", "{ \"to\": users }")).unwrap();
+    assert_eq!(outcomes(&load(&path, &changes).unwrap()), [Outcome::InForce; 2]);
+    // The file's own change of the same thing is.
+    fs::write(&path, FILE.replace("/a: { to: users }", "/a: { to: users, tags: [git] }")).unwrap();
+    let loaded = load(&path, &changes).unwrap();
+    assert_eq!(outcomes(&loaded), [Outcome::Overruled, Outcome::InForce]);
+    assert_eq!(loaded.document.routes["/a"].routes[0].tags, ["git"]);
+    // And a file that has taken a change over settles it.
+    fs::write(&path, FILE.replace("  /b: { to: users }   # the second\n", "")).unwrap();
+    let loaded = load(&path, &changes).unwrap();
+    assert_eq!(outcomes(&loaded), [Outcome::InForce, Outcome::Settled]);
+    changes.settle(loaded.source.laid());
+    assert_eq!(changes.entries().len(), 1);
+}
+
+#[test]
+fn a_whole_configuration_becomes_what_differs() {
+    let path = file("3", FILE);
+    let sent = FILE.replace("  /b: { to: users }   # the second\n", "  /d: { to: users }\n");
+    let changes = between(&path, "sent", &sent, &[]).unwrap();
+    let what: Vec<_> =
+        changes.entries().iter().map(|one| (one.name.as_str(), one.to.is_some())).collect();
+    assert_eq!(what, [("/b", false), ("/d", true)]);
+}
+
+#[test]
+fn the_long_form_sent_back_changes_nothing_but_what_was_changed() {
+    let path = file("4", FILE);
+    let long = long(&path, &[]).unwrap();
+    assert_eq!(between(&path, "sent", &long, &[]).unwrap(), Changes::default());
+    let sent = long.replace("127.0.0.1:1", "127.0.0.1:9");
+    let changes = between(&path, "sent", &sent, &[]).unwrap();
+    assert_eq!(changes.entries().len(), 1);
+    assert_eq!(changes.entries()[0].section, "upstreams");
+}
+
+#[test]
+fn defaults_that_mean_something_else_are_noticed() {
+    let path = file("5", FILE);
+    // Without the defaults, an upstream that looks the same has another timeout.
+    let sent = FILE.replace("defaults: { timeout: 3s }\n", "");
+    let changes = between(&path, "sent", &sent, &[]).unwrap();
+    let loaded = load(&path, &changes).unwrap();
+    let alone = lockgate_config::load(&file("alone", &sent), &[]).unwrap().document;
+    assert_eq!(loaded.document.upstreams, alone.upstreams);
+    assert_eq!(loaded.document.routes, alone.routes);
+}
+
+#[test]
+fn the_process_own_settings_and_includes_are_refused() {
+    let path = file("6", FILE);
+    let refused = |text: &str| between(&path, "sent", text, &[]).unwrap_err().render(false);
+    let text = refused(&format!("{FILE}admin: off\n"));
+    assert!(text.contains("`admin` is changed in the files alone"), "{text}");
+    let text = refused(&format!("{FILE}include: other.yaml\n"));
+    assert!(text.contains("includes no files"), "{text}");
+    // As they are, they may stand there.
+    between(&path, "sent", &format!("{FILE}admin: {{ address: \"127.0.0.1:9901\" }}\n"), &[])
+        .unwrap();
+}
+
+#[test]
+fn a_damaged_file_of_changes_is_an_error() {
+    let path = file("damaged", FILE);
+    for text in ["changes: [{ section: routes, base: now, to: 1 }]", "changes: [{}]", "a: 1", "["] {
+        assert!(Changes::read(text).is_err(), "{text}");
+        let given = Given::Changes { name: "changes.yaml", text };
+        load_with(&path, given, &[], &mut |_, _| Vec::new()).unwrap_err();
+    }
+}
+
+#[test]
+fn plain_secrets_are_not_exported() {
+    let text = "stores: { a: \"redis://u:hunter22@h:1\", b: \"redis://u:${env:P}@h:1\" }\n\
+                consumers: { alice: { api_keys: [plainplain, \"${env:K}\"] } }\nroutes: {}\n";
+    let env = |name: &str| Some(format!("{name}-value-of-it"));
+    let loaded = load_str_with("x.yaml", text, &[], &env).unwrap();
+    let text = effective(&loaded.source.fold());
+    assert!(text.contains("Left out: 2 secrets"), "{text}");
+    assert!(!text.contains("hunter22") && !text.contains("plainplain"), "{text}");
+    assert!(text.contains("${env:P}") && text.contains("${env:K}"), "{text}");
+}

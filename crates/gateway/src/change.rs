@@ -1,0 +1,253 @@
+//! Changes of the configuration while the gateway works: what is asked for becomes changes over the
+//! files, is checked whole, kept on the disk, put in force, and remembered as a version.
+
+use lockgate_admin::{Change, Refused, What, audit};
+use lockgate_config::{Changes, Laid, Outcome, Report, between, read_value, write_value};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::gateway::{self, Checked};
+use crate::kept::Seen;
+use crate::running::Running;
+use crate::source::Source;
+
+/// What a rollback does not touch: it is changed in the files alone.
+const OF_THE_FILES: [&str; 3] = ["admin", "workers", "include"];
+
+/// Who wants a configuration in force, and by what way.
+pub(crate) struct Cause<'c> {
+    pub(crate) via: &'c str,
+    pub(crate) who: &'c str,
+}
+
+impl Running {
+    /// Carries a change out, or tells what it would do.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed then.
+    pub(crate) async fn change(
+        &mut self,
+        change: Change,
+        source: &mut Option<Source>,
+    ) -> Result<Value, Refused> {
+        let Some(source) = source else {
+            let text = "this configuration is built in, and cannot be changed";
+            return Err(Refused::new(409, "no_file", text));
+        };
+        self.may_change(&change)?;
+        let begun = Instant::now();
+        let wanted = self.wanted(source, &change.what)?;
+        let text = if wanted.is_empty() { String::new() } else { wanted.write() };
+        let given = self.kept.given_instead(&text);
+        // What is only looked at is not what is followed from now on.
+        let read = if change.dry_run { source.look(given) } else { source.load(given) };
+        let checked = read.map_err(|report| refused(&report))?;
+        if let What::Set { section, name, to: None } = &change.what
+            && self.is_nowhere(&checked, section, name)
+        {
+            let text = format!("`{section}` has no `{name}`");
+            return Err(Refused::new(404, "no_such_thing", text));
+        }
+        if change.dry_run {
+            let would = self.gateway.would_change(&checked);
+            return Ok(json!({ "dryRun": true, "changes": would }));
+        }
+        let before = self.kept.changes().clone();
+        let told = self.told(&change.what, &checked);
+        let via = if matches!(change.what, What::Version(_)) { "rollback" } else { "admin" };
+        let cause = Cause { via, who: &change.who };
+        let done = self.put_in_force(checked, wanted, cause, source, begun).await;
+        match done {
+            Ok(done) => {
+                let (what, was, is) = told;
+                audit(&change.who, &what, &was, &is);
+                Ok(done)
+            }
+            Err(refused) => {
+                // What is on the disk is what is in force.
+                if let Err(error) = self.kept.keep(before) {
+                    tracing::error!(%error, "a change that was refused stays on the disk");
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    pub(crate) fn may_change(&self, change: &Change) -> Result<(), Refused> {
+        if !self.kept.is_anywhere() {
+            let text = "there is no place to keep changes in: say `admin: { state_dir: PATH }`";
+            return Err(Refused::new(409, "no_state_dir", text));
+        }
+        if self.successor.is_some() {
+            let text = "an upgrade is under way: try again when it is over";
+            return Err(Refused::new(503, "upgrading", text));
+        }
+        let generation = self.gateway.snapshot().generation;
+        if change.generation.is_some_and(|wanted| wanted != generation) {
+            let text = format!("generation {generation} is in force: look at it first");
+            return Err(Refused::new(412, "changed_meanwhile", text));
+        }
+        Ok(())
+    }
+
+    /// The changes over the files that are wanted.
+    fn wanted(&self, source: &Source, what: &What) -> Result<Changes, Refused> {
+        match what {
+            What::Set { section, name, to } => {
+                let mut changes = self.kept.changes().clone();
+                let set = changes.set(section, name, to.clone());
+                set.map_err(|why| Refused::new(409, "too_many_changes", why))?;
+                Ok(changes)
+            }
+            What::Files => Ok(Changes::default()),
+            What::Whole(text) => {
+                // What is no map at all is told where it is sent.
+                if let Err(why) = read_value(text) {
+                    return Err(Refused::new(
+                        400,
+                        "bad_body",
+                        format!("not a configuration: {why}"),
+                    ));
+                }
+                whole(source, text)
+            }
+            What::Version(number) => {
+                let old = self.kept.versions.whole(*number);
+                let mut old = old.map_err(|why| Refused::new(404, "no_version", why))?;
+                if let Some(old) = old.as_object_mut() {
+                    old.retain(|section, _| !OF_THE_FILES.contains(&section.as_str()));
+                }
+                whole(source, &write_value(&old))
+            }
+        }
+    }
+
+    /// Whether a thing that is to be removed has not been there.
+    fn is_nowhere(&self, checked: &Checked, section: &str, name: &str) -> bool {
+        let in_files = checked.loaded.source.in_files(&[section, name]).is_some();
+        let entries = self.kept.changes().entries();
+        match entries.iter().find(|entry| entry.section == section && entry.name == name) {
+            Some(entry) => entry.to.is_none(),
+            None => !in_files,
+        }
+    }
+
+    /// What the audit log says: what is changed, what it was, what it is.
+    pub(crate) fn told(&self, what: &What, checked: &Checked) -> (String, Value, Value) {
+        let changes = || {
+            let changes = self.gateway.would_change(checked);
+            changes.iter().map(|change| Value::from(change.to_string())).collect()
+        };
+        match what {
+            What::Set { section, name, to } => {
+                let entries = self.kept.changes().entries();
+                let mut own = entries.iter();
+                let own = own.find(|entry| entry.section == *section && entry.name == *name);
+                let was = match own {
+                    Some(entry) => entry.to.clone(),
+                    None => checked.loaded.source.in_files(&[section, name]),
+                };
+                let bare = |value: Option<Value>| lockgate_config::bare(value.unwrap_or_default());
+                (format!("{section}.{name}"), bare(was), bare(to.clone()))
+            }
+            What::Whole(_) => ("config".to_owned(), Value::Null, changes()),
+            What::Files => ("config, as the files say".to_owned(), Value::Null, changes()),
+            What::Version(number) => {
+                (format!("config, as in version {number}"), Value::Null, changes())
+            }
+        }
+    }
+
+    /// Puts in force what has been read, with the changes that were laid over it.
+    ///
+    /// # Errors
+    /// What kept it from that; everything is as before then, the changes on the disk excepted.
+    pub(crate) async fn put_in_force(
+        &mut self,
+        checked: Checked,
+        mut changes: Changes,
+        cause: Cause<'_>,
+        source: &mut Source,
+        begun: Instant,
+    ) -> Result<Value, Refused> {
+        if !checked.loaded.warnings.is_empty() {
+            let report = Report::new(checked.loaded.warnings.clone());
+            tracing::warn!("the new configuration is doubtful:\n{}", report.render(false));
+        }
+        let files = checked.loaded.files.clone();
+        let unfit =
+            |error: anyhow::Error| Refused::new(422, "config_refused", format!("{error:#}"));
+        let prepared = self.listeners.prepare(&checked.loaded.document).map_err(unfit)?;
+        let resolved = resolved(checked.loaded.source.laid());
+        changes.settle(checked.loaded.source.laid());
+        self.kept.keep(changes).map_err(|error| {
+            Refused::new(500, "cannot_keep", format!("the changes cannot be kept: {error}"))
+        })?;
+        let applied = self.gateway.apply(checked).await.map_err(unfit)?;
+        self.listeners.commit(prepared, &self.workers).await;
+        source.in_force(&files);
+        let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let generation = applied.generation;
+        let changes = self.gateway.changes(applied);
+        tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
+        for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
+            tracing::warn!("{change}");
+        }
+        let what: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        let needs = changes.iter().filter(|change| change.needs_restart.is_some());
+        let restart: Vec<String> = needs.map(ToString::to_string).collect();
+        let answer = json!({
+            "generation": generation, "tookMs": took_ms, "changes": what.len(), "what": what,
+            "needsRestart": restart, "resolved": resolved,
+        });
+        if !what.is_empty() {
+            self.remember(generation, cause, what);
+        }
+        Ok(answer)
+    }
+
+    /// Keeps what is in force as a version.
+    pub(crate) fn remember(&self, generation: u64, cause: Cause<'_>, what: Vec<String>) {
+        let source = self.gateway.source();
+        let changes = self.kept.text();
+        let Cause { via, who } = cause;
+        self.kept.versions.keep(Seen { generation, via, who, what, source: &source, changes });
+    }
+}
+
+/// The changes that make the files say what a text does.
+fn whole(source: &Source, text: &str) -> Result<Changes, Refused> {
+    between(source.begin(), "the configuration sent", text, gateway::PLUGINS)
+        .map_err(|report| refused(&report))
+}
+
+/// A report as the refusal of what was sent.
+pub(crate) fn refused(report: &Report) -> Refused {
+    Refused {
+        problems: Some(report.to_json()),
+        ..Refused::new(422, "config_refused", report.render(false))
+    }
+}
+
+/// What became of changes that the files have something new to say about.
+fn resolved(laid: &[Laid]) -> Vec<String> {
+    let mut all = Vec::new();
+    for one in laid {
+        let thing = match one.name.as_str() {
+            "" => one.section.clone(),
+            name => format!("{}.{name}", one.section),
+        };
+        match one.outcome {
+            Outcome::InForce => continue,
+            Outcome::Settled => all.push(format!("{thing}: the files say the same now")),
+            Outcome::Overruled => {
+                tracing::warn!(
+                    "{thing}: the files have been changed since it was changed by the admin \
+                     interface; what the files say is in force, that change is dropped"
+                );
+                all.push(format!("{thing}: the files were changed later, and are in force"));
+            }
+        }
+    }
+    all
+}

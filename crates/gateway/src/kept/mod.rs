@@ -1,0 +1,114 @@
+//! What outlives the process, in `admin.state_dir`: the changes that were made through the admin
+//! interface, and the versions of the configuration that were in force.
+
+mod dir;
+mod versions;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use lockgate_config::{Begin, Changes, Given};
+
+use dir::Dir;
+pub(crate) use versions::{Seen, Versions};
+
+const CHANGES: &str = "changes.yaml";
+
+/// What is kept, and where.
+pub(crate) struct Kept {
+    dir: Option<Dir>,
+    changes: Changes,
+    /// The changes as they stand in their file, and what that is called.
+    text: String,
+    name: String,
+    pub(crate) versions: Arc<Versions>,
+}
+
+impl Kept {
+    /// Keeps nothing.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            dir: None,
+            changes: Changes::default(),
+            text: String::new(),
+            name: String::new(),
+            versions: Arc::new(Versions::of(None)),
+        }
+    }
+
+    /// Opens what is kept for a configuration, where it says (`admin.state_dir`), or else where the
+    /// command line or systemd does.
+    ///
+    /// # Errors
+    /// A directory that cannot be used, or changes that cannot be read: what was changed must not
+    /// be forgotten silently.
+    pub(crate) fn open(config: Begin<'_>, told: Option<PathBuf>) -> anyhow::Result<Self> {
+        let said = lockgate_config::state_dir(config).or(told).or_else(of_systemd);
+        let Some(path) = said else {
+            return Ok(Self::nothing());
+        };
+        let dir = Dir::open(&path)
+            .with_context(|| format!("`admin.state_dir`: {} cannot be used", path.display()))?;
+        let name = dir.path(CHANGES).display().to_string();
+        let text = dir.read(CHANGES).with_context(|| name.clone())?.unwrap_or_default();
+        let changes = match text.as_str() {
+            "" => Changes::default(),
+            text => Changes::read(text).map_err(|why| {
+                anyhow::anyhow!("{name}: {why}. Mend it, or move it away to start without them")
+            })?,
+        };
+        let versions = Arc::new(Versions::of(Some(dir.inside("history")?)));
+        Ok(Self { dir: Some(dir), changes, text, name, versions })
+    }
+
+    /// The changes, to be laid over the files.
+    pub(crate) fn given(&self) -> Given<'_> {
+        self.given_instead(&self.text)
+    }
+
+    /// Other changes in their place, which are not kept yet.
+    pub(crate) fn given_instead<'t>(&'t self, text: &'t str) -> Given<'t> {
+        match text {
+            "" => Given::Nothing,
+            text => Given::Changes { name: &self.name, text },
+        }
+    }
+
+    /// The changes.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// The changes as they stand in their file.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether changes can be kept.
+    pub(crate) fn is_anywhere(&self) -> bool {
+        self.dir.is_some()
+    }
+
+    /// Keeps other changes. They are on the disk when this is over.
+    ///
+    /// # Errors
+    /// When they cannot be written; the ones before are then kept on.
+    pub(crate) fn keep(&mut self, changes: Changes) -> io::Result<()> {
+        let text = if changes.is_empty() { String::new() } else { changes.write() };
+        if text != self.text
+            && let Some(dir) = &self.dir
+        {
+            dir.write(CHANGES, &text)?;
+        }
+        (self.changes, self.text) = (changes, text);
+        Ok(())
+    }
+}
+
+/// The first of the directories that systemd has made for the unit (`StateDirectory=`).
+fn of_systemd() -> Option<PathBuf> {
+    let all = std::env::var_os("STATE_DIRECTORY")?;
+    std::env::split_paths(&all).find(|path| path.is_absolute())
+}

@@ -1,0 +1,160 @@
+//! The versions of the configuration that were in force: what the files said, which is kept once
+//! for all versions with the same files, and the changes over them.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lockgate_admin::Version;
+use lockgate_config::{Folded, laid_over};
+use serde::{Deserialize, Serialize};
+
+use super::dir::Dir;
+
+/// Most versions that are kept.
+const MOST: usize = 100;
+/// Most bytes of their changes.
+const MOST_BYTES: usize = 16 << 20;
+
+/// All that are kept.
+pub(crate) struct Versions {
+    /// `None`: only what happened is known, not what it was.
+    dir: Option<Dir>,
+    all: Mutex<VecDeque<Entry>>,
+}
+
+/// One version on the disk.
+#[derive(Clone, Serialize, Deserialize)]
+struct Entry {
+    #[serde(flatten)]
+    version: Version,
+    /// What tells its files from others.
+    files: String,
+    /// The changes over them, as in their file.
+    changes: String,
+}
+
+/// What has been put in force.
+pub(crate) struct Seen<'s> {
+    pub(crate) generation: u64,
+    /// By what: `start`, `files`, `admin`, `rollback`.
+    pub(crate) via: &'s str,
+    pub(crate) who: &'s str,
+    /// What differs from the version before.
+    pub(crate) what: Vec<String>,
+    pub(crate) source: &'s Folded,
+    pub(crate) changes: &'s str,
+}
+
+impl Versions {
+    /// Those of a directory, with all that is still whole in it.
+    pub(crate) fn of(dir: Option<Dir>) -> Self {
+        let names = dir.as_ref().map(Dir::names).unwrap_or_default();
+        let read = |name: &String| -> Option<Entry> {
+            let text = dir.as_ref()?.read(name).ok()??;
+            serde_json::from_str(&text).ok()
+        };
+        let all = names.iter().filter(|name| name.ends_with(".json")).filter_map(read).collect();
+        Self { dir, all: Mutex::new(all) }
+    }
+
+    /// Keeps a version, unless it is the last one still.
+    pub(crate) fn keep(&self, seen: Seen<'_>) {
+        let files = format!("{:016x}", seen.source.files_hash());
+        let mut all = self.all();
+        let last = all.back();
+        let is_same = |last: &Entry| last.files == files && last.changes == seen.changes;
+        if seen.via == "start" && last.is_some_and(is_same) {
+            return;
+        }
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let version = Version {
+            number: last.map_or(0, |last| last.version.number) + 1,
+            generation: seen.generation,
+            at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            via: seen.via.to_owned(),
+            who: seen.who.to_owned(),
+            what: seen.what,
+        };
+        let is_kept = self.dir.is_some();
+        let changes = if is_kept { seen.changes.to_owned() } else { String::new() };
+        let entry = Entry { version, files, changes };
+        if let Some(dir) = &self.dir
+            && let Err(error) = write(dir, &entry, seen.source)
+        {
+            tracing::warn!(%error, "this version of the configuration cannot be kept");
+        }
+        all.push_back(entry);
+        let gone = too_many(&mut all);
+        if let Some(dir) = &self.dir
+            && !gone.is_empty()
+        {
+            let used: HashSet<&str> = all.iter().map(|entry| entry.files.as_str()).collect();
+            for entry in &gone {
+                dir.remove(&name(entry));
+                if !used.contains(entry.files.as_str()) {
+                    dir.remove(&files_name(&entry.files));
+                }
+            }
+        }
+    }
+
+    /// The whole configuration of a version, references as written; a plain secret is in it.
+    ///
+    /// # Errors
+    /// Why it is not to be had.
+    pub(crate) fn whole(&self, number: u64) -> Result<serde_json::Value, String> {
+        let Some(dir) = &self.dir else {
+            return Err(
+                "versions are kept where `admin.state_dir` says, and it says nothing".into()
+            );
+        };
+        let found = self.all().iter().find(|entry| entry.version.number == number).cloned();
+        let entry = found.ok_or_else(|| format!("there is no version {number}"))?;
+        let files = dir.read(&files_name(&entry.files)).map_err(|error| error.to_string())?;
+        let files = files.ok_or_else(|| format!("what version {number} was has not been kept"))?;
+        laid_over(&files, &entry.changes)
+    }
+
+    fn all(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl lockgate_admin::Versions for Versions {
+    fn list(&self) -> Vec<Version> {
+        self.all().iter().rev().map(|entry| entry.version.clone()).collect()
+    }
+
+    fn text(&self, number: u64) -> Result<String, String> {
+        self.whole(number).map(lockgate_config::without_plain_secrets)
+    }
+}
+
+/// Takes the oldest out that are too many.
+fn too_many(all: &mut VecDeque<Entry>) -> Vec<Entry> {
+    let mut bytes: usize = all.iter().map(|entry| entry.changes.len()).sum();
+    let mut gone = Vec::new();
+    while (all.len() > MOST || bytes > MOST_BYTES) && all.len() > 1 {
+        let Some(oldest) = all.pop_front() else { break };
+        bytes -= oldest.changes.len();
+        gone.push(oldest);
+    }
+    gone
+}
+
+fn write(dir: &Dir, entry: &Entry, source: &Folded) -> std::io::Result<()> {
+    let files = files_name(&entry.files);
+    if !dir.path(&files).exists() {
+        dir.replace(&files, &source.files_text())?;
+    }
+    dir.replace(&name(entry), &serde_json::to_string(entry)?)
+}
+
+fn name(entry: &Entry) -> String {
+    format!("{:010}.json", entry.version.number)
+}
+
+fn files_name(files: &str) -> String {
+    format!("files-{files}.yaml")
+}
