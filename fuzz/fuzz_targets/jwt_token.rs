@@ -129,6 +129,7 @@ fn exchange(token: &[u8]) -> Option<Exchange> {
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        spans: Default::default(),
         kept: Default::default(),
     })
 }

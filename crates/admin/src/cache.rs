@@ -129,7 +129,7 @@ fn stats_of(stats: &BlobStats) -> serde_json::Value {
     json!({
         "entries": stats.entries,
         "bytes": stats.bytes,
-        "max_bytes": stats.max_bytes,
+        "maxBytes": stats.max_bytes,
         "evictions": stats.evictions,
         "purges": stats.purges,
     })
@@ -157,7 +157,7 @@ pub(crate) async fn details(
     page.answer(
         "entries",
         wanted.map(|(name, bytes, left, store)| {
-            json!({ "url": name, "bytes": bytes, "kept_for_s": left, "store": store })
+            json!({ "url": name, "bytes": bytes, "keptForSeconds": left, "store": store })
         }),
     )
 }

@@ -109,7 +109,8 @@ pub(crate) async fn certificates(State(handles): State<Arc<Handles>>) -> Json<Va
 pub(crate) async fn history(State(handles): State<Arc<Handles>>) -> Json<Value> {
     let shown = handles.history.samples().into_iter().map(|one| {
         json!({
-            "at": one.at, "requestsPerSecond": one.requests, "errorsPerSecond": one.errors,
+            "at": one.at, "requestsPerSecond": one.requests,
+            "refusedPerSecond": one.refused, "errorsPerSecond": one.errors,
             "p50": one.p50_ms, "p99": one.p99_ms, "inFlight": one.in_flight,
             "connections": one.connections,
         })

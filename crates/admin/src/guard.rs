@@ -25,6 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
+/// Whom a public listener has let in, by name; nobody by name, for what is public.
+#[derive(Clone)]
+pub(crate) struct LetIn(pub(crate) Option<String>);
+
 pub(crate) async fn admit(
     State(handles): State<Arc<Handles>>,
     mut request: Request,
@@ -41,13 +45,18 @@ pub(crate) async fn admit(
     }
     let path = request.uri().path();
     let public = admin.public.iter().any(|public| public == path) || PAGES.contains(&path);
+    let let_in = request.extensions().get::<LetIn>().cloned();
+    let is_let_in = let_in.is_some();
+    let let_in = let_in.and_then(|let_in| let_in.0);
     let name = match &admin.token {
+        _ if is_let_in => let_in.as_deref(),
         Some(token) if bears(headers, token) => Some("the token"),
         Some(token) if handles.sessions.knows(headers, token) => Some("the dashboard"),
         Some(_) => None,
         None => Some("this machine"),
     };
     match &admin.token {
+        _ if is_let_in => {}
         Some(_) if !public && name.is_none() => {
             if wants_page(headers, path) {
                 return Redirect::to("/admin/login").into_response();

@@ -1,6 +1,6 @@
 //! The last hour, for charts: a sample every five seconds, in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,11 +8,12 @@ use lockgate_telemetry::Totals;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::Handles;
+use crate::rates::{Now, Point, Rates};
 
 /// Between two samples.
 pub(crate) const EVERY: Duration = Duration::from_secs(5);
 /// An hour of them.
-const MOST: usize = 720;
+pub(crate) const MOST: usize = 720;
 
 /// What five seconds were like.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct Sample {
     pub(crate) total: u64,
     /// Requests that ended, a second.
     pub(crate) requests: f64,
+    /// Those of them with a status of 400 to 499, a second.
+    pub(crate) refused: f64,
     /// Those of them with a status of 500 or above, a second.
     pub(crate) errors: f64,
     /// Of the requests that ended.
@@ -32,24 +35,37 @@ pub(crate) struct Sample {
     pub(crate) connections: u64,
 }
 
-/// Samples, the oldest first.
+/// Samples, the oldest first, and the rates of what they are made up of.
 #[derive(Default)]
-pub struct History(Mutex<VecDeque<Sample>>);
+pub struct History {
+    samples: Mutex<VecDeque<Sample>>,
+    rates: Rates,
+}
 
 impl History {
     /// All there are.
     pub(crate) fn samples(&self) -> Vec<Sample> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// The newest.
     pub(crate) fn last(&self) -> Sample {
-        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         samples.back().copied().unwrap_or_default()
     }
 
+    /// What routes, upstreams and workers did in the last five seconds.
+    pub(crate) fn now(&self) -> Arc<Now> {
+        self.rates.now()
+    }
+
+    /// A route's hour, if it is among those that have one.
+    pub(crate) fn line(&self, route: &str) -> Option<Vec<Point>> {
+        self.rates.line(route)
+    }
+
     fn add(&self, sample: Sample) {
-        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() == MOST {
             samples.pop_front();
         }
@@ -68,6 +84,7 @@ pub(crate) async fn sample(handles: Arc<Handles>) {
         let took = at.duration_since(since).as_secs_f64();
         if took > 0.5 {
             handles.history.add(between(&before, &now, took));
+            handles.history.rates.add(&before, &now, took);
             (before, since) = (now, at);
         }
     }
@@ -81,6 +98,7 @@ fn between(before: &Totals, now: &Totals, seconds: f64) -> Sample {
         at,
         total: now.requests,
         requests: rate(now.requests, before.requests),
+        refused: rate(refused(&now.by_status), refused(&before.by_status)),
         errors: rate(errors(now), errors(before)),
         p50_ms: latency.p50_ms,
         p99_ms: latency.p99_ms,
@@ -95,7 +113,16 @@ pub(crate) fn errors(totals: &Totals) -> u64 {
 }
 
 /// Of these statuses, how many are 500 and above.
-pub(crate) fn failed(by_status: &std::collections::BTreeMap<String, u64>) -> u64 {
-    let failed = |status: &String| status.parse::<u16>().is_ok_and(|status| status >= 500);
-    by_status.iter().filter(|(status, _)| failed(status)).map(|(_, count)| count).sum()
+pub(crate) fn failed(by_status: &BTreeMap<String, u64>) -> u64 {
+    of(by_status, |status| status >= 500)
+}
+
+/// Of these statuses, how many are 400 to 499.
+pub(crate) fn refused(by_status: &BTreeMap<String, u64>) -> u64 {
+    of(by_status, |status| (400..500).contains(&status))
+}
+
+fn of(by_status: &BTreeMap<String, u64>, wanted: impl Fn(u16) -> bool) -> u64 {
+    let wanted = |status: &String| status.parse().is_ok_and(&wanted);
+    by_status.iter().filter(|(status, _)| wanted(status)).map(|(_, count)| count).sum()
 }

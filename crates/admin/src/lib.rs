@@ -13,19 +13,22 @@ mod guard;
 mod health;
 mod history;
 mod limits;
+mod operations;
 mod orders;
 mod page;
 mod pages;
+mod rates;
 mod ready;
 mod services;
 mod serving;
 mod session;
+mod uptime;
 
 pub use audit::audit;
 pub use changes::{Version, Versions};
 pub use history::History;
 pub use orders::{Answer, Change, GiveOrder, Order, Refused, What};
-pub use serving::Serving;
+pub use serving::{Pages, Serving};
 pub use session::Sessions;
 
 use std::path::PathBuf;
@@ -34,8 +37,9 @@ use std::sync::atomic::AtomicUsize;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use lockgate_core::Blobs;
+use lockgate_monitor::Monitor;
 use lockgate_proxy::{Asked, Explanation, Shared};
 use lockgate_state::Memory;
 use lockgate_state::redis::RedisCounters;
@@ -80,10 +84,15 @@ pub struct Handles {
     pub blobs: Box<FindBlobs>,
     /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
+    /// Tells what holds for the routes under a pattern: one for each `when`. Reads the texts of the
+    /// configuration, so it is asked for off the runtime.
+    pub explain_pattern: Arc<dyn Fn(&str) -> Vec<Explanation> + Send + Sync>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,
     /// The counters of every Redis that counts anything.
     pub redis_counters: Box<dyn Fn() -> Vec<Arc<RedisCounters>> + Send + Sync>,
+    /// What has happened to the services, and who is told.
+    pub monitor: Arc<Monitor>,
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
@@ -110,50 +119,12 @@ pub struct Certificate {
 }
 
 fn pages(handles: Arc<Handles>) -> Router {
-    Router::new()
-        .route("/health", get(pages::health))
-        .route("/metrics", get(pages::metrics))
-        .route("/admin/live", get(ready::live))
-        .route("/admin/ready", get(ready::ready))
-        .route("/admin/reload", post(orders::reload))
-        .route("/admin/upgrade", get(orders::state).post(orders::begin))
-        .route("/admin/health", get(services::overall))
-        .route("/admin/health/services", get(services::list))
-        .route("/admin/health/check", post(services::check))
-        .route("/admin/metrics", get(figures::metrics))
-        .route("/admin/loadbalancer/stats", get(figures::balance))
-        .route("/admin/connections", get(figures::connections))
-        .route("/admin/history", get(figures::history))
-        .route("/admin/certs", get(figures::certificates))
-        .route(
-            "/admin/config",
-            get(config::effective)
-                .put(changes::put_config)
-                .layer(DefaultBodyLimit::max(MOST_CONFIG)),
-        )
-        .route("/admin/config/export", get(changes::export))
-        .route("/admin/config/changes", get(changes::list).delete(changes::drop_all))
-        .route("/admin/config/history", get(changes::history))
-        .route("/admin/config/history/{number}", get(changes::version))
-        .route("/admin/config/diff", get(changes::diff))
-        .route("/admin/config/rollback", post(changes::roll_back))
-        .route("/admin/routes", get(config::routes))
-        .route("/admin/routes/{*pattern}", put(changes::put_route).delete(changes::delete_route))
-        .route("/admin/consumers", get(config::consumers))
-        .route("/admin/explain", get(pages::explain))
-        .route("/admin/source", get(pages::source))
-        .route("/admin/upstreams", get(pages::upstreams))
-        .route("/admin/quotas", get(limits::quotas))
-        .route("/admin/ratelimiter/stats", get(limits::stats))
-        .route("/admin/cache/clear", post(cache::clear))
-        .route("/admin/cache/stats", get(cache::stats))
-        .route("/admin/cache/details", get(cache::details))
-        .route("/admin/health/{service}", put(health::set_override))
+    operations::routes()
         .route("/admin/login", get(session::page).post(session::log_in))
         .route("/admin/logout", post(session::log_out))
         .merge(dashboard::pages())
-        .fallback(pages::nothing)
-        .method_not_allowed_fallback(pages::not_this_method)
+        .fallback(operations::nothing)
+        .method_not_allowed_fallback(operations::not_this_method)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&handles), guard::admit))
         .with_state(handles)

@@ -41,11 +41,11 @@ pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<Value> {
     let read = |memory: &Memory| {
         let mut refused = memory.refused();
         refused.truncate(TOP);
-        json!({ "table": memory.figures(), "refused_most": refused })
+        json!({ "table": memory.figures(), "refusedMost": refused })
     };
-    let none = || json!({ "table": null, "refused_most": [] });
+    let none = || json!({ "table": null, "refusedMost": [] });
     let mut stats = (handles.counters)(&read).unwrap_or_else(none);
-    if let Some(Value::Array(most)) = stats.get_mut("refused_most") {
+    if let Some(Value::Array(most)) = stats.get_mut("refusedMost") {
         for counters in (handles.redis_counters)() {
             most.extend(counters.refused().into_iter().take(TOP).map(|one| json!(one)));
         }
@@ -56,7 +56,7 @@ pub(crate) async fn stats(State(handles): State<Arc<Handles>>) -> Json<Value> {
         let [policy, limit, place, dry_run] = labels.as_slice() else { return None };
         Some(json!({
             "policy": policy, "limit": limit, "place": place,
-            "dry_run": dry_run == "true", "refused": count,
+            "dryRun": dry_run == "true", "refused": count,
         }))
     });
     if let Value::Object(stats) = &mut stats {

@@ -33,15 +33,25 @@ impl Page {
 
     /// The answer: how many fit, and this page of them under `name`.
     pub(crate) fn answer(&self, name: &str, all: impl Iterator<Item = Value>) -> Response {
+        Json(self.part(name, all, |one| one)).into_response()
+    }
+
+    /// How many fit, and this page of them under `name`, as each of them is `shown`.
+    pub(crate) fn part<T>(
+        &self,
+        name: &str,
+        all: impl Iterator<Item = T>,
+        show: impl Fn(T) -> Value,
+    ) -> Value {
         let limit = self.limit.unwrap_or(PAGE).min(LARGEST);
         let mut total = 0;
         let mut shown = Vec::new();
         for one in all {
             if total >= self.offset && shown.len() < limit {
-                shown.push(one);
+                shown.push(show(one));
             }
             total += 1;
         }
-        Json(json!({ "total": total, "offset": self.offset, name: shown })).into_response()
+        json!({ "total": total, "offset": self.offset, name: shown })
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lockgate_proxy::Asked;
+use lockgate_telemetry::Form;
 use serde_json::{Value, json};
 
 use crate::Handles;
@@ -21,7 +22,7 @@ pub(crate) async fn health(State(handles): State<Arc<Handles>>) -> (StatusCode, 
     (status, Json(json!({ "status": word, "generation": generation })))
 }
 
-pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Response {
+pub(crate) async fn metrics(State(handles): State<Arc<Handles>>, headers: HeaderMap) -> Response {
     if !handles.shared.snapshot().document.telemetry.metrics {
         return refuse(
             StatusCode::NOT_FOUND,
@@ -29,8 +30,10 @@ pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Response {
             "metrics are off (`telemetry.metrics`)",
         );
     }
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, handles.shared.metrics.render()).into_response()
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let form = Form::asked(accept.unwrap_or_default());
+    let kind = [(header::CONTENT_TYPE, form.content_type())];
+    (kind, handles.shared.metrics.render(form)).into_response()
 }
 
 pub(crate) async fn upstreams(State(handles): State<Arc<Handles>>) -> Json<Value> {
@@ -60,26 +63,7 @@ pub(crate) async fn explain(
     }
 }
 
-pub(crate) async fn not_this_method() -> Response {
-    let detail = "/admin/health/{service}, /admin/routes/{pattern} and /admin/config take PUT; \
-                  /admin/routes/{pattern} and /admin/config/changes DELETE; /admin/health/check, \
-                  /admin/cache/clear, /admin/config/rollback, /admin/reload and /admin/upgrade \
-                  POST; the other pages GET";
-    refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
-}
-
-pub(crate) async fn nothing() -> Response {
-    refuse(
-        StatusCode::NOT_FOUND,
-        "no_page",
-        "there is /health, /metrics, /admin/status (the dashboard), /admin/live, \
-         /admin/ready, /admin/health, /admin/health/services, /admin/health/check, \
-         /admin/health/{service}, /admin/metrics, /admin/history, /admin/events, \
-         /admin/upstreams, /admin/loadbalancer/stats, /admin/connections, /admin/certs, \
-         /admin/config, /admin/config/changes, /admin/config/diff, /admin/config/export, \
-         /admin/config/history, /admin/config/rollback, /admin/routes, /admin/routes/{pattern}, \
-         /admin/consumers, /admin/explain, /admin/source, /admin/quotas, \
-         /admin/ratelimiter/stats, /admin/cache/stats, /admin/cache/details, \
-         /admin/cache/clear, /admin/reload, /admin/upgrade",
-    )
+/// `GET /admin/openapi.json`.
+pub(crate) async fn openapi() -> Json<Value> {
+    Json(crate::operations::openapi())
 }

@@ -83,19 +83,8 @@ pub(crate) async fn check(
         Ok(which) => which,
         Err(refusal) => return *refusal,
     };
-    let snapshot = handles.shared.snapshot();
     let wanted = which.service.as_deref();
-    let mut checks = tokio::task::JoinSet::new();
-    for (name, upstream) in snapshot.upstreams.iter() {
-        let upstream: Arc<Upstream> = Arc::clone(upstream);
-        // An upstream's name stands for all of its endpoints.
-        let endpoint = wanted.filter(|wanted| wanted != name).map(str::to_owned);
-        checks.spawn(async move { upstream.check_now(endpoint.as_deref()).await });
-    }
-    let mut checked = 0;
-    while let Some(count) = checks.join_next().await {
-        checked += count.unwrap_or_default();
-    }
+    let checked = check_all(&handles, wanted).await;
     if let (Some(wanted), 0) = (wanted, checked) {
         let detail = format!("no upstream or endpoint `{wanted}` has health checks");
         return refuse(StatusCode::NOT_FOUND, "no_service", &detail);
@@ -110,6 +99,24 @@ pub(crate) async fn check(
         .map(|(name, one)| service(&name, &one))
         .collect();
     Json(json!({ "checked": checked, "services": services })).into_response()
+}
+
+/// Probes all endpoints, or those that a name stands for, and waits for the answers: how many have
+/// been probed.
+pub(crate) async fn check_all(handles: &Handles, wanted: Option<&str>) -> usize {
+    let snapshot = handles.shared.snapshot();
+    let mut checks = tokio::task::JoinSet::new();
+    for (name, upstream) in snapshot.upstreams.iter() {
+        let upstream: Arc<Upstream> = Arc::clone(upstream);
+        // An upstream's name stands for all of its endpoints.
+        let endpoint = wanted.filter(|wanted| wanted != name).map(str::to_owned);
+        checks.spawn(async move { upstream.check_now(endpoint.as_deref()).await });
+    }
+    let mut checked = 0;
+    while let Some(count) = checks.join_next().await {
+        checked += count.unwrap_or_default();
+    }
+    checked
 }
 
 /// Every upstream in force, by name.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,8 +16,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tower_service::Service;
 
-use crate::guard::Peer;
-use crate::{Handles, MOST_BODY, history, pages};
+use crate::guard::{LetIn, Peer};
+use crate::{Handles, MOST_BODY, MOST_CONFIG, history, pages};
 
 /// Most connections at once; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 256;
@@ -25,21 +26,51 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// No connection lives longer, whatever it does.
 const LIFE: Duration = Duration::from_secs(600);
 
+/// The admin pages, wherever they are asked for.
+#[derive(Clone)]
+pub struct Pages(Router);
+
+impl Pages {
+    /// Most bytes of a body that is sent to any of them.
+    pub const MOST_BODY: usize = MOST_CONFIG;
+
+    /// Starts to look at what they show. Must be called on the control runtime.
+    pub fn start(handles: Handles) -> Self {
+        let handles = Arc::new(handles);
+        tokio::spawn(history::sample(Arc::clone(&handles)));
+        Self(pages(handles))
+    }
+
+    /// Answers whom somebody else has let in: `who` they are, and `from` where. Nobody by name may
+    /// see what is public.
+    pub async fn ask(
+        &self,
+        request: Request<Bytes>,
+        who: Option<String>,
+        from: IpAddr,
+    ) -> Response<axum::body::Body> {
+        let mut request = request.map(axum::body::Body::from);
+        request.extensions_mut().insert(Peer(from));
+        request.extensions_mut().insert(LetIn(who));
+        match self.0.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
 /// The admin listener at work. Dropped, it ends, and its connections with it.
 pub struct Serving {
     task: AbortHandle,
-    sampling: AbortHandle,
     stop: watch::Sender<bool>,
 }
 
 impl Serving {
     /// Starts to serve. Must be called on the control runtime.
-    pub fn start(listener: TcpListener, handles: Handles) -> Self {
+    pub fn start(listener: TcpListener, pages: Pages) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let handles = Arc::new(handles);
-        let sampling = tokio::spawn(history::sample(Arc::clone(&handles))).abort_handle();
-        let task = tokio::spawn(serve(listener, pages(handles), stopped)).abort_handle();
-        Self { task, sampling, stop }
+        let task = tokio::spawn(serve(listener, pages.0, stopped)).abort_handle();
+        Self { task, stop }
     }
 
     /// Closes the listener. What is connected is served on.
@@ -51,7 +82,6 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
-        self.sampling.abort();
     }
 }
 

@@ -8,12 +8,32 @@ use serde_json::{Map, Value, json};
 
 use crate::decode::{UPSTREAM_KEYS, forms};
 use crate::model::{
-    Admin, Condition, Consumer, Http, Listener, Retry, Rewrite, Store, Telemetry, Upstream,
+    Admin, AlertSink, Condition, Consumer, Http, Listener, Quiet, Retry, Rewrite, Rules, Store,
+    Telemetry, Upstream,
 };
 
 /// Structs that may be switched off, or on with all their defaults.
-const SWITCHED: &[&str] =
-    &["AccessLog", "Admin", "Breaker", "Health", "Outlier", "Retry", "Telemetry", "UpstreamTls"];
+const SWITCHED: &[&str] = &[
+    "AccessLog",
+    "Admin",
+    "Breaker",
+    "BreakerOpen",
+    "Certificate",
+    "ConfigRefused",
+    "EndpointDown",
+    "ErrorRatio",
+    "Health",
+    "LogDrops",
+    "OtlpMetrics",
+    "Outlier",
+    "P99",
+    "Retry",
+    "StoreFailing",
+    "Telemetry",
+    "Traces",
+    "UpstreamLow",
+    "UpstreamTls",
+];
 
 /// The schema of a document that may use these plugins.
 pub fn schema(plugins: &[Plugin]) -> Value {
@@ -93,8 +113,8 @@ fn sections(
             "Name → a service, its endpoints and how to treat them.",
             by_name(reference::<Upstream>(generator)),
         ),
-        ("telemetry", "Access log and metrics.", reference::<Telemetry>(generator)),
-        ("alerts", "Webhooks for endpoints going down and coming back.", json!(true)),
+        ("telemetry", "Access log, metrics and traces.", reference::<Telemetry>(generator)),
+        ("alerts", "Who is told of what goes wrong, and by which rules.", alerts(generator)),
         (
             "include",
             "Other files, merged: names or globs, from this file's directory.",
@@ -102,6 +122,23 @@ fn sections(
                 { "type": "array", "items": { "type": "string" } }] }),
         ),
     ]
+}
+
+/// Four settings, and beside them names.
+fn alerts(generator: &mut SchemaGenerator) -> Value {
+    let time = reference::<lockgate_core::Time>(generator);
+    json!({
+        "type": "object",
+        "properties": {
+            "rules": reference::<Rules>(generator),
+            "group_wait": described(time.clone(), "How long the first alert of a group waits for \
+                others (10s)."),
+            "repeat_after": described(time, "When what still fires is told of again (4h; 0s: \
+                never)."),
+            "quiet": described(reference::<Quiet>(generator), "When only critical alerts are told."),
+        },
+        "additionalProperties": reference::<AlertSink>(generator),
+    })
 }
 
 /// An identity is one kind and its settings.

@@ -8,7 +8,7 @@
     reason = "a test fails loudly"
 )]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,7 @@ fn what_compose_mounts_and_builds_is_there() {
         for volume in list(&service["volumes"]) {
             let (from, to) = volume.split_once(':').unwrap();
             assert!(to.starts_with('/'), "{name}: {volume}");
-            if from.starts_with("./") {
+            if from.starts_with('.') {
                 assert!(folder().join(from).exists(), "{name}: {volume}");
                 mounted += 1;
             } else {
@@ -111,7 +111,7 @@ fn what_compose_mounts_and_builds_is_there() {
             assert!(dockerfile.is_file(), "{}", dockerfile.display());
         }
     }
-    assert!(mounted >= 5, "{mounted}");
+    assert!(mounted >= 6, "{mounted}");
 }
 
 #[test]
@@ -153,9 +153,92 @@ fn prometheus_asks_every_gateway_and_grafana_finds_it() {
     let place = providers["providers"][0]["options"]["path"].as_str().unwrap();
     let mounts = list(&services["grafana"]["volumes"]);
     assert!(mounts.iter().any(|mount| mount.contains(&format!(":{place}:"))), "{mounts:?}");
-    let text = fs::read_to_string(folder().join("grafana/dashboards/lockgate.json")).unwrap();
-    let dashboard: Value = serde_json::from_str(&text).unwrap();
-    for panel in dashboard["panels"].as_array().unwrap() {
-        assert_eq!(panel["datasource"]["uid"], source["uid"], "{panel}");
+    // Dashboards ask whichever source of this kind there is.
+    assert_eq!(source["type"], "prometheus");
+    let rules = list(&scrape["rule_files"]).pop().unwrap();
+    let rules = format!(":/etc/prometheus/{}:", rules.trim_end_matches("/*.yml"));
+    let mounts = list(&services["prometheus"]["volumes"]);
+    assert!(mounts.iter().any(|mount| mount.contains(&rules)), "{rules} {mounts:?}");
+}
+
+/// The fields of the access log: those of `format: json`, and those of `format: ecs`. The reference
+/// is generated from the log's own table, and held to it.
+fn fields() -> (HashSet<String>, HashSet<String>) {
+    let page = folder().join("../../docs/reference/access-log.md");
+    let text = fs::read_to_string(page).unwrap();
+    let (_, generated) = text.split_once("<!-- generated: begin -->").unwrap();
+    let rows = generated.lines().filter(|line| line.starts_with("| `"));
+    let cell = |row: &str, place| row.split('`').nth(place).unwrap().to_owned();
+    rows.map(|row| (cell(row, 1), cell(row, 3))).unzip()
+}
+
+#[test]
+fn shippers_to_loki_name_fields_of_the_log() {
+    let (json, _) = fields();
+    let logging = folder().join("../logging");
+    let promtail = read(&logging.join("loki/promtail.yaml"));
+    let stages = promtail["scrape_configs"][0]["pipeline_stages"].as_array().unwrap();
+    let extracted = stages[0]["json"]["expressions"].as_object().unwrap();
+    assert!(extracted.len() >= 6);
+    for field in extracted.values() {
+        assert!(json.contains(field.as_str().unwrap()), "there is no {field}");
     }
+    // Later stages take what the first has found.
+    for stage in &stages[1..] {
+        let (name, settings) = stage.as_object().unwrap().iter().next().unwrap();
+        for (key, source) in settings.as_object().unwrap() {
+            let taken = name != "timestamp" || key == "source";
+            assert!(!taken || extracted.contains_key(source.as_str().unwrap()), "{stage}");
+        }
+    }
+    // Alloy says the same in its own language.
+    let alloy = fs::read_to_string(logging.join("loki/config.alloy")).unwrap();
+    let words: HashSet<&str> = alloy.split('"').skip(1).step_by(2).collect();
+    for field in extracted.keys() {
+        assert!(words.contains(field.as_str()), "{field}");
+    }
+    for (open, close) in [('{', '}'), ('[', ']'), ('(', ')')] {
+        assert_eq!(alloy.matches(open).count(), alloy.matches(close).count(), "{open}");
+    }
+}
+
+#[test]
+fn shippers_agree_on_where_lines_come_from_and_go() {
+    let (json, ecs) = fields();
+    let logging = folder().join("../logging");
+    let template = fs::read_to_string(logging.join("elasticsearch/index-template.json")).unwrap();
+    let template: Value = serde_json::from_str(&template).unwrap();
+    let pattern = list(&template["index_patterns"]).pop().unwrap();
+    let prefix = pattern.strip_suffix('*').unwrap();
+
+    let filebeat = read(&logging.join("filebeat/filebeat.yml"));
+    let input = &filebeat["filebeat.inputs"][0];
+    let ndjson = &input["parsers"][0]["ndjson"];
+    // Names of the Common Schema are dotted in the log.
+    assert!(ecs.iter().filter(|field| field.contains('.')).count() > 30);
+    assert_eq!((&ndjson["expand_keys"], &ndjson["overwrite_keys"]), (&true.into(), &true.into()));
+    assert_eq!(filebeat["setup.template.enabled"], false);
+    let index = filebeat["output.elasticsearch"]["index"].as_str().unwrap();
+    assert!(index.starts_with(prefix), "{index}");
+    let from = list(&input["paths"]).pop().unwrap();
+
+    for name in ["vector", "elasticsearch"] {
+        let vector = read(&logging.join(format!("vector/{name}.yaml")));
+        assert_eq!(list(&vector["sources"]["access"]["include"]), [from.as_str()]);
+        let known = ["access", "parsed", "parsed.dropped"];
+        for kind in ["transforms", "sinks"] {
+            for (one, settings) in vector[kind].as_object().unwrap() {
+                let inputs = list(&settings["inputs"]);
+                assert!(inputs.iter().all(|input| known.contains(&input.as_str())), "{one}");
+            }
+        }
+        let script = vector["transforms"]["parsed"]["source"].as_str().unwrap();
+        assert!(script.contains("parse_json!"), "{script}");
+    }
+    assert!(json.contains("time"));
+    let stream = &read(&logging.join("vector/elasticsearch.yaml"));
+    let stream = &stream["sinks"]["elasticsearch"]["data_stream"];
+    let part = |key: &str| stream[key].as_str().unwrap().to_owned();
+    let name = format!("{}-{}-{}", part("type"), part("dataset"), part("namespace"));
+    assert!(name.starts_with(prefix), "{name}");
 }

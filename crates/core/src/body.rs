@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::{Fault, reasons};
@@ -58,14 +59,28 @@ impl Body {
     ///
     /// # Errors
     /// `too_large` when it has more than `cap` bytes, or the stream's own fault.
-    pub async fn collect(mut self, cap: usize) -> Result<Bytes, Fault> {
+    pub async fn collect(self, cap: usize) -> Result<Bytes, Fault> {
+        self.collect_all(cap).await.map(|(bytes, _)| bytes)
+    }
+
+    /// Reads the whole into memory, and the trailers after it.
+    ///
+    /// # Errors
+    /// `too_large` when it has more than `cap` bytes, or the stream's own fault.
+    pub async fn collect_all(mut self, cap: usize) -> Result<(Bytes, Option<HeaderMap>), Fault> {
         if self.len().is_some_and(|len| len > cap as u64) {
             return Err(too_large(cap));
         }
-        let mut first: Option<Bytes> = None;
+        let (mut first, mut trailers): (Option<Bytes>, _) = (None, None);
         let mut all = BytesMut::new();
         while let Some(frame) = self.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
+            let data = match frame?.into_data() {
+                Ok(data) => data,
+                Err(other) => {
+                    trailers = other.into_trailers().ok().or(trailers);
+                    continue;
+                }
+            };
             if first.as_ref().map_or(0, Bytes::len) + all.len() + data.len() > cap {
                 return Err(too_large(cap));
             }
@@ -78,7 +93,7 @@ impl Body {
                 }
             }
         }
-        Ok(first.unwrap_or_else(|| all.freeze()))
+        Ok((first.unwrap_or_else(|| all.freeze()), trailers))
     }
 
     /// The next frame, or `None` at the end.

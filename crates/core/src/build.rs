@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::{
-    AskedBlobs, Blobs, Blocking, Clock, ConfigError, Consumers, Counter, Counters, Figure,
-    Identity, Leases, Metric, Outbound, Records, SendFuture,
+    AskedBlobs, Blobs, Blocking, Board, Clock, ConfigError, Consumers, Counter, Counters, Figure,
+    Handler, Identity, Leases, Metric, Nowhere, Outbound, Records, SendFuture,
 };
 
 /// The configured identities, by name.
@@ -91,6 +91,11 @@ pub trait Provide {
         Clock::system()
     }
 
+    /// How services are.
+    fn board(&self) -> Arc<dyn Board> {
+        Arc::new(Nowhere)
+    }
+
     /// Requests of the gateway's own.
     fn outbound(&self) -> Arc<dyn Outbound>;
 
@@ -105,6 +110,12 @@ pub trait Provide {
     /// # Errors
     /// Why it cannot be read.
     fn read(&self, path: &Path) -> Result<Bytes, String>;
+
+    /// The admin pages as a handler, for a public listener that shows them too. `None`: there are
+    /// none.
+    fn admin_pages(&self) -> Option<Box<dyn Handler>> {
+        None
+    }
 
     /// See [`Build::shared`].
     fn shared(&self, key: &str, make: &mut dyn FnMut() -> Kept) -> Kept;

@@ -13,7 +13,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Consumer, Fault, Lines, LocalFuture, Once};
+use crate::{Body, Connection, Consumer, Fault, Lines, LocalFuture, Once, Reason, Spans, hex};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,6 +67,8 @@ pub struct Exchange {
     pub fault: Option<Fault>,
     /// The debugging notes that `Lockgate-Trace` returns, when the request may ask for them.
     pub trace: Option<Vec<String>>,
+    /// The trace that it belongs to, and its parts that took time.
+    pub spans: Spans,
     /// What policies keep of this request.
     pub kept: Keeping,
 }
@@ -114,8 +116,14 @@ impl Exchange {
             upstream: UpstreamNotes::default(),
             fault: None,
             trace: None,
+            spans: self.spans.behind(),
             kept: Keeping::default(),
         }
+    }
+
+    /// The attempt under way has brought nothing that is passed on: why, unless it is an answer.
+    pub fn attempt_over(&mut self, reason: Option<&'static Reason>) {
+        self.spans.attempt_over(&self.upstream, reason);
     }
 
     /// The value of a cookie, as sent.
@@ -143,6 +151,10 @@ pub struct Keeping {
     /// Lines that the answer's head gets beside its own once all policies are through: for what
     /// none of them is to see or change.
     pub lines: Lines,
+    /// What came of it at the cache, in a word: for the access log.
+    pub cached: Option<&'static str>,
+    /// The name of the limit that refused it: for the access log.
+    pub limit: Option<Arc<str>>,
     looked: Option<Instant>,
     cut: Option<Cut>,
 }
@@ -274,7 +286,7 @@ impl RequestId {
     pub fn random() -> Self {
         let mut text = [0_u8; 32];
         for half in text.chunks_exact_mut(16) {
-            half.copy_from_slice(&hex(fastrand::u64(..)));
+            half.copy_from_slice(&hex::encode(fastrand::u64(..)));
         }
         let value = http::HeaderValue::from_bytes(&text);
         Self(value.unwrap_or(http::HeaderValue::from_static("0")))
@@ -302,19 +314,6 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
-}
-
-/// Sixteen hex digits, all made at once: each byte of the word becomes one digit.
-fn hex(bits: u64) -> [u8; 16] {
-    const ONES: u128 = u128::from_ne_bytes([1; 16]);
-    let wide = u128::from(bits);
-    let wide = (wide | wide << 32) & 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff;
-    let wide = (wide | wide << 16) & 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff;
-    let wide = (wide | wide << 8) & 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
-    let nibbles = (wide | wide << 4) & (ONES * 0xf);
-    // Where a nibble and six make sixteen or more, it is a letter.
-    let letters = ((nibbles + ONES * 6) >> 4) & ONES;
-    (nibbles + ONES * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 impl fmt::Debug for RequestId {
@@ -357,10 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_written_in_hex() {
-        for bits in [0, 1, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
-            assert_eq!(hex(bits), *format!("{bits:016x}").as_bytes());
-        }
+    fn a_random_id_may_be_kept() {
         let id = RequestId::random();
         assert_eq!(id.as_str().len(), 32);
         assert_eq!(RequestId::keep(id.as_header()), Some(id));

@@ -15,6 +15,7 @@ mod expression;
 mod fault;
 mod form;
 mod handler;
+mod hex;
 mod identity;
 mod key;
 mod kind;
@@ -30,6 +31,8 @@ mod preflight;
 mod reason;
 mod reply;
 mod serve;
+pub mod span;
+mod status;
 mod store;
 mod template;
 mod units;
@@ -52,7 +55,7 @@ pub use lines::Lines;
 pub use metric::{Counter, Figure, Metric, MetricKind};
 pub use nowhere::Nowhere;
 pub use once::Once;
-pub use outbound::{Call, Destination, Outbound, SendFuture};
+pub use outbound::{Call, Destination, Outbound, SendFuture, Trailers};
 pub use packed::{Pack, Unpack};
 pub use plugin::{
     Built, ConfigError, HandlerPlugin, IdentityPlugin, Listed, Plugin, PolicyPlugin, decode,
@@ -62,6 +65,8 @@ pub use preflight::preflight;
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
 pub use serve::{Incoming, Serve};
+pub use span::Spans;
+pub use status::{Board, ServiceStatus, Standing, Status, WINDOWS};
 pub use store::{
     Algorithm, AskedBlobs, Begin, Begun, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit,
     CounterName, Counters, End, Fingerprint, Glob, Grant, Lease, LeaseKey, Leases, Limit,

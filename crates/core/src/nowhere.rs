@@ -1,15 +1,16 @@
 //! Surroundings in which nothing runs: what a configuration is built in when it is only checked.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Response;
 
 use crate::{
-    Begin, Begun, Blob, BlobStats, Blobs, Blocking, Call, Counters, End, Exchange, Fault, Grant,
-    Identity, Leases, LocalFuture, Naming, Outbound, Owner, Proof, Purge, Purged, RecordStats,
-    Records, SendFuture, Settled, Step, StoreError, StoreFailure, Take, Turn, Wanted, reasons,
+    Begin, Begun, Blob, BlobStats, Blobs, Blocking, Board, Call, Counters, End, Exchange, Fault,
+    Grant, Identity, Leases, LocalFuture, Naming, Outbound, Owner, Proof, Purge, Purged,
+    RecordStats, Records, SendFuture, Settled, Status, Step, StoreError, StoreFailure, Take, Turn,
+    Wanted, reasons,
 };
 
 /// A store that keeps nothing, and an outbound that reaches nothing: whatever asks gets an error.
@@ -111,6 +112,13 @@ impl Identity for Nowhere {
 
     fn describe(&self) -> String {
         "nobody".to_owned()
+    }
+}
+
+/// There are no services.
+impl Board for Nowhere {
+    fn status(&self) -> Arc<Status> {
+        Arc::new(Status { at: SystemTime::UNIX_EPOCH, services: Vec::new() })
     }
 }
 

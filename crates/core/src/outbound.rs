@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 
 use crate::Fault;
 
@@ -19,10 +19,19 @@ pub enum Destination {
         /// The authorities to trust, in PEM; the system's when not given.
         ca: Option<Bytes>,
     },
+    /// The same, by HTTP/2: over TLS as the other side chooses, in plain text without asking.
+    Http2 {
+        /// The authorities to trust, in PEM; the system's when not given.
+        ca: Option<Bytes>,
+    },
     /// To an endpoint of the upstream of this name, by its own balance, timeouts and TLS; the
     /// request's URI is a path.
     Upstream(String),
 }
+
+/// Among the extensions of an answer that was read whole: the trailers that came after its body.
+#[derive(Debug, Clone)]
+pub struct Trailers(pub HeaderMap);
 
 /// A request of the gateway's own.
 #[derive(Debug)]

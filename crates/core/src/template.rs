@@ -350,6 +350,7 @@ mod tests {
             upstream: Default::default(),
             fault: None,
             trace: None,
+            spans: Default::default(),
             kept: Default::default(),
         }
     }

@@ -56,7 +56,7 @@ impl Running {
         let told = self.told(&change.what, &checked);
         let via = if matches!(change.what, What::Version(_)) { "rollback" } else { "admin" };
         let cause = Cause { via, who: &change.who };
-        let done = self.put_in_force(checked, wanted, cause, source, begun).await;
+        let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await;
         match done {
             Ok(done) => {
                 let (what, was, is) = told;

@@ -1,8 +1,10 @@
 //! What other rooms count, put into the metrics at each scrape, and shown by the admin listener.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arc_swap::ArcSwap;
 use lockgate_admin::Certificate;
 use lockgate_net::listen::{Gate, ListenerState};
 use lockgate_proxy::Shared;
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 pub(crate) struct Collector {
     pub(crate) shared: Arc<Shared>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) listeners: Arc<ArcSwap<Vec<Arc<ListenerState>>>>,
 }
 
 impl Collect for Collector {
@@ -42,6 +45,7 @@ impl Collect for Collector {
             }
         }
         self.listeners(out);
+        self.expiries(out);
         if let Some(log) = &snapshot.log {
             log.collect(out);
         }
@@ -62,6 +66,19 @@ impl Collector {
         }
         for (result, count) in [("ok", &seen.tls_handshakes), ("failed", &seen.tls_failures)] {
             out.count(&names::TLS_HANDSHAKES, &[result], count.load(Relaxed));
+        }
+    }
+
+    fn expiries(&self, out: &mut Encoder) {
+        let mut first = BTreeMap::new();
+        for one in certificates(&self.listeners.load()) {
+            let name = one.names.into_iter().next().unwrap_or_default();
+            // Two of a name, such as one of RSA beside one of ECDSA, are one series.
+            let ends = first.entry((one.listener, name)).or_insert(one.not_after);
+            *ends = one.not_after.min(*ends);
+        }
+        for ((listener, name), ends) in first {
+            out.number(&names::CERTIFICATE_EXPIRY, &[&listener, &name], ends as f64);
         }
     }
 }

@@ -2,30 +2,38 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::Context;
-use lockgate_admin::Handles;
+use lockgate_admin::{Handles, Pages, Serving};
+use lockgate_core::Clock;
+use lockgate_monitor::{Monitor, Outfit};
 use lockgate_net::listen::Gate;
+use lockgate_telemetry::Collect;
 use tokio::net::TcpSocket;
-use tokio::sync::mpsc::channel;
+use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::change::Cause;
 use crate::collect::{self, Collector};
 use crate::demo;
-use crate::explain::explain;
+use crate::explain::{explain, explain_pattern};
 use crate::gateway::{Checked, Gateway};
 use crate::kept::{Kept, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
 use crate::running::Running;
+use crate::sight::Seen;
 use crate::signals::Signals;
 use crate::source::{Source, Status};
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Inherited, Program};
-use crate::worker;
+use crate::worker::{self, WorkerThread};
+
+/// How long the end of the process waits until the history is written.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What to run.
 pub(crate) struct Start {
@@ -61,15 +69,12 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let gate = Gate::new();
     let mut listeners = Listeners::new(Arc::clone(&gate), count, inherited);
     let prepared = listeners.prepare(document)?;
-    let admin = match document.admin.address {
-        Some(address) => {
-            let socket = admin_socket(address, &mut listeners);
-            let socket =
-                socket.with_context(|| format!("the admin listener cannot have {address}"))?;
-            Some((address, socket))
-        }
-        None => None,
-    };
+    let admin = document.admin.address.map(|address| {
+        let socket = admin_socket(address, &mut listeners);
+        let socket = socket.with_context(|| format!("the admin listener cannot have {address}"));
+        socket.map(|socket| (address, socket))
+    });
+    let admin = admin.transpose()?;
     let _services = match start.demo {
         Some(port_base) => {
             Some(demo::Services::start(Ipv4Addr::LOCALHOST.into(), port_base).await?)
@@ -79,26 +84,26 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let files = start.checked.loaded.files.clone();
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
     gateway.know_names().await;
-    gateway
-        .metrics
-        .register(Arc::new(Collector { shared: Arc::clone(&gateway.shared), gate: gate.clone() }));
+    let collector = Collector {
+        shared: Arc::clone(&gateway.shared),
+        gate: Arc::clone(&gate),
+        listeners: listeners.view(),
+    };
+    gateway.metrics.register(Arc::new(collector));
 
-    let (ended, ends) = channel(count.max(1));
-    let mut workers = Vec::with_capacity(count);
-    for index in 0..count {
-        workers.push(worker::start(index, Arc::clone(&gateway.shared), ended.clone())?);
-    }
-    listeners.commit(prepared, &workers).await;
+    let (workers, ends) = workers(&gateway, count)?;
     let (orders, ordered) = orders::orders();
-    let versions = Arc::clone(&start.kept.versions);
-    let status = start.source.as_ref().map(Source::status);
-    let handles =
-        handles(Arc::clone(&gateway), orders, &listeners, Arc::clone(&gate), versions, status);
-    let (admin_address, admin) = admin.unzip();
-    let admin_again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned());
-    let admin_again = admin_again.transpose().context("the admin listener")?;
-    let admin_again = admin_address.zip(admin_again.map(std::net::TcpListener::from));
-    let admin = admin.map(|socket| lockgate_admin::Serving::start(socket, handles));
+    let monitor = monitor(&gateway, &listeners, start.kept.directory());
+    let monitoring = tokio::spawn(Arc::clone(&monitor).run());
+    let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
+    let source = start.source.as_ref().map(Source::status);
+    let asked = Asked { orders, monitor: seen, versions, source };
+    let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
+    let admin_again = admin.as_ref().map(once_more).transpose().context("the admin listener")?;
+    let pages = Pages::start(handles);
+    let _ = gateway.services.pages.set(pages.clone());
+    listeners.commit(prepared, &workers).await;
+    let admin = admin.map(|(_, socket)| Serving::start(socket, pages));
     listeners.take_inherited().serving()?;
     let systemd = Systemd::ready();
     if let Some(port_base) = start.demo {
@@ -124,7 +129,52 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         systemd,
     };
     running.remember(1, Cause { via: "start", who: "" }, Vec::new());
-    Ok(running.serve(&mut signals, &mut source, ends).await)
+    let code = running.serve(&mut signals, &mut source, ends).await;
+    last_words(&monitor, monitoring).await;
+    Ok(code)
+}
+
+/// The threads that serve, and where each tells of its end.
+fn workers(
+    gateway: &Gateway,
+    count: usize,
+) -> anyhow::Result<(Vec<WorkerThread>, Receiver<usize>)> {
+    let (ended, ends) = channel(count.max(1));
+    let start = |index| worker::start(index, Arc::clone(&gateway.shared), ended.clone());
+    let workers: Result<Vec<_>, _> = (0..count).map(start).collect();
+    Ok((workers?, ends))
+}
+
+/// A socket once more, to be handed to a successor.
+fn once_more(
+    (address, socket): &(SocketAddr, tokio::net::TcpListener),
+) -> std::io::Result<(SocketAddr, std::net::TcpListener)> {
+    Ok((*address, socket.as_fd().try_clone_to_owned()?.into()))
+}
+
+/// Waits until the history is written, but not for a disk that hangs.
+async fn last_words(monitor: &Monitor, monitoring: tokio::task::JoinHandle<()>) {
+    monitor.stop();
+    if tokio::time::timeout(LAST_WORDS, monitoring).await.is_err() {
+        tracing::warn!("the history could not be written to its end");
+    }
+}
+
+/// What looks at all of it. Its figures are in the metrics.
+fn monitor(
+    gateway: &Arc<Gateway>,
+    listeners: &Listeners,
+    directory: Option<PathBuf>,
+) -> Arc<Monitor> {
+    let monitor = Monitor::new(Outfit {
+        sight: Box::new(Seen { gateway: Arc::clone(gateway), listeners: listeners.view() }),
+        outbound: gateway.services.outbound(),
+        clock: Clock::system(),
+        directory,
+        published: Arc::clone(&gateway.services.published),
+    });
+    gateway.metrics.register(Arc::clone(&monitor) as Arc<dyn Collect>);
+    monitor
 }
 
 /// A connection takes a file descriptor, and one more towards its upstream. The soft limit, 1024 on
@@ -175,18 +225,25 @@ fn bind_admin(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
     socket.listen(256)
 }
 
-fn handles(
-    gateway: Arc<Gateway>,
+/// What the admin pages ask beside the gateway itself.
+struct Asked {
     orders: Orders,
-    listeners: &Listeners,
-    gate: Arc<Gate>,
+    monitor: Arc<Monitor>,
     versions: Arc<Versions>,
     source: Option<Arc<Status>>,
+}
+
+fn handles(
+    gateway: Arc<Gateway>,
+    Asked { orders, monitor, versions, source }: Asked,
+    listeners: &Listeners,
+    gate: Arc<Gate>,
 ) -> Handles {
     let (view, certified) = (listeners.view(), listeners.view());
     let (shown, written, changed) =
         (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
+    let routed = Arc::clone(&gateway);
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
     let shared = Arc::clone(&gateway.services);
@@ -194,6 +251,7 @@ fn handles(
         counters: Box::new(move |read| services.counters().map(|memory| read(memory))),
         redis_counters: Box::new(move || shared.redis_counters()),
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
+        monitor,
         config: Arc::new(move || shown.shown()),
         written: Arc::new(move || lockgate_config::effective(&written.source())),
         changes: Box::new(move || changed.changed()),
@@ -211,6 +269,9 @@ fn handles(
         }),
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),
+        explain_pattern: Arc::new(move |pattern| {
+            explain_pattern(&routed.snapshot(), &routed.source(), pattern)
+        }),
         explain: Box::new(move |asked| {
             explain(&gateway.snapshot(), &gateway.source(), asked, true)
         }),

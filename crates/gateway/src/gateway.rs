@@ -19,6 +19,7 @@ use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 use serde_json::json;
 
+use crate::exporters::Exporters;
 use crate::outbound::Client;
 use crate::provide::{Provider, Services};
 use crate::stores;
@@ -99,6 +100,18 @@ fn unusable_files(document: &Document, source: &Source) -> Vec<Problem> {
             found.push(source.problem(&path, Severity::Error, error.to_string()));
         }
     }
+    let telemetry = &document.telemetry;
+    let cas = [
+        ("traces", telemetry.traces.as_ref().and_then(|traces| traces.ca.as_ref())),
+        ("otlp", telemetry.otlp.as_ref().and_then(|metrics| metrics.ca.as_ref())),
+    ];
+    for (signal, ca) in cas {
+        let tls = UpstreamTls { ca: ca.cloned(), ..UpstreamTls::default() };
+        if let Some(Err(error)) = ca.map(|_| ClientTls::load(&tls, false)) {
+            let path = ["telemetry", signal, "ca"];
+            found.push(source.problem(&path, Severity::Error, error.to_string()));
+        }
+    }
     for (name, store) in document.stores.iter().filter(|(_, store)| store.speaks_tls()) {
         if let Err(error) = stores::secured(store) {
             found.push(source.problem(&["stores", name], Severity::Error, error.to_string()));
@@ -140,6 +153,7 @@ pub(crate) struct Gateway {
     generations: AtomicU64,
     /// The access log's settings, to tell whether a new configuration needs a new one.
     log: Mutex<Option<model::AccessLog>>,
+    exporters: Exporters,
 }
 
 impl Gateway {
@@ -159,6 +173,8 @@ impl Gateway {
         let log = open_log(settings.as_ref())?;
         let document = Arc::new(loaded.document);
         let upstreams = registry.prepare(&document.upstreams);
+        let exporters = Exporters::new(outbound.clone(), &metrics);
+        let exported = exporters.prepare(&document.telemetry)?;
         let services = Services::new(outbound);
         metrics.register(services.clone());
         let provider = Provider::new(&services, &document);
@@ -167,6 +183,7 @@ impl Gateway {
             upstreams: upstreams.upstreams(),
             metrics: &metrics,
             log,
+            traces: exported.traces(),
             provide: &provider,
         };
         let first = builder
@@ -174,6 +191,7 @@ impl Gateway {
             .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
         registry.commit(upstreams);
         services.accept(provider.into_stores());
+        exporters.accept(exported);
         metrics.reloaded(1);
         Ok(Self {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
@@ -185,6 +203,7 @@ impl Gateway {
             marks: Mutex::new(RouteMarks::of(&routes)),
             generations: AtomicU64::new(1),
             log: Mutex::new(settings),
+            exporters,
         })
     }
 
@@ -228,6 +247,7 @@ impl Gateway {
         let routes = std::mem::take(&mut loaded.document.routes);
         let document = Arc::new(loaded.document);
         let log = self.next_log(&old, &document)?;
+        let exported = self.exporters.prepare(&document.telemetry)?;
         let mut upstreams = self.registry.prepare(&document.upstreams);
         let provider = Provider::new(&self.services, &document);
         let builder = Builder {
@@ -235,6 +255,7 @@ impl Gateway {
             upstreams: upstreams.upstreams(),
             metrics: &self.metrics,
             log,
+            traces: exported.traces(),
             provide: &provider,
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
@@ -246,6 +267,7 @@ impl Gateway {
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
         self.services.accept(stores);
+        self.exporters.accept(exported);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));
         self.registry.commit(upstreams);

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use lockgate_config::model::Document;
 use lockgate_core::{
-    AskedBlobs, Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Outbound,
-    Provide, Records, SendFuture, Task,
+    AskedBlobs, Blobs, Blocking, Board, Consumers, Counters, Figure, Handler, Kept, Leases, Metric,
+    Outbound, Provide, Records, SendFuture, Task,
 };
+use lockgate_monitor::{Published, StoreSeen};
 use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
@@ -18,6 +19,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::mounted::{self, Mounted};
 use crate::{shared_cache, stores};
 
 /// What lives as long as the process.
@@ -29,6 +31,10 @@ pub(crate) struct Services {
     depot: Arc<Depot>,
     /// The stores of the configuration in force.
     stores: Mutex<Option<Stores>>,
+    /// The admin pages, for a public listener that shows them too.
+    pub(crate) pages: mounted::Found,
+    /// How services are, as the monitor publishes it.
+    pub(crate) published: Arc<Published>,
     /// Those of them in which it keeps blobs.
     asked: Mutex<AskedBlobs>,
 }
@@ -41,9 +47,14 @@ type Shown = (&'static Metric, Weak<dyn Figure>);
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, stores, asked) = Default::default();
-        let (runtime, depot) = (Handle::current(), Depot::new());
-        Arc::new(Self { runtime, outbound, kept, figures, depot, stores, asked })
+        let (kept, figures, stores, published, asked) = Default::default();
+        let (runtime, depot, pages) = (Handle::current(), Depot::new(), Default::default());
+        Arc::new(Self { runtime, outbound, kept, figures, depot, stores, pages, published, asked })
+    }
+
+    /// How requests of the gateway's own are sent.
+    pub(crate) fn outbound(&self) -> Arc<dyn Outbound> {
+        Arc::clone(&self.outbound)
     }
 
     /// The counters in memory, if anything counts there.
@@ -56,6 +67,17 @@ impl Services {
         let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let stores = stores.iter().flat_map(Stores::each_redis_counters);
         stores.map(Arc::clone).collect()
+    }
+
+    /// The stores that are elsewhere, and whether they answer.
+    pub(crate) fn failing_stores(&self) -> Vec<StoreSeen> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let each = stores.iter().flat_map(|stores| stores.each_redis());
+        each.map(|store| StoreSeen {
+            name: store.name().to_owned(),
+            failing: store.figures().breakers_open > 0,
+        })
+        .collect()
     }
 
     /// A metric's labels and values, of those that plugins show.
@@ -161,6 +183,11 @@ impl<'a> Provider<'a> {
 }
 
 impl Provide for Provider<'_> {
+    fn admin_pages(&self) -> Option<Box<dyn Handler>> {
+        let pages = Arc::clone(&self.services.pages);
+        Some(Box::new(Mounted { pages, runtime: self.services.runtime.clone() }))
+    }
+
     fn consumers(&self) -> &Arc<Consumers> {
         &self.consumers
     }
@@ -201,6 +228,10 @@ impl Provide for Provider<'_> {
 
     fn asked_blobs(&self) -> AskedBlobs {
         self.asked.clone()
+    }
+
+    fn board(&self) -> Arc<dyn Board> {
+        Arc::clone(&self.services.published) as Arc<dyn Board>
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {

@@ -213,7 +213,7 @@ impl Running {
         let checked = checked.map_err(|report| change::refused(&report))?;
         let changes = self.kept.changes().clone();
         let cause = Cause { via: "files", who: "" };
-        self.put_in_force(checked, changes, cause, source, begun).await
+        Box::pin(self.put_in_force(checked, changes, cause, source, begun)).await
     }
 
     fn reopen_log(&self) {
@@ -257,7 +257,11 @@ impl Running {
             true
         };
         let whole = timeout_at(deadline, all).await.unwrap_or(false);
-        if let Some(log) = &self.gateway.snapshot().log {
+        let last = self.gateway.snapshot();
+        if let Some(traces) = &last.traces {
+            traces.flush(Duration::from_secs(2)).await;
+        }
+        if let Some(log) = &last.log {
             log.close(Duration::from_secs(2));
         }
         let open = self.gate.counters().open.load(Relaxed);

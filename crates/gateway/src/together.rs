@@ -72,7 +72,7 @@ impl Running {
         who.dedup();
         let cause = Cause { via: "admin", who: &who.join(", ") };
         let before = self.kept.changes().clone();
-        match self.put_in_force(checked, wanted, cause, source, begun).await {
+        match Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await {
             Ok(done) => {
                 for ((change, _), (what, was, is)) in all.iter().zip(told) {
                     audit(&change.who, &what, &was, &is);

@@ -36,6 +36,7 @@ mod request_id;
 mod respond;
 mod serialize;
 mod service;
+mod status;
 mod switch;
 mod words;
 
@@ -67,6 +68,7 @@ pub static ALL: &[Plugin] = &[
     // handlers
     Plugin::Handler(&redirect::Redirect),
     Plugin::Handler(&respond::Respond),
+    Plugin::Handler(&status::StatusPages),
     // identities
     Plugin::Identity(&api_key::ApiKey),
     Plugin::Identity(&basic::Basic),

@@ -89,7 +89,7 @@ impl Service {
     pub(crate) fn name(&self) -> String {
         match &self.to {
             Destination::Upstream(name) => name.clone(),
-            Destination::Url { .. } => {
+            Destination::Url { .. } | Destination::Http2 { .. } => {
                 let scheme = self.uri.scheme_str().unwrap_or_default();
                 let authority = self.uri.authority().map(|authority| authority.as_str());
                 format!("{scheme}://{}", authority.unwrap_or_default())

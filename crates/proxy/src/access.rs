@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use http::uri::PathAndQuery;
 use http::{Response, Version, header};
+use lockgate_core::span::{SpanId, TraceId};
 use lockgate_core::{
     Blame, Body, Connection, Exchange, Fault, Finish, Incoming, Kind, Origin, Outcome, Reason,
     Reply, RequestId, reasons,
 };
-use lockgate_telemetry::{Entry, InFlight, Sample};
+use lockgate_telemetry::{Entry, Exemplar, FailureKind, InFlight, Sample, Told};
 use tokio::time::Instant;
 
 use crate::receive::{fit, receive};
@@ -37,7 +38,7 @@ impl Journey {
     pub(crate) fn begin(worker: Rc<Worker>, incoming: Incoming) -> (Box<Self>, Result<(), Fault>) {
         let snapshot = worker.snapshot();
         let target = incoming.head.uri.path_and_query().cloned();
-        let journey = Box::new(Self {
+        let mut journey = Box::new(Self {
             exchange: receive(incoming, &snapshot),
             snapshot,
             place: None,
@@ -49,6 +50,10 @@ impl Journey {
             worker,
         });
         let fit = fit(&journey.exchange);
+        let (trace, fate) = (journey.exchange.spans.trace(), journey.exchange.spans.fate());
+        if let Some(trace) = trace {
+            journey.exchange.note(|| format!("trace {trace:?}: {}", fate.word()));
+        }
         (journey, fit)
     }
 
@@ -83,21 +88,60 @@ impl Journey {
                 received: outcome.received,
                 sent: outcome.sent,
                 attempts: exchange.upstream.attempts,
+                exemplar: self.tell(outcome, (reason, blame), ended, total),
             },
         );
         let consumer = exchange.consumer.as_deref();
         if let Some(plan) = consumer.and_then(|consumer| consumer.plan.as_deref()) {
             self.snapshot.plans.count(plan, self.status, self.worker.index);
         }
-        self.worker.log(|log| {
+        let tell = |write: &mut dyn FnMut(&mut Entry<'_>)| {
             let story = exchange.fault.as_ref().map(Fault::story).unwrap_or_default();
+            let (trace, span) = (exchange.spans.trace(), exchange.spans.id());
+            let (trace, span) = (trace.map(TraceId::hex), span.map(SpanId::hex));
             let mut entry = self.entry(outcome, total);
+            entry.trace_id = trace.as_ref().and_then(|hex| str::from_utf8(hex).ok());
+            entry.span_id = span.as_ref().and_then(|hex| str::from_utf8(hex).ok());
             entry.reason = reason.map(|reason| reason.code);
             entry.blame = blame;
             entry.story = &story;
             entry.tags = route.map_or(&[], |route| &route.tags);
-            log.write(&mut entry);
+            write(&mut entry);
+        };
+        self.worker.log(|log| tell(&mut |entry| log.write(entry)));
+        let kind = FailureKind::of(self.status, reason.map(|reason| reason.code), blame);
+        let failures = &self.worker.failures;
+        if let Some(kind) = kind.filter(|kind| failures.wants(*kind)) {
+            tell(&mut |entry| failures.note(kind, entry));
+        }
+    }
+
+    /// Has the request's spans told, if they are to be: by which it is found then.
+    fn tell(
+        &self,
+        outcome: &Outcome,
+        (reason, blame): (Option<&'static Reason>, Option<Blame>),
+        ended: Instant,
+        total: Duration,
+    ) -> Option<Exemplar> {
+        let Self { exchange, worker, .. } = self;
+        let (traces, spans) = (self.snapshot.traces.as_ref()?, &exchange.spans);
+        if !traces.is_told(spans, self.status, blame, total, ended) {
+            return None;
+        }
+        worker.tell(&Told {
+            exchange,
+            target: self.target.as_ref(),
+            status: self.status,
+            reason,
+            blame,
+            ended,
+            received: outcome.received,
+            sent: outcome.sent,
+            time: &|at| worker.time_of_day(at),
         });
+        let time = worker.time_of_day(ended);
+        spans.trace().zip(spans.id()).map(|(trace, span)| Exemplar { trace, span, time })
     }
 
     /// What a line says of a request that nothing went wrong with.
@@ -140,6 +184,8 @@ impl Journey {
             endpoint: exchange.upstream.endpoint.as_deref(),
             attempts: exchange.upstream.attempts,
             upstream_status: exchange.upstream.status,
+            cache: exchange.kept.cached,
+            limit: exchange.kept.limit.as_deref(),
             total,
             queued: exchange.upstream.queued,
             connect: exchange.upstream.connect,
@@ -151,6 +197,7 @@ impl Journey {
             referer,
             tls: connection.tls.as_ref(),
             trace_id: None,
+            span_id: None,
             tags: &[],
             headers: Some(headers),
         }
@@ -209,22 +256,26 @@ pub(crate) fn refuse_unread(worker: &Worker, fault: Fault, connection: &Rc<Conne
     let status = response.status().as_u16();
     let reason = Some(fault.reason().code);
     snapshot.unrouted.observe(worker.index, &Sample { status, reason, ..Sample::default() });
-    worker.log(|log| {
-        log.write(&mut Entry {
-            time: SystemTime::now(),
-            id: id.as_str(),
-            client_ip: connection.peer.ip().to_canonical(),
-            peer: connection.peer,
-            listener: &connection.listener,
-            scheme: if connection.tls.is_some() { "https" } else { "http" },
-            status,
-            reason,
-            blame: Some(fault.blame()),
-            story: &fault.story(),
-            origin: Origin::Gateway,
-            tls: connection.tls.as_ref(),
-            ..Entry::default()
-        });
-    });
+    let story = fault.story();
+    let mut entry = Entry {
+        time: SystemTime::now(),
+        id: id.as_str(),
+        client_ip: connection.peer.ip().to_canonical(),
+        peer: connection.peer,
+        listener: &connection.listener,
+        scheme: if connection.tls.is_some() { "https" } else { "http" },
+        status,
+        reason,
+        blame: Some(fault.blame()),
+        story: &story,
+        origin: Origin::Gateway,
+        tls: connection.tls.as_ref(),
+        ..Entry::default()
+    };
+    worker.log(|log| log.write(&mut entry));
+    let kind = FailureKind::of(status, reason, entry.blame);
+    if let Some(kind) = kind.filter(|kind| worker.failures.wants(*kind)) {
+        worker.failures.note(kind, &entry);
+    }
     response.into()
 }

@@ -9,7 +9,7 @@ use lockgate_config::model::{self, Document};
 use lockgate_core::{
     Build, ConfigError, Identities, Listed, Plugin, Policy, PolicyPlugin, Priority, Provide, Stage,
 };
-use lockgate_telemetry::{AccessLog, Metrics};
+use lockgate_telemetry::{AccessLog, Metrics, Traces};
 use lockgate_upstream::Upstream;
 
 use crate::pipeline::Entry;
@@ -29,6 +29,8 @@ pub struct Builder<'a> {
     pub metrics: &'a Metrics,
     /// The access log.
     pub log: Option<Arc<AccessLog>>,
+    /// The traces.
+    pub traces: Option<Arc<Traces>>,
     /// What plugins may ask for.
     pub provide: &'a dyn Provide,
 }
@@ -45,7 +47,7 @@ pub struct BuildError {
 }
 
 impl BuildError {
-    fn new(path: &[&str], message: impl Into<String>) -> Self {
+    pub(crate) fn new(path: &[&str], message: impl Into<String>) -> Self {
         let path = path.iter().map(|key| (*key).to_owned()).collect();
         Self { path, message: message.into(), other: None }
     }
@@ -64,7 +66,7 @@ type Inherited = HashMap<*const model::PolicyEntry, Vec<Ready>>;
 type Ready = (usize, Stage, Arc<dyn Policy>);
 
 /// What all routes of a document are built with.
-struct Given<'a> {
+pub(crate) struct Given<'a> {
     identities: &'a Identities,
     inherited: Inherited,
 }
@@ -92,6 +94,13 @@ impl Builder<'_> {
             let routes = self.routes(&pattern, set, &mut given, &mut errors);
             sets.push(RouteSet { pattern, captures: router.captures(place), routes });
         }
+        let mount = match self.mount(&document, routes, &mut given, &mut sets) {
+            Ok(mount) => mount,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
         let redirects = document
             .listeners
             .iter()
@@ -105,10 +114,12 @@ impl Builder<'_> {
             loaded: SystemTime::now(),
             upstreams: Arc::clone(&self.upstreams),
             log: self.log.clone(),
+            traces: self.traces.clone(),
             router,
             sets,
             unrouted: self.metrics.no_route(),
             redirects,
+            mount,
             plans: Plans::new(&document, self.provide),
             stores: self.provide.asked_blobs().all(),
             document,
@@ -218,6 +229,31 @@ impl Builder<'_> {
             // None share one allocation.
             tags: if route.tags.is_empty() { Arc::default() } else { route.tags.clone().into() },
         })
+    }
+
+    /// The policies of a route of the gateway's own, in their order.
+    pub(crate) fn all_entries(
+        &self,
+        pattern: &Arc<str>,
+        policies: &[Arc<model::PolicyEntry>],
+        given: &mut Given<'_>,
+    ) -> Result<Box<[Entry]>, BuildError> {
+        let mut build = Build {
+            route: (**pattern).into(),
+            when: "".into(),
+            place: "".into(),
+            name: "".into(),
+            priority: Priority::High,
+            target: "".into(),
+            identities: given.identities,
+            provide: self.provide,
+        };
+        let mut entries = Vec::with_capacity(policies.len());
+        for list in policies.chunk_by(|one, next| one.name == next.name) {
+            self.entries(pattern, list, &mut build, &mut given.inherited, &mut entries)?;
+        }
+        entries.sort_by_key(|entry| entry.stage);
+        Ok(entries.into())
     }
 
     /// The policies of one name in a route: one setting, or those of a list.

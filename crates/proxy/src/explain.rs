@@ -195,6 +195,15 @@ impl Snapshot {
             told.answer = Some(answer);
             return told;
         }
+        let port = asked.uri.port_u16();
+        let named = self.document.listeners.iter();
+        let named = named.filter(|(_, one)| port.is_none_or(|port| port == one.address.port()));
+        let named: Vec<&str> = named.map(|(name, _)| name.as_str()).collect();
+        let mounted = self.mount.as_ref().and_then(|mount| mount.explain(&named, &path));
+        if mounted.is_some() {
+            told.answer = mounted;
+            return told;
+        }
         let about = self.asked_about(asked, &host, &path);
         if let Some(method) = &about {
             let _ = write!(told.request, " (a preflight, led as {method})");
@@ -293,7 +302,7 @@ impl Snapshot {
     }
 }
 
-fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live: bool) {
+pub(crate) fn explain_route(told: &mut Explanation, route: &Route, locate: Locate<'_>, live: bool) {
     for entry in &route.entries {
         let path: Vec<&str> = entry.origin.iter().map(|word| &**word).collect();
         let stage = serde_json::to_value(entry.stage).ok();

@@ -25,6 +25,9 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
         return to_https(exchange, port).map(Way::Answer);
     }
     make_normal(exchange)?;
+    if let Some(way) = mounted(snapshot, exchange) {
+        return Ok(way);
+    }
     if let Some(method) = preflight(&exchange.head.method, &exchange.head.headers)
         && let Some(way) = of_preflight(snapshot, exchange, method)
     {
@@ -46,6 +49,14 @@ pub(crate) fn route<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Resu
         holding(set, exchange).ok_or_else(|| Fault::client(&reasons::ROUTE_CONDITION))?;
     exchange.note(|| format!("route {}", route.pattern));
     Ok(Way::Route(Place { set: index, among }, route))
+}
+
+/// The way to an admin page, on a listener that shows them.
+fn mounted<'s>(snapshot: &'s Snapshot, exchange: &mut Exchange) -> Option<Way<'s>> {
+    let place = Place { set: snapshot.mount.as_ref()?.set(exchange)?, among: 0 };
+    let set = snapshot.set(place.set)?;
+    enter(exchange, set, Vec::new());
+    Some(Way::Route(place, set.routes.first()?))
 }
 
 /// The first route of a set whose condition holds.

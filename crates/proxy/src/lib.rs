@@ -11,6 +11,7 @@ mod explain;
 mod fields;
 mod find;
 mod forward;
+mod mount;
 mod panics;
 mod pipeline;
 mod plans;
@@ -22,13 +23,16 @@ mod serve;
 mod snapshot;
 mod target;
 mod to_end;
+mod traced;
 mod tunnel;
+mod view;
 mod worker;
 
 pub use build::{BuildError, Builder, refusals, router};
 pub use explain::{Asked, Explanation, percent_encoded};
 pub use serve::Proxy;
 pub use snapshot::Snapshot;
+pub use view::RouteView;
 pub use worker::{Shared, Worker};
 
 /// What only fuzz targets need: one step of the line, without a socket.
@@ -38,6 +42,12 @@ pub mod fuzz {
     pub fn rewrite_headers(mut headers: http::HeaderMap, trusted: bool) -> http::HeaderMap {
         crate::fields::strip_stated(&mut headers, trusted);
         crate::fields::strip_hop_by_hop(&mut headers);
+        headers
+    }
+
+    /// A request's headers without what is malformed of its trace context.
+    pub fn clean_context(mut headers: http::HeaderMap) -> http::HeaderMap {
+        crate::traced::begin(&mut headers, true, None, tokio::time::Instant::now());
         headers
     }
 }

@@ -61,10 +61,12 @@ pub(crate) async fn down(
         }
         let (verdict, took) = heard(step, &mut begun).await;
         tell_once(exchange, *entered);
-        if let Took::Waited(_) = took {
+        if let Took::Waited(took) = took {
             let now = Instant::now();
             exchange.waited(now);
             begun = begun.map(|_| now);
+            let reason = verdict.as_ref().err().map(Fault::reason);
+            exchange.spans.waited(entry.name, now - took, now, reason);
         }
         match verdict {
             Ok(Verdict::Pass) => {

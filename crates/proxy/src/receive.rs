@@ -9,10 +9,9 @@ use lockgate_core::{
 };
 use tokio::time::Instant;
 
-use crate::fields;
 use crate::snapshot::Snapshot;
+use crate::{fields, traced};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LOCKGATE_DEBUG: HeaderName = HeaderName::from_static("lockgate-debug");
 
 /// Makes the exchange of a request. It is complete even when the request does not [`fit`], so that
@@ -26,7 +25,7 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
     let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
-    let (id, expects) = look(&head.headers);
+    let Named { id, expects, traced } = look(&head.headers);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
     fields::strip_stated(&mut head.headers, trusted);
@@ -39,6 +38,8 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, protocol);
     }
+    let started = Instant::now();
+    let spans = traced::begin(&mut head.headers, traced, snapshot.traces.as_deref(), started);
     let host = own_host(head);
     let grpc = head
         .headers
@@ -52,7 +53,7 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         secure,
         host: host.unwrap_or_default(),
         id: id.unwrap_or_else(RequestId::random),
-        started: Instant::now(),
+        started,
         route: None,
         captures: Captures::default(),
         consumer: None,
@@ -64,23 +65,36 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: trace.then(Vec::new),
+        spans,
         kept: Keeping::default(),
         connection: incoming.connection,
     }
 }
 
-/// The id that the client gives its request, if it may be kept, and whether it expects anything.
-/// One look at the names is cheaper than asking the map for each.
-fn look(headers: &HeaderMap) -> (Option<RequestId>, bool) {
-    let (mut id, mut expects) = (None, false);
+/// What one look at the names finds, which is cheaper than asking the map for each.
+#[derive(Default)]
+struct Named {
+    /// The id that the client gives its request, if it may be kept.
+    id: Option<RequestId>,
+    /// Whether it expects anything.
+    expects: bool,
+    /// Whether it says anything of a trace.
+    traced: bool,
+}
+
+fn look(headers: &HeaderMap) -> Named {
+    let (mut found, mut id) = (Named::default(), None);
     for (name, value) in headers {
         match *name {
-            header::EXPECT => expects = true,
-            _ if id.is_none() && *name == X_REQUEST_ID => id = Some(RequestId::keep(value)),
-            _ => {}
+            header::EXPECT => found.expects = true,
+            _ => match name.as_str() {
+                "x-request-id" if id.is_none() => id = Some(RequestId::keep(value)),
+                "traceparent" | "tracestate" | "baggage" => found.traced = true,
+                _ => {}
+            },
         }
     }
-    (id.flatten(), expects)
+    Named { id: id.flatten(), ..found }
 }
 
 /// HTTP/2 by upgrade (RFC 7540 §3.2, dropped by RFC 9113) would open a connection behind the

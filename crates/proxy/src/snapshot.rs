@@ -10,10 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use lockgate_config::model::{self, Document};
 use lockgate_core::{Blobs, Exchange, Write};
-use lockgate_telemetry::{AccessLog, RouteSeries};
+use lockgate_telemetry::{AccessLog, RouteSeries, Traces};
 use lockgate_upstream::Upstream;
 use subtle::ConstantTimeEq;
 
+use crate::mount::Mount;
 use crate::pipeline::Entry;
 use crate::plans::Plans;
 use crate::rewrite::Rewrite;
@@ -32,10 +33,14 @@ pub struct Snapshot {
     pub upstreams: Arc<HashMap<String, Arc<Upstream>>>,
     /// The access log, if it is on.
     pub log: Option<Arc<AccessLog>>,
+    /// The traces, if they are on.
+    pub traces: Option<Arc<Traces>>,
     pub(crate) router: Router,
     pub(crate) sets: Vec<RouteSet>,
     pub(crate) unrouted: Arc<RouteSeries>,
     pub(crate) redirects: HashMap<Box<str>, u16>,
+    /// The admin pages, where a public listener shows them too.
+    pub(crate) mount: Option<Mount>,
     pub(crate) plans: Plans,
     /// The stores to tell of writes.
     pub(crate) stores: Arc<[Arc<dyn Blobs>]>,

@@ -43,7 +43,8 @@ pub(crate) async fn ask(
     let policies = outer.min(*entered)..*entered;
     *entered = policies.start;
     // What the log says of it should the client go.
-    let stand_in = Exchange { started: exchange.started, ..exchange.behind() };
+    let (started, spans) = (exchange.started, exchange.spans.stand_in());
+    let stand_in = Exchange { started, spans, ..exchange.behind() };
     let own = Box::new(std::mem::replace(exchange, stand_in));
     let (tell, told) = oneshot::channel();
     let place = Place::take(&worker.to_end, usize::MAX);

@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use lockgate_telemetry::{AccessLog, Metrics, WorkerLog, WorkerSeries};
+use lockgate_telemetry::{
+    AccessLog, Failures, Metrics, Told, Traces, WorkerFailures, WorkerLog, WorkerSeries,
+    WorkerTraces,
+};
 use lockgate_upstream::Caller;
 use tokio::time::Instant;
 
@@ -20,13 +23,16 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
+    /// The last requests that were refused or failed.
+    pub failures: Arc<Failures>,
 }
 
 impl Shared {
     /// Starts with a first snapshot.
     pub fn new(first: Snapshot, metrics: Arc<Metrics>) -> Self {
         let generation = AtomicU64::new(first.generation);
-        Self { generation, snapshot: ArcSwap::from_pointee(first), metrics }
+        let failures = Arc::default();
+        Self { generation, snapshot: ArcSwap::from_pointee(first), metrics, failures }
     }
 
     /// The snapshot in force.
@@ -60,9 +66,11 @@ pub struct Worker {
     pub(crate) forsaken: Rc<Cell<usize>>,
     /// Its load, in the metrics.
     pub series: Arc<WorkerSeries>,
+    pub(crate) failures: WorkerFailures,
     seen: Cell<u64>,
     current: RefCell<Current>,
     log: RefCell<Option<(Arc<AccessLog>, WorkerLog)>>,
+    traces: RefCell<Option<(Arc<Traces>, WorkerTraces)>>,
     /// What the two clocks said at the same time, at the last tick.
     clocks: Cell<(Instant, SystemTime)>,
 }
@@ -79,7 +87,9 @@ impl Worker {
             to_end: Rc::default(),
             forsaken: Rc::default(),
             series: shared.metrics.worker(index),
+            failures: shared.failures.worker(),
             seen: Cell::new(snapshot.generation),
+            traces: RefCell::new(gather(snapshot.traces.as_ref())),
             current: RefCell::new(Rc::new(snapshot)),
             log: RefCell::new(log),
             clocks: Cell::new((Instant::now(), SystemTime::now())),
@@ -100,13 +110,12 @@ impl Worker {
         let snapshot = self.shared.snapshot();
         self.seen.set(snapshot.generation);
         let mut log = self.log.borrow_mut();
-        let same = match (&*log, &snapshot.log) {
-            (Some((old, _)), Some(new)) => Arc::ptr_eq(old, new),
-            (None, None) => true,
-            _ => false,
-        };
-        if !same {
+        if !is_same(log.as_ref(), snapshot.log.as_ref()) {
             *log = open(snapshot.log.as_ref(), self.index);
+        }
+        let mut traces = self.traces.borrow_mut();
+        if !is_same(traces.as_ref(), snapshot.traces.as_ref()) {
+            *traces = gather(snapshot.traces.as_ref());
         }
         *self.current.borrow_mut() = Rc::new(snapshot);
     }
@@ -128,14 +137,21 @@ impl Worker {
         }
     }
 
+    /// Has a request's spans told, when traces are on.
+    pub(crate) fn tell(&self, told: &Told<'_>) {
+        if let Some((_, traces)) = &*self.traces.borrow() {
+            traces.tell(told);
+        }
+    }
+
     /// Whether requests are being brought to their end that no connection need be waiting for.
     pub fn is_unfinished(&self) -> bool {
         self.to_end.get() > 0
     }
 
-    /// To be called a few times a second: hands on log lines that wait, drops what has aged, and
-    /// lets go of a replaced snapshot even while no request comes. `open` client connections are
-    /// this worker's.
+    /// To be called a few times a second: hands on what waits of the log and of the failures, drops
+    /// what has aged, and lets go of a replaced snapshot even while no request comes. `open` client
+    /// connections are this worker's.
     pub fn tick(&self, open: usize) {
         self.series.set_connections(open);
         self.clocks.set((Instant::now(), SystemTime::now()));
@@ -143,10 +159,27 @@ impl Worker {
             self.refresh();
         }
         self.log(WorkerLog::flush);
+        if let Some((_, traces)) = &*self.traces.borrow() {
+            traces.flush();
+        }
+        self.failures.flush();
         self.caller.sweep();
     }
 }
 
 fn open(log: Option<&Arc<AccessLog>>, index: usize) -> Option<(Arc<AccessLog>, WorkerLog)> {
     log.map(|log| (Arc::clone(log), log.worker(index)))
+}
+
+fn gather(traces: Option<&Arc<Traces>>) -> Option<(Arc<Traces>, WorkerTraces)> {
+    traces.map(|traces| (Arc::clone(traces), traces.worker()))
+}
+
+/// Whether what a worker has is still what is in force.
+fn is_same<T, W>(old: Option<&(Arc<T>, W)>, new: Option<&Arc<T>>) -> bool {
+    match (old, new) {
+        (Some((old, _)), Some(new)) => Arc::ptr_eq(old, new),
+        (None, None) => true,
+        _ => false,
+    }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 /// How much is kept, and what had to go.
 #[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Figures {
     /// Counters kept.
     pub keys: u64,
@@ -22,6 +23,7 @@ pub struct Figures {
 
 /// A counter with a name.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Listed {
     /// The limit.
     pub limit: String,

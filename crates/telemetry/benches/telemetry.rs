@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use criterion::{Criterion, criterion_group, criterion_main};
 use lockgate_config::model::{AccessLog as Config, LogFormat, LogTo};
 use lockgate_core::Percent;
-use lockgate_telemetry::{AccessLog, Entry, Metrics, Sample};
+use lockgate_telemetry::{AccessLog, Entry, Form, Metrics, Sample};
 
 fn observe(c: &mut Criterion) {
     let metrics = Metrics::new(2);
@@ -19,6 +19,7 @@ fn observe(c: &mut Criterion) {
         received: 0,
         sent: 1_024,
         attempts: 1,
+        exemplar: None,
     };
     c.bench_function("observe", |b| b.iter(|| route.observe(0, black_box(&sample))));
     let refused = Sample {
@@ -41,7 +42,9 @@ fn render(c: &mut Criterion) {
         route.observe(0, &Sample { status: 200, attempts: 1, ..Sample::default() });
         route.observe(1, &Sample { status: 404, attempts: 1, ..Sample::default() });
     }
-    c.bench_function("render_5000_active_routes", |b| b.iter(|| black_box(metrics.render()).len()));
+    c.bench_function("render_5000_active_routes", |b| {
+        b.iter(|| black_box(metrics.render(Form::Text)).len())
+    });
 }
 
 fn write(c: &mut Criterion) {

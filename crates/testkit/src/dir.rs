@@ -25,13 +25,14 @@ impl Dir {
         &self.0
     }
 
-    /// Writes a file in it at once: readers see the old one or the new one, never half of one.
+    /// Writes a file in it, or in a folder of it, at once: readers see the old one or the new one,
+    /// never half of one.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.join(name);
-        let folder = path.parent().unwrap_or(&self.0);
-        std::fs::create_dir_all(folder).expect("a directory of the test");
-        let last = path.file_name().unwrap_or_default().to_string_lossy();
-        let half = folder.join(format!(".{last}.new"));
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).expect("a folder of the test");
+        }
+        let half = path.with_file_name(format!(".{}.new", name.replace('/', "-")));
         std::fs::write(&half, text).expect("writing a file of the test");
         std::fs::rename(&half, &path).expect("renaming a file of the test");
         path

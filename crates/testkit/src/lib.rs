@@ -14,6 +14,7 @@
 
 mod answer;
 mod body;
+mod browser;
 mod dir;
 mod echo;
 mod echo_paths;
@@ -28,6 +29,7 @@ mod port;
 mod program;
 mod raw;
 pub mod redis;
+mod smtp;
 mod socket;
 mod tls;
 mod wait;
@@ -35,6 +37,7 @@ mod wire;
 
 pub use answer::Answer;
 pub use body::{Pieces, Sender};
+pub use browser::{Browser, Fetched};
 pub use dir::Dir;
 pub use echo::{Echo, Seen};
 pub use endpoint::{Endpoint, serve_if_asked};
@@ -47,6 +50,7 @@ pub use metrics::Metrics;
 pub use port::{Full, Port};
 pub use program::{Ran, run};
 pub use raw::{Ended, Raw, Step};
+pub use smtp::{Letter, Secured, Smtp};
 pub use socket::Socket;
 pub use tls::{Authority, Leaf, client_config, server_config};
 pub use wait::{LIMIT, until, within};

@@ -55,6 +55,7 @@ fn exchange() -> Exchange {
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        spans: Default::default(),
         consumer: None,
         kept: Default::default(),
     }

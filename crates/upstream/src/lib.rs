@@ -38,4 +38,4 @@ pub use registry::{Prepared, Registry, Upstreams};
 pub use set::EndpointSet;
 pub use task::Spawn;
 pub use upstream::Upstream;
-pub use view::{BreakerView, EndpointView, UpstreamView};
+pub use view::{BreakerView, EndpointView, Probed, UpstreamView};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockgate_config::model::{self, Breaker, TimeoutSet, UpstreamTls};
+use lockgate_config::model::{self, Breaker, Http2Use, TimeoutSet, UpstreamTls};
 use lockgate_core::Time;
 use lockgate_net::tls::ClientTls;
 use tokio::time::Instant;
@@ -27,6 +27,8 @@ const IN_FLIGHT: usize = 512;
 pub struct Origin {
     /// Whether TLS is spoken.
     pub https: bool,
+    /// Whether HTTP/2 is: over TLS as the other side chooses, in plain text without asking.
+    pub http2: bool,
     /// `host:port`.
     pub endpoint: Box<str>,
     /// The authorities to trust instead of the system's, in PEM.
@@ -87,10 +89,11 @@ impl Origins {
         let mut settings = settings();
         settings.endpoints.insert(origin.endpoint.to_string(), model::Endpoint::default());
         settings.tls = origin.https.then(UpstreamTls::default);
+        settings.http2 = if origin.http2 { Http2Use::On } else { Http2Use::Off };
         let tls = settings.tls.as_ref().map(|tls| {
             let loaded = match &origin.ca {
-                Some(ca) => ClientTls::trusting(ca),
-                None => ClientTls::load(tls, false),
+                Some(ca) => ClientTls::trusting(ca, origin.http2),
+                None => ClientTls::load(tls, origin.http2),
             };
             loaded.map(Arc::new).map_err(|error| error.to_string())
         });
@@ -116,7 +119,12 @@ fn settings() -> model::Upstream {
 
 /// A name that no configured upstream has, and no origin with other authorities.
 fn name(origin: &Origin) -> String {
-    let scheme = if origin.https { "https" } else { "http" };
+    let scheme = match (origin.https, origin.http2) {
+        (true, false) => "https",
+        (false, false) => "http",
+        (true, true) => "h2 https",
+        (false, true) => "h2 http",
+    };
     let trust = origin.ca.as_ref().map(|ca| format!(" {:.8}", blake3::hash(ca).to_hex()));
     format!("outbound {scheme}://{}{}", origin.endpoint, trust.unwrap_or_default())
 }
@@ -127,7 +135,7 @@ mod tests {
 
     fn origin(port: u32) -> Origin {
         let endpoint = format!("127.0.0.1:{port}").into();
-        Origin { https: false, endpoint, ca: None }
+        Origin { https: false, http2: false, endpoint, ca: None }
     }
 
     fn origins() -> Origins {
@@ -175,6 +183,7 @@ mod tests {
         let origins = origins();
         let with = |ca: Option<&'static [u8]>| Origin {
             https: true,
+            http2: false,
             endpoint: "127.0.0.1:1".into(),
             ca: ca.map(Bytes::from_static),
         };

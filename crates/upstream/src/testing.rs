@@ -99,6 +99,7 @@ pub(crate) fn exchange(headers: &[(&str, &str)]) -> Exchange {
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        spans: Default::default(),
         consumer: None,
         kept: Default::default(),
     }

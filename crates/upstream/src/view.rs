@@ -1,7 +1,7 @@
 //! What admin, metrics and `explain` are shown of an upstream: plain values, taken at one moment.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockgate_config::model::Balance;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::upstream::Upstream;
 
 /// An upstream at one moment.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct UpstreamView {
     pub name: String,
     pub balance: Balance,
@@ -27,6 +28,7 @@ pub struct UpstreamView {
 
 /// A breaker at one moment.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct BreakerView {
     pub phase: Phase,
     /// How often it has opened.
@@ -35,6 +37,7 @@ pub struct BreakerView {
 
 /// An endpoint at one moment. Times of day are milliseconds since 1970.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EndpointView {
     /// As configured.
     pub name: String,
@@ -67,6 +70,17 @@ pub struct EndpointView {
     pub last_error: Option<String>,
 }
 
+/// What probes have found of an endpoint, in numbers alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Probed {
+    /// Failures in a row.
+    pub failures: u32,
+    /// When the last one was made, in milliseconds since 1970.
+    pub checked_ms: Option<u64>,
+    /// How long it took, if it was answered.
+    pub took: Option<Duration>,
+}
+
 impl Upstream {
     /// Its state now.
     pub fn view(&self) -> UpstreamView {
@@ -89,6 +103,16 @@ impl Upstream {
 }
 
 impl Endpoint {
+    /// What probes have found of it.
+    pub fn probed(&self) -> Probed {
+        let probe = self.probe();
+        Probed {
+            failures: probe.failures,
+            checked_ms: probe.last_checked.map(epoch_ms),
+            took: probe.response_time.filter(|_| probe.failures == 0),
+        }
+    }
+
     /// Its state now.
     pub fn view(&self, now: Instant) -> EndpointView {
         let out = self.usable(now).err();

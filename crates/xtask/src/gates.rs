@@ -34,6 +34,7 @@ pub(crate) fn check(root: &Path, skip_tests: bool) -> Result<()> {
 pub(crate) fn test(root: &Path) -> Result<()> {
     step("what the tests need", setup::tools)?;
     step("an OpenID provider", || setup::provider(root))?;
+    step("an OTLP collector", || setup::collector(root))?;
     step("tests", || cargo(root, &["test", "--workspace"]))?;
     println!("\n== all tests passed");
     Ok(())

@@ -76,6 +76,38 @@ pub(crate) fn provider(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What the OTLP collector of the tests stands on, from PyPI into `target/otlp`. Where there is no
+/// Python with `venv` those tests are skipped, and say so.
+///
+/// # Errors
+/// When Python is there and pip cannot install it.
+pub(crate) fn collector(root: &Path) -> Result<()> {
+    let home = root.join("target/otlp");
+    let requirements = root.join("crates/gateway/tests/otlp/requirements.txt");
+    let (wanted, installed) =
+        (std::fs::read_to_string(&requirements)?, home.join("requirements.txt"));
+    if std::fs::read_to_string(&installed).is_ok_and(|there| there == wanted) {
+        println!("the OTLP collector is there");
+        return Ok(());
+    }
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&home).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!(
+            "**** there is no python3 with venv: the tests against a collector are skipped ****"
+        );
+        return Ok(());
+    }
+    let status = Command::new(home.join("bin/pip"))
+        .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+        .arg(&requirements)
+        .status()?;
+    if !status.success() {
+        bail!("pip cannot install the OTLP collector into {}", home.display());
+    }
+    std::fs::write(installed, wanted)?;
+    Ok(())
+}
+
 fn is_root() -> bool {
     let answer = Command::new("id").arg("-u").output();
     answer.is_ok_and(|answer| answer.stdout.trim_ascii() == b"0")

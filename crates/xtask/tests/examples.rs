@@ -16,6 +16,7 @@ fn load(name: &str, text: &str) -> Loaded {
         "PORT" => Some("8080".to_owned()),
         "ADMIN_PORT" => Some("9901".to_owned()),
         "STORE" => Some("memory".to_owned()),
+        name if name.ends_with("_WEBHOOK") => Some("https://hooks.example.com/x".to_owned()),
         name => Some(format!("the value of {name}")),
     };
     load_str_with(name, text, lockgate_plugins::ALL, &value)
@@ -41,17 +42,21 @@ fn the_files_of_examples_load_without_a_warning() {
 }
 
 #[test]
-fn what_the_readmes_show_loads() {
+fn what_the_readmes_and_guides_show_loads() {
     let mut pages = vec![root().join("README.md")];
     for plugin in lockgate_plugins::ALL {
         pages.push(root().join("crates/plugins/src").join(plugin.name()).join("README.md"));
+    }
+    for guide in ["alerts.md", "uptime.md"] {
+        pages.push(root().join("docs/guides").join(guide));
     }
     let mut count = 0;
     for page in pages {
         let Ok(text) = fs::read_to_string(&page) else { continue };
         for fence in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             // A part of a file, such as one route's policies, is not a whole configuration.
-            if fence.lines().any(|line| line.starts_with("routes:")) {
+            let whole = |line: &str| line.starts_with("routes:") || line.starts_with("alerts:");
+            if fence.lines().any(whole) {
                 load(&format!("{}.yaml", page.display()), fence);
                 count += 1;
             }

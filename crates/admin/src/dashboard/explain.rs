@@ -41,19 +41,21 @@ pub(super) async fn page(
 }
 
 pub(super) fn form(html: &mut Html, method: &str, url: &str, headers: &str) {
-    html.raw("<form action=/admin/status/explain class=panel><div class=\"row\">");
+    html.raw("<form action=/admin/status/explain class=panel><div class=row><div>");
     html.raw("<label for=method>Method</label><input id=method name=method size=8 value=\"");
-    html.text(method).raw("\"> <label for=url>URL</label>");
-    html.raw(
-        "<input id=url name=url size=60 placeholder=\"http://shop.example/orders/7\" value=\"",
-    );
-    html.text(url).raw("\"></div><label for=headers>Headers, one a line</label>");
+    html.text(method).raw("\"></div><div class=grow><label for=url>URL</label>");
+    html.raw("<input id=url name=url placeholder=\"http://shop.example/orders/7\" value=\"");
+    html.text(url).raw("\"></div></div><label for=headers>Headers, one a line</label>");
     html.raw("<textarea id=headers name=headers placeholder=\"Accept: application/json\">");
     html.text(headers).raw("</textarea><p><button class=do>Explain</button></p></form>");
 }
 
 fn show(html: &mut Html, told: &Explanation) {
-    html.raw("<h2>Request</h2><p><code>").text(&told.request).raw("</code></p>");
+    html.raw("<h2>Request</h2><p class=request><code>").text(&told.request).raw("</code></p>");
+    if let Some(answer) = &told.answer {
+        html.raw("<p class=\"notice warn\">The gateway itself answers: <b>").text(answer);
+        html.raw("</b></p>");
+    }
     html.raw("<h2>Routes looked at</h2>").head("Routes", &["Route", "Where", "Verdict"]);
     for one in &told.candidates {
         let class = if one.matched { "good" } else { "" };
@@ -69,9 +71,13 @@ fn show(html: &mut Html, told: &Explanation) {
         html.cell(one.place.as_deref().unwrap_or_default()).raw("</tr>");
     }
     html.tail(told.policies.len(), "None.");
-    html.raw("<h2>Then</h2><ul>");
-    for line in told.rewrite.iter().chain(&told.target).chain(&told.endpoints).chain(&told.answer) {
-        html.raw("<li>").text(line).raw("</li>");
+    let then: Vec<&String> =
+        told.rewrite.iter().chain(&told.target).chain(&told.endpoints).collect();
+    if !then.is_empty() {
+        html.raw("<h2>Then</h2><ul>");
+        for line in then {
+            html.raw("<li>").text(line).raw("</li>");
+        }
+        html.raw("</ul>");
     }
-    html.raw("</ul>");
 }

@@ -25,7 +25,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Most who listen at once: each makes a page be drawn with every tick.
 const MOST: usize = 16;
 
-pub(super) async fn events(State(handles): State<Arc<Handles>>) -> Response {
+pub(crate) async fn events(State(handles): State<Arc<Handles>>) -> Response {
     let Some(place) = Place::take(&handles) else {
         let detail = format!("{MOST} listen already: close a dashboard, or read /admin/metrics");
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too_many_listeners", &detail);

@@ -1,133 +1,167 @@
 //! The first page: what is wrong, then what goes on.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
 use axum::response::Response;
-use lockgate_telemetry::Totals;
-use lockgate_upstream::{Phase, UpstreamView};
+use lockgate_telemetry::{FailureKind, Totals};
+use lockgate_upstream::UpstreamView;
 
-use super::chart;
-use super::html::{Html, count, ms, span};
+use super::chart::{self, Line, Unit};
+use super::html::{Html, count, ms, per_second, percent, since, span};
+use super::{errors, problems, routes};
 use crate::Handles;
-use crate::history::Sample;
+use crate::history::{EVERY, Sample};
+use crate::rates::{Now, Rate};
 use crate::services::views;
 
-/// A certificate is a problem from so many days before its end.
-const EXPIRES_SOON: i64 = 14 * 86_400;
-/// A share of errors that is one.
-const MANY_ERRORS: f64 = 0.05;
-
-fn content(handles: &Handles) -> Html {
-    let (totals, upstreams) = (handles.shared.metrics.snapshot(), views(handles));
-    let samples = handles.history.samples();
-    let last = samples.last().copied().unwrap_or_default();
-    let mut html = Html::new();
-    problems(&mut html, &found(handles, &totals, &upstreams, &last));
-    tiles(&mut html, handles, &totals, &last);
-    html.raw("<section class=charts aria-label=\"The last hour\">");
-    let line = |pick: fn(&Sample) -> f64| samples.iter().map(pick).collect::<Vec<_>>();
-    chart::line(&mut html, "Requests", "/s", "requests", &line(|one| one.requests));
-    chart::line(&mut html, "Errors", "/s", "errors", &line(|one| one.errors));
-    chart::line(&mut html, "Latency p99", "ms", "latency", &line(|one| one.p99_ms));
-    chart::line(&mut html, "In flight", "", "flight", &line(|one| one.in_flight as f64));
-    html.raw("</section><h2>Workers</h2>");
-    html.head("Workers", &["Worker", "#Requests", "#In flight", "#Connections"]);
-    for one in &totals.workers {
-        html.raw("<tr>").cell(&one.worker.to_string()).number(&count(one.requests));
-        html.number(&count(one.in_flight)).number(&count(one.connections)).raw("</tr>");
-    }
-    html.tail(totals.workers.len(), "No workers.");
-    html
-}
+/// Routes and failures that are shown here; their own pages have the rest.
+const FEW: usize = 5;
 
 pub(super) async fn page(State(handles): State<Arc<Handles>>) -> Response {
     let content = content(&handles);
     super::page(&handles, "/admin/status", "Overview", true, content)
 }
 
-/// What somebody should look at, in words.
-fn found(
-    handles: &Handles,
-    totals: &Totals,
-    upstreams: &[UpstreamView],
-    last: &Sample,
-) -> Vec<String> {
-    let mut found = Vec::new();
-    if (handles.draining)() {
-        found.push("This gateway drains: it takes no new connections.".to_owned());
+fn content(handles: &Handles) -> Html {
+    let (totals, upstreams) = (handles.shared.metrics.snapshot(), views(handles));
+    let (samples, now) = (handles.history.samples(), handles.history.now());
+    let last = samples.last().copied().unwrap_or_default();
+    let mut html = Html::new();
+    problems::show(&mut html, &problems::found(handles, &upstreams));
+    tiles(&mut html, handles, &totals, &last);
+    charts(&mut html, &samples);
+    html.raw("<div class=halves><section><h2>Busiest routes</h2>");
+    busiest(&mut html, &now);
+    html.raw("</section><section><h2>Last failures</h2>");
+    let failed = handles.shared.failures.list(FailureKind::Failed);
+    errors::table(&mut html, "Last failures", failed.iter().take(FEW), false);
+    if failed.is_empty() {
+        html.raw("<p class=none>Nothing has failed.</p>");
     }
-    if !totals.config_taken {
-        found.push(
-            "The last configuration was refused; the one before is in force. \
-                    The gateway's log says what is wrong."
-                .to_owned(),
-        );
-    }
-    for upstream in upstreams {
-        let name = &upstream.name;
-        let all = upstream.endpoints.len();
-        if all > 0 && upstream.usable == 0 {
-            found.push(format!("{name}: no endpoint takes requests."));
-        } else if upstream.usable < all {
-            let out = all - upstream.usable;
-            found.push(format!("{name}: {out} of {all} endpoints are out."));
-        }
-        if upstream.breaker.as_ref().is_some_and(|breaker| breaker.phase != Phase::Closed) {
-            found.push(format!("{name}: its circuit breaker is not closed."));
-        }
-    }
-    if last.requests > 0.0 && last.errors / last.requests > MANY_ERRORS {
-        let share = 100.0 * last.errors / last.requests;
-        found.push(format!("{share:.0} % of answers are errors (500 and above)."));
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    for one in (handles.certificates)() {
-        let name = one.names.first().map_or("(no name)", String::as_str);
-        if one.not_after < now {
-            found.push(format!("The certificate of {name} has expired."));
-        } else if one.not_after - now < EXPIRES_SOON {
-            let days = (one.not_after - now) / 86_400;
-            found.push(format!("The certificate of {name} expires in {days} days."));
-        }
-    }
-    if totals.panics > 0 {
-        found.push(format!("{} requests ended in a bug of the gateway.", totals.panics));
-    }
-    found
-}
-
-fn problems(html: &mut Html, found: &[String]) {
-    if found.is_empty() {
-        html.raw("<section class=\"problems well\"><b class=good>All is well.</b></section>");
-        return;
-    }
-    html.raw("<section class=problems role=status><b class=bad>To look at</b><ul>");
-    for one in found {
-        html.raw("<li>").text(one).raw("</li>");
-    }
-    html.raw("</ul></section>");
+    html.raw("</section><section><h2>Upstreams</h2>");
+    summary(&mut html, &upstreams, &now);
+    html.raw("</section><section><h2>Workers</h2>");
+    workers(&mut html, &totals, &now);
+    html.raw("</section></div>");
+    html
 }
 
 fn tiles(html: &mut Html, handles: &Handles, totals: &Totals, last: &Sample) {
     let snapshot = handles.shared.snapshot();
-    let age = SystemTime::now().duration_since(snapshot.loaded).unwrap_or_default().as_secs();
-    let errors = if last.requests > 0.0 { 100.0 * last.errors / last.requests } else { 0.0 };
+    let age = span(since(snapshot.loaded));
+    let (config, class) = match handles.shared.metrics.config_refused() {
+        None => (format!("configuration in force, read {age} ago"), ""),
+        Some(_) => (format!("configuration in force, {age} old: a newer one was refused"), "bad"),
+    };
+    let class_of = |share: f64, class| if share > 0.01 { class } else { "" };
+    let part = |of: f64| if last.requests > 0.0 { of / last.requests } else { 0.0 };
     html.raw("<section class=tiles aria-label=Now>");
-    for (value, name) in [
-        (format!("{:.1}", last.requests), "requests a second".to_owned()),
-        (format!("{errors:.2} %"), "errors".to_owned()),
-        (ms(last.p50_ms), "p50".to_owned()),
-        (ms(last.p99_ms), "p99".to_owned()),
-        (count(totals.in_flight), "in flight".to_owned()),
-        (count(totals.connections), "connections".to_owned()),
-        (count(totals.requests), "requests since the start".to_owned()),
-        (snapshot.generation.to_string(), format!("configuration, {} old", span(age))),
-    ] {
-        html.raw("<div class=tile><b>").text(&value).raw("</b><span>").text(&name);
-        html.raw("</span></div>");
-    }
+    html.tile("", &per_second(last.requests), "requests a second");
+    let errors = percent(last.errors, last.requests);
+    html.tile(class_of(part(last.errors), "bad"), &errors, "errors: 500 and above");
+    let refused = percent(last.refused, last.requests);
+    html.tile(class_of(part(last.refused), "warn"), &refused, "refusals: 400 to 499");
+    html.tile("", &ms(last.p50_ms), "p50: half were faster");
+    html.tile("", &ms(last.p99_ms), "p99: of 100, 99 were faster");
+    let connections = count(totals.connections);
+    html.tile("", &count(totals.in_flight), &format!("in flight; connections: {connections}"));
+    html.tile("", &count(totals.requests), "requests since the start");
+    html.tile(class, &snapshot.generation.to_string(), &config);
     html.raw("</section>");
+}
+
+fn charts(html: &mut Html, samples: &[Sample]) {
+    let line = |name, class, pick: fn(&Sample) -> f64| {
+        let values = samples.iter().map(pick).collect();
+        Line { name, class, values }
+    };
+    let every = usize::try_from(EVERY.as_secs()).unwrap_or(1);
+    html.raw("<section class=charts aria-label=\"The last hour\">");
+    chart::draw(
+        html,
+        "Requests",
+        Unit::PerSecond,
+        every,
+        &[line("", "requests", |one| one.requests)],
+    );
+    chart::draw(
+        html,
+        "Not served",
+        Unit::PerSecond,
+        every,
+        &[line("5xx", "errors", |one| one.errors), line("4xx", "refused", |one| one.refused)],
+    );
+    chart::draw(
+        html,
+        "Latency",
+        Unit::Milliseconds,
+        every,
+        &[line("p99", "p99", |one| one.p99_ms), line("p50", "p50", |one| one.p50_ms)],
+    );
+    chart::draw(
+        html,
+        "In flight",
+        Unit::Count,
+        every,
+        &[line("", "flight", |one| one.in_flight as f64)],
+    );
+    html.raw("</section>");
+}
+
+fn busiest(html: &mut Html, now: &Now) {
+    let mut all: Vec<(&String, &Rate)> = now.routes.iter().collect();
+    all.sort_by(|a, b| b.1.requests.total_cmp(&a.1.requests).then(a.0.cmp(b.0)));
+    html.head("Busiest routes", &["Route", "#Requests/s", "#4xx", "#5xx", "#p99"]);
+    for (route, rate) in all.iter().take(FEW) {
+        html.raw("<tr><td>");
+        routes::link(html, route);
+        html.raw("</td>").number(&per_second(rate.requests));
+        share(html, "warn", rate.refused, rate.requests);
+        share(html, "bad", rate.errors, rate.requests);
+        html.number(&ms(rate.p99_ms)).raw("</tr>");
+    }
+    html.tail(all.len(), "No request in the last seconds.");
+}
+
+/// A cell of a share, which stands out when there is any.
+pub(super) fn share(html: &mut Html, class: &str, part: f64, whole: f64) {
+    let class = if part > 0.0 { class } else { "" };
+    html.raw(&format!("<td class=\"num {class}\">")).text(&percent(part, whole)).raw("</td>");
+}
+
+/// The worst first.
+fn summary(html: &mut Html, upstreams: &[UpstreamView], now: &Now) {
+    let mut all: Vec<&UpstreamView> = upstreams.iter().collect();
+    all.sort_by_key(|one| Reverse(one.endpoints.len() - one.usable));
+    html.head("Upstreams", &["Upstream", "Endpoints up", "#In flight", "#Requests/s", "#p99"]);
+    for one in &all {
+        let rate = now.upstreams.get(&one.name).copied().unwrap_or_default();
+        let class = match one.endpoints.len() - one.usable {
+            0 if one.usable > 0 => "good",
+            _ if one.usable > 0 => "warn",
+            _ => "bad",
+        };
+        html.raw("<tr><td><a href=\"/admin/status/upstreams#").text(&one.name).raw("\">");
+        html.text(&one.name).raw(&format!("</a></td><td class={class}>"));
+        html.text(&format!("{} of {}", one.usable, one.endpoints.len())).raw("</td>");
+        let in_flight: u64 = one.endpoints.iter().map(|one| u64::from(one.in_flight)).sum();
+        html.number(&count(in_flight)).number(&per_second(rate.requests));
+        html.number(&ms(rate.p99_ms)).raw("</tr>");
+    }
+    html.tail(all.len(), "No route goes to an upstream.");
+}
+
+fn workers(html: &mut Html, totals: &Totals, now: &Now) {
+    let all: f64 = now.workers.iter().sum();
+    let cells = ["Worker", "#Requests/s", "Share", "#In flight", "#Connections"];
+    html.head("Workers", &cells);
+    for (place, one) in totals.workers.iter().enumerate() {
+        let rate = now.workers.get(place).copied().unwrap_or_default();
+        html.raw("<tr>").cell(&one.worker.to_string()).number(&per_second(rate));
+        html.bar("part", if all > 0.0 { rate / all } else { 0.0 });
+        html.number(&count(one.in_flight)).number(&count(one.connections)).raw("</tr>");
+    }
+    html.tail(totals.workers.len(), "No workers.");
 }

@@ -1,162 +1,204 @@
-//! Routes: what each has answered, and what is configured for one of them.
+//! Routes: all that are configured, with what each has just done, to be sorted and searched.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::response::Response;
+use lockgate_proxy::{RouteView, Snapshot};
 use lockgate_telemetry::RouteTotals;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::html::{Html, bytes, count, encoded, ms};
+use super::html::{Html, count, encoded, ms, per_second};
+use super::overview::share;
 use crate::Handles;
-use crate::config::read_config;
-use crate::history::failed;
+use crate::rates::{Now, Rate};
 
 const HERE: &str = "/admin/status/routes";
-/// Most rows of a page: a search finds the rest.
-const MOST: usize = 500;
+/// Rows of a page.
+const MOST: usize = 200;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct View {
     filter: String,
     sort: String,
+    /// `up` or `down`; each column has its own when nothing is said.
+    order: String,
+    page: usize,
 }
 
-/// By which column, and how.
-const SORTS: [(&str, &str); 5] = [
+/// The columns that can be sorted by; one that begins with `#` is of numbers, the largest first.
+const SORTS: [(&str, &str); 6] = [
     ("route", "Route"),
-    ("requests", "#Requests"),
-    ("errors", "#Errors"),
+    ("rate", "#Requests/s"),
+    ("refused", "#4xx"),
+    ("errors", "#5xx"),
     ("p99", "#p99"),
-    ("sent", "#Sent"),
+    ("requests", "#Since start"),
 ];
+
+/// What a row is made of.
+struct Row<'a> {
+    /// Empty: what no route matched.
+    pattern: &'a str,
+    view: Option<RouteView<'a>>,
+    rate: Rate,
+    requests: u64,
+}
 
 pub(super) async fn page(
     State(handles): State<Arc<Handles>>,
     Query(view): Query<View>,
 ) -> Response {
-    let mut rows = handles.shared.metrics.snapshot().routes;
-    rows.retain(|one| one.route.contains(&view.filter));
-    sort(&mut rows, &view.sort);
+    let snapshot = handles.shared.snapshot();
+    let (totals, now) = (handles.shared.metrics.snapshot().routes, handles.history.now());
+    let mut rows = rows(&snapshot, &totals, &now, view.filter.trim());
+    let column = SORTS.iter().find(|(key, _)| *key == view.sort).map_or("rate", |(key, _)| *key);
+    let down = if view.order.is_empty() { column != "route" } else { view.order == "down" };
+    rows.sort_by(|a, b| {
+        let order = compare(column, a, b);
+        if down { order.reverse() } else { order }.then(a.pattern.cmp(b.pattern))
+    });
     let mut html = Html::new();
-    html.raw("<form class=row action=/admin/status/routes role=search><div>");
-    html.raw("<label for=filter>Search</label><input id=filter name=filter type=search value=\"");
-    html.text(&view.filter).raw("\"></div><input type=hidden name=sort value=\"");
-    html.text(&view.sort).raw("\"><button>Search</button></form>");
-    html.raw("<div class=wide><table><caption class=unseen>Routes</caption><thead><tr>");
+    form(&mut html, &view);
+    html.wide("Routes").raw("<table><caption class=unseen>Routes</caption><thead><tr>");
     for (key, title) in SORTS {
-        let (class, title) = match title.strip_prefix('#') {
-            Some(title) => (" class=num", title),
-            None => ("", title),
-        };
-        let sorted = if view.sort == key { " aria-sort=descending" } else { "" };
-        html.raw(&format!("<th scope=col{class}{sorted}><a href=\"{HERE}?sort={key}&amp;filter="));
-        html.raw(&encoded(&view.filter)).raw("\">").raw(title).raw("</a></th>");
+        head(&mut html, &view, (key, title), (key == column).then_some(down));
     }
-    html.raw("<th scope=col>Refused or failed</th></tr></thead><tbody>");
-    for one in rows.iter().take(MOST) {
+    html.raw("<th scope=col>Policies</th><th scope=col>To</th></tr></thead><tbody>");
+    let pages = rows.len().div_ceil(MOST).max(1);
+    let page = view.page.min(pages - 1);
+    for one in rows.iter().skip(page * MOST).take(MOST) {
         row(&mut html, one);
     }
-    html.tail(rows.len(), "No route of this name has had a request yet.");
-    if rows.len() > MOST {
-        html.raw("<p class=none>").text(&format!("{} more: search for them.", rows.len() - MOST));
-        html.raw("</p>");
-    }
+    let none = match view.filter.is_empty() {
+        true => "No route is configured.",
+        false => "No route has this in its pattern, its policies or its targets.",
+    };
+    html.tail(rows.len(), none);
+    turn(&mut html, &view, page, pages, rows.len());
     super::page(&handles, HERE, "Routes", true, html)
 }
 
-fn sort(rows: &mut [RouteTotals], by: &str) {
-    match by {
-        "route" => rows.sort_by(|a, b| a.route.cmp(&b.route)),
-        "errors" => rows.sort_by_key(|one| Reverse(failed(&one.by_status))),
-        "p99" => rows.sort_by(|a, b| b.latency.p99_ms.total_cmp(&a.latency.p99_ms)),
-        "sent" => rows.sort_by_key(|one| Reverse(one.sent_bytes)),
-        _ => rows.sort_by_key(|one| Reverse(one.requests)),
+/// Everything that is configured; and what no route matched, when there was such.
+fn rows<'a>(
+    snapshot: &'a Snapshot,
+    totals: &[RouteTotals],
+    now: &Now,
+    filter: &str,
+) -> Vec<Row<'a>> {
+    let counted: HashMap<&str, u64> =
+        totals.iter().map(|one| (one.route.as_str(), one.requests)).collect();
+    let row = |pattern: &'a str, view| Row {
+        pattern,
+        view,
+        rate: now.routes.get(pattern).copied().unwrap_or_default(),
+        requests: counted.get(pattern).copied().unwrap_or_default(),
+    };
+    let wanted = |view: &RouteView<'_>| {
+        filter.is_empty()
+            || view.pattern.contains(filter)
+            || view.targets().iter().any(|name| name.contains(filter))
+            || view.policies().iter().any(|name| name.contains(filter))
+    };
+    let configured = snapshot.routes().filter(wanted).map(|view| row(view.pattern, Some(view)));
+    let mut rows: Vec<Row<'a>> = configured.collect();
+    if counted.contains_key("") && filter.is_empty() {
+        rows.push(row("", None));
+    }
+    rows
+}
+
+fn compare(column: &str, a: &Row<'_>, b: &Row<'_>) -> Ordering {
+    let of = |pick: fn(&Rate) -> f64| pick(&a.rate).total_cmp(&pick(&b.rate));
+    match column {
+        "route" => a.pattern.cmp(b.pattern),
+        "refused" => of(|rate| rate.refused),
+        "errors" => of(|rate| rate.errors),
+        "p99" => of(|rate| rate.p99_ms),
+        "requests" => a.requests.cmp(&b.requests),
+        _ => of(|rate| rate.requests).then(a.requests.cmp(&b.requests)),
     }
 }
 
-fn row(html: &mut Html, one: &RouteTotals) {
+fn form(html: &mut Html, view: &View) {
+    html.raw("<form class=row action=/admin/status/routes role=search><div>");
+    html.raw("<label for=filter>Pattern, policy or target</label>");
+    html.raw("<input id=filter name=filter type=search value=\"").text(&view.filter);
+    html.raw("\"></div><input type=hidden name=sort value=\"").text(&view.sort);
+    html.raw("\"><input type=hidden name=order value=\"").text(&view.order);
+    html.raw("\"><button>Search</button></form>");
+}
+
+/// A column's head, which sorts by it, and the other way round the second time.
+fn head(html: &mut Html, view: &View, (key, title): (&str, &str), sorted: Option<bool>) {
+    let (class, title) = match title.strip_prefix('#') {
+        Some(title) => (" class=num", title),
+        None => ("", title),
+    };
+    let (sort, mark) = match sorted {
+        Some(true) => (" aria-sort=descending", " ▾"),
+        Some(false) => (" aria-sort=ascending", " ▴"),
+        None => ("", ""),
+    };
+    let order = match sorted {
+        Some(true) => "up",
+        Some(false) => "down",
+        None => "",
+    };
+    html.raw(&format!("<th scope=col{class}{sort}><a href=\"{HERE}?sort={key}&amp;order={order}"));
+    html.raw("&amp;filter=").raw(&encoded(&view.filter)).raw("\">").raw(title).raw(mark);
+    html.raw("</a></th>");
+}
+
+fn row(html: &mut Html, one: &Row<'_>) {
     html.raw("<tr><td>");
-    if one.route.is_empty() {
-        html.raw("<i>no route</i>");
-    } else {
-        html.raw("<a href=\"/admin/status/route?pattern=")
-            .raw(&encoded(&one.route))
-            .raw("\"><code>");
-        html.text(&one.route).raw("</code></a>");
+    link(html, one.pattern);
+    if let Some(choices @ 2..) = one.view.map(|view| view.choices()) {
+        html.raw(&format!(" <small>{choices} choices</small>"));
     }
-    let errors = failed(&one.by_status);
-    html.raw("</td>").number(&count(one.requests));
-    let class = if errors > 0 { "num bad" } else { "num" };
-    html.raw(&format!("<td class=\"{class}\">")).text(&count(errors)).raw("</td>");
-    html.number(&ms(one.latency.p99_ms)).number(&bytes(one.sent_bytes));
-    let mut reasons: Vec<(&String, &u64)> = one.by_reason.iter().collect();
-    reasons.sort_by_key(|(_, count)| Reverse(**count));
-    let said =
-        reasons.iter().take(3).map(|(reason, number)| format!("{reason} {}", count(**number)));
-    html.cell(&said.collect::<Vec<_>>().join(", ")).raw("</tr>");
+    html.raw("</td>").number(&per_second(one.rate.requests));
+    share(html, "warn", one.rate.refused, one.rate.requests);
+    share(html, "bad", one.rate.errors, one.rate.requests);
+    html.number(&ms(one.rate.p99_ms)).number(&count(one.requests));
+    let policies = one.view.map(|view| view.policies().join(", ")).unwrap_or_default();
+    let targets = one.view.map(|view| view.targets().join(", ")).unwrap_or_default();
+    html.cell(if policies.is_empty() { "–" } else { &policies });
+    html.cell(if targets.is_empty() { "–" } else { &targets }).raw("</tr>");
 }
 
-#[derive(Deserialize)]
-pub(super) struct Which {
-    pattern: String,
+/// Where the rest is.
+fn turn(html: &mut Html, view: &View, page: usize, pages: usize, all: usize) {
+    if pages == 1 {
+        html.raw("<p class=none>")
+            .text(&format!("{} in all; rates of the last five seconds.", all));
+        html.raw("</p>");
+        return;
+    }
+    let to = |page: usize| {
+        let (sort, order, filter) = (&view.sort, &view.order, encoded(&view.filter));
+        let (sort, order) = (encoded(sort), encoded(order));
+        format!("{HERE}?sort={sort}&order={order}&filter={filter}&page={page}")
+    };
+    html.raw("<nav aria-label=\"Pages of the list\" class=turn>");
+    if page > 0 {
+        html.link(&to(page - 1), "Before");
+    }
+    html.text(&format!(" {} of {pages}, {} routes in all ", page + 1, count(all as u64)));
+    if page + 1 < pages {
+        html.link(&to(page + 1), "After");
+    }
+    html.raw("</nav>");
 }
 
-/// One route: its figures, its settings with what it inherits, and a question about it.
-pub(super) async fn one(
-    State(handles): State<Arc<Handles>>,
-    Query(which): Query<Which>,
-) -> Response {
-    let mut html = Html::new();
-    let rows = handles.shared.metrics.snapshot().routes;
-    if let Some(one) = rows.iter().find(|one| one.route == which.pattern) {
-        html.head("Answers", &["Status", "#Answers"]);
-        for (status, number) in &one.by_status {
-            html.raw("<tr>").cell(status).number(&count(*number)).raw("</tr>");
-        }
-        html.tail(one.by_status.len(), "No answers yet.");
-        if !one.by_reason.is_empty() {
-            html.raw("<h2>Refused or failed</h2>").head("Reasons", &["Reason", "#Requests"]);
-            for (reason, number) in &one.by_reason {
-                html.raw("<tr>").cell(reason).number(&count(*number)).raw("</tr>");
-            }
-            html.tail(1, "");
-        }
-    } else {
-        html.raw("<p class=none>It has had no request yet.</p>");
+/// A route's name, which leads to its page.
+pub(super) fn link(html: &mut Html, pattern: &str) {
+    if pattern.is_empty() {
+        html.raw("<a href=\"/admin/status/errors?reason=no_route\"><i>no route</i></a>");
+        return;
     }
-    html.raw("<h2>Explain a request</h2>");
-    super::explain::form(&mut html, "GET", &example(&which.pattern), "");
-    html.raw("<h2>Settings</h2>");
-    match read_config(&handles).await {
-        Ok(config) => {
-            let settings = config.get("routes").and_then(|all| all.get(&which.pattern));
-            let text =
-                settings.map(pretty).unwrap_or_else(|| "It is not configured any more.".to_owned());
-            html.raw("<pre>").text(&text).raw("</pre>");
-        }
-        Err(why) => {
-            html.raw("<p class=bad>").text(&why).raw("</p>");
-        }
-    }
-    super::page(&handles, HERE, &which.pattern, false, html)
-}
-
-/// A URL that a pattern might take.
-fn example(pattern: &str) -> String {
-    let target = pattern.rsplit(' ').next().unwrap_or(pattern);
-    let target = target.replace("/**", "/1").replace('*', "1");
-    let target: String = target.chars().filter(|one| !matches!(one, '{' | '}')).collect();
-    if target.starts_with('/') {
-        format!("http://localhost{target}")
-    } else {
-        format!("http://{target}")
-    }
-}
-
-pub(super) fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+    html.raw("<a href=\"/admin/status/route?pattern=").raw(&encoded(pattern)).raw("\"><code>");
+    html.text(pattern).raw("</code></a>");
 }

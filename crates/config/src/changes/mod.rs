@@ -13,9 +13,10 @@ use crate::source::{Reader, Spelling, Tree};
 pub use between::{between, effective, laid_over, without_plain_secrets, write_value};
 pub(crate) use lay::lay;
 
-/// The sections of which single things are changed; of `defaults` and the like the whole is.
-pub(crate) const NAMED: [&str; 7] =
-    ["listeners", "stores", "identity", "consumers", "plans", "upstreams", "routes"];
+/// The sections of which single things are changed; of the others the whole is: without any
+/// listener, say, there is the one that is there when none is named.
+pub(crate) const NAMED: [&str; 6] =
+    ["stores", "identity", "consumers", "plans", "upstreams", "routes"];
 
 /// The most changes over one configuration.
 pub(crate) const MOST: usize = 20_000;

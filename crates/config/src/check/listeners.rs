@@ -119,9 +119,34 @@ fn admin(document: &Document, findings: &mut Findings<'_>) {
         findings.error(&["admin", "also_on"], message).help =
             Some(crate::decode::suggest(name, &known));
     }
-    // It is read for what is to come; to be silent about it would promise what is not kept.
-    if admin.also_on.is_some() {
-        findings.warning(&["admin", "also_on"], "this version does not mount the admin elsewhere");
+    mounted(document, findings);
+}
+
+/// The admin pages on a public listener: never without `auth`, and never for whoever has another
+/// role, or none.
+fn mounted(document: &Document, findings: &mut Findings<'_>) {
+    let admin = &document.admin;
+    let Some(name) = &admin.also_on else {
+        if !admin.auth.is_null() {
+            let message = "`auth` is for the listener of `also_on`, and there is none";
+            findings.warning(&["admin", "auth"], message);
+        }
+        return;
+    };
+    if admin.auth.is_null() || admin.auth == false {
+        let message = "the admin pages on a public listener need `auth`";
+        findings.error(&["admin", "also_on"], message).help =
+            Some("`auth: NAME`, an identity; whoever it vouches for needs the role `admin`".into());
+    }
+    for key in ["roles", "optional"] {
+        if admin.auth.get(key).is_some() {
+            let message = format!("`{key}` cannot be said here: the role is always `admin`");
+            findings.error(&["admin", "auth", key], message);
+        }
+    }
+    let listener = document.listeners.get(name);
+    if listener.is_some_and(|listener| listener.protocol != Protocol::Http) {
+        findings.error(&["admin", "also_on"], "the admin pages speak HTTP");
     }
 }
 

@@ -1,11 +1,13 @@
 //! What the model cannot say by its types: names that must exist, sets that must not clash, files
 //! that must be there, plugins that must accept their settings. All at once, like decoding.
 
+mod alerts;
 mod dry;
 mod listeners;
 mod plugins;
 mod routes;
 mod stores;
+mod telemetry;
 mod unused;
 mod upstreams;
 
@@ -38,6 +40,8 @@ pub(crate) fn check(
     upstreams::check(document, &mut findings);
     routes::check(document, &mut findings);
     stores::check(document, &mut findings);
+    telemetry::check(document, &mut findings);
+    alerts::check(document, &mut findings);
     let (read, kept) = plugins::check(document, plugins, &mut findings);
     files.extend(read);
     stores::shared(document, &kept, &mut findings);
@@ -106,8 +110,15 @@ pub(crate) fn files(document: &Document) -> Vec<PathBuf> {
     for tls in document.upstreams.values().filter_map(|upstream| upstream.tls.as_ref()) {
         files.extend([&tls.ca, &tls.cert, &tls.key].into_iter().flatten().cloned());
     }
+    for sink in document.alerts.sinks.values() {
+        let mail = sink.email.as_ref().and_then(|email| email.ca.clone());
+        files.extend(sink.ca.clone().into_iter().chain(mail));
+    }
     for store in document.stores.values() {
         files.extend([&store.ca, &store.cert, &store.key].into_iter().flatten().cloned());
     }
+    let telemetry = &document.telemetry;
+    files.extend(telemetry.traces.iter().flat_map(|traces| traces.ca.clone()));
+    files.extend(telemetry.otlp.iter().flat_map(|metrics| metrics.ca.clone()));
     files
 }

@@ -77,6 +77,15 @@ pub(super) fn check(
             }
         }
     }
+    let auth = document.admin.auth.clone();
+    if document.admin.also_on.is_some() && !auth.is_null() && auth != false {
+        let (identities, dry) = (&identities, &dry);
+        let (priority, target) = (Priority::High, String::new());
+        let at = Stands { pattern: "/admin/*", priority, target, identities, dry };
+        let path: [Arc<str>; 2] = ["admin".into(), "auth".into()];
+        let entry = PolicyEntry { name: "auth".into(), config: auth.into(), path: path.into() };
+        checker.policy(&at, &mut Arc::new(entry));
+    }
     dry.into_parts()
 }
 

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Findings;
 use crate::decode::nearest;
-use crate::model::{Document, Sticky, Target, bears_secret};
-use crate::source::{Fail, Shape};
+use crate::model::{Document, SinkKind, Sticky, Target, bears_secret};
+use crate::source::Fail;
 
 pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     let mut used: HashSet<&str> = HashSet::new();
@@ -33,7 +33,6 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
             findings.warning(&["identity", name], message);
         }
     }
-    without_effect(findings);
     for (name, consumer) in &document.consumers {
         if let Some(plan) = &consumer.plan
             && !document.plans.contains_key(plan)
@@ -54,25 +53,6 @@ fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>)
     }
     let known: Vec<&str> = document.upstreams.keys().map(String::as_str).collect();
     used.extend(nearest(name, &known));
-}
-
-/// What is taken from files written for a later version.
-fn without_effect(findings: &mut Findings<'_>) {
-    let source = findings.source;
-    let written = source.tree.get(source.root, "alerts");
-    let empty = |node| source.tree.is_off(node) || source.tree.shape(node) == Shape::Nothing;
-    let none = |node| {
-        matches!(source.tree.shape(node), Shape::Map | Shape::List)
-            && source.tree.pairs(node).is_empty()
-            && source.tree.items(node).is_empty()
-    };
-    if written.is_some_and(|node| !empty(node) && !none(node)) {
-        findings.push(Fail::warning(source.key(&["alerts"]), unread("alerts")));
-    }
-}
-
-fn unread(word: &str) -> String {
-    format!("this version reads `{word}` but does not act on it")
 }
 
 /// Whether a policy's or handler's settings name something. Runs for the unused alone.
@@ -115,6 +95,20 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
         }
         if store.redis_sentinel.as_ref().is_some_and(|sentinel| sentinel.password.is_some()) {
             places.push(place(&["stores", name, "redis_sentinel", "password"]));
+        }
+    }
+    for (name, sink) in &document.alerts.sinks {
+        if sink.key.is_some() {
+            places.push(place(&["alerts", name, "key"]));
+        }
+        if sink.token.is_some() {
+            places.push(place(&["alerts", name, "token"]));
+        }
+        if sink.url.is_some() && sink.kind == SinkKind::Slack {
+            places.push(place(&["alerts", name, "url"]));
+        }
+        if sink.email.as_ref().is_some_and(|email| email.password.is_some()) {
+            places.push(place(&["alerts", name, "email", "password"]));
         }
     }
     urls(document, findings);

@@ -3,13 +3,15 @@
 
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::inherit::Inherited;
 use super::route::{Routes, settings as settings_of};
 use super::target::UrlUpstreams;
-use super::{Decoder, forms, suggest};
-use crate::model::{Admin, Document, Identity, Listener, Protocol, ProxyProtocol, Settings};
+use super::{Decoder, forms, nearest, suggest};
+use crate::model::{
+    Admin, AlertSink, Alerts, Document, Identity, Listener, Protocol, ProxyProtocol, Quiet,
+    Settings,
+};
 use crate::source::{At, Fail, NodeId, Shape, Spelling};
 
 /// The sections of a configuration.
@@ -69,7 +71,7 @@ pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str
                 document.routes = Routes::new(cx, inherited, handlers).read(node, &mut urls);
             }
             "telemetry" => document.telemetry = cx.decode(node).unwrap_or_default(),
-            "alerts" => document.alerts = cx.source.tree.value(node, Spelling::Written),
+            "alerts" => document.alerts = alerts(cx, node),
             "workers" => document.workers = workers(cx, node),
             "replicas" => document.replicas = replicas(cx, node),
             "http" => document.http = cx.decode(node).unwrap_or_default(),
@@ -103,7 +105,7 @@ fn empty() -> Document {
         upstreams: IndexMap::new(),
         routes: IndexMap::new(),
         telemetry: Default::default(),
-        alerts: Value::Null,
+        alerts: Alerts::default(),
     }
 }
 
@@ -155,6 +157,31 @@ fn admin(cx: &Decoder<'_>, node: NodeId) -> Admin {
         admin.auth = tree.value(auth, Spelling::Written);
     }
     admin
+}
+
+/// What is no setting is a sink's name.
+fn alerts(cx: &Decoder<'_>, node: NodeId) -> Alerts {
+    const SETTINGS: &[&str] = &["rules", "group_wait", "repeat_after", "quiet"];
+    let mut alerts = Alerts::default();
+    if !cx.expect_map(node, "a map from names to those who are told") {
+        return alerts;
+    }
+    for (word, key, node) in cx.pairs(node) {
+        match word {
+            "rules" => alerts.rules = cx.decode(node).unwrap_or_default(),
+            "group_wait" => alerts.group_wait = cx.decode(node).unwrap_or(alerts.group_wait),
+            "repeat_after" => alerts.repeat_after = cx.decode(node).unwrap_or(alerts.repeat_after),
+            "quiet" => alerts.quiet = cx.decode::<Option<Quiet>>(node).flatten(),
+            _ if cx.source.tree.is_off(node) => {}
+            _ if nearest(word, SETTINGS).is_some() => cx.unknown(key, node, SETTINGS),
+            name => {
+                if let Some(sink) = cx.decode::<AlertSink>(node) {
+                    alerts.sinks.insert(name.to_owned(), sink);
+                }
+            }
+        }
+    }
+    alerts
 }
 
 fn workers(cx: &Decoder<'_>, node: NodeId) -> Option<usize> {

@@ -11,10 +11,10 @@ use indexmap::IndexMap;
 use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::model::{Endpoint, KeyPair, LogTo, Match, RetryOn};
+use crate::model::{Context, Endpoint, Headers, KeyPair, LogTo, Match, Quiet, RetryOn};
 
 /// Asks for a scalar as text, numbers too; bools stay bools.
-pub(super) const WORD: &str = "lockgate::word";
+pub(crate) const WORD: &str = "lockgate::word";
 /// Asks for a path, joined to the directory of the file it is written in.
 pub(super) const PATH: &str = "lockgate::path";
 /// The one path that is none.
@@ -29,7 +29,12 @@ pub(crate) fn short(name: &str) -> Option<&'static str> {
         "Retry" => "attempts",
         "TimeoutSet" => "request",
         "AccessLog" => "to",
-        "Store" => "url",
+        "Store" | "AlertSink" => "url",
+        "Traces" | "OtlpMetrics" => "to",
+        "Sampling" => "ratio",
+        "ErrorRatio" | "P99" => "above",
+        "Certificate" => "within",
+        "UpstreamLow" => "below",
         _ => return None,
     })
 }
@@ -228,6 +233,28 @@ pub(crate) fn by_header<'de, D: Deserializer<'de>>(
     Ok(map.into_iter().map(|(name, value)| (name.0, value)).collect())
 }
 
+/// Header names, in lower case, to their values.
+pub(crate) fn header_values<'de, D: Deserializer<'de>>(d: D) -> Result<Headers, D::Error> {
+    let map = IndexMap::<HeaderWord, One<String>>::deserialize(d)?;
+    Ok(Headers(map.into_iter().map(|(name, value)| (name.0, value.0)).collect()))
+}
+
+impl Word for Context {
+    const EXPECTED: &'static str = "`b3` or `jaeger`";
+
+    fn word(text: &str) -> Result<Self, String> {
+        match text {
+            "b3" => Ok(Self::B3),
+            "jaeger" => Ok(Self::Jaeger),
+            _ => Err(format!("`{text}` is not {}", Self::EXPECTED)),
+        }
+    }
+}
+
+pub(crate) fn contexts<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Context>, D::Error> {
+    Words::deserialize(d).map(|words| words.0)
+}
+
 /// `200`, or `200-299`.
 struct StatusRange((u16, u16));
 
@@ -271,6 +298,13 @@ pub(crate) fn some<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     d: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(d).map(Some)
+}
+
+/// Quiet hours of a sink's own; `off` is to have none.
+pub(crate) fn own_quiet<'de, D: Deserializer<'de>>(
+    d: D,
+) -> Result<Option<Option<Quiet>>, D::Error> {
+    Option::deserialize(d).map(Some)
 }
 
 /// `true` is 443.

@@ -219,7 +219,6 @@ fn later(word: &str) -> Option<&'static str> {
         "http3" => "listeners speak HTTP/1.1 and HTTP/2",
         "discover" => "name the `endpoints`; host names are resolved by DNS, and again in time",
         "zones" => "an endpoint's `priority` says which ones are used first",
-        "traces" => "`telemetry` knows `access_log` and `metrics`",
         _ => return None,
     })
 }

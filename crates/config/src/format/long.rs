@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::emit::emit;
 use crate::load::load_shown;
 use crate::model::{
-    Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky, Store,
-    Target, Upstream, shown,
+    Alerts, Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky,
+    Store, Target, Upstream, shown,
 };
 use crate::report::Report;
 use crate::source::Begin;
@@ -63,7 +63,7 @@ pub(crate) fn expand(document: &Document) -> Value {
     let upstreams = document.upstreams.iter();
     put("upstreams", upstreams.map(|(name, one)| (name.clone(), upstream(one))).collect());
     put("routes", routes(document));
-    put("alerts", bare(document.alerts.clone()));
+    put("alerts", alerts(&document.alerts));
     Value::Object(all)
 }
 
@@ -210,6 +210,58 @@ fn store(store: &Store) -> Value {
         set(place, "password", password.into());
     }
     out
+}
+
+/// Nothing when nobody is told. Secrets in plain text are left out.
+fn alerts(alerts: &Alerts) -> Value {
+    if alerts == &Alerts::default() {
+        return Value::Null;
+    }
+    let mut out = switched(value(alerts));
+    if alerts.quiet.is_none() {
+        unset(&mut out, "quiet");
+    }
+    let below = out.pointer_mut("/rules/upstream_low").filter(|rule| rule["below"] == false);
+    below.into_iter().for_each(|rule| unset(rule, "below"));
+    for (name, sink) in &alerts.sinks {
+        let Some(out) = out.get_mut(name) else { continue };
+        let is_plain = |url: &&str| named_only(url) || is_open(url);
+        for (key, secret) in [
+            ("url", sink.url.as_deref().filter(is_plain)),
+            ("key", sink.key.as_deref().filter(|key| named_only(key))),
+            ("token", sink.token.as_deref().filter(|token| named_only(token))),
+        ] {
+            secret.into_iter().for_each(|secret| set(out, key, secret.into()));
+        }
+        if let Some(body) = &sink.body {
+            set(out, "body", bare(body.clone()));
+        }
+        if !sink.command.is_empty() {
+            set(out, "command", value(&sink.command));
+        }
+        for key in ["ca", "email"] {
+            if out.get(key) == Some(&Value::Bool(false)) {
+                unset(out, key);
+            }
+        }
+        if let (Some(email), Some(out)) = (&sink.email, out.get_mut("email")) {
+            for key in ["ca", "user"] {
+                if out.get(key) == Some(&Value::Bool(false)) {
+                    unset(out, key);
+                }
+            }
+            if let Some(password) = email.password.as_deref().filter(|text| named_only(text)) {
+                set(out, "password", password.into());
+            }
+        }
+    }
+    out
+}
+
+/// Whether a webhook's address tells nothing that lets one in: it is on this machine.
+fn is_open(url: &str) -> bool {
+    let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
+    local.iter().any(|begin| url.starts_with(begin)) && !url.contains(['@', '?'])
 }
 
 fn telemetry(document: &Document) -> Value {

@@ -108,9 +108,10 @@ pub struct Admin {
     #[serde(deserialize_with = "forms::maybe_path")]
     #[schemars(with = "Option<String>")]
     pub state_dir: Option<PathBuf>,
-    /// The HTTP listener that shows it too, under `/admin`. Read, not yet used.
+    /// The HTTP listener that shows the same paths too, always behind `auth`, but for those that
+    /// are `public`.
     pub also_on: Option<String>,
-    /// Who may use it there, as written. Read, not yet used.
+    /// Who may use it there: a route's `auth`, with the role `admin`.
     #[serde(deserialize_with = "forms::as_written")]
     pub auth: serde_json::Value,
 }

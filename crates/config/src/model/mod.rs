@@ -3,25 +3,38 @@
 //! Nothing here knows where a value stood in a file: positions are looked up by path in the
 //! [`Source`](crate::Source) that a document was read from.
 
+mod alerts;
 mod http;
 mod identity;
 mod listener;
+mod quiet;
 mod redis_url;
 mod route;
+mod rules;
 mod settings;
 mod store;
 mod telemetry;
+mod traces;
 mod upstream;
 
+pub use alerts::{
+    AlertSink, Alerts, Email, MailTls, Severity, SinkKind, TEMPLATE_WORDS, Way, WrongSink,
+    template_words,
+};
 pub use http::{Http, Http2};
 pub use identity::{Consumer, Identity};
 pub use listener::{Admin, ClientAuth, KeyPair, Listener, ListenerTls, Protocol, ProxyProtocol};
+pub use quiet::Quiet;
 pub use redis_url::RedisUrl;
 pub(crate) use redis_url::{bears_secret, is_only_named, shown};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
+pub use rules::*;
 pub use settings::Settings;
 pub use store::{Reached, Sentinel, Store, Wrong};
 pub use telemetry::{AccessLog, LogFormat, LogTo, Telemetry};
+pub use traces::{
+    Collector, Context, Headers, OtlpMetrics, OtlpProtocol, Sampling, Traces, WrongCollector,
+};
 pub use upstream::*;
 
 use std::path::PathBuf;
@@ -68,8 +81,8 @@ pub struct Document {
     pub routes: Routes,
     /// Access log, metrics, traces.
     pub telemetry: Telemetry,
-    /// Webhooks, kept as written.
-    pub alerts: serde_json::Value,
+    /// Who is told of what goes wrong.
+    pub alerts: Alerts,
 }
 
 /// What the blobs in memory may take unless said.

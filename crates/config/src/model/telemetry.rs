@@ -6,6 +6,7 @@ use lockgate_core::Percent;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{OtlpMetrics, Traces};
 use crate::decode::forms;
 
 /// What the gateway tells of itself.
@@ -16,6 +17,10 @@ pub struct Telemetry {
     pub access_log: Option<AccessLog>,
     /// Whether `/metrics` answers.
     pub metrics: bool,
+    /// Spans of requests, to a collector; `None` is off.
+    pub traces: Option<Traces>,
+    /// The metrics, to a collector; `None` is off.
+    pub otlp: Option<OtlpMetrics>,
 }
 
 /// The access log: one line a request.
@@ -54,7 +59,8 @@ pub enum LogFormat {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { access_log: Some(AccessLog::default()), metrics: true }
+        let access_log = Some(AccessLog::default());
+        Self { access_log, metrics: true, traces: None, otlp: None }
     }
 }
 

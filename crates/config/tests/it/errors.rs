@@ -129,7 +129,19 @@ fn sections_and_keys() {
     );
     one(
         "telemetry: { traces: { to: x } }\nroutes: {}\n",
-        "1:14 this version has no `traces` yet [`telemetry` knows `access_log` and `metrics`]",
+        "1:28 expected the collector's URL, such as `http://127.0.0.1:4318` or `https://otel.example`",
+    );
+    one(
+        "telemetry: { traces: { to: http://c, sample: { per_second: 0 } } }\nroutes: {}\n",
+        "1:60 expected from 1 to 1000000; `off` is no limit",
+    );
+    one(
+        "telemetry: { traces: { to: http://c, read: zipkin } }\nroutes: {}\n",
+        "1:44 `zipkin` is not `b3` or `jaeger`",
+    );
+    one(
+        "telemetry: { otlp: { to: http://c, headers: { Host: x } } }\nroutes: {}\n",
+        "1:36 at most 64, and none of those that the gateway sets itself: content-type, host, user-agent and the like",
     );
     assert!(errors("telemetry: { traces: off }\nroutes: {}\n").is_empty());
 }

@@ -24,21 +24,22 @@ fn indentation_gaps_and_blank_lines_become_canonical() {
 
 #[test]
 fn what_spans_lines_moves_as_a_whole() {
-    let text = "alerts:\n      - text: |\n            one\n              two\n\n            three\n        list: [a,\n          \
+    let text = "plans:\n  p:\n      - text: |\n            one\n              two\n\n            three\n        list: [a,\n          \
                 b]\n        plain: some words\n            and more\n        quoted: \"a\n          # no comment\"\n";
     let found = laid_out(text);
-    assert_eq!(good(text).document.alerts, good(&found).document.alerts);
+    assert_eq!(good(text).document.plans, good(&found).document.plans);
     assert!(
-        found.contains("\n  - text: |\n        one\n          two\n\n        three\n"),
+        found.contains("\n    - text: |\n          one\n            two\n\n          three\n"),
         "{found}"
     );
     assert_eq!(laid_out(&found), found);
-    let text = "alerts:\n - |\n  # no comment\n  - no item\n - >\n\n   x\n - b: |\n   c: 1\n";
+    let text =
+        "plans:\n p:\n  - |\n   # no comment\n   - no item\n  - >\n\n    x\n  - b: |\n    c: 1\n";
     let found = laid_out(text);
-    assert_eq!(good(text).document.alerts, good(&found).document.alerts);
+    assert_eq!(good(text).document.plans, good(&found).document.plans);
     assert_eq!(
         found,
-        "alerts:\n  - |\n   # no comment\n   - no item\n  - >\n\n    x\n  - b: |\n    c: 1\n"
+        "plans:\n  p:\n    - |\n     # no comment\n     - no item\n    - >\n\n      x\n    - b: |\n      c: 1\n"
     );
 }
 
@@ -95,7 +96,7 @@ listeners: { a: { address: \":80\", redirect_https: 8443, proxy_protocol: requir
 admin: { address: 127.0.0.1:1, public: [/x], auth: { roles: [admin] } }
 trusted_proxies: [10.0.0.0/8, \"::1\"]
 http: { max_uri: 4KiB, http2: { max_streams_per_second: off } }
-telemetry: { access_log: { to: log/a.log, format: ecs, sample: 12.5%, headers: [x-a] }, metrics: off }
+telemetry: { access_log: { to: log/a.log, format: ecs, sample: 12.5%, headers: [x-a] }, metrics: off, otlp: { to: http://c:4317, interval: 10s, resource: { a.b: c } }, traces: { to: http://c, protocol: grpc, sample: { ratio: 1%, per_second: off, errors: false, slow: 1s }, read: [b3, jaeger], headers: { a: \"${env:PATH}\" }, timeout: 1s, service_name: g } }
 replicas: 3
 stores:
   s: { redis_cluster: [\"a:1\", \"redis://b:2\"], prefix: p, timeout: 20ms }
@@ -103,7 +104,14 @@ stores:
   u: rediss://h:1/2
   memory: { max_size: 2MiB }
   own: memory
-alerts: [[1, { a: [] }], \"yes\", off, ~, 1.5, \"1e3\", \"0x1f\", \"- x\", \"a: b\", \"#\", \"multi\\nline\", \"\", \" x \", \"off\", \"12\"]
+plans: { p: [[1, { a: [] }], \"yes\", off, ~, 1.5, \"1e3\", \"0x1f\", \"- x\", \"a: b\", \"#\", \"multi\\nline\", \"\", \" x \", \"off\", \"12\"] }
+alerts:
+  oncall: http://127.0.0.1:1/hook
+  mail: { email: { server: mail.local, from: a@b, to: c@d }, quiet: off, only: p99 }
+  run: { command: [/bin/true, x] }
+  rules: { p99: 1s, error_ratio: { above: 1%, for: 3m }, upstream_low: 50%, log_drops: off }
+  quiet: \"22:00-07:00 Europe/Berlin\"
+  repeat_after: 0s
 upstreams:
   u:
     endpoints: { \"a:1\": { weight: 0, zone: z, priority: 2 }, \"[::1]:2\": 3 }

@@ -6,7 +6,7 @@ use lockgate_config::model::{
 use lockgate_config::{ChangeKind, diff};
 use serde_json::json;
 
-use crate::fake::{good, warnings};
+use crate::fake::{errors, good, warnings};
 
 #[test]
 fn an_almost_empty_document_has_safe_defaults() {
@@ -30,6 +30,12 @@ fn each_short_form_is_its_long_form() {
         ("telemetry: { access_log: off }", "telemetry: { access_log: false }"),
         ("telemetry: { access_log: stdout }", "telemetry: { access_log: { to: stdout } }"),
         ("telemetry: { access_log: true }", "telemetry: {}"),
+        ("telemetry: { traces: http://c }", "telemetry: { traces: { to: http://c } }"),
+        ("telemetry: { traces: off, otlp: off }", "telemetry: {}"),
+        (
+            "telemetry: { traces: { to: http://c, sample: 5% } }",
+            "telemetry: { traces: { to: http://c, sample: { ratio: 5%, per_second: 100 } } }",
+        ),
         ("trusted_proxies: 10.0.0.1", "trusted_proxies: [10.0.0.1/32]"),
     ];
     for (short, long) in pairs {
@@ -264,14 +270,58 @@ fn a_change_of_any_part_of_a_route_is_told() {
 }
 
 #[test]
-fn what_has_no_effect_yet_is_a_warning() {
-    let all = "stores: { s: \"redis://h\", m: memory }\nalerts: [{ url: \"http://h\" }]\nroutes:\n  \
-               /a: { to: \"http://a:1\" }\n";
-    let told = |word| format!("this version reads `{word}` but does not act on it");
-    let found = warnings(all);
-    assert!(found.contains(&format!("2:1 {}", told("alerts"))), "{found:?}");
-    assert!(!found.iter().any(|one| one.contains("store")), "{found:?}");
-    let none =
-        "stores: {}\nplans: {}\nalerts: []\nidentity: {}\nroutes:\n  /a: { to: \"http://a:1\" }\n";
-    assert!(warnings(none).is_empty(), "{:?}", warnings(none));
+fn who_is_told_by_which_rules() {
+    let alerts = "alerts:\n  oncall: https://hooks.example/x\n  off-duty: off\n  rules: { p99: 300ms, \
+                  error_ratio: { above: 2% }, log_drops: off }\n  group_wait: 1s\nroutes: {}\n";
+    let alerts = good(alerts).document.alerts;
+    assert_eq!(alerts.sinks.keys().collect::<Vec<_>>(), ["oncall"]);
+    assert_eq!(alerts.sinks["oncall"].url.as_deref(), Some("https://hooks.example/x"));
+    let error_ratio = alerts.rules.error_ratio.unwrap();
+    assert_eq!((error_ratio.above.0, error_ratio.requests), (0.02, 20), "the rest as usual");
+    assert_eq!(error_ratio.lasting.to_string(), "2m");
+    assert_eq!(alerts.rules.p99.unwrap().above.to_string(), "300ms");
+    assert_eq!(alerts.rules.log_drops, None);
+    assert_eq!(alerts.rules.certificate.unwrap().within.to_string(), "14d");
+    assert_eq!(alerts.group_wait.to_string(), "1s");
+}
+
+#[test]
+fn a_sink_that_cannot_be_told_is_an_error() {
+    let told = |sink: &str| {
+        let text = format!("alerts:\n  a: {sink}\nroutes: {{}}\n");
+        let found = errors(&text);
+        assert_eq!(found.len(), 1, "{sink}: {found:?}");
+        found[0].clone()
+    };
+    for (sink, says) in [
+        ("{}", "who is told?"),
+        ("{ url: \"http://h\", command: x }", "another sink for another way"),
+        ("ftp://h/x", "expected an address such as `https://"),
+        ("5", "expected an address"),
+        ("{ kind: pagerduty }", "needs its routing `key`"),
+        ("{ url: \"http://h\", key: x }", "only `kind: pagerduty` has a `key`"),
+        ("{ url: \"http://h\", kind: slack, body: {} }", "only `kind: json`"),
+        ("{ url: \"http://h\", body: { a: \"{{sumary}}\" } }", "did you mean `summary`?"),
+        ("{ url: \"http://h\", only: p98 }", "did you mean `p99`?"),
+        ("{ url: \"http://h\", quiet: \"22-07\" }", "are not hours such as"),
+        ("{ url: \"http://h\", ca: ./gone.pem }", "cannot read"),
+        ("{ email: { from: a@b, to: c@d } }", "expected a mail server"),
+        ("{ email: { server: h, to: c@d } }", "the sender's address"),
+        ("{ email: { server: h, from: a@b, to: \"c@d>\" } }", "expected addresses"),
+        ("{ email: { server: h, from: a@b, to: c@d, user: x } }", "go together"),
+        (
+            "{ email: { server: h, tls: off, from: a@b, to: c@d, user: x, password: \"${env:SECRET}\" } }",
+            "not sent without TLS",
+        ),
+        ("{ url: \"http://h\", severity: loud }", "`warning`"),
+    ] {
+        let found = told(sink);
+        assert!(found.contains(says), "{sink}: {found}");
+    }
+    let typo = errors("alerts: { group_wiat: 5s }\nroutes: {}\n");
+    assert!(typo[0].contains("did you mean `group_wait`?"), "{typo:?}");
+    let plain = warnings(
+        "alerts: { p: { kind: pagerduty, key: abc } }\nroutes:\n  /a: { to: \"http://a:1\" }\n",
+    );
+    assert!(plain[0].contains("a secret stands here in plain text"), "{plain:?}");
 }

@@ -91,6 +91,22 @@ impl Admin {
         }
     }
 
+    /// Asks for what is no JSON, such as the metrics.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    #[cfg(feature = "top")]
+    pub(super) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let body = self.send(Method::GET, path, Bytes::new()).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Where the gateway listens.
+    #[cfg(feature = "top")]
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     fn request(
         &self,
         method: Method,

@@ -17,6 +17,8 @@ mod routes;
 mod run;
 mod schema;
 mod status;
+#[cfg(feature = "top")]
+mod top;
 mod upgrade;
 mod upstreams;
 
@@ -48,6 +50,8 @@ enum Command {
     Config(config::Config),
     Export(config::Export),
     Status(status::Status),
+    #[cfg(feature = "top")]
+    Top(top::Top),
     Upstreams(upstreams::Upstreams),
     Drain(drain::Drain),
     Purge(purge::Purge),
@@ -84,6 +88,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(config) => config.main(),
         Command::Export(export) => export.main(),
         Command::Status(status) => status.main(),
+        #[cfg(feature = "top")]
+        Command::Top(top) => top.main(),
         Command::Upstreams(upstreams) => upstreams.main(),
         Command::Drain(drain) => drain.main(),
         Command::Purge(purge) => purge.main(),

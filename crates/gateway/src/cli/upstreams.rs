@@ -47,12 +47,12 @@ fn print(upstreams: &Value) {
                 _ if get("override") == "up" => "up, by an operator".to_owned(),
                 _ => "up".to_owned(),
             };
-            let latency = get("latency_ms").as_f64().map(|ms| format!("{ms:.2} ms"));
+            let latency = get("latencyMs").as_f64().map(|ms| format!("{ms:.2} ms"));
             rows.push([
                 upstream.get("name").map(plain).unwrap_or_default(),
                 plain(&get("name")),
                 state,
-                plain(&get("in_flight")),
+                plain(&get("inFlight")),
                 latency.unwrap_or_else(|| "-".to_owned()),
             ]);
         }

@@ -86,6 +86,11 @@ impl Kept {
         &self.text
     }
 
+    /// The directory, if there is one.
+    pub(crate) fn directory(&self) -> Option<PathBuf> {
+        self.dir.as_ref().map(|dir| dir.path("").components().collect())
+    }
+
     /// Whether changes can be kept.
     pub(crate) fn is_anywhere(&self) -> bool {
         self.dir.is_some()

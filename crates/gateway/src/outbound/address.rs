@@ -15,7 +15,7 @@ pub(super) struct Address {
 }
 
 /// Takes a URL apart. The words of an error never repeat it: it may bear secrets.
-pub(super) fn read(uri: &Uri, ca: Option<Bytes>) -> Result<Address, &'static str> {
+pub(super) fn read(uri: &Uri, ca: Option<Bytes>, http2: bool) -> Result<Address, &'static str> {
     let (https, usual) = match uri.scheme_str() {
         Some("http") => (false, 80),
         Some("https") => (true, 443),
@@ -34,7 +34,7 @@ pub(super) fn read(uri: &Uri, ca: Option<Bytes>) -> Result<Address, &'static str
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     Ok(Address {
-        origin: Origin { https, endpoint: format!("{name}:{port}").into(), ca },
+        origin: Origin { https, http2, endpoint: format!("{name}:{port}").into(), ca },
         host: HeaderValue::try_from(host).map_err(|_| "a request's URL has no valid host")?,
         target: Uri::try_from(target).map_err(|_| "a request's URL has no valid path")?,
     })
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn parts(url: &str) -> Result<(bool, String, String, String), &'static str> {
-        let address = read(&url.parse().unwrap(), None)?;
+        let address = read(&url.parse().unwrap(), None, false)?;
         let host = address.host.to_str().unwrap().to_owned();
         let origin = address.origin;
         Ok((origin.https, origin.endpoint.into(), host, address.target.to_string()))

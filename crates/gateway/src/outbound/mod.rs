@@ -18,7 +18,7 @@ use http::request::Parts;
 use lockgate_config::model::HostHeader;
 use lockgate_core::{
     Body, Call, Connection, Destination, Exchange, Fault, Origin, Outbound, RequestId, SendFuture,
-    reasons,
+    Trailers, reasons,
 };
 use lockgate_upstream::{Caller, Origins, Plan, Registry, Upstream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -155,14 +155,17 @@ impl Sender {
         let plan = Plan { retry: &upstream.settings().retry, host, stated: Default::default() };
         let mut exchange = self.exchange(head, body.into(), deadline);
         let answer = self.caller.call(&upstream, &plan, &mut exchange).await?;
-        let (head, body) = answer.response.into_parts();
-        let body = body.collect(call.max_body).await.map_err(|fault| {
+        let (mut head, body) = answer.response.into_parts();
+        let (body, trailers) = body.collect_all(call.max_body).await.map_err(|fault| {
             if fault.reason() != &reasons::TOO_LARGE {
                 return fault;
             }
             let detail = format!("the answer has more than {} bytes", call.max_body);
             Fault::upstream(&reasons::UPSTREAM_BAD_ANSWER).detail(detail)
         })?;
+        if let Some(trailers) = trailers {
+            head.extensions.insert(Trailers(trailers));
+        }
         Ok(Response::from_parts(head, body))
     }
 
@@ -175,8 +178,9 @@ impl Sender {
                     Fault::gateway(&reasons::INTERNAL).detail(detail)
                 })
             }
-            Destination::Url { ca } => {
-                let address = address::read(&head.uri, ca.clone())
+            Destination::Url { ca } | Destination::Http2 { ca } => {
+                let http2 = matches!(to, Destination::Http2 { .. });
+                let address = address::read(&head.uri, ca.clone(), http2)
                     .map_err(|why| Fault::gateway(&reasons::INTERNAL).detail(why))?;
                 head.headers.entry(header::HOST).or_insert(address.host);
                 head.uri = address.target;
@@ -207,6 +211,7 @@ impl Sender {
             upstream: Default::default(),
             fault: None,
             trace: None,
+            spans: Default::default(),
             kept: Default::default(),
         }
     }

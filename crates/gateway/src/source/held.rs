@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use lockgate_config::{Begin, Report};
 
-use super::mirror::{Copied, Mirror};
+use super::mirror::{Copied, Mirror, private};
 use super::remote::{ask_once, begin};
 use super::{place_of, state_dir};
 use crate::cli::complain;
@@ -30,8 +30,11 @@ impl Held {
         let Some(place) = place_of(named)? else { return Ok(Self::Path(named.to_owned())) };
         let failure = match ask_once(&place) {
             Ok(version) => {
-                let here = env::temp_dir().join(format!("lockgate-{}", std::process::id()));
-                let copied = Mirror::open(&here, place.name())
+                let here = env::temp_dir().join(format!("lockgate-{:016x}", fastrand::u64(..)));
+                // Nobody may have made it before, to read along.
+                let copied = private()
+                    .create(&here)
+                    .and_then(|()| Mirror::open(&here, place.name()))
                     .and_then(|mirror| mirror.write(&Arc::new(version), None));
                 let told = |error| Report::unreadable(place.name(), &format!("no copy: {error}"));
                 return Ok(Self::Copy(Box::new(copied.map_err(told)?), Some(here)));

@@ -75,8 +75,9 @@ impl Mirror {
     /// # Errors
     /// When it cannot be made or written.
     pub(super) fn open(state: &Path, source: &str) -> io::Result<Self> {
-        let mirror = Self::at(state, source);
+        let mut mirror = Self::at(state, source);
         private().recursive(true).create(&mirror.directory)?;
+        mirror.directory = mirror.directory.canonicalize()?;
         mirror.sweep();
         Ok(mirror)
     }
@@ -242,6 +243,13 @@ impl Copied {
         File::open(&self.directory)?.sync_all()
     }
 
+    /// The same files, which are another version's too.
+    pub(super) fn as_of(&self, version: Arc<Version>) -> Option<Self> {
+        let own = &self.version;
+        let is_same = own.files == version.files && own.prefix == version.prefix;
+        (is_same && self.root.is_dir()).then(|| Self { version, ..self.clone() })
+    }
+
     /// Whether it is the same one, and not only one of the same.
     pub(super) fn is(&self, other: Option<&Self>) -> bool {
         other.is_some_and(|other| other.directory == self.directory)
@@ -274,7 +282,7 @@ fn number(text: &str) -> u64 {
     })
 }
 
-fn private() -> DirBuilder {
+pub(super) fn private() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder

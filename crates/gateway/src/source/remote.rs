@@ -136,7 +136,12 @@ impl Remote {
             return Ok(());
         }
         let Some(version) = newest else { return Ok(()) };
-        let copied = self.mirror.write(&version, self.good.as_ref()).map_err(|error| {
+        let known = self.good.as_ref().and_then(|good| good.as_of(Arc::clone(&version)));
+        let written = match known {
+            Some(known) => Ok(known),
+            None => self.mirror.write(&version, self.good.as_ref()),
+        };
+        let copied = written.map_err(|error| {
             let directory = self.mirror.directory().display();
             let what = format!("no copy of it can be written into `{directory}`: {error}");
             Report::unreadable(self.place.name(), &what)

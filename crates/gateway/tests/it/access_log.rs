@@ -168,3 +168,70 @@ async fn tags_are_told() {
     assert_eq!(line["origin"], "gateway");
     assert!(line.get("attempts").is_none(), "{line}");
 }
+
+#[tokio::test]
+async fn a_line_tells_of_the_cache_and_of_the_limit() {
+    let echo = Echo::start("a").await;
+    let to = format!("to: \"http://{}\"", echo.address());
+    let config = format!(
+        "routes:\n  /kept: {{ cache: 1m, {to} }}\n  /few: {{ rate_limit: {{ name: few, limit: \
+         1/min, by: ip }}, {to} }}\n"
+    );
+    let gateway = start(&config).await;
+    for (method, path) in
+        [("GET", "/kept"), ("GET", "/kept"), ("POST", "/kept"), ("GET", "/few"), ("GET", "/few")]
+    {
+        gateway.ask(method, path, &[], "").await;
+    }
+    until("all lines", async || gateway.log("stdout").len() >= 5).await;
+    let lines = gateway.log("stdout");
+    let told: Vec<_> = lines.iter().map(|line| (&line["cache"], &line["limit"])).collect();
+    let nothing = serde_json::Value::Null;
+    let [miss, hit, bypass, few] = ["miss", "hit", "bypass", "few"].map(serde_json::Value::from);
+    let wanted = [
+        (&miss, &nothing),
+        (&hit, &nothing),
+        (&bypass, &nothing),
+        (&nothing, &nothing),
+        (&nothing, &few),
+    ];
+    assert_eq!(told, wanted, "{lines:?}");
+    assert_eq!(lines[4]["reason"], "rate_limited");
+}
+
+#[tokio::test]
+async fn a_line_can_have_the_names_of_the_common_schema() {
+    let echo = Echo::start("a").await;
+    let format = "telemetry: { access_log: { format: ecs, headers: [X-Demo] } }\n";
+    let gateway = start(&(format.to_owned() + &to(echo.address()))).await;
+    let hostile = "x\"\u{2028}\u{202e}end";
+    let headers = [("User-Agent", hostile), ("X-Demo", "one")];
+    gateway.ask("POST", "/x?q=1", &headers, "12345").await;
+    let mut lines = Vec::new();
+    until("a line", async || {
+        let text = gateway.dir().read("stdout");
+        assert!(!text.contains(['\u{202e}', '\u{2028}']), "{text:?}");
+        lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        !lines.is_empty()
+    })
+    .await;
+    let line: &serde_json::Value = &lines[0];
+    for (field, value) in [
+        ("http.request.method", "POST"),
+        ("url.path", "/x"),
+        ("url.query", "q=1"),
+        ("http.version", "1.1"),
+        ("client.ip", "127.0.0.1"),
+        ("source.ip", "127.0.0.1"),
+        ("event.outcome", "success"),
+        ("event.dataset", "lockgate.access"),
+        ("lockgate.route", "/*"),
+        ("user_agent.original", hostile),
+    ] {
+        assert_eq!(line[field], value, "{field}: {line}");
+    }
+    assert_eq!(line["http.response.status_code"], 200, "{line}");
+    assert_eq!(line["http.request.body.bytes"], 5, "{line}");
+    assert_eq!(line["lockgate.headers"]["x-demo"], "one", "{line}");
+    assert!(line["event.duration"].as_u64().is_some_and(|nanos| nanos > 1_000), "{line}");
+}

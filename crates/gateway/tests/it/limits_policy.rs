@@ -100,7 +100,7 @@ async fn two_limits_are_spent_together_or_not_at_all() {
     assert_eq!((both.status, &both.json()["limit"]), (429, &"all".into()));
     assert_eq!(both.header("ratelimit-policy"), Some("\"user\";q=2;w=3600, \"all\";q=4;w=3600"));
     let user = gateway.admin("GET", "/admin/ratelimiter/stats", "").await.json();
-    let keys: Vec<_> = user["refused_most"].as_array().unwrap().iter().collect();
+    let keys: Vec<_> = user["refusedMost"].as_array().unwrap().iter().collect();
     assert!(keys.iter().any(|one| one["key"] == "127.0.0.1"), "{keys:?}");
     // A header may be a credential.
     assert!(keys.iter().any(|one| one["key"].as_str().unwrap().starts_with('#')), "{keys:?}");

@@ -106,6 +106,11 @@ async fn handshakes_are_counted() {
         count("ok") == 1.0 && count("failed") >= 1.0
     })
     .await;
+    let served = [("listener", "web"), ("name", "a.test")];
+    let ends =
+        gateway.metrics().await.sum("lockgate_certificate_expiry_timestamp_seconds", &served);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(ends > now.as_secs_f64(), "{ends}");
 }
 
 #[tokio::test]

@@ -5,8 +5,19 @@ use lockgate_testkit::{Answer, Echo, Gateway, Port, Wire, request, until};
 
 use crate::support::{start, upstream};
 
-const PAGES: [&str; 8] =
-    ["", "/routes", "/upstreams", "/limits", "/cache", "/explain", "/config", "/certificates"];
+const PAGES: [&str; 11] = [
+    "",
+    "/errors",
+    "/routes",
+    "/upstreams",
+    "/uptime",
+    "/alerts",
+    "/limits",
+    "/cache",
+    "/explain",
+    "/config",
+    "/certificates",
+];
 
 async fn page(gateway: &Gateway, path: &str) -> Answer {
     gateway.admin("GET", &format!("/admin/status{path}"), "").await
@@ -46,7 +57,10 @@ async fn every_page_is_whole_small_and_its_own() {
         let text = answer.text();
         assert!(text.ends_with("</main></body></html>\n"), "{path}: {text}");
         assert!(text.contains("aria-current=page"), "{path} is in the navigation: {text}");
-        assert!(!text.contains("://") || path == "/explain" || path == "/config", "{path}: {text}");
+        for leads in ["href=", "src=", "action=", "url("] {
+            let away = [format!("{leads}http"), format!("{leads}\"http"), format!("{leads}//")];
+            assert!(!away.iter().any(|away| text.contains(away)), "{path} leads away: {text}");
+        }
         assert!(!text.contains(" style=") && !text.contains("onclick"), "{path}: {text}");
         assert!(text.len() < 50_000, "{path}: {} bytes", text.len());
     }
@@ -91,19 +105,28 @@ async fn an_endpoint_is_drained_by_its_button_and_after_a_question() {
     let gateway = start(&config).await;
     let service = b.address().to_string();
     let query = format!("?service={}&word=drain", service.replace(':', "%3A"));
+    let link = query.replace('&', "&amp;");
     let shown = page(&gateway, "/upstreams").await.text();
-    assert!(shown.contains(&format!("confirm{query}")), "the button: {shown}");
+    assert!(shown.contains(&format!("confirm{link}")), "the button: {shown}");
     let asked = page(&gateway, &format!("/upstreams/confirm{query}")).await.text();
     assert!(asked.contains("method=post") && asked.contains(&service), "{asked}");
+    assert!(asked.contains("keeps 1 of 2"), "what is left: {asked}");
     let body = format!("service={service}&word=drain");
     let foreign = form(&gateway, "/admin/status/upstreams", "http://evil.example", "", &body).await;
     assert_eq!(foreign.status, 403, "{}", foreign.text());
     let done = form(&gateway, "/admin/status/upstreams", "", "", &body).await;
-    assert_eq!((done.status, done.header("location")), (303, Some("/admin/status/upstreams")));
+    let back = "/admin/status/upstreams?done=drain";
+    assert_eq!((done.status, done.header("location")), (303, Some(back)));
+    assert!(page(&gateway, "/upstreams?done=drain").await.text().contains("It is drained"));
     for _ in 0..6 {
         assert_eq!(gateway.get("/").await.endpoint(), "a");
     }
     assert!(page(&gateway, "/upstreams").await.text().contains("draining, by an operator"));
+    let last = format!("/upstreams/confirm?service={}&word=down", a.address());
+    let asked = page(&gateway, &last).await.text();
+    assert!(asked.contains("no other endpoint that takes requests"), "{asked}");
+    let gone = form(&gateway, "/admin/status/upstreams", "", "", "service=x:1&word=down").await;
+    assert_eq!(gone.header("location"), Some("/admin/status/upstreams?done=gone"));
 }
 
 #[tokio::test]
@@ -193,4 +216,108 @@ async fn ticks_are_sent_for_as_long_as_somebody_listens() {
     assert_eq!(listen().await.1, 503);
     drop(others.pop());
     until("room for one more", async || listen().await.1 == 200).await;
+}
+
+#[tokio::test]
+async fn what_was_refused_or_failed_is_told_without_its_secrets() {
+    let (echo, dead) = (Echo::start("a").await, Port::reserve());
+    let config = format!(
+        "upstreams:\n{}{}routes: {{ /good/*: {{ to: good }}, /status/*: {{ to: good }}, /bad/*: {{ to: bad }} }}\n",
+        upstream("good", &[echo.address()], ""),
+        upstream("bad", &[dead.address()], "")
+    );
+    let gateway = start(&config).await;
+    gateway.get("/good/1").await;
+    gateway.get("/status/500").await;
+    let missed = gateway.get("/nowhere?token=hush-hush&page=2").await;
+    let failed = gateway.get("/bad/1").await;
+    let mut text = String::new();
+    until("the three to be listed", async || {
+        text = page(&gateway, "/errors").await.text();
+        ["/status/500", "/nowhere", "/bad/1"].iter().all(|path| text.contains(path))
+    })
+    .await;
+    assert!(!text.contains("/good/1<"), "what went well is not: {text}");
+    assert!(!text.contains("hush") && text.contains("token=[redacted]&amp;page=2"), "{text}");
+    for answer in [&missed, &failed] {
+        let id = answer.header("x-request-id").unwrap();
+        assert!(text.contains(id) && text.contains(answer.reason().unwrap()), "{id}: {text}");
+    }
+    assert!(
+        text.contains("href=\"/admin/status/explain?method=GET&amp;url=http%3A%2F%2F"),
+        "{text}"
+    );
+    let refused = page(&gateway, "/errors?kind=refused").await.text();
+    assert!(refused.contains("/nowhere") && !refused.contains("/bad/1"), "{refused}");
+    let failed = page(&gateway, "/errors?kind=failed&reason=-").await.text();
+    assert!(failed.contains("/status/500") && !failed.contains("/bad/1"), "{failed}");
+    let found = page(&gateway, "/errors?search=nowh").await.text();
+    assert!(found.contains("/nowhere") && !found.contains("/bad/1"), "{found}");
+    let of_route = page(&gateway, "/errors?route=/bad/*").await.text();
+    assert!(of_route.contains("/bad/1") && !of_route.contains("/nowhere"), "{of_route}");
+}
+
+#[tokio::test]
+async fn routes_are_listed_found_and_told_one_by_one() {
+    let config = "
+defaults: { rate_limit: 1000/min }
+routes:
+  /a/*: { to: { respond: { status: 204 } } }
+  POST /b/{id}: { cache: off, to: { redirect: { to: /a } } }
+  /c: [{ when: { query: { x: 1 } }, to: { respond: {} } }, { to: { respond: {} } }]
+";
+    let gateway = start(config).await;
+    gateway.get("/a/1").await;
+    let mut shown = String::new();
+    until("the request to be counted", async || {
+        shown = page(&gateway, "/routes?sort=requests").await.text();
+        shown.contains("<td class=num>1</td>")
+    })
+    .await;
+    let at = |text: &str, what: &str| text.find(what).unwrap_or_else(|| panic!("{what}: {text}"));
+    assert!(at(&shown, "/a/*") < at(&shown, "POST /b/{id}"), "the busiest first: {shown}");
+    assert!(shown.contains("aria-sort=descending") && shown.contains("2 choices"), "{shown}");
+    let other = page(&gateway, "/routes?sort=route&order=down").await.text();
+    assert!(at(&other, "POST /b/{id}") < at(&other, "/a/*"), "{other}");
+    let found = page(&gateway, "/routes?filter=redirect").await.text();
+    assert!(found.contains("POST /b/{id}") && !found.contains("/a/*"), "{found}");
+    let one = page(&gateway, "/route?pattern=/a/*").await.text();
+    assert!(one.contains("rate_limit") && one.contains("lockgate.yaml:"), "its origin: {one}");
+    assert!(one.contains("http://localhost/a/1"), "an example to explain: {one}");
+    assert!(!one.contains("&quot;respond&quot;"), "its settings only when asked for: {one}");
+    let settings = page(&gateway, "/route?pattern=/a/*&settings=true").await.text();
+    assert!(settings.contains("&quot;respond&quot;"), "{settings}");
+    let choices = page(&gateway, "/route?pattern=/c").await.text();
+    assert!(choices.contains("choice 2 of 2"), "{choices}");
+    let gone = page(&gateway, "/route?pattern=/gone").await.text();
+    assert!(gone.contains("not configured any more"), "{gone}");
+}
+
+#[tokio::test]
+async fn everything_is_cleared_only_when_it_is_said_twice() {
+    let echo = Echo::start("a").await;
+    let config = format!(
+        "upstreams:\n{}routes: {{ /*: {{ to: pool, cache: 60s }} }}\n",
+        upstream("pool", &[echo.address()], "")
+    );
+    let gateway = start(&config).await;
+    for path in ["/one", "/one", "/two?x=1"] {
+        gateway.get(path).await;
+    }
+    let mut shown = String::new();
+    until("the hit to be counted", async || {
+        shown = page(&gateway, "/cache").await.text();
+        shown.contains("33 %")
+    })
+    .await;
+    assert!(shown.contains("value=\"http://example.test/two\""), "its button: {shown}");
+    let purge = async |body: &str| form(&gateway, "/admin/status/cache", "", "", body).await;
+    let one = purge("by=url&what=http%3A%2F%2Fexample.test%2Ftwo").await;
+    assert_eq!(one.header("location"), Some("/admin/status/cache?cleared=1"), "{one:?}");
+    let asked = purge("by=all").await;
+    assert!(asked.text().contains("Are you sure?"), "{}", asked.text());
+    assert!(gateway.get("/one").await.header("age").is_some(), "still kept");
+    let all = purge("by=all&sure=true").await;
+    assert_eq!(all.header("location"), Some("/admin/status/cache?cleared=1"), "{all:?}");
+    assert!(gateway.get("/one").await.header("age").is_none());
 }

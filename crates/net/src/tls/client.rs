@@ -32,6 +32,24 @@ impl ClientTls {
     /// # Errors
     /// What is wrong, and in which file.
     pub fn load(tls: &UpstreamTls, http2: bool) -> Result<Self, TlsError> {
+        let http1 = vec![ALPN_H1.to_vec()];
+        let first = if http2 { vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()] } else { http1.clone() };
+        Self::offering(tls, first, http1)
+    }
+
+    /// The same for what is not HTTP: no protocol is offered.
+    ///
+    /// # Errors
+    /// What is wrong, and in which file.
+    pub fn load_bare(tls: &UpstreamTls) -> Result<Self, TlsError> {
+        Self::offering(tls, Vec::new(), Vec::new())
+    }
+
+    fn offering(
+        tls: &UpstreamTls,
+        first: Vec<Vec<u8>>,
+        http1: Vec<Vec<u8>>,
+    ) -> Result<Self, TlsError> {
         // Before the rest: what changes in between is then seen as changed.
         let content = content(tls)?;
         let roots = match &tls.ca {
@@ -60,11 +78,9 @@ impl ClientTls {
                 return Err(TlsError::Settings(why.to_owned()));
             }
         };
-        config.alpn_protocols = vec![ALPN_H1.to_vec()];
+        config.alpn_protocols = http1;
         let http1 = TlsConnector::from(Arc::new(config.clone()));
-        if http2 {
-            config.alpn_protocols.insert(0, ALPN_H2.to_vec());
-        }
+        config.alpn_protocols = first;
         let connector = TlsConnector::from(Arc::new(config));
         let name = tls.sni.as_deref().map(server_name).transpose().map_err(TlsError::Settings)?;
         Ok(Self { connector, http1, name, content })
@@ -81,20 +97,25 @@ impl ClientTls {
         self.content
     }
 
-    /// Trusts the authorities of this PEM text and no others; offers HTTP/1.1.
+    /// Trusts the authorities of this PEM text and no others. `http2` offers HTTP/2 first, HTTP/1.1
+    /// after it.
     ///
     /// # Errors
     /// When the text holds no authority that can be used.
-    pub fn trusting(ca: &[u8]) -> Result<Self, TlsError> {
+    pub fn trusting(ca: &[u8], http2: bool) -> Result<Self, TlsError> {
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
             .map_err(|error| TlsError::Settings(error.to_string()))?
             .with_root_certificates(files::roots(ca).map_err(TlsError::Settings)?)
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN_H1.to_vec()];
+        let http1 = TlsConnector::from(Arc::new(config.clone()));
+        if http2 {
+            config.alpn_protocols.insert(0, ALPN_H2.to_vec());
+        }
         let connector = TlsConnector::from(Arc::new(config));
         // There are no files that could change.
-        Ok(Self { http1: connector.clone(), connector, name: None, content: 0 })
+        Ok(Self { http1, connector, name: None, content: 0 })
     }
 
     /// Does the handshake. `host` is the endpoint's host, a name or an address, without a port;

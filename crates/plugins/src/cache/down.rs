@@ -54,7 +54,7 @@ impl Caching {
     ) -> Step<'a, Result<Verdict, Fault>> {
         let plain = conditions::is_plain(&exchange.head.headers);
         if let Some(why) = passes(exchange, plain) {
-            self.counts.add(exchange.connection.worker, Outcome::Bypass);
+            self.counts.add(exchange, Outcome::Bypass);
             exchange.kept.put(self, Passed(why));
             return Step::Now(Ok(Verdict::Pass));
         }
@@ -106,7 +106,7 @@ impl Caching {
         exchange.origin = Origin::Cache;
         let fresh = age < answer.life.lifetime;
         let outcome = if fresh { Outcome::Hit } else { Outcome::Stale };
-        self.counts.add(exchange.connection.worker, outcome);
+        self.counts.add(exchange, outcome);
         exchange.note(|| format!("cache: {} of {}s", word(fresh), age.as_secs()));
         response
     }

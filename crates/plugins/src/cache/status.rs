@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use lockgate_core::{Build, Counter, Metric, MetricKind};
+use lockgate_core::{Build, Counter, Exchange, Metric, MetricKind};
 
 use super::freshness::Life;
 
@@ -34,19 +34,23 @@ pub(super) enum Outcome {
     Bypass,
 }
 
+/// In the order of the outcomes.
+const WORDS: [&str; 5] = ["hit", "miss", "stale", "revalidated", "bypass"];
+
 /// The counts of one route.
 pub(super) struct Counts([Arc<Counter>; 5]);
 
 impl Counts {
     pub(super) fn new(build: &Build<'_>) -> Self {
-        let words = ["hit", "miss", "stale", "revalidated", "bypass"];
-        Self(words.map(|word| build.counter(&REQUESTS, &[&build.route, word])))
+        Self(WORDS.map(|word| build.counter(&REQUESTS, &[&build.route, word])))
     }
 
-    pub(super) fn add(&self, worker: usize, outcome: Outcome) {
+    /// Counts a request, and has its line in the log say so.
+    pub(super) fn add(&self, exchange: &mut Exchange, outcome: Outcome) {
         if let Some(counter) = self.0.get(outcome as usize) {
-            counter.add(worker, 1);
+            counter.add(exchange.connection.worker, 1);
         }
+        exchange.kept.cached = WORDS.get(outcome as usize).copied();
     }
 }
 

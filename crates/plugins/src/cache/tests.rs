@@ -159,6 +159,7 @@ fn exchange(target: &str) -> Exchange {
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        spans: Default::default(),
         kept: Default::default(),
     }
 }

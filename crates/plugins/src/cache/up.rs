@@ -215,9 +215,9 @@ impl Caching {
         }
     }
 
-    fn count(&self, exchange: &Exchange, asked: &Asked, outcome: Outcome) {
+    fn count(&self, exchange: &mut Exchange, asked: &Asked, outcome: Outcome) {
         if !asked.behind {
-            self.counts.add(exchange.connection.worker, outcome);
+            self.counts.add(exchange, outcome);
         }
     }
 

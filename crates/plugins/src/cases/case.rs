@@ -191,6 +191,9 @@ pub(super) struct Answer {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, Lines>,
     pub(super) body: Option<String>,
+    /// Parts of the body.
+    #[serde(default)]
+    pub(super) contains: Vec<String>,
     /// The body must break off, too early.
     #[serde(default)]
     pub(super) breaks_off: bool,

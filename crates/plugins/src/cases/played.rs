@@ -11,9 +11,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::Response;
 use lockgate_core::{
-    AskedBlobs, Blobs, Blocking, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters,
+    AskedBlobs, Blobs, Blocking, Board, Call, Clock, Consumer, ConsumerEntry, Consumers, Counters,
     Destination, Fault, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide, Records,
-    SendFuture, Task, reasons,
+    SendFuture, ServiceStatus, Standing, Status, Task, reasons,
 };
 use lockgate_state::{
     Bounds, LeaseBounds, Memory, MemoryBlobs, MemoryLeases, MemoryRecords, RecordBounds,
@@ -86,6 +86,25 @@ impl Played {
     }
 }
 
+/// Three services as every case sees them; the last has no name of its own.
+struct Seen;
+
+impl Board for Seen {
+    fn status(&self) -> Arc<Status> {
+        let one = |name: &str, standing, since, share: [Option<f64>; 4], days: &[Option<f64>]| {
+            let (name, standing, since) = (name.into(), Some(standing), Some(since));
+            ServiceStatus { name, standing, since, availability: share, days: days.to_vec() }
+        };
+        let (most, half) = (Some(0.999), Some(0.5));
+        let services = vec![
+            one("ledger", Standing::Down, 1_000, [half, None, None, None], &[None, half]),
+            one("orders", Standing::Up, 0, [Some(1.0), most, most, most], &[most, Some(1.0)]),
+            one("http://10.0.0.1:80", Standing::Down, 0, [None; 4], &[]),
+        ];
+        Arc::new(Status { at: UNIX_EPOCH + START, services })
+    }
+}
+
 impl Provide for Played {
     fn consumers(&self) -> &Arc<Consumers> {
         &self.consumers
@@ -140,6 +159,10 @@ impl Provide for Played {
 
     fn clock(&self) -> Clock {
         self.clock
+    }
+
+    fn board(&self) -> Arc<dyn Board> {
+        Arc::new(Seen)
     }
 
     fn outbound(&self) -> Arc<dyn Outbound> {
@@ -201,7 +224,9 @@ impl Outbound for Outside {
     fn send(&self, call: Call) -> SendFuture<Result<Response<Bytes>, Fault>> {
         let uri = call.request.uri();
         let line = match &call.to {
-            Destination::Url { .. } => format!("{} {uri}", call.request.method()),
+            Destination::Url { .. } | Destination::Http2 { .. } => {
+                format!("{} {uri}", call.request.method())
+            }
             Destination::Upstream(name) => format!("{} {name}:{uri}", call.request.method()),
         };
         let asked = run::Asked {

@@ -416,6 +416,7 @@ fn make(
         upstream: UpstreamNotes::default(),
         fault: None,
         trace: None,
+        spans: Default::default(),
         kept: Default::default(),
     }
 }
@@ -503,6 +504,10 @@ async fn compare_answer(expected: &case::Answer, answer: Response<Body>) -> Resu
         (Err(_), true) => return Ok(()),
         (Err(fault), false) => return Err(format!("the body breaks off: {fault}")),
     };
+    let text = String::from_utf8_lossy(&body);
+    if let Some(part) = expected.contains.iter().find(|part| !text.contains(part.as_str())) {
+        return Err(format!("the body has no {part:?}: {text:?}"));
+    }
     if expected.body.as_ref().is_some_and(|expected| *expected != body) {
         return Err(format!("the body is {:?}", String::from_utf8_lossy(&body)));
     }

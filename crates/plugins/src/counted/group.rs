@@ -206,6 +206,9 @@ impl Group {
             }
         }
         if let Some((wait, place)) = longest.filter(|_| !all) {
+            let part = asked.parts().get(place);
+            let rule = part.and_then(|part| self.rules.get(part.rule));
+            exchange.kept.limit = rule.map(|rule| Arc::clone(&rule.name));
             let fault = self.refusal(asked, place, wait);
             return Err(if by_store { fault } else { fault.member("counted", "local") });
         }

@@ -127,10 +127,10 @@ fn groups(
     build: &mut Build<'_>,
 ) -> Result<Vec<Built>, (usize, ConfigError)> {
     let mut built: Vec<(usize, String, Group)> = Vec::new();
-    let mut names: Vec<Box<str>> = Vec::new();
+    let mut names: Vec<Arc<str>> = Vec::new();
     for (from, mut entry) in entries.into_iter().enumerate() {
         let before = names.iter().filter(|name| **name == entry.rule.name).count();
-        names.push(entry.rule.name.clone());
+        names.push(Arc::clone(&entry.rule.name));
         if before > 0 {
             // Not only its name: counters of the same place would be one.
             entry.rule.rename(before + 1);

@@ -25,7 +25,7 @@ pub(crate) enum Form {
 
 /// A limit of a list.
 pub(crate) struct Rule {
-    pub(crate) name: Box<str>,
+    pub(crate) name: Arc<str>,
     /// The policy's name.
     pub(crate) policy: &'static str,
     /// Where it stands: what its counters' keys begin with, a NUL after it.

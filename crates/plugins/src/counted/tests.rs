@@ -39,6 +39,7 @@ fn exchange() -> Exchange {
         upstream: Default::default(),
         fault: None,
         trace: None,
+        spans: Default::default(),
         kept: Default::default(),
     }
 }

@@ -9,6 +9,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use lockgate_core::span::TRACEPARENT;
 use lockgate_core::{Build, Call, ConfigError, Exchange, Outbound};
 
 use super::Found;
@@ -181,6 +182,9 @@ impl Ask {
         headers.insert(FORWARDED_URI, value(&target(exchange))?);
         headers.insert(FORWARDED_FOR, value(&exchange.client_ip.to_string())?);
         headers.insert(REQUEST_ID, exchange.id.header());
+        if let Some(parent) = exchange.spans.stated() {
+            headers.insert(TRACEPARENT, parent);
+        }
         Ok(request)
     }
 

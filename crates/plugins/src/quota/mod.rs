@@ -199,7 +199,7 @@ impl Quota {
         }
         let mut rule = Rule {
             place: counted::place(listed.place, Some(&config.name)),
-            name: config.name.0.clone(),
+            name: config.name.0.clone().into(),
             policy: self.name(),
             by: config.by.clone(),
             standard: if bounds.is_empty() { None } else { Some(0) },

@@ -221,7 +221,7 @@ impl RateLimit {
         let bound = Bound::new(limit, text, config.cost, config.precision).map_err(at)?;
         let mut rule = Rule {
             place: counted::place(listed.place, config.name.as_ref()),
-            name: config.name.clone().unwrap_or_else(|| Name::of(&config.by)).0,
+            name: config.name.clone().unwrap_or_else(|| Name::of(&config.by)).0.into(),
             policy: self.name(),
             by: config.by.clone(),
             bounds: vec![bound],

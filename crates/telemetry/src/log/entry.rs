@@ -59,6 +59,10 @@ pub struct Entry<'a> {
     pub attempts: u32,
     /// The status of the upstream's own answer.
     pub upstream_status: Option<u16>,
+    /// What came of it at the cache, in a word.
+    pub cache: Option<&'static str>,
+    /// The name of the limit or quota that refused it.
+    pub limit: Option<&'a str>,
     /// From the head's arrival to the answer's last byte.
     pub total: Duration,
     /// From the head's arrival until the first attempt began.
@@ -81,6 +85,8 @@ pub struct Entry<'a> {
     pub tls: Option<&'a Tls>,
     /// The trace that the request belongs to.
     pub trace_id: Option<&'a str>,
+    /// The request's own span, when traces are on.
+    pub span_id: Option<&'a str>,
     /// The route's tags.
     pub tags: &'a [String],
     /// The request's headers, of which the configuration selects.
@@ -115,6 +121,8 @@ impl Default for Entry<'_> {
             endpoint: None,
             attempts: 0,
             upstream_status: None,
+            cache: None,
+            limit: None,
             total: Duration::ZERO,
             queued: Duration::ZERO,
             connect: Duration::ZERO,
@@ -126,6 +134,7 @@ impl Default for Entry<'_> {
             referer: None,
             tls: None,
             trace_id: None,
+            span_id: None,
             tags: &[],
             headers: None,
         }
@@ -149,7 +158,7 @@ pub(super) fn blame_word(blame: Blame) -> &'static str {
 }
 
 /// The word for who made the answer.
-pub(super) fn origin_word(origin: Origin) -> &'static str {
+pub(crate) fn origin_word(origin: Origin) -> &'static str {
     match origin {
         Origin::Gateway => "gateway",
         Origin::Upstream => "upstream",
@@ -220,7 +229,7 @@ fields! {
     ClientIp "client_ip" "client.ip" string always
         "The client's address, from the forwarded-for chain if `trusted_proxies` vouch for it";
     Peer "peer" "source.address" string always
-        "Address and port of the other end of the connection";
+        "Address and port of the other end of the connection; in ECS also `source.ip` and `source.port`";
     Worker "worker" "lockgate.worker" number always
         "The worker thread that served the request, from 0";
     Listener "listener" "lockgate.listener" string always
@@ -263,6 +272,10 @@ fields! {
         "How often an endpoint was asked; missing when none was";
     UpstreamStatus "upstream_status" "lockgate.upstream_status" number when_known
         "The status of the upstream's own answer";
+    Cache "cache" "lockgate.cache" string when_known
+        "What came of it at the route's cache: hit, miss, stale, revalidated or bypass";
+    Limit "limit" "lockgate.limit" string when_known
+        "The name of the limit or quota that refused it";
     Total "total_ms" "event.duration" number always
         "From the head's arrival to the answer's last byte; nanoseconds in ECS";
     Queue "queue_ms" "lockgate.queue_ms" number when_known
@@ -291,6 +304,8 @@ fields! {
         "The subject of the client's certificate";
     TraceId "trace_id" "trace.id" string when_known
         "The trace that the request belongs to";
+    SpanId "span_id" "span.id" string when_known
+        "The request's own span, when traces are on";
     Tags "tags" "tags" list when_known
         "The route's tags";
     Headers "headers" "lockgate.headers" object when_known

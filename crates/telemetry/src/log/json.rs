@@ -96,6 +96,13 @@ impl<const ECS: bool> Line<'_, ECS> {
     fn came(&mut self, entry: &Entry<'_>) {
         self.quoted(Key::ClientIp, |out| push_address(out, entry.client_ip));
         self.quoted(Key::Peer, |out| push_peer(out, entry.peer));
+        if ECS {
+            self.out.extend_from_slice(b",\"source.ip\":\"");
+            push_address(self.out, entry.peer.ip());
+            self.out.extend_from_slice(b"\",\"source.port\":");
+            let port = entry.peer.port();
+            self.out.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
+        }
         self.number(Key::Worker, entry.worker as u64);
         self.name(Key::Listener, entry.listener);
         let protocol = entry.protocol;
@@ -108,16 +115,18 @@ impl<const ECS: bool> Line<'_, ECS> {
 
     fn answer(&mut self, entry: &Entry<'_>, memo: &mut Memo) {
         // What went wrong is told of one request alone.
-        if entry.reason.is_some() || entry.blame.is_some() || !entry.story.is_empty() {
+        let told = entry.reason.is_some() || entry.blame.is_some() || entry.limit.is_some();
+        if told || !entry.story.is_empty() {
             return self.went(entry);
         }
-        let Entry { status, origin, attempts, upstream_status, .. } = *entry;
-        let key = Went { ecs: ECS, status, origin, attempts, upstream_status };
+        let Entry { status, origin, attempts, upstream_status, cache, .. } = *entry;
+        let key = Went { ecs: ECS, status, origin, attempts, upstream_status, cache };
         let Entry { route, consumer, identity, plan, upstream, endpoint, .. } = *entry;
         let texts = [route, consumer, identity, plan, upstream, endpoint];
         // Where a name lies is mostly the same for the same name.
         let place = |text: Option<&str>| text.map_or(0, |text| text.as_ptr().addr() >> 4);
         let hint = place(route) ^ place(endpoint) ^ place(consumer) ^ usize::from(status);
+        let hint = hint ^ place(cache);
         memo.went.push(self.out, hint, key, texts, |out| Self::of(out).went(entry));
     }
 
@@ -140,6 +149,10 @@ impl<const ECS: bool> Line<'_, ECS> {
         if let Some(status) = entry.upstream_status {
             self.number(Key::UpstreamStatus, u64::from(status));
         }
+        if let Some(cache) = entry.cache {
+            self.word(Key::Cache, cache);
+        }
+        self.maybe(Key::Limit, entry.limit);
     }
 
     fn times(&mut self, entry: &Entry<'_>) {
@@ -170,7 +183,8 @@ impl<const ECS: bool> Line<'_, ECS> {
         if let Some(tls) = entry.tls {
             self.tls(tls);
         }
-        self.maybe(Key::TraceId, entry.trace_id);
+        self.id(Key::TraceId, entry.trace_id);
+        self.id(Key::SpanId, entry.span_id);
         if !entry.tags.is_empty() {
             self.tags(entry.tags);
         }
@@ -247,6 +261,14 @@ impl<const ECS: bool> Line<'_, ECS> {
     #[inline]
     fn word(&mut self, key: Key, value: &'static str) {
         self.quoted(key, |out| out.extend_from_slice(value.as_bytes()));
+    }
+
+    /// For ids of our own, in hex.
+    #[inline]
+    fn id(&mut self, key: Key, value: Option<&str>) {
+        if let Some(value) = value {
+            self.quoted(key, |out| out.extend_from_slice(value.as_bytes()));
+        }
     }
 
     /// For words of the configuration, which hold no token.

@@ -51,6 +51,7 @@ pub(super) struct Went {
     pub(super) origin: Origin,
     pub(super) attempts: u32,
     pub(super) upstream_status: Option<u16>,
+    pub(super) cache: Option<&'static str>,
 }
 
 /// Parts of one kind: of a key and so many texts.

@@ -9,6 +9,7 @@ mod header;
 mod json;
 mod memo;
 mod redact;
+pub(crate) mod redacted;
 mod sink;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,10 @@ use header::HeaderChoice;
 use memo::Memo;
 use sink::Sink;
 
+pub(crate) use redact::hidden;
+
 pub use clock::rfc3339;
+pub(crate) use entry::origin_word;
 pub use entry::{Entry, FIELDS, Field, access_log_reference};
 
 /// A buffer of this size is handed over; less waits for [`WorkerLog::flush`]. Each hand-over wakes

@@ -77,6 +77,15 @@ const SECRET_ENDINGS: &[&str] = &[
     "_jwt",
 ];
 
+/// A text as a line would have it, of at most about so many bytes.
+pub(crate) fn hidden(text: &str, most: usize) -> String {
+    let shown = text.get(..text.floor_char_boundary(most)).unwrap_or_default();
+    let mut out = Vec::with_capacity(shown.len());
+    push_url(&mut out, shown.as_bytes());
+    escape::mark_cut(&mut out, shown.len() < text.len());
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Appends a value, escaped, cut, and with tokens in it redacted.
 pub(super) fn push(out: &mut Vec<u8>, value: &[u8]) {
     let (value, was_cut) = escape::cut(value);

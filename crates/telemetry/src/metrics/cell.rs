@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) const BOUNDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
-const BOUNDS_NANOS: [u64; 14] = {
+pub(super) const BOUNDS_NANOS: [u64; 14] = {
     const MICROS: [u64; 14] = [
         500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
         2_500_000, 10_000_000, 60_000_000,
@@ -26,7 +26,8 @@ const BOUNDS_NANOS: [u64; 14] = {
     nanos
 };
 
-pub(super) const BUCKETS: usize = BOUNDS.len() + 1;
+/// How many buckets there are.
+pub const BUCKETS: usize = BOUNDS.len() + 1;
 
 /// A counter with one writer.
 #[derive(Default)]
@@ -58,18 +59,22 @@ pub(super) struct Histogram {
 
 /// What a histogram held when it was read; several may be added up.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Spread {
-    pub(super) buckets: [u64; BUCKETS],
-    pub(super) nanos: u64,
-    pub(super) least: u64,
-    pub(super) most: u64,
+pub struct Spread {
+    /// How many took no longer than each bound, and longer than the one before; the last bucket
+    /// has no bound.
+    pub buckets: [u64; BUCKETS],
+    /// The time of all of them, in nanoseconds.
+    pub nanos: u64,
+    /// The shortest; 0 when there is none.
+    pub least: u64,
+    /// The longest.
+    pub most: u64,
 }
 
 impl Histogram {
     pub(super) fn add(&self, took: Duration) {
         let nanos = nanos(took);
-        let place = BOUNDS_NANOS.partition_point(|bound| *bound < nanos);
-        if let Some(bucket) = self.buckets.get(place) {
+        if let Some(bucket) = self.buckets.get(bucket(nanos)) {
             bucket.add(1);
         }
         self.nanos.add(nanos);
@@ -92,7 +97,8 @@ impl Histogram {
 }
 
 impl Spread {
-    pub(super) fn add(&mut self, other: &Self) {
+    /// Adds what another one holds.
+    pub fn add(&mut self, other: &Self) {
         for (sum, bucket) in self.buckets.iter_mut().zip(&other.buckets) {
             *sum += bucket;
         }
@@ -100,16 +106,22 @@ impl Spread {
         self.include(other.least, other.most);
     }
 
-    pub(super) fn count(&self) -> u64 {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    fn include(&mut self, least: u64, most: u64) {
+    pub(super) fn include(&mut self, least: u64, most: u64) {
         if least != 0 && (self.least == 0 || least < self.least) {
             self.least = least;
         }
         self.most = self.most.max(most);
     }
+}
+
+/// The bucket of so many nanoseconds.
+pub(super) fn bucket(nanos: u64) -> usize {
+    BOUNDS_NANOS.partition_point(|bound| *bound < nanos)
 }
 
 /// Nanoseconds, up to five centuries.

@@ -3,17 +3,25 @@
 
 mod cell;
 mod encoder;
+mod exemplar;
+mod export;
 pub mod names;
+mod points;
 mod process;
 mod registry;
 mod series;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod totals;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::otlp::Counts;
+use exemplar::Examples;
+use points::Points;
 use registry::Registry;
 use series::{
     PolicyCell, PolicyShards, PolicySum, RouteCell, RouteShards, RouteSum, SharedCount,
@@ -21,10 +29,13 @@ use series::{
 };
 
 pub(crate) use cell::nanos;
-pub use encoder::Encoder;
+pub use cell::{BUCKETS, Spread};
+pub use encoder::{Encoder, Form};
+pub use exemplar::Exemplar;
+pub use export::export_metrics;
 pub use names::{METRICS, Metric, MetricKind, metrics_reference};
 pub use series::{Decided, InFlight, PolicySeries, RouteSeries, Sample, Took, WorkerSeries};
-pub use totals::{Latency, RouteTotals, Totals, UpstreamTotals, WorkerTotals};
+pub use totals::{Latency, PolicyTotals, RouteTotals, Totals, UpstreamTotals, WorkerTotals};
 
 /// Most routes, upstreams and policies-in-a-route with series of their own, each.
 const MAX_SERIES: usize = 100_000;
@@ -53,6 +64,8 @@ pub struct Metrics {
     collectors: Mutex<Vec<Arc<dyn Collect>>>,
     config: ConfigCounts,
     panics: SharedCount,
+    /// What became of the points for a collector.
+    exported: Counts,
     started: SystemTime,
 }
 
@@ -84,6 +97,7 @@ impl Metrics {
             collectors: Mutex::default(),
             config: ConfigCounts::default(),
             panics: SharedCount::default(),
+            exported: Counts::default(),
             started: SystemTime::now(),
         })
     }
@@ -130,26 +144,50 @@ impl Metrics {
         self.config_read(0);
     }
 
+    /// When the last configuration that was read was refused, in seconds since 1970; `None` when it
+    /// was taken.
+    pub fn config_refused(&self) -> Option<u64> {
+        (self.config.last_ok.get() != 1).then(|| self.config.last_unix.get())
+    }
+
+    /// Requests that ended in a bug.
+    pub fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
     /// A request's handler panicked.
     pub fn panicked(&self) {
         self.panics.add(1);
     }
 
-    /// Everything in Prometheus' text format 0.0.4 (`text/plain; version=0.0.4`). Reads relaxed
-    /// atomics only: a worker never notices. Families without a sample are left out.
-    pub fn render(&self) -> String {
-        let mut out = Encoder::new();
-        self.render_routes(&mut out);
-        self.render_upstreams(&mut out);
-        self.render_policies(&mut out);
-        self.render_workers(&mut out);
+    /// Everything, as a page. Reads atomics only: a worker never notices. Families without a
+    /// sample are left out.
+    pub fn render(&self, form: Form) -> String {
+        let mut out = Encoder::page(form);
+        self.render_all(&mut out);
+        out.finish()
+    }
+
+    /// The same as OTLP has it: fields of a `ScopeMetrics`, each with the number of its points.
+    fn points(&self) -> Vec<(Vec<u8>, u64)> {
+        let unix_nanos = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, nanos);
+        let (since, now) = (unix_nanos(self.started), unix_nanos(SystemTime::now()));
+        let mut out = Encoder::otlp(Points::new(since, now));
+        self.render_all(&mut out);
+        out.finish_otlp()
+    }
+
+    fn render_all(&self, out: &mut Encoder) {
+        self.render_routes(out);
+        self.render_upstreams(out);
+        self.render_policies(out);
+        self.render_workers(out);
         let collectors = self.collectors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for collector in collectors {
-            collector.collect(&mut out);
+            collector.collect(out);
         }
-        self.render_gateway(&mut out);
-        process::collect(&mut out, self.started);
-        out.finish()
+        self.render_gateway(out);
+        process::collect(out, self.started);
     }
 
     /// The same figures as plain numbers, for JSON.
@@ -184,6 +222,23 @@ impl Metrics {
         totals.panics = self.panics.get();
         totals.config_taken = self.config.last_ok.get() == 1;
         totals
+    }
+
+    /// What policies have decided, route by route, of those that are wanted by name and route.
+    /// Only those that have run.
+    pub fn policies(&self, wanted: impl Fn(&str, &str) -> bool) -> Vec<PolicyTotals> {
+        let live = self.live_policies().into_iter();
+        live.filter(|((policy, route), _)| wanted(policy, route))
+            .map(|((policy, route), shards)| (policy, route, PolicySum::of(&shards)))
+            .filter(|(.., sum)| sum.runs > 0)
+            .map(|(policy, route, sum)| PolicyTotals {
+                policy,
+                route: route.to_string(),
+                passed: sum.passed,
+                answered: sum.answered,
+                refused: sum.refused.values().sum(),
+            })
+            .collect()
     }
 
     fn config_read(&self, ok: u64) {
@@ -224,7 +279,7 @@ impl Metrics {
             for (status, n) in &sum.statuses {
                 out.count(&names::REQUESTS, &[&route, &totals::status_label(*status)], *n);
             }
-            out.histogram(&names::REQUEST_SECONDS, &[&route], &sum.seconds);
+            out.histogram(&names::REQUEST_SECONDS, &[&route], &sum.seconds, &sum.exemplars);
             out.count(&names::RECEIVED_BYTES, &[&route], sum.received);
             out.count(&names::SENT_BYTES, &[&route], sum.sent);
             for (reason, n) in &sum.faults {
@@ -242,7 +297,8 @@ impl Metrics {
             out.count(&names::UPSTREAM_REQUESTS, &[&name], sum.requests);
             out.count(&names::UPSTREAM_ATTEMPTS, &[&name], sum.attempts);
             out.count(&names::UPSTREAM_RETRIES, &[&name], sum.retries());
-            out.histogram(&names::UPSTREAM_SECONDS, &[&name], &sum.seconds);
+            let none = Examples::default();
+            out.histogram(&names::UPSTREAM_SECONDS, &[&name], &sum.seconds, &none);
         }
     }
 
@@ -284,6 +340,8 @@ impl Metrics {
         out.count(&names::CONFIG_RELOADS, &["ok"], config.taken.get());
         out.count(&names::CONFIG_RELOADS, &["refused"], config.refused.get());
         out.count(&names::PANICS, &[], self.panics.get());
+        let failures = self.exported.failures.load(Relaxed);
+        out.count(&names::OTLP_FAILURES, &["metrics"], failures);
         let refused = self.routes.refused() + self.upstreams.refused() + self.policies.refused();
         out.count(&names::SERIES_REFUSED, &[], refused);
         out.count(&names::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);

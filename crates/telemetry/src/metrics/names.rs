@@ -60,6 +60,8 @@ metrics! {
         "Client connections closed at once: max_connections, max_connections_per_ip, proxy_header";
     TLS_HANDSHAKES Counter "lockgate_tls_handshakes_total" ["result"]
         "TLS handshakes with clients, by result: ok or failed";
+    CERTIFICATE_EXPIRY Gauge "lockgate_certificate_expiry_timestamp_seconds" ["listener" "name"]
+        "When the certificate that the listener serves for the name ends, in Unix time";
     ENDPOINT_UP Gauge "lockgate_endpoint_up" ["upstream" "endpoint"]
         "1 when the endpoint may be asked: neither probed down, ejected, nor put down by hand";
     ENDPOINT_IN_FLIGHT Gauge "lockgate_endpoint_requests_in_flight" ["upstream" "endpoint"]
@@ -132,6 +134,16 @@ metrics! {
         "0 while that source is well; else for how long it has not been known what it says";
     SOURCE_FAILURES Counter "lockgate_config_source_failures_total" ["kind" "reason"]
         "Times that it gave no configuration: away, denied, empty (its keys are gone), or unusable";
+    ALERTS_FIRING Gauge "lockgate_alerts_firing" ["rule" "severity"]
+        "Alerts that fire, by rule";
+    ALERT_DELIVERIES Counter "lockgate_alert_deliveries_total" ["sink" "outcome"]
+        "Messages of alerts: delivered, or given_up; failed counts each try that was in vain";
+    HISTORY_FAILURES Counter "lockgate_history_store_failures_total" []
+        "Times that the history of the services could not be read from disk or written to it";
+    HISTORY_ON_DISK Gauge "lockgate_history_on_disk" []
+        "1 when the history of the services outlives the process, 0 when it is in memory alone";
+    HISTORY_LEFT_OUT Gauge "lockgate_history_left_out" []
+        "Upstreams and endpoints without a history, as there are too many";
     PANICS Counter "lockgate_panics_total" []
         "Requests that ended in a bug of the gateway";
     LOG_LINES Counter "lockgate_access_log_lines_total" []
@@ -140,6 +152,10 @@ metrics! {
         "Access log lines lost, as the log's target was too slow or failed";
     LOG_ERRORS Counter "lockgate_access_log_errors_total" []
         "Failures to write or reopen the access log";
+    TRACE_SPANS Counter "lockgate_trace_spans_total" ["result"]
+        "Spans for the collector: sent, dropped (the queue was full, or the collector away), or rejected by it";
+    OTLP_FAILURES Counter "lockgate_otlp_failures_total" ["signal"]
+        "Requests to a collector that failed, repeated ones too: traces or metrics";
     SERIES_REFUSED Counter "lockgate_metrics_refused_total" []
         "Names that got no series of their own, as there were too many: they share `(other)`";
     BUILD_INFO Gauge "lockgate_build_info" ["version"]

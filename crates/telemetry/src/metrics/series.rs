@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::cell::{Count, Histogram, Reasons, Shards, Spread, Statuses, nanos};
+use super::exemplar::{Examples, Exemplar, Exemplars};
 
 /// What one finished request adds.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +26,8 @@ pub struct Sample {
     pub sent: u64,
     /// How often an endpoint was asked.
     pub attempts: u32,
+    /// By which spans an example of such a request is found, when they are told.
+    pub exemplar: Option<Exemplar>,
 }
 
 /// The series of one route, going to one upstream (or to none).
@@ -43,6 +46,9 @@ impl RouteSeries {
         let Some(cell) = self.route.of(worker) else { return };
         cell.statuses.add(sample.status);
         cell.seconds.add(sample.total);
+        if let Some(exemplar) = &sample.exemplar {
+            cell.exemplars.put(sample.total, exemplar);
+        }
         cell.received.add(sample.received);
         cell.sent.add(sample.sent);
         if let Some(reason) = sample.reason {
@@ -69,6 +75,7 @@ pub(super) struct RouteCell {
     sent: Count,
     statuses: Statuses,
     faults: Reasons,
+    exemplars: Exemplars,
 }
 
 #[derive(Default)]
@@ -87,6 +94,8 @@ pub(super) struct RouteSum {
     pub(super) seconds: Spread,
     pub(super) received: u64,
     pub(super) sent: u64,
+    /// The newest of each bucket.
+    pub(super) exemplars: Examples,
 }
 
 impl RouteSum {
@@ -96,6 +105,7 @@ impl RouteSum {
             cell.statuses.each(|status, n| *sum.statuses.entry(status).or_default() += n);
             cell.faults.each(|reason, n| *sum.faults.entry(reason).or_default() += n);
             cell.seconds.add_to(&mut sum.seconds);
+            cell.exemplars.add_to(&mut sum.exemplars);
             sum.received += cell.received.get();
             sum.sent += cell.sent.get();
         }

@@ -43,17 +43,18 @@ fn the_shards_of_all_workers_are_added_up() {
                             received: 2,
                             sent: 3,
                             attempts: if n % 100 == 0 { 0 } else { 1 + (n % 2) as u32 },
+                            exemplar: None,
                         },
                     );
                 }
             });
         }
         for _ in 0..50 {
-            let page = metrics.render();
+            let page = metrics.render(Form::Text);
             assert!(page.contains("lockgate_worker_requests_total"));
         }
     });
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     assert_eq!(value(&page, r#"lockgate_requests_total{route="/users/*",status="200"}"#), 36e3);
     assert_eq!(value(&page, r#"lockgate_requests_total{route="/users/*",status="503"}"#), 4e3);
     assert_eq!(
@@ -83,7 +84,7 @@ fn a_bound_belongs_to_the_bucket_below_it() {
     for micros in [499, 500, 501, 60_000_000, 60_000_001] {
         route.observe(0, &sample(200, micros));
     }
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     let bucket =
         |le| value(&page, &format!(r#"lockgate_request_seconds_bucket{{route="/",le="{le}"}}"#));
     assert_eq!(bucket("0.0005"), 2.0);
@@ -101,7 +102,7 @@ fn requests_in_flight_end_with_their_guard() {
     worker.set_connections(2);
     worker.set_connections(1);
     drop(first);
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     assert_eq!(value(&page, r#"lockgate_requests_in_flight{worker="1"}"#), 1.0);
     assert_eq!(value(&page, r#"lockgate_requests_in_flight{worker="0"}"#), 0.0);
     assert_eq!(value(&page, r#"lockgate_worker_connections{worker="1"}"#), 1.0);
@@ -119,7 +120,7 @@ fn odd_statuses_and_too_many_of_them_count_as_other() {
     for status in 100..=599 {
         route.observe(0, &sample(status, 1));
     }
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     let families = page.lines().filter(|l| l.starts_with("lockgate_requests_total{")).count();
     assert_eq!(families, 25);
     let other = value(&page, r#"lockgate_requests_total{route="/",status="other"}"#);
@@ -137,7 +138,7 @@ fn too_many_reasons_count_as_other() {
             route.observe(0, &Sample { reason: Some(reason), ..sample(404, 1) });
         }
     }
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     assert_eq!(value(&page, r#"lockgate_faults_total{route="",reason="reason_0"}"#), 2.0);
     assert_eq!(value(&page, r#"lockgate_faults_total{route="",reason="other"}"#), 24.0);
 }
@@ -150,7 +151,7 @@ fn a_worker_that_does_not_exist_counts_nothing() {
     metrics.policy("cors", "/").observe(7, Decided::Pass, Took::Unknown);
     drop(metrics.worker(9).enter());
     assert_eq!(metrics.snapshot().requests, 0);
-    assert!(!metrics.render().contains("cors"));
+    assert!(!metrics.render(Form::Text).contains("cors"));
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn counters_survive_a_reload_and_leave_with_the_last_snapshot() {
     drop((before, other));
     after.observe(0, &Sample { attempts: 1, ..sample(200, 2_000) });
 
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     assert_eq!(value(&page, r#"lockgate_requests_total{route="/a",status="200"}"#), 2.0);
     assert!(!page.contains(r#"route="/b""#), "nothing holds /b any more");
     assert_eq!(value(&page, r#"lockgate_upstream_attempts_total{upstream="u"}"#), 3.0);
@@ -176,7 +177,7 @@ fn counters_survive_a_reload_and_leave_with_the_last_snapshot() {
 
     let again = metrics.route("/b", None);
     again.observe(0, &sample(200, 1));
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     assert_eq!(value(&page, r#"lockgate_requests_total{route="/b",status="200"}"#), 1.0);
     assert!(!page.contains(r#"route="/b",status="404""#));
 }
@@ -188,17 +189,17 @@ fn names_beyond_the_cap_share_one_series_and_are_counted() {
     for route in &kept {
         route.observe(0, &sample(200, 1));
     }
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     assert_eq!(value(&page, r#"lockgate_requests_total{route="/1",status="200"}"#), 1.0);
     assert_eq!(value(&page, r#"lockgate_requests_total{route="(other)",status="200"}"#), 4.0);
     assert_eq!(value(&page, "lockgate_metrics_refused_total"), 4.0);
     assert_eq!(metrics.snapshot().requests, 6);
 
     drop(kept);
-    metrics.render();
+    metrics.render(Form::Text);
     let fresh = metrics.route("/fresh", None);
     fresh.observe(0, &sample(200, 1));
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     assert_eq!(value(&page, r#"lockgate_requests_total{route="/fresh",status="200"}"#), 1.0);
 }
 
@@ -208,7 +209,7 @@ fn dropped_names_make_room_without_a_scrape() {
     for n in 0..10_000 {
         metrics.route(format!("/{n}"), None).observe(0, &sample(200, 1));
     }
-    assert_eq!(value(&metrics.render(), "lockgate_metrics_refused_total"), 0.0);
+    assert_eq!(value(&metrics.render(Form::Text), "lockgate_metrics_refused_total"), 0.0);
     assert_eq!(metrics.snapshot().requests, 10_000);
 }
 
@@ -235,7 +236,7 @@ fn policies_are_told_apart_by_verdict_and_reason() {
     policy.observe(0, Decided::Pass, Took::Unknown);
     policy.observe(0, Decided::Answer, Took::Waited(20 * time));
     policy.observe(0, Decided::Refuse("rate_limited"), Took::Timed(time));
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     let series = |verdict, reason| {
         let labels = r#"{policy="rate_limit",route="POST /a b""#;
         let of = format!(r#"lockgate_policy_verdicts_total{labels},verdict="{verdict}","#);
@@ -256,7 +257,7 @@ fn reloads_are_told() {
     metrics.reloaded(2);
     metrics.reload_refused();
     metrics.panicked();
-    let page = metrics.render();
+    let page = metrics.render(Form::Text);
     assert_eq!(value(&page, "lockgate_config_generation"), 2.0);
     assert_eq!(value(&page, "lockgate_config_last_reload_successful"), 0.0);
     assert_eq!(value(&page, r#"lockgate_config_reloads_total{result="ok"}"#), 2.0);
@@ -298,12 +299,12 @@ fn full_page() -> String {
     }
     let _kept = metrics.policy("cors", "/a");
     metrics.no_route().observe(1, &sample(404, 1));
-    let own = metrics.render();
+    let own = metrics.render(Form::Text);
     let written = |m: &&&Metric| !own.contains(&format!("# TYPE {} ", m.name));
     let rest: Vec<_> = METRICS.iter().filter(written).copied().collect();
     assert!(METRICS.len() - rest.len() >= 20, "too few are written by the registry itself");
     metrics.register(Arc::new(Everything(rest)));
-    metrics.render()
+    metrics.render(Form::Text)
 }
 
 #[test]
@@ -357,7 +358,7 @@ fn every_metric_is_named_once_and_by_the_rules() {
 
 #[test]
 fn a_page_has_an_end() {
-    let mut out = Encoder::new();
+    let mut out = Encoder::page(Form::Text);
     for n in 0..1_000_100_u64 {
         out.count(&names::PANICS, &[], n);
     }
@@ -414,4 +415,65 @@ proptest! {
         prop_assert!(latency.p50_ms <= latency.p90_ms && latency.p90_ms <= latency.p99_ms);
         prop_assert!(latency.avg_ms >= latency.min_ms - 1e-6);
     }
+}
+
+#[test]
+fn open_metrics_is_for_whoever_wants_it_as_much() {
+    use Form::{OpenMetrics, Text};
+    let open = "application/openmetrics-text";
+    for (accept, form) in [
+        (String::new(), Text),
+        ("*/*".to_owned(), Text),
+        ("text/plain".to_owned(), Text),
+        (open.to_owned(), OpenMetrics),
+        (format!("{open}; version=1.0.0; q=0.5, text/plain;q=0.3, */*;q=0.1"), OpenMetrics),
+        (format!("{open};q=0.2,text/plain;q=0.3"), Text),
+        (format!("{open};q=0"), Text),
+        (format!("{open};q=x"), Text),
+    ] {
+        assert_eq!(Form::asked(&accept), form, "{accept}");
+    }
+}
+
+#[test]
+fn exemplars_are_in_open_metrics_alone() {
+    let metrics = Metrics::new(1);
+    let route = metrics.route("/", None);
+    let exemplar = Exemplar {
+        trace: lockgate_core::span::TraceId::new(1, 2).unwrap(),
+        span: lockgate_core::span::SpanId::new(3).unwrap(),
+        time: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+    };
+    route.observe(0, &Sample { exemplar: Some(exemplar), ..sample(200, 750) });
+    route.observe(0, &sample(200, 800));
+    let page = metrics.render(Form::OpenMetrics);
+    let line = "lockgate_request_seconds_bucket{route=\"/\",le=\"0.001\"} 2 # {trace_id=\"\
+                00000000000000010000000000000002\",span_id=\"0000000000000003\"} 0.00075 \
+                1700000000.123\n";
+    assert!(page.contains(line), "{page}");
+    assert!(page.contains("# TYPE lockgate_requests counter\nlockgate_requests_total{"));
+    assert!(page.contains("le=\"10.0\"") && page.contains("le=\"+Inf\""));
+    assert!(page.ends_with("\n# EOF\n"));
+    let plain = metrics.render(Form::Text);
+    assert!(!plain.contains("trace_id") && !plain.contains("# EOF") && plain.contains("le=\"10\""));
+}
+
+#[test]
+fn points_come_in_messages_that_a_collector_takes() {
+    let metrics = Metrics::new(1);
+    let routes: Vec<_> = (0..5_000)
+        .map(|n| {
+            metrics.route(format!("/a-path-that-is-rather-long/{n}/{}", "x".repeat(200)), None)
+        })
+        .collect();
+    for route in &routes {
+        route.observe(0, &sample(200, 1));
+    }
+    let messages = metrics.points();
+    let largest = messages.iter().map(|(bytes, _)| bytes.len()).max().unwrap();
+    assert!(messages.len() > 3 && largest < 3 << 20, "{} of {largest}", messages.len());
+    let points: u64 = messages.iter().map(|(_, count)| count).sum();
+    let samples = metrics.render(Form::Text).lines().filter(|l| !l.starts_with('#')).count() as u64;
+    // A histogram is one point, and many lines.
+    assert!(points > 4 * 5_000 && points < samples, "{points} {samples}");
 }

@@ -39,8 +39,9 @@ pub struct Totals {
     pub workers: Vec<WorkerTotals>,
     /// Whether the last configuration that was read was taken.
     pub config_taken: bool,
+    /// The same, in buckets.
     #[serde(skip)]
-    pub(super) seconds: Spread,
+    pub seconds: Spread,
 }
 
 /// One route's figures.
@@ -60,6 +61,9 @@ pub struct RouteTotals {
     pub sent_bytes: u64,
     /// How long requests took.
     pub latency: Latency,
+    /// The same, in buckets.
+    #[serde(skip)]
+    pub seconds: Spread,
 }
 
 /// One upstream's figures.
@@ -75,6 +79,24 @@ pub struct UpstreamTotals {
     pub retries: u64,
     /// From the last attempt's start to the head of its answer.
     pub latency: Latency,
+    /// The same, in buckets.
+    #[serde(skip)]
+    pub seconds: Spread,
+}
+
+/// One policy's figures in one route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyTotals {
+    /// The policy's name.
+    pub policy: &'static str,
+    /// The route's pattern.
+    pub route: String,
+    /// Requests that it let pass.
+    pub passed: u64,
+    /// Requests that it answered itself.
+    pub answered: u64,
+    /// Requests that it refused.
+    pub refused: u64,
 }
 
 /// One worker's figures.
@@ -125,18 +147,7 @@ impl Totals {
     /// How long the requests took that have ended since then. The shortest and the longest are
     /// only known to within a bucket.
     pub fn latency_since(&self, then: &Self) -> Latency {
-        let mut since = Spread::default();
-        let before = then.seconds.buckets;
-        for ((new, now), old) in since.buckets.iter_mut().zip(self.seconds.buckets).zip(before) {
-            *new = now.saturating_sub(old);
-        }
-        since.nanos = self.seconds.nanos.wrapping_sub(then.seconds.nanos);
-        let bound = |place: usize| BOUNDS.get(place).map(|seconds| (seconds * 1e9) as u64);
-        let first = since.buckets.iter().position(|count| *count > 0).unwrap_or_default();
-        let last = since.buckets.iter().rposition(|count| *count > 0).unwrap_or_default();
-        since.least = first.checked_sub(1).and_then(bound).unwrap_or(1).max(1);
-        since.most = bound(last).unwrap_or(self.seconds.most);
-        Latency::of(&since)
+        self.seconds.since(&then.seconds).latency()
     }
 }
 
@@ -150,6 +161,7 @@ impl RouteTotals {
             received_bytes: sum.received,
             sent_bytes: sum.sent,
             latency: Latency::of(&sum.seconds),
+            seconds: sum.seconds.clone(),
         }
     }
 }
@@ -162,6 +174,7 @@ impl UpstreamTotals {
             attempts: sum.attempts,
             retries: sum.retries(),
             latency: Latency::of(&sum.seconds),
+            seconds: sum.seconds.clone(),
         }
     }
 }

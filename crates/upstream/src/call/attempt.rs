@@ -12,6 +12,7 @@ use http::Method;
 use http::header::{self, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use lockgate_config::model::{HostHeader, Retry, RetryOn};
+use lockgate_core::span::TRACEPARENT;
 use lockgate_core::{Blame, Body, Exchange, Fault, Resend, reasons};
 use lockgate_net::ClientAnswer;
 use lockgate_net::h1::{ClientLimits, Reuse};
@@ -73,6 +74,9 @@ impl Caller {
             once.iter().for_each(|once| once.tries());
             let outcome = attempt(call, &endpoint, plan, exchange, &mut cargo).await;
             once.iter().for_each(|once| once.tried(&outcome));
+            if let Err(fault) = &outcome {
+                exchange.attempt_over(Some(fault.reason()));
+            }
             let resend = match &outcome {
                 Ok(answer) => {
                     let status = RetryOn::Status(answer.response.status().as_u16());
@@ -91,6 +95,7 @@ impl Caller {
             if exchange.deadline.is_some_and(|end| Instant::now() + pause >= end) {
                 return outcome;
             }
+            exchange.attempt_over(None);
             before = Some(Box::new(outcome));
             if !pause.is_zero() {
                 sleep(pause).await;
@@ -120,6 +125,9 @@ async fn attempt(
         && let Ok(host) = HeaderValue::from_str(endpoint.name())
     {
         exchange.head.headers.insert(header::HOST, host);
+    }
+    if let Some(parent) = exchange.spans.begin_attempt(begun) {
+        exchange.head.headers.insert(TRACEPARENT, parent);
     }
     let sent = match quick(&call, plan, exchange, cargo, begun) {
         Some(answer) => checked(answer.await, exchange),

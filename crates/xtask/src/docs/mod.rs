@@ -2,6 +2,7 @@
 //! compared on every check, so that it cannot fall behind.
 
 mod errors;
+mod grafana;
 mod policies;
 mod schema;
 
@@ -26,6 +27,7 @@ fn generate(root: &Path) -> Result<Files> {
     for (name, text) in policies::pages(root)? {
         files.insert(Path::new(POLICIES).join(name), text);
     }
+    files.extend(grafana::files());
     Ok(files)
 }
 

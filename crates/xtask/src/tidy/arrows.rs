@@ -4,7 +4,7 @@ use super::Violation;
 use super::manifest::{Dependency, Manifest, When};
 
 /// Each room, and the rooms that it may import. A room that may import all says `*`.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("core", &[]),
     ("config", &["core"]),
     ("state", &["core"]),
@@ -12,8 +12,9 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("net", &["core", "config"]),
     ("telemetry", &["core", "config"]),
     ("upstream", &["core", "config", "net"]),
+    ("monitor", &["core", "config", "net", "upstream", "telemetry"]),
     ("proxy", &["core", "config", "net", "upstream", "telemetry"]),
-    ("admin", &["core", "config", "state", "upstream", "proxy", "telemetry"]),
+    ("admin", &["core", "config", "state", "upstream", "proxy", "telemetry", "monitor"]),
     ("gateway", &["*"]),
     ("testkit", &[]),
     ("xtask", &["*"]),

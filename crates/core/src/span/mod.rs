@@ -1,0 +1,289 @@
+//! The spans of a request: which trace it belongs to, by W3C Trace Context, and what of its way
+//! took time: policies that waited, and attempts. What is told of them, and where, is decided
+//! elsewhere; here nothing is allocated as long as nothing but the answer is waited for.
+
+mod foreign;
+mod lists;
+mod parent;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use tokio::time::Instant;
+
+use crate::{Reason, UpstreamNotes};
+
+pub use foreign::{b3, jaeger};
+pub use lists::{is_baggage, is_tracestate};
+pub use parent::{Parent, RANDOM, SAMPLED, SpanId, TraceId};
+
+/// `traceparent`.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// `tracestate`.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// `baggage`.
+pub const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+
+/// Most parts of one request that are kept; those that come after are left out.
+const MOST_PARTS: usize = 64;
+
+/// What becomes of a request's spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fate {
+    /// Nobody hears of them.
+    #[default]
+    Unkept,
+    /// They are told if the request's end is worth it.
+    IfNotable,
+    /// They are told.
+    Sampled,
+}
+
+impl Fate {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unkept => "not told",
+            Self::IfNotable => "told if it fails or is slow",
+            Self::Sampled => "told",
+        }
+    }
+}
+
+/// The trace that a request belongs to, and its spans.
+#[derive(Debug, Default)]
+pub struct Spans {
+    trace: Option<TraceId>,
+    remote: Option<SpanId>,
+    /// The request's own span. Without one the headers pass as they came.
+    own: Option<SpanId>,
+    flags: u8,
+    fate: Fate,
+    attempt: Option<(SpanId, Instant)>,
+    parts: Vec<Part>,
+}
+
+/// A part of a request's way that has ended.
+#[derive(Debug)]
+pub struct Part {
+    /// Its span.
+    pub id: SpanId,
+    /// When it began.
+    pub begun: Instant,
+    /// When it ended.
+    pub ended: Instant,
+    /// What it was.
+    pub what: What,
+    /// Why it was in vain, if it was.
+    pub reason: Option<&'static Reason>,
+}
+
+/// What a part of a request's way was.
+#[derive(Debug)]
+pub enum What {
+    /// A policy that waited, by its name.
+    Policy(&'static str),
+    /// An attempt whose answer, if any came, was not passed on.
+    Attempt {
+        /// Which it was, from 1.
+        number: u32,
+        /// The endpoint's address.
+        endpoint: Option<Arc<str>>,
+        /// The status of the answer that was not passed on.
+        status: Option<u16>,
+        /// Time to connect.
+        connect: Duration,
+    },
+}
+
+impl Spans {
+    /// The spans of a request in a trace of whose spans none is the gateway's.
+    pub fn passing(parent: Parent) -> Self {
+        let Parent { trace, span, flags } = parent;
+        Self { trace: Some(trace), remote: Some(span), flags, ..Self::default() }
+    }
+
+    /// The spans of a request that gets one of its own: below its parent's, or in a new trace.
+    /// `fate` decides what becomes of them, by the trace.
+    pub fn own(parent: Option<Parent>, fate: impl FnOnce(TraceId) -> Fate) -> Self {
+        let own = Some(SpanId::random());
+        let (trace, remote, random) = match parent {
+            Some(parent) => (parent.trace, Some(parent.span), parent.flags & RANDOM),
+            None => (TraceId::random(), None, RANDOM),
+        };
+        let fate = fate(trace);
+        let flags = random | if fate == Fate::Sampled { SAMPLED } else { 0 };
+        Self { trace: Some(trace), remote, own, flags, fate, ..Self::default() }
+    }
+
+    /// The trace, if there is one.
+    pub fn trace(&self) -> Option<TraceId> {
+        self.trace
+    }
+
+    /// The request's own span.
+    pub fn id(&self) -> Option<SpanId> {
+        self.own
+    }
+
+    /// The span that sent the request.
+    pub fn remote(&self) -> Option<SpanId> {
+        self.remote
+    }
+
+    /// The flags that go upstream.
+    pub fn flags(&self) -> u8 {
+        self.flags
+    }
+
+    /// What becomes of them.
+    pub fn fate(&self) -> Fate {
+        self.fate
+    }
+
+    /// The parts that have ended, in the order of their ends.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The attempt that brought the answer, or is under way: its span, and when it began.
+    pub fn attempt(&self) -> Option<(SpanId, Instant)> {
+        self.attempt
+    }
+
+    /// The `traceparent` by which whoever is asked for this request comes below its own span;
+    /// `None` when headers pass as they came.
+    pub fn stated(&self) -> Option<HeaderValue> {
+        self.below(self.own?)
+    }
+
+    /// An attempt begins. Its `traceparent`; `None` when headers pass as they came.
+    pub fn begin_attempt(&mut self, begun: Instant) -> Option<HeaderValue> {
+        let own = self.own?;
+        if self.fate == Fate::Unkept {
+            return self.below(own);
+        }
+        let id = SpanId::random();
+        self.attempt = Some((id, begun));
+        self.below(id)
+    }
+
+    /// The attempt under way is over, and its answer, if any, is not passed on.
+    pub(crate) fn attempt_over(&mut self, notes: &UpstreamNotes, reason: Option<&'static Reason>) {
+        let Some((id, begun)) = self.attempt.take() else { return };
+        let what = What::Attempt {
+            number: notes.attempts,
+            endpoint: notes.endpoint.clone(),
+            status: notes.status,
+            connect: notes.connect,
+        };
+        self.keep(Part { id, begun, ended: Instant::now(), what, reason });
+    }
+
+    /// A policy was waited for.
+    pub fn waited(
+        &mut self,
+        policy: &'static str,
+        begun: Instant,
+        ended: Instant,
+        reason: Option<&'static Reason>,
+    ) {
+        if self.fate != Fate::Unkept {
+            let (id, what) = (SpanId::random(), What::Policy(policy));
+            self.keep(Part { id, begun, ended, what, reason });
+        }
+    }
+
+    /// Those of a request of the gateway's own that asks for the same: it has no span of its own,
+    /// and what it asks comes below this one's.
+    pub fn behind(&self) -> Self {
+        let Self { trace, remote, own, flags, .. } = *self;
+        Self { trace, remote, own, flags, ..Self::default() }
+    }
+
+    /// Those of what stands in for the request while it is brought to its end elsewhere.
+    pub fn stand_in(&self) -> Self {
+        Self { fate: self.fate, ..self.behind() }
+    }
+
+    fn keep(&mut self, part: Part) {
+        if self.parts.len() < MOST_PARTS {
+            self.parts.push(part);
+        }
+    }
+
+    fn below(&self, span: SpanId) -> Option<HeaderValue> {
+        let parent = Parent { trace: self.trace?, span, flags: self.flags };
+        HeaderValue::from_bytes(&parent.written()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reasons;
+
+    fn parent(flags: u8) -> Parent {
+        Parent { trace: TraceId::random(), span: SpanId::random(), flags }
+    }
+
+    fn read(value: &HeaderValue) -> Parent {
+        Parent::read(value.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn each_attempt_is_stated_with_a_span_of_its_own() {
+        let parent = parent(SAMPLED);
+        let mut spans = Spans::own(Some(parent), |_| Fate::Sampled);
+        let now = Instant::now();
+        let first = read(&spans.begin_attempt(now).unwrap());
+        let notes = UpstreamNotes { attempts: 1, ..UpstreamNotes::default() };
+        spans.attempt_over(&notes, Some(&reasons::UPSTREAM_REFUSED));
+        let second = read(&spans.begin_attempt(now).unwrap());
+        assert_eq!((first.trace, second.trace), (parent.trace, parent.trace));
+        assert_eq!((first.flags, second.flags), (SAMPLED, SAMPLED));
+        assert_ne!(first.span, second.span);
+        assert_eq!(spans.parts().iter().map(|part| part.id).collect::<Vec<_>>(), [first.span]);
+        assert_eq!(spans.attempt().unwrap().0, second.span);
+        assert_eq!(spans.remote(), Some(parent.span));
+    }
+
+    #[test]
+    fn a_new_trace_says_that_its_id_is_random() {
+        let spans = Spans::own(None, |_| Fate::IfNotable);
+        assert_eq!((spans.flags(), spans.remote()), (RANDOM, None));
+        let stated = read(&spans.stated().unwrap());
+        assert_eq!((Some(stated.trace), Some(stated.span)), (spans.trace(), spans.id()));
+    }
+
+    #[test]
+    fn what_is_not_kept_allocates_nothing_and_is_stated_all_the_same() {
+        let mut spans = Spans::own(Some(parent(SAMPLED)), |_| Fate::Unkept);
+        let now = Instant::now();
+        spans.waited("auth", now, now, None);
+        let stated = read(&spans.begin_attempt(now).unwrap());
+        assert_eq!((Some(stated.span), stated.flags), (spans.id(), 0));
+        spans.attempt_over(&UpstreamNotes::default(), None);
+        assert_eq!(spans.parts.capacity(), 0);
+        let mut passing = Spans::passing(parent(SAMPLED));
+        assert_eq!(passing.begin_attempt(now), None, "the client's own header passes");
+    }
+
+    #[test]
+    fn parts_are_bounded() {
+        let mut spans = Spans::own(None, |_| Fate::Sampled);
+        let now = Instant::now();
+        (0..1000).for_each(|_| spans.waited("auth", now, now, None));
+        assert_eq!(spans.parts().len(), MOST_PARTS);
+    }
+
+    #[test]
+    fn a_request_behind_is_below_the_requests_own_span() {
+        let spans = Spans::own(None, |_| Fate::Sampled);
+        let mut behind = spans.behind();
+        let stated = read(&behind.begin_attempt(Instant::now()).unwrap());
+        assert_eq!((Some(stated.span), stated.flags & SAMPLED), (spans.id(), SAMPLED));
+        assert_eq!((behind.fate(), spans.stand_in().fate()), (Fate::Unkept, Fate::Sampled));
+    }
+}

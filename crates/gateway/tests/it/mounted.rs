@@ -1,0 +1,133 @@
+//! The admin pages on a public listener: the same paths, behind `auth` with the role `admin`.
+
+use lockgate_testkit::{Answer, Echo, Gateway, Wire, request};
+
+use crate::support::{cli_on, launch, upstream};
+
+fn config(echo: &Echo) -> String {
+    format!(
+        "listeners: {{ web: \"127.0.0.1:$WEB\", other: \"127.0.0.1:$OTHER\" }}\n\
+         admin: {{ address: \"127.0.0.1:$ADMIN\", state_dir: \"$DIR/state\", also_on: web, auth: keys }}\n\
+         identity: {{ keys: {{ api_key: {{}} }} }}\n\
+         consumers:\n  \
+         root: {{ api_keys: [\"${{env:ROOT_KEY}}\"], roles: [admin] }}\n  \
+         alice: {{ api_keys: [\"${{env:ALICE_KEY}}\"], roles: [teller] }}\n\
+         upstreams:\n{}routes:\n  /*: {{ to: pool }}\n  /metrics: {{ to: pool }}\n",
+        upstream("pool", &[echo.address()], "")
+    )
+}
+
+async fn start(echo: &Echo) -> Gateway {
+    let launch = launch().env("ROOT_KEY", "key-of-root-1").env("ALICE_KEY", "key-of-alice-1");
+    launch.start(&config(echo)).await
+}
+
+async fn ask(gateway: &Gateway, at: &str, method: &str, path: &str, key: &str) -> Answer {
+    ask_with(gateway, at, method, path, &[("X-API-Key", key)], "").await
+}
+
+async fn ask_with(
+    gateway: &Gateway,
+    at: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let headers: Vec<_> =
+        [("Host", "gw.example")].into_iter().chain(headers.iter().copied()).collect();
+    let headers: Vec<_> = headers.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let mut wire = Wire::connect(gateway.at(at)).await;
+    wire.ask(request(method, path, &headers, body)).await
+}
+
+#[tokio::test]
+async fn only_an_admin_sees_them_there() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&echo).await;
+    let status = async |path: &str, key: &str| ask(&gateway, "WEB", "GET", path, key).await.status;
+    for path in ["/admin/status", "/admin/config", "/admin", "/admin/upgrade", "/admin/%63onfig"] {
+        assert_eq!(status(path, "").await, 401, "{path}");
+        assert_eq!(status(path, "nonsense").await, 403, "{path}");
+        assert_eq!(status(path, "key-of-alice-1").await, 403, "{path}");
+    }
+    assert_eq!(status("/admin/status", "key-of-root-1").await, 200);
+    assert_eq!(status("/admin/config", "key-of-root-1").await, 200);
+    assert_eq!(status("/admin/%63onfig", "key-of-root-1").await, 200);
+    assert_eq!(status("/admin/nothing", "key-of-root-1").await, 404);
+    // What is public, and what a route has as its own.
+    let health = ask(&gateway, "WEB", "GET", "/health", "").await;
+    assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("ok")));
+    assert_eq!(ask(&gateway, "WEB", "GET", "/admin/ready", "").await.status, 200);
+    assert_eq!(ask(&gateway, "WEB", "GET", "/metrics", "").await.endpoint(), "a");
+    // On another listener these are paths like all others.
+    assert_eq!(ask(&gateway, "OTHER", "GET", "/admin/status", "").await.endpoint(), "a");
+    assert_eq!(ask(&gateway, "WEB", "GET", "/administrators", "").await.endpoint(), "a");
+    // The own listener is as it was.
+    assert_eq!(gateway.admin("GET", "/admin/config", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn changes_are_made_there_by_name_and_not_by_pages_of_others() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&echo).await;
+    let path = "/admin/routes/new";
+    let body = "{\"to\": {\"respond\": {\"status\": 418}}}";
+    let key = ("X-API-Key", "key-of-root-1");
+    let foreign = [key, ("Origin", "https://evil.example")];
+    let refused = ask_with(&gateway, "WEB", "PUT", path, &foreign, body).await;
+    assert_eq!((refused.status, refused.json()["reason"].as_str()), (403, Some("web_page")));
+    let own = [key, ("Origin", "http://gw.example")];
+    assert_eq!(ask_with(&gateway, "WEB", "PUT", path, &own, body).await.status, 200);
+    assert_eq!(gateway.get("/new").await.status, 418);
+    let versions = ask(&gateway, "WEB", "GET", "/admin/config/history", "key-of-root-1").await;
+    assert_eq!(versions.json()["versions"][0]["who"], "root from 127.0.0.1");
+    assert!(gateway.said().contains("\"who\":\"root from 127.0.0.1\""), "{}", gateway.said());
+}
+
+#[tokio::test]
+async fn events_flow_and_end_with_their_reader() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&echo).await;
+    // More than may listen at once, one after the other: each leaves its place.
+    for _ in 0..20 {
+        let mut wire = Wire::connect(gateway.web()).await;
+        let headers = [("Host", "gw.example"), ("X-API-Key", "key-of-root-1")];
+        wire.send(request("GET", "/admin/events", &headers, "")).await;
+        let mut head = wire.head("GET").await.unwrap();
+        assert_eq!(head.status, 200);
+        let piece = wire.piece(&mut head).await.unwrap().unwrap();
+        assert!(String::from_utf8_lossy(&piece).contains("event"), "{piece:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_guesses_is_slowed() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&echo).await;
+    let mut last = 0;
+    for _ in 0..40 {
+        last = ask(&gateway, "WEB", "GET", "/admin/config", "guess").await.status;
+    }
+    assert_eq!(last, 429);
+}
+
+#[tokio::test]
+async fn it_is_never_without_auth() {
+    for (admin, wanted) in [
+        ("also_on: web", "need `auth`"),
+        ("also_on: web, auth: off", "need `auth`"),
+        ("also_on: web, auth: nobody", "nobody"),
+        ("also_on: web, auth: { any_of: keys, roles: [teller] }", "`roles` cannot be said here"),
+        ("also_on: web, auth: { any_of: keys, optional: true }", "`optional` cannot be said here"),
+    ] {
+        let config = format!(
+            "admin: {{ {admin} }}\nidentity: {{ keys: {{ api_key: {{}} }} }}\nroutes: {{ /*: {{ \
+             to: {{ respond: {{ status: 200 }} }} }} }}\n"
+        );
+        let ran = cli_on(&config, &["check", "lockgate.yaml"]).await;
+        assert_eq!(ran.code, 1, "{admin}: {}{}", ran.stdout, ran.stderr);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(said.contains(wanted), "{admin}: {said}");
+    }
+}

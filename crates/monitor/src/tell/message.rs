@@ -1,0 +1,108 @@
+//! A message to a sink: what fires, what is over, and how that reads.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use lockgate_config::model::Severity;
+use serde_json::{Value, json};
+
+use crate::alerts::AlertView;
+
+/// Alerts that a message lists; it counts the rest.
+pub(crate) const LISTED: usize = 50;
+
+/// What is told at once.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Message {
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) at: u64,
+    pub(crate) firing: Vec<AlertView>,
+    pub(crate) resolved: Vec<AlertView>,
+}
+
+impl Message {
+    /// The worst first, then by rule and subject.
+    pub(crate) fn sort(&mut self) {
+        for list in [&mut self.firing, &mut self.resolved] {
+            list.sort_by(|a, b| {
+                let key = |one: &AlertView| (std::cmp::Reverse(one.severity), one.rule.clone());
+                (key(a), &a.subject).cmp(&(key(b), &b.subject))
+            });
+        }
+    }
+
+    /// `firing` as long as anything in it does.
+    pub(crate) fn status(&self) -> &'static str {
+        if self.firing.is_empty() { "resolved" } else { "firing" }
+    }
+
+    /// The worst of what fires, or of what is over.
+    pub(crate) fn severity(&self) -> Severity {
+        let list = if self.firing.is_empty() { &self.resolved } else { &self.firing };
+        list.iter().map(|alert| alert.severity).max().unwrap_or(Severity::Warning)
+    }
+
+    /// One line.
+    pub(crate) fn title(&self) -> String {
+        match (self.firing.as_slice(), self.resolved.as_slice()) {
+            ([one], []) => format!("{}: {}", word(one.severity), one.summary),
+            ([], [one]) => format!("resolved: {}", one.summary),
+            ([], over) => format!("{} alerts resolved", over.len()),
+            (firing, []) => format!("{}: {} alerts", word(self.severity()), firing.len()),
+            (firing, over) => {
+                let (n, m) = (firing.len(), over.len());
+                format!("{}: {n} firing, {m} resolved", word(self.severity()))
+            }
+        }
+    }
+
+    /// A line for each alert, plain text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for (status, alert) in self.listed() {
+            let since = moment(alert.ended_at.unwrap_or(alert.since));
+            let head = if status == "firing" { word(alert.severity) } else { "resolved" };
+            let when = if status == "firing" { "since" } else { "at" };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "[{head}] {} ({}, {when} {since})", alert.summary, alert.rule);
+        }
+        let more = (self.firing.len() + self.resolved.len()).saturating_sub(2 * LISTED);
+        if more > 0 {
+            let _ = writeln!(text, "and more: {more}");
+        }
+        text
+    }
+
+    /// Those that a message lists, with `firing` or `resolved`.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = (&'static str, &AlertView)> {
+        let firing = self.firing.iter().take(LISTED).map(|alert| ("firing", alert));
+        firing.chain(self.resolved.iter().take(LISTED).map(|alert| ("resolved", alert)))
+    }
+
+    /// The alerts as JSON.
+    pub(crate) fn alerts(&self) -> Value {
+        let one = |(status, alert): (&str, &AlertView)| {
+            json!({
+                "status": status, "rule": alert.rule, "subject": alert.subject,
+                "severity": alert.severity, "summary": alert.summary,
+                "since": moment(alert.since), "firedAt": alert.fired_at.map(moment),
+                "endedAt": alert.ended_at.map(moment),
+            })
+        };
+        self.listed().map(one).collect()
+    }
+}
+
+/// The word for it.
+pub(crate) fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
+    }
+}
+
+/// RFC 3339, to the second.
+pub(crate) fn moment(millis: u64) -> String {
+    let seconds = i64::try_from(millis / 1_000).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).map_or_else(|_| String::new(), |moment| moment.to_string())
+}

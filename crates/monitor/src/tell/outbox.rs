@@ -1,0 +1,179 @@
+//! What one sink has been told, and what it is to be told next. What changes within `group_wait` is
+//! one message; one message is under way at a time, and what comes meanwhile is the next one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lockgate_config::model::Severity;
+use serde::{Deserialize, Serialize};
+
+use super::message::Message;
+use crate::alerts::{AlertView, Id};
+
+/// After a message was given up, so long nothing is sent, in milliseconds.
+const HOLD: u64 = 300_000;
+
+/// What a sink wants to be told, now.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    /// Only these rules; all when empty.
+    pub(crate) only: Vec<String>,
+    pub(crate) least: Severity,
+    /// Whether only what is critical is told now.
+    pub(crate) quiet: bool,
+    /// Whether the end of an alert is told.
+    pub(crate) resolved: bool,
+    pub(crate) group_wait: Duration,
+    /// None: what still fires is not told of again.
+    pub(crate) repeat: Option<Duration>,
+}
+
+impl Policy {
+    fn wants(&self, alert: &AlertView) -> bool {
+        let rule = self.only.is_empty() || self.only.contains(&alert.rule);
+        rule && alert.severity >= self.least
+    }
+
+    /// Whether it may be told at this hour.
+    fn lets(&self, alert: &AlertView) -> bool {
+        !self.quiet || alert.severity == Severity::Critical
+    }
+}
+
+/// One sink's side of the alerts.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    told: BTreeMap<Id, Told>,
+    /// Since when something is to be told.
+    first: Option<u64>,
+    sending: bool,
+    held_until: u64,
+}
+
+/// What is to be told: what fires and has not been told, or not lately; and what is over.
+struct Due {
+    begun: Vec<Id>,
+    over: Vec<Id>,
+}
+
+/// An alert that a sink has been told of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) alert: AlertView,
+    /// When it was told last.
+    pub(crate) at: u64,
+    /// Whether that has arrived.
+    #[serde(skip, default = "yes")]
+    arrived: bool,
+    /// Whether its end is under way.
+    #[serde(skip)]
+    closing: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Outbox {
+    /// What was told when the process before this one ended.
+    pub(crate) fn restored(told: Vec<Told>) -> Self {
+        let id = |told: &Told| Id::new(&told.alert.rule, told.alert.subject.as_str());
+        let told = told.into_iter().map(|told| (id(&told), told)).collect();
+        Self { told, ..Self::default() }
+    }
+
+    /// What has arrived, for the process after this one.
+    pub(crate) fn kept(&self) -> Vec<Told> {
+        self.told.values().filter(|told| told.arrived).cloned().collect()
+    }
+
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending
+    }
+
+    /// The next message, if it is time for one. It is then under way until [`Outbox::done`].
+    /// `ended` says when an alert was over.
+    pub(crate) fn next(
+        &mut self,
+        now: u64,
+        policy: &Policy,
+        firing: &BTreeMap<Id, AlertView>,
+        ended: &dyn Fn(&Id) -> Option<u64>,
+    ) -> Option<Message> {
+        if self.sending {
+            return None;
+        }
+        self.told.retain(|id, told| {
+            let over = !firing.contains_key(id);
+            policy.wants(&told.alert) && (policy.resolved || !over)
+        });
+        let Due { begun, over } = self.due(now, policy, firing);
+        if begun.is_empty() && over.is_empty() {
+            self.first = None;
+            return None;
+        }
+        let first = *self.first.get_or_insert(now);
+        let waited = Duration::from_millis(now.saturating_sub(first));
+        if waited < policy.group_wait || now < self.held_until {
+            return None;
+        }
+        self.first = None;
+        let mut message = Message { at: now, ..Message::default() };
+        for id in begun {
+            let Some(alert) = firing.get(&id).cloned() else { continue };
+            message.firing.push(alert.clone());
+            let before = self.told.get(&id);
+            let arrived =
+                before.is_some_and(|told| told.arrived && told.alert.severity == alert.severity);
+            self.told.insert(id, Told { alert, at: now, arrived, closing: false });
+        }
+        for id in over {
+            if let Some(told) = self.told.get_mut(&id) {
+                told.closing = true;
+                let mut alert = told.alert.clone();
+                alert.ended_at = ended(&id).or(Some(now));
+                message.resolved.push(alert);
+            }
+        }
+        message.sort();
+        self.sending = true;
+        Some(message)
+    }
+
+    /// What there is to be told, as far as this hour lets it.
+    fn due(&self, now: u64, policy: &Policy, firing: &BTreeMap<Id, AlertView>) -> Due {
+        let stale = |told: &Told| {
+            let age = Duration::from_millis(now.saturating_sub(told.at));
+            policy.repeat.is_some_and(|repeat| age >= repeat)
+        };
+        let is_due = |id: &Id, alert: &AlertView| match self.told.get(id) {
+            Some(told) => told.alert.severity < alert.severity || stale(told),
+            None => true,
+        };
+        let begun = firing
+            .iter()
+            .filter(|(id, alert)| policy.wants(alert) && policy.lets(alert) && is_due(id, alert));
+        let over = self
+            .told
+            .iter()
+            .filter(|(id, told)| !firing.contains_key(*id) && policy.lets(&told.alert));
+        Due {
+            begun: begun.map(|(id, _)| id.clone()).collect(),
+            over: over.map(|(id, _)| id.clone()).collect(),
+        }
+    }
+
+    /// The message under way has arrived, or was given up: what was in it is told anew after a
+    /// while, if it is still true.
+    pub(crate) fn done(&mut self, now: u64, arrived: bool) {
+        self.sending = false;
+        if arrived {
+            self.told.retain(|_, told| !told.closing);
+            self.told.values_mut().for_each(|told| told.arrived = true);
+        } else {
+            self.held_until = now + HOLD;
+            self.told.retain(|_, told| told.arrived);
+            self.told.values_mut().for_each(|told| told.closing = false);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Traces: which requests are told, and how their spans come to the collector. A worker writes
+//! them, as OTLP has them, into a buffer of its own; a bounded queue carries full buffers to the
+//! exporter on the control runtime. What finds the queue full is lost and counted: no worker waits.
+
+mod export;
+mod sampler;
+mod spans;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use lockgate_config::model::{self, Collector, Context};
+use lockgate_core::span::{self, Fate, Parent};
+use lockgate_core::{Blame, Outbound, Spans};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use crate::metrics::{Collect, Encoder, names};
+use crate::otlp::{Counts, Sender};
+use export::{Batch, Job};
+use sampler::Sampler;
+
+pub use spans::Told;
+
+/// A buffer of this size is handed over; less waits for the worker's next tick.
+const HAND_OVER: usize = 64 * 1024;
+/// Buffers on their way to the exporter.
+const QUEUE: usize = 64;
+
+/// What became of spans, for the life of the process.
+#[derive(Debug, Default)]
+pub struct TraceCounts(Counts);
+
+impl Collect for TraceCounts {
+    fn collect(&self, out: &mut Encoder) {
+        let Counts { sent, dropped, rejected, failures } = &self.0;
+        for (result, count) in [("sent", sent), ("dropped", dropped), ("rejected", rejected)] {
+            out.count(&names::TRACE_SPANS, &[result], count.load(Relaxed));
+        }
+        out.count(&names::OTLP_FAILURES, &["traces"], failures.load(Relaxed));
+    }
+}
+
+/// The traces of a configuration.
+pub struct Traces {
+    sampler: Sampler,
+    read: Box<[Context]>,
+    queue: mpsc::Sender<Job>,
+    counts: Arc<TraceCounts>,
+}
+
+impl Traces {
+    /// Traces for a collector; `ca` is the text of its `ca`. The future sends what workers hand
+    /// over, and ends when nobody can hand over any more. It must not run on a worker.
+    pub fn new(
+        settings: &model::Traces,
+        collector: Collector,
+        ca: Option<Bytes>,
+        outbound: Arc<dyn Outbound>,
+        counts: Arc<TraceCounts>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + use<>) {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let sender = Sender::new(outbound, collector, ca);
+        let work = export::run(jobs, sender, Arc::clone(&counts));
+        let sampler = Sampler::new(&settings.sample);
+        let read = settings.read.clone().into();
+        (Arc::new(Self { sampler, read, queue, counts }), work)
+    }
+
+    /// Begins a request's spans: below its parent's, in whichever header that is named, or in a
+    /// new trace. `parent` is what a valid `traceparent` says: it passes as it came where nothing
+    /// of the request can be told and it asks for nothing.
+    pub fn begin(&self, parent: Option<Parent>, headers: &HeaderMap, now: Instant) -> Spans {
+        let Some(parent) = parent else {
+            let (parent, decides) = self.foreign(headers).unzip();
+            let decider = parent.filter(|_| decides == Some(true));
+            return Spans::own(parent, |trace| self.sampler.fate(trace, decider, now));
+        };
+        match self.sampler.fate(parent.trace, Some(parent), now) {
+            Fate::Unkept if parent.flags & span::SAMPLED == 0 => Spans::passing(parent),
+            fate => Spans::own(Some(parent), |_| fate),
+        }
+    }
+
+    /// What other headers say, and whether that decides.
+    fn foreign(&self, headers: &HeaderMap) -> Option<(Parent, bool)> {
+        self.read.iter().find_map(|context| match context {
+            Context::B3 => span::b3(headers),
+            Context::Jaeger => span::jaeger(headers).map(|parent| (parent, true)),
+        })
+    }
+
+    /// Whether a request's spans are told, now that its end is known.
+    pub fn is_told(
+        &self,
+        spans: &Spans,
+        status: u16,
+        blame: Option<Blame>,
+        took: Duration,
+        ended: Instant,
+    ) -> bool {
+        match spans.fate() {
+            Fate::Sampled => true,
+            Fate::IfNotable => self.sampler.is_notable(status, blame, took, ended),
+            Fate::Unkept => false,
+        }
+    }
+
+    /// The buffer of one worker.
+    pub fn worker(self: &Arc<Self>) -> WorkerTraces {
+        WorkerTraces { traces: Arc::clone(self), batch: RefCell::default() }
+    }
+
+    /// Has what was handed over so far sent to the collector: waits for that, but not for long.
+    pub async fn flush(&self, most: Duration) {
+        let (told, done) = oneshot::channel();
+        let flushed = async {
+            if self.queue.send(Job::Flush(told)).await.is_ok() {
+                let _ = done.await;
+            }
+        };
+        let _ = timeout(most, flushed).await;
+    }
+}
+
+/// One worker's spans that have not been handed over. Dropping it hands them over.
+pub struct WorkerTraces {
+    traces: Arc<Traces>,
+    batch: RefCell<Batch>,
+}
+
+impl WorkerTraces {
+    /// Takes down a request's spans.
+    pub fn tell(&self, told: &Told<'_>) {
+        let mut batch = self.batch.borrow_mut();
+        batch.spans += told.push(&mut batch.bytes);
+        if batch.bytes.len() >= HAND_OVER {
+            self.hand_over(&mut batch);
+        }
+    }
+
+    /// Hands over what there is. The worker calls it a few times a second.
+    pub fn flush(&self) {
+        self.hand_over(&mut self.batch.borrow_mut());
+    }
+
+    fn hand_over(&self, batch: &mut Batch) {
+        if batch.spans == 0 {
+            return;
+        }
+        let batch = std::mem::take(batch);
+        let spans = batch.spans;
+        if self.traces.queue.try_send(Job::Tell(batch)).is_err() {
+            self.traces.counts.0.dropped.fetch_add(spans, Relaxed);
+        }
+    }
+}
+
+impl Drop for WorkerTraces {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
