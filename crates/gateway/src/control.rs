@@ -83,6 +83,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     let files = start.checked.loaded.files.clone();
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
+    let mut source = begun_with(start.source, &gateway, &files).await;
     gateway.know_names().await;
     let collector = Collector {
         shared: Arc::clone(&gateway.shared),
@@ -96,8 +97,8 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let monitor = monitor(&gateway, &listeners, start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
     let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
-    let source = start.source.as_ref().map(Source::status);
-    let asked = Asked { orders, monitor: seen, versions, source };
+    let status = source.as_ref().map(Source::status);
+    let asked = Asked { orders, monitor: seen, versions, source: status };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let admin_again = admin.as_ref().map(once_more).transpose().context("the admin listener")?;
     let pages = Pages::start(handles);
@@ -108,11 +109,6 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let systemd = Systemd::ready();
     if let Some(port_base) = start.demo {
         crate::cli::say(&demo::hints(port_base));
-    }
-    let mut source = start.source;
-    if let Some(source) = &mut source {
-        gateway.metrics.register(source.status());
-        source.in_force(&files);
     }
     let mut running = Running {
         gateway,
@@ -132,6 +128,19 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let code = running.serve(&mut signals, &mut source, ends).await;
     last_words(&monitor, monitoring).await;
     Ok(code)
+}
+
+/// Notes that what the source gave is in force, on the disk too.
+async fn begun_with(
+    source: Option<Source>,
+    gateway: &Gateway,
+    files: &[PathBuf],
+) -> Option<Source> {
+    let mut source = source?;
+    gateway.metrics.register(source.status());
+    source.in_force(files);
+    source.kept().await;
+    Some(source)
 }
 
 /// The threads that serve, and where each tells of its end.

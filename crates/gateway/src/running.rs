@@ -285,10 +285,10 @@ impl Running {
     }
 }
 
-/// Waits for a change of the files that are watched, if any are.
+/// Waits for a change of the configuration at its source, if it has one.
 async fn changed(source: &mut Option<Source>) {
     match source {
-        Some(watch) => watch.changed().await,
+        Some(source) => source.changed().await,
         None => std::future::pending().await,
     }
 }

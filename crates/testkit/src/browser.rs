@@ -246,7 +246,8 @@ impl Browser {
             match event["method"].as_str() {
                 Some("Network.requestWillBeSent") => {
                     let url = params["request"]["url"].as_str().unwrap_or_default().to_owned();
-                    if !url.starts_with("data:") {
+                    // A new tab is a page of the browser's own.
+                    if !url.starts_with("data:") && !url.starts_with("chrome:") {
                         fetched.push((id.to_string(), Fetched { url, bytes: 0 }));
                     }
                 }

@@ -246,7 +246,7 @@ fn every_rule_names_what_exists() {
             rules += 1;
         }
     }
-    assert!(rules >= 37, "{rules}");
+    assert!(rules >= 39, "{rules}");
 }
 
 fn promtool(arguments: &[&str], folder: &Path) -> Option<String> {

@@ -139,6 +139,13 @@ impl Source {
         Some(self.tree.value(node, Spelling::Written))
     }
 
+    /// Whether the files have nothing in them: they are about to be written, or were emptied.
+    pub fn is_blank(&self) -> bool {
+        let own =
+            self.files.iter().zip(0_u16..).filter(|(_, number)| Some(*number) != self.changes);
+        own.into_iter().all(|(file, _)| file.text.trim().is_empty())
+    }
+
     /// The file that was given, by the name it was given under.
     pub fn name(&self) -> &str {
         self.files.first().map_or("", |file| &file.name)

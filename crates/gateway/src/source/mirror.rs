@@ -164,6 +164,13 @@ impl Mirror {
         Confirmed { about: self.directory.join(GOOD).join(ABOUT), last: None }
     }
 
+    /// Waits until what was put in force last is on the disk.
+    pub(super) async fn kept(&mut self) {
+        if let Some(keeping) = self.keeping.take() {
+            let _ = keeping.await;
+        }
+    }
+
     /// A directory of this process that nobody has.
     fn fresh(&self) -> io::Result<PathBuf> {
         let pid = std::process::id();
@@ -330,10 +337,6 @@ mod tests {
         Arc::new(Version { prefix, revision: revision.to_owned(), files: files.collect(), at })
     }
 
-    async fn kept(mirror: &mut Mirror) {
-        mirror.keeping.take().unwrap().await.unwrap();
-    }
-
     #[tokio::test]
     async fn what_was_in_force_is_found_again_and_what_was_not_is_gone() {
         let state = State::new("kept");
@@ -344,12 +347,12 @@ mod tests {
         assert_eq!(one.parts, [PathBuf::from("a"), PathBuf::from("routes/b")]);
         assert!(mirror.good().is_none(), "it was not put in force");
         mirror.keep(&one, None);
-        kept(&mut mirror).await;
+        mirror.kept().await;
         let second = version("2", &[("a", "x: 2"), ("files/s.json", "{}")]);
         let two = mirror.write(&second, Some(&one)).unwrap();
         assert_eq!(mirror.good().unwrap().version, first);
         mirror.keep(&two, Some(one.clone()));
-        kept(&mut mirror).await;
+        mirror.kept().await;
         let refused = mirror.write(&version("3", &[("a", "broken")]), Some(&two)).unwrap();
         // As the next process would find it, and another source would not.
         let mirror = Mirror::open(&state.0, "etcd://h/k/").unwrap();
@@ -364,7 +367,7 @@ mod tests {
         let mut mirror = Mirror::open(&state.0, "s").unwrap();
         let one = mirror.write(&version("1", &[("a", "x"), ("b", "y")]), None).unwrap();
         mirror.keep(&one, None);
-        kept(&mut mirror).await;
+        mirror.kept().await;
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&one.root), mode(&one.root.join("a"))), (0o700, 0o600));
         fs::remove_file(one.root.join("b")).unwrap();

@@ -75,7 +75,7 @@ impl Source {
     /// # Errors
     /// Everything that is wrong with it, and that there is no copy.
     pub(crate) fn start(&mut self, given: Given<'_>) -> Result<Checked, Box<Report>> {
-        let refused = match self.load(given) {
+        let refused = match self.read(given) {
             Ok(checked) => return Ok(checked),
             Err(report) => report,
         };
@@ -95,6 +95,10 @@ impl Source {
     /// # Errors
     /// Everything that is wrong with it.
     pub(crate) fn load(&mut self, given: Given<'_>) -> Result<Checked, Report> {
+        self.read(given).and_then(not_blank)
+    }
+
+    fn read(&mut self, given: Given<'_>) -> Result<Checked, Report> {
         match &mut self.at {
             At::Path(path) => {
                 let first = slice::from_ref(&*path);
@@ -115,7 +119,7 @@ impl Source {
         if let At::Remote(remote) = &mut self.at {
             remote.take_newest()?;
         }
-        gateway::load(self.begin(), given)
+        gateway::load(self.begin(), given).and_then(not_blank)
     }
 
     /// Waits until it is no longer what it was when it was last read.
@@ -141,6 +145,13 @@ impl Source {
         }
     }
 
+    /// Waits until it would be found again, whatever becomes of this process.
+    pub(crate) async fn kept(&mut self) {
+        if let At::Remote(remote) = &mut self.at {
+            remote.kept().await;
+        }
+    }
+
     /// What it says is not taken.
     pub(crate) fn refused(&mut self, why: &str) {
         self.status.refused(why);
@@ -153,6 +164,16 @@ impl Source {
     pub(crate) fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
     }
+}
+
+/// Refuses what has nothing in it: a file that is about to be written in place, or was emptied.
+fn not_blank(checked: Checked) -> Result<Checked, Report> {
+    let source = &checked.loaded.source;
+    if source.is_blank() {
+        let report = Report::unreadable(source.name(), "there is nothing in it (any more, or yet)");
+        return Err(report.with_files(checked.loaded.files));
+    }
+    Ok(checked)
 }
 
 /// The place that a word names, when it is a URL; `None` when it is a path.

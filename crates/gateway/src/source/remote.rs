@@ -174,6 +174,11 @@ impl Remote {
         self.mirror.keep(&tried, before);
     }
 
+    /// Waits until the copy of what is in force is on the disk.
+    pub(super) async fn kept(&mut self) {
+        self.mirror.kept().await;
+    }
+
     /// Begins to follow the source. To be called on the control runtime.
     pub(super) fn follow(&mut self, status: &Arc<Status>) {
         if let Some(tell) = self.tell.take() {

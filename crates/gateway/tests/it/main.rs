@@ -66,6 +66,7 @@ mod sources_etcd;
 mod sources_redis;
 mod status;
 mod stores;
+mod stores_tls;
 mod support;
 mod targets;
 mod tls;

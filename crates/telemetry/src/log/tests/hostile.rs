@@ -44,7 +44,7 @@ fn is_harmless(line: &str) -> bool {
 }
 
 /// Every text of a request that comes from outside, or might: by the field's name in both formats.
-const TEXTS: [(&str, &str); 19] = [
+const TEXTS: [(&str, &str); 20] = [
     ("id", "http.request.id"),
     ("listener", "lockgate.listener"),
     ("method", "http.request.method"),
@@ -64,6 +64,7 @@ const TEXTS: [(&str, &str); 19] = [
     ("trace_id", "trace.id"),
     ("tls_sni", "tls.client.server_name"),
     ("tls_client", "tls.client.subject"),
+    ("span_id", "span.id"),
 ];
 
 /// The texts as they may stand in an entry, all but user agent and referer being UTF-8 there.
@@ -115,6 +116,7 @@ impl Sent {
             user_agent: Some(&self.bytes[14]),
             referer: Some(&self.bytes[15]),
             trace_id: Some(text(16)),
+            span_id: Some(text(19)),
             tls: Some(&self.tls),
             tags: &self.tags,
             headers: Some(&self.headers),

@@ -5,15 +5,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 
-/// What shippers and other writers of traces add.
-const OF_OTHERS: [&str; 6] = [
-    "data_stream.dataset",
-    "data_stream.namespace",
-    "data_stream.type",
-    "message",
-    "service.name",
-    "span.id",
-];
+/// What shippers add.
+const OF_OTHERS: [&str; 5] =
+    ["data_stream.dataset", "data_stream.namespace", "data_stream.type", "message", "service.name"];
 
 /// Every field that the template maps, and its type.
 fn mapped() -> BTreeMap<String, String> {

@@ -244,5 +244,45 @@ const ITSELF: Row = Row {
                 ),
             ],
         },
+        Panel {
+            title: "Alerts of its own that fire",
+            about: "By rule of `alerts`.",
+            shape: Shape::Line,
+            unit: "short",
+            width: 8,
+            queries: &[(
+                "sum by (rule, severity) (lockgate_alerts_firing{@})",
+                "{{rule}} ({{severity}})",
+            )],
+        },
+        Panel {
+            title: "Messages of its own alerts",
+            about: "Delivered, failed (each try), given up.",
+            shape: Shape::Stack,
+            unit: "short",
+            width: 8,
+            queries: &[(
+                "sum by (sink, outcome) \
+                 (increase(lockgate_alert_deliveries_total{@}[$__rate_interval]))",
+                "{{sink}}: {{outcome}}",
+            )],
+        },
+        Panel {
+            title: "Spans for the collector",
+            about: "Sent, dropped, rejected; and requests to it that failed.",
+            shape: Shape::Line,
+            unit: "ops",
+            width: 8,
+            queries: &[
+                (
+                    "sum by (result) (rate(lockgate_trace_spans_total{@}[$__rate_interval]))",
+                    "{{result}}",
+                ),
+                (
+                    "sum by (signal) (rate(lockgate_otlp_failures_total{@}[$__rate_interval]))",
+                    "{{signal}}: failed requests",
+                ),
+            ],
+        },
     ],
 };
