@@ -341,8 +341,22 @@ fn watched() -> Vec<(Operation, Handler)> {
     ]
 }
 
+const SOURCE: &str = "{kind: str, source?: str, state?: str, refused?: str?, revision?: str?, \
+     seen?: str?, fromCopy?: bool, staleSeconds?: int, lastContact?: int?, lastError?: str?}";
+
 fn configuration() -> Vec<(Operation, Handler)> {
     vec![
+        look(
+            "/admin/source",
+            "Where the configuration comes from, and since when that has not answered",
+            &[(
+                200,
+                Media::Json,
+                SOURCE,
+                "its state, what it said last, and what of it is in force",
+            )],
+            get(pages::source),
+        ),
         look(
             "/admin/config",
             "The configuration in force in its long form, secrets hidden",
