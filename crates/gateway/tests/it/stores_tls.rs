@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use lockgate_testkit::redis::{Cluster, MASTER, Sentinels, ask};
-use lockgate_testkit::{Answer, Authority, Echo, Gateway, until_is};
+use lockgate_testkit::{Answer, Authority, Echo, Gateway, until, until_is};
 
 use crate::support::launch;
 
@@ -76,8 +76,9 @@ async fn each_finds_what_the_other_does(one: &Gateway, other: &Gateway, round: &
     assert!(other.metrics().await.sum("lockgate_store_calls_total", &put) >= 8.0);
 }
 
-/// Nobody was refused anything, and gateways were who they say they are.
-async fn nothing_was_forbidden(servers: &[SocketAddr]) {
+/// Nobody was refused anything, and gateways were who they say they are; how many of their
+/// connections there are.
+async fn nothing_was_forbidden(servers: &[SocketAddr]) -> usize {
     let mut known = 0;
     for server in servers {
         let log = ask(*server, &[], &["ACL", "LOG"]).await;
@@ -88,7 +89,7 @@ async fn nothing_was_forbidden(servers: &[SocketAddr]) {
             assert!(line.contains("user=gate"), "{line}");
         }
     }
-    assert!(known >= 2, "two gateways");
+    known
 }
 
 async fn told_nothing_secret(gateways: [&Gateway; 2]) {
@@ -113,13 +114,13 @@ async fn a_cluster_over_tls_serves_a_user_of_acls_through_a_failover() {
     let one = gateway(&store, &authority, &echo).await;
     let other = gateway(&store, &authority, &echo).await;
     each_finds_what_the_other_does(&one, &other, "a").await;
-    nothing_was_forbidden(&all.addresses()).await;
+    assert!(nothing_was_forbidden(&all.addresses()).await >= 2, "two gateways");
     all.fail_over(0).await;
     each_finds_what_the_other_does(&other, &one, "b").await;
     for n in 0..8 {
         assert!(replayed(&pay(&one, &format!("a-{n}")).await), "it is remembered");
     }
-    nothing_was_forbidden(&all.addresses()).await;
+    assert!(nothing_was_forbidden(&all.addresses()).await >= 2, "two gateways");
     let slot = 8_000;
     all.migrate_slot(slot).await;
     each_finds_what_the_other_does(&one, &other, "c").await;
@@ -145,14 +146,19 @@ async fn sentinels_over_tls_lead_a_user_of_acls_to_the_next_master() {
     let other = gateway(&store, &authority, &echo).await;
     each_finds_what_the_other_does(&one, &other, "a").await;
     let before = all.master().await;
-    nothing_was_forbidden(&[all.server(before).address()]).await;
+    assert!(nothing_was_forbidden(&[all.server(before).address()]).await >= 2, "two gateways");
     let now = all.fail_over().await;
     assert_ne!(before, now);
     each_finds_what_the_other_does(&other, &one, "b").await;
     for n in 0..8 {
         assert!(replayed(&pay(&one, &format!("a-{n}")).await), "it is remembered");
     }
-    nothing_was_forbidden(&[all.server(now).address()]).await;
+    // Whoever is the master by now: on a busy machine it may be the next again.
+    until("both gateways to be at the master", async || {
+        let master = all.settled().await;
+        nothing_was_forbidden(&[all.server(master).address()]).await >= 2
+    })
+    .await;
     told_nothing_secret([&one, &other]).await;
     // Whoever cannot be verified is not asked.
     let stranger = Authority::new("another");
