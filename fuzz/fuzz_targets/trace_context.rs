@@ -22,7 +22,8 @@ fuzz_target!(|lines: Vec<(u8, Vec<u8>)>| {
         assert_eq!(Parent::read(&parent.written()), Some(parent));
     }
     let left = clean_context(headers);
-    let lines = |name: &str| left.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    let lines =
+        |name: &str| left.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
     let parents = lines("traceparent");
     assert!(parents.len() <= 1);
     for parent in &parents {

@@ -84,7 +84,7 @@ pub struct Handles {
     pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
     /// Tells what holds for the routes under a pattern: one for each `when`. Reads the texts of the
     /// configuration, so it is asked for off the runtime.
-    pub explain_pattern: Arc<dyn Fn(&str) -> Vec<Explanation> + Send + Sync>,
+    pub explain_pattern: Arc<ExplainPattern>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,
     /// The counters of every Redis that counts anything.
@@ -94,6 +94,9 @@ pub struct Handles {
     /// How often each limit has refused: policy, name, place and whether it only would have.
     pub refusals: Box<dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync>,
 }
+
+/// Explains the routes under a pattern.
+pub type ExplainPattern = dyn Fn(&str) -> Vec<Explanation> + Send + Sync;
 
 /// Finds the stores in which routes keep answers.
 pub type FindBlobs = dyn Fn() -> Arc<[Arc<dyn Blobs>]> + Send + Sync;

@@ -14,7 +14,7 @@ use lockgate_monitor::{Monitor, Outfit};
 use lockgate_net::listen::Gate;
 use lockgate_telemetry::Collect;
 use tokio::net::TcpSocket;
-use tokio::sync::mpsc::channel;
+use tokio::sync::mpsc::{Receiver, channel};
 
 use crate::change::Cause;
 use crate::collect::{self, Collector};
@@ -30,7 +30,7 @@ use crate::signals::Signals;
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Inherited, Program};
 use crate::watch::Watch;
-use crate::worker;
+use crate::worker::{self, WorkerThread};
 
 /// How long the end of the process waits until the history is written.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
@@ -92,25 +92,18 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     };
     gateway.metrics.register(Arc::new(collector));
 
-    let (ended, ends) = channel(count.max(1));
-    let mut workers = Vec::with_capacity(count);
-    for index in 0..count {
-        workers.push(worker::start(index, Arc::clone(&gateway.shared), ended.clone())?);
-    }
+    let (workers, ends) = workers(&gateway, count)?;
     let (orders, ordered) = orders::orders();
     let monitor = monitor(&gateway, &listeners, start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
     let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
     let asked = Asked { orders, monitor: seen, versions };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
-    let (admin_address, admin) = admin.unzip();
-    let again = admin.as_ref().map(|socket| socket.as_fd().try_clone_to_owned()).transpose();
-    let again = again.context("the admin listener")?.map(std::net::TcpListener::from);
-    let admin_again = admin_address.zip(again);
+    let admin_again = admin.as_ref().map(once_more).transpose().context("the admin listener")?;
     let pages = Pages::start(handles);
     let _ = gateway.services.pages.set(pages.clone());
     listeners.commit(prepared, &workers).await;
-    let admin = admin.map(|socket| Serving::start(socket, pages));
+    let admin = admin.map(|(_, socket)| Serving::start(socket, pages));
     listeners.take_inherited().serving()?;
     let systemd = Systemd::ready();
     if let Some(port_base) = start.demo {
@@ -136,6 +129,24 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let code = running.serve(&mut signals, &mut watch, ends).await;
     last_words(&monitor, monitoring).await;
     Ok(code)
+}
+
+/// The threads that serve, and where each tells of its end.
+fn workers(
+    gateway: &Gateway,
+    count: usize,
+) -> anyhow::Result<(Vec<WorkerThread>, Receiver<usize>)> {
+    let (ended, ends) = channel(count.max(1));
+    let start = |index| worker::start(index, Arc::clone(&gateway.shared), ended.clone());
+    let workers: Result<Vec<_>, _> = (0..count).map(start).collect();
+    Ok((workers?, ends))
+}
+
+/// A socket once more, to be handed to a successor.
+fn once_more(
+    (address, socket): &(SocketAddr, tokio::net::TcpListener),
+) -> std::io::Result<(SocketAddr, std::net::TcpListener)> {
+    Ok((*address, socket.as_fd().try_clone_to_owned()?.into()))
 }
 
 /// Waits until the history is written, but not for a disk that hangs.

@@ -190,7 +190,7 @@ impl Running {
                 self.reopen_log();
                 return self.reload(watch).await;
             }
-            Order::Change(change) => return self.change(*change, watch).await,
+            Order::Change(change) => return Box::pin(self.change(*change, watch)).await,
         }
         Ok(self.state.shown())
     }

@@ -11,6 +11,7 @@ pub(crate) fn collect(blobs: &RedisBlobs, out: &mut Encoder) {
         (&names::SHARED_LOOKUPS, "hit", figures.hits),
         (&names::SHARED_LOOKUPS, "miss", figures.misses),
         (&names::SHARED_LOOKUPS, "failed", figures.failed),
+        (&names::SHARED_LOOKUPS, "unread", figures.unread),
         (&names::SHARED_PUTS, "put", figures.put),
         (&names::SHARED_PUTS, "apart", figures.apart),
         (&names::SHARED_PUTS, "dropped", figures.dropped),

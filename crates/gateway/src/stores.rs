@@ -101,6 +101,7 @@ pub(crate) fn collect(stores: &Stores, out: &mut Encoder) {
             dropped,
             servers,
             breakers_open,
+            open_for_blobs,
             live,
         } = store.figures();
         let name = store.name();
@@ -110,7 +111,8 @@ pub(crate) fn collect(stores: &Stores, out: &mut Encoder) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         out.buckets(&names::STORE_SECONDS, &[name], &BUCKETS, &buckets, nanos);
         out.count(&names::STORE_SERVERS, &[name], servers);
-        out.count(&names::STORE_BREAKERS_OPEN, &[name], breakers_open);
+        out.count(&names::STORE_BREAKERS_OPEN, &[name, "all"], breakers_open);
+        out.count(&names::STORE_BREAKERS_OPEN, &[name, "blobs"], open_for_blobs);
         out.count(&names::STORE_CONNECTIONS, &[name], connections);
         out.count(&names::STORE_DROPPED, &[name], dropped);
         out.count(&names::STORE_LIVE, &[name], live);

@@ -246,13 +246,15 @@ impl Browser {
             match event["method"].as_str() {
                 Some("Network.requestWillBeSent") => {
                     let url = params["request"]["url"].as_str().unwrap_or_default().to_owned();
-                    if !url.starts_with("data:") {
+                    // A new tab is a page of the browser's own.
+                    if !url.starts_with("data:") && !url.starts_with("chrome:") {
                         fetched.push((id.to_string(), Fetched { url, bytes: 0 }));
                     }
                 }
                 Some("Network.loadingFinished") => {
                     let bytes = params["encodedDataLength"].as_f64().unwrap_or_default() as u64;
-                    let of = fetched.iter_mut().rev().find(|(other, _)| *other == id.to_string());
+                    let id = id.to_string();
+                    let of = fetched.iter_mut().rev().find(|(other, _)| *other == id);
                     of.into_iter().for_each(|(_, one)| one.bytes = bytes);
                 }
                 _ => {}

@@ -51,5 +51,5 @@ pub use raw::{Ended, Raw, Step};
 pub use smtp::{Letter, Secured, Smtp};
 pub use socket::Socket;
 pub use tls::{Authority, Leaf, client_config, server_config};
-pub use wait::{LIMIT, until, within};
+pub use wait::{LIMIT, until, until_is, within};
 pub use wire::{Fail, Head, Wire};

@@ -19,6 +19,26 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Asks for something until it is as wanted: what it is then.
+///
+/// # Panics
+/// When it never is within [`LIMIT`]; `what` completes "waited too long for".
+pub async fn until_is<T>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> T,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let there = ask().await;
+        if wanted(&there) {
+            return there;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Awaits something for at most [`LIMIT`].
 ///
 /// # Panics

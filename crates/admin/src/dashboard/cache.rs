@@ -109,7 +109,7 @@ fn by_route(html: &mut Html, mut asked: Vec<PolicyTotals>) {
     html.raw("<section><h2>By route</h2>");
     html.head("By route", &["Route", "#Requests", "#From the cache", "Share"]);
     for one in asked.iter().take(MOST) {
-        html.raw("<tr><td>");
+        html.raw("<tr><td class=route>");
         routes::link(html, &one.route);
         html.raw("</td>").number(&count(all(one))).number(&count(one.answered));
         html.bar("part", one.answered as f64 / all(one).max(1) as f64).raw("</tr>");

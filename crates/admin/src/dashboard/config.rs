@@ -111,7 +111,7 @@ async fn over_the_files(html: &mut Html, handles: &Arc<Handles>) {
 fn versions(html: &mut Html, all: &[Version], kept: bool) {
     html.head(
         "Versions",
-        &["Version", "In force from (UTC)", "By", "What differs", "Look", "Back"],
+        &["#Version", "In force from (UTC)", "By", "What differs", "Look", "Back"],
     );
     let newest = all.first().map_or(0, |one| one.number);
     for (place, one) in all.iter().enumerate().take(MOST) {

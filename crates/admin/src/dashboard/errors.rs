@@ -174,7 +174,7 @@ fn row(html: &mut Html, one: &Failure, whole: bool) {
         html.raw("</tr>");
         return;
     }
-    html.raw("<td>");
+    html.raw("<td class=route>");
     match one.route.as_deref() {
         Some(route) => routes::link(html, route),
         None => {

@@ -50,7 +50,7 @@ const PAGES: [(&str, &str); 11] = [
     ("/admin/status/cache", "Cache"),
     ("/admin/status/explain", "Explain"),
     ("/admin/status/config", "Config"),
-    ("/admin/status/certificates", "Certificates"),
+    ("/admin/status/certificates", "Certs"),
 ];
 
 pub(crate) fn pages() -> Router<Arc<Handles>> {

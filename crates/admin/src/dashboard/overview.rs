@@ -32,7 +32,7 @@ fn content(handles: &Handles) -> Html {
     problems::show(&mut html, &problems::found(handles, &upstreams));
     tiles(&mut html, handles, &totals, &last);
     charts(&mut html, &samples);
-    html.raw("<div class=halves><section><h2>Busiest routes</h2>");
+    html.raw("<div class=\"halves four\"><section><h2>Busiest routes</h2>");
     busiest(&mut html, &now);
     html.raw("</section><section><h2>Last failures</h2>");
     let failed = handles.shared.failures.list(FailureKind::Failed);
@@ -115,7 +115,7 @@ fn busiest(html: &mut Html, now: &Now) {
     all.sort_by(|a, b| b.1.requests.total_cmp(&a.1.requests).then(a.0.cmp(b.0)));
     html.head("Busiest routes", &["Route", "#Requests/s", "#4xx", "#5xx", "#p99"]);
     for (route, rate) in all.iter().take(FEW) {
-        html.raw("<tr><td>");
+        html.raw("<tr><td class=route>");
         routes::link(html, route);
         html.raw("</td>").number(&per_second(rate.requests));
         share(html, "warn", rate.refused, rate.requests);

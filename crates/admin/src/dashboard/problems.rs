@@ -80,8 +80,8 @@ fn of_upstreams(upstreams: &[UpstreamView], add: &mut impl FnMut(&'static str, S
         let (name, all) = (&upstream.name, upstream.endpoints.len());
         if upstream.usable > 0 && upstream.usable < all {
             let out = all - upstream.usable;
-            let are = if out == 1 { "endpoint is" } else { "endpoints are" };
-            add("/upstreams", format!("{name}: {out} of {all} {are} out."));
+            let are = if out == 1 { "is" } else { "are" };
+            add("/upstreams", format!("{name}: {out} of {all} endpoints {are} out."));
         }
         if upstream.breaker.as_ref().is_some_and(|breaker| breaker.phase != Phase::Closed) {
             add("/upstreams", format!("{name}: its circuit breaker is not closed."));

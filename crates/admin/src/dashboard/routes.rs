@@ -154,7 +154,7 @@ fn head(html: &mut Html, view: &View, (key, title): (&str, &str), sorted: Option
 }
 
 fn row(html: &mut Html, one: &Row<'_>) {
-    html.raw("<tr><td>");
+    html.raw("<tr><td class=route>");
     link(html, one.pattern);
     if let Some(choices @ 2..) = one.view.map(|view| view.choices()) {
         html.raw(&format!(" <small>{choices} choices</small>"));

@@ -109,13 +109,13 @@ fn show(html: &mut Html, upstream: &UpstreamView, rate: Option<&Rate>) {
     let cells = [
         "Endpoint",
         "State",
+        "By hand",
         "#In flight",
         "#Connections",
         "#Latency",
         "#Probe",
         "#Ejected",
         "#Weight",
-        "By hand",
     ];
     html.head(&upstream.name, &cells);
     for one in &upstream.endpoints {
@@ -133,7 +133,7 @@ fn row(html: &mut Html, one: &EndpointView) {
     if let Some(zone) = &one.zone {
         html.raw("<br><small>zone ").text(zone).raw("</small>");
     }
-    html.raw("</td><td>");
+    html.raw("</td><td class=why>");
     match (&one.reason, one.ordered) {
         (None, Override::Up) => html.raw("<b class=warn>up</b>, held in by an operator"),
         (None, _) => html.raw("<b class=good>up</b>"),
@@ -151,10 +151,16 @@ fn row(html: &mut Html, one: &EndpointView) {
         let failed = one.consecutive_request_failures;
         html.raw(&format!("<br><small>{failed} requests failed in a row</small>"));
     }
+    html.raw("</td><td class=acts>");
+    acts(html, one);
     html.raw("</td>").number(&count(one.in_flight.into())).number(&count(one.connections.into()));
     html.number(&one.latency_ms.map_or("–".to_owned(), ms));
     html.number(&one.response_time_ms.map_or("–".to_owned(), ms));
-    html.number(&count(one.ejections)).number(&one.weight.to_string()).raw("<td class=acts>");
+    html.number(&count(one.ejections)).number(&one.weight.to_string()).raw("</tr>");
+}
+
+/// What can be said of it by hand.
+fn acts(html: &mut Html, one: &EndpointView) {
     let words: &[&str] = match one.ordered {
         Override::None => &["drain", "down", "up"],
         _ => &["clear"],
@@ -165,7 +171,6 @@ fn row(html: &mut Html, one: &EndpointView) {
         html.text(&format!("{} {}", name(word), one.address)).raw("\">");
         html.raw(name(word)).raw("</a> ");
     }
-    html.raw("</td></tr>");
 }
 
 fn name(word: &str) -> &'static str {

@@ -42,6 +42,8 @@ pub(super) enum What {
     Counters,
     Blobs,
     Leases,
+    /// Leases for when those asked for first cannot be had.
+    LeasesInstead,
     Records,
 }
 
@@ -121,9 +123,7 @@ impl Provide for Dry {
         let again = |held: &Held| held.what == What::Leases && held.path == *at;
         let is_first = !self.kept.borrow().iter().any(again);
         drop(at);
-        if is_first {
-            self.keep(store, What::Leases);
-        }
+        self.keep(store, if is_first { What::Leases } else { What::LeasesInstead });
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
     }
 

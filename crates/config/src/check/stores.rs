@@ -23,7 +23,8 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
 pub(super) fn shared(document: &Document, kept: &[Held], findings: &mut Findings<'_>) {
     let Some(replicas) = document.replicas.filter(|replicas| *replicas > 1) else { return };
     for Held { path, store, what } in kept {
-        if !document.in_memory(store) {
+        let shares = |held: &Held| held.path == *path && !document.in_memory(&held.store);
+        if !document.in_memory(store) || *what == What::LeasesInstead && !kept.iter().any(shares) {
             continue;
         }
         let message = match what {
@@ -35,6 +36,11 @@ pub(super) fn shared(document: &Document, kept: &[Held], findings: &mut Findings
                 "each of the {replicas} replicas lets one at a time pass for itself, by leases in \
                  `{store}`: together they let {replicas} pass at once"
             ),
+            What::LeasesInstead => format!(
+                "while its store does not answer, each of the {replicas} replicas lets one at a \
+                 time pass for itself: together they let {replicas} pass at once, and what runs by \
+                 a turn of the store is not known to any of them"
+            ),
             What::Records => format!(
                 "each of the {replicas} replicas knows only the keys that it has seen itself in \
                  `{store}`: a request that is repeated through another runs a second time"
@@ -45,8 +51,10 @@ pub(super) fn shared(document: &Document, kept: &[Held], findings: &mut Findings
             ),
         };
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let help =
-            "name a store that they share: `store: NAME`, and `stores: { NAME: redis://.. }`";
+        let help = match what {
+            What::LeasesInstead => "`on_store_error: deny`, the usual, refuses meanwhile",
+            _ => "name a store that they share: `store: NAME`, and `stores: { NAME: redis://.. }`",
+        };
         findings.warning(&path, message).help = Some(help.to_owned());
     }
 }

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 use super::emit::emit;
 use crate::load::load_shown;
 use crate::model::{
-    Alerts, Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky,
-    Store, Target, Upstream, shown,
+    Alerts, Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, SinkKind,
+    Sticky, Store, Target, Upstream, shown,
 };
 use crate::report::Report;
 
@@ -226,9 +226,9 @@ fn alerts(alerts: &Alerts) -> Value {
     below.into_iter().for_each(|rule| unset(rule, "below"));
     for (name, sink) in &alerts.sinks {
         let Some(out) = out.get_mut(name) else { continue };
-        let is_plain = |url: &&str| named_only(url) || is_open(url);
+        let may_show = |url: &&str| url.contains("${") || is_open(url, sink.kind);
         for (key, secret) in [
-            ("url", sink.url.as_deref().filter(is_plain)),
+            ("url", sink.url.as_deref().filter(may_show)),
             ("key", sink.key.as_deref().filter(|key| named_only(key))),
             ("token", sink.token.as_deref().filter(|token| named_only(token))),
         ] {
@@ -259,10 +259,9 @@ fn alerts(alerts: &Alerts) -> Value {
     out
 }
 
-/// Whether a webhook's address tells nothing that lets one in: it is on this machine.
-fn is_open(url: &str) -> bool {
-    let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
-    local.iter().any(|begin| url.starts_with(begin)) && !url.contains(['@', '?'])
+/// Whether a webhook's address in plain text is taken for no secret.
+fn is_open(url: &str, kind: SinkKind) -> bool {
+    kind != SinkKind::Slack && !url.contains(['@', '?'])
 }
 
 fn telemetry(document: &Document) -> Value {

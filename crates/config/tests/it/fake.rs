@@ -189,6 +189,7 @@ pub(crate) fn read(text: &str) -> Result<Loaded, Report> {
 /// Loads a text under a name.
 pub(crate) fn read_as(name: &str, text: &str) -> Result<Loaded, Report> {
     load_str_with(name, text, ALL, &|name| match name {
+        "WORD" => Some(SECRET.trim_end_matches(['"', '\n']).into()),
         "JWT_SECRET" | "ALICE_KEY" | "SECRET" => Some(SECRET.into()),
         "HOST" => Some("10.9.8.7".into()),
         "COUNT" => Some("7".into()),

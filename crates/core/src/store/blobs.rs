@@ -135,6 +135,13 @@ pub trait Blobs: Send + Sync {
     /// when it is too large, or was purged while it was made.
     fn put(&self, key: &[u8], blob: Arc<Blob>, keep: Duration) -> bool;
 
+    /// The same, for what leads to another blob: who finds the one is to find the other, so it
+    /// comes after what was put under that one's key, `first`, for others too.
+    fn put_after(&self, first: &[u8], key: &[u8], blob: Arc<Blob>, keep: Duration) -> bool {
+        let _ = first;
+        self.put(key, blob, keep)
+    }
+
     /// The same for this process alone: nobody else hears of it.
     fn put_here(&self, key: &[u8], blob: Arc<Blob>, keep: Duration) -> bool {
         self.put(key, blob, keep)
@@ -169,6 +176,11 @@ pub trait Blobs: Send + Sync {
     /// are not, what is in memory may have been purged.
     fn hears(&self) -> bool {
         true
+    }
+
+    /// How long a request may wait for the store in vain, all that it asks together.
+    fn patience(&self) -> Duration {
+        Duration::MAX
     }
 
     /// Takes away what is kept under one key.

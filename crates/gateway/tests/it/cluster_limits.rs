@@ -352,3 +352,56 @@ async fn a_quota_is_one_for_all_gateways_and_listed_by_each() {
     let keys = redis.ask(&["KEYS", "*"]).await.text();
     assert!(keys.contains("lockgate:count:{") && !keys.contains("127.0.0.1"), "{keys}");
 }
+
+/// How often Redis has been asked to run a script.
+async fn scripts_run(redis: &RedisServer) -> f64 {
+    let stats = redis.ask(&["INFO", "commandstats"]).await.text();
+    let row = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    row.map_or(0.0, |row| row.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn all_limits_of_a_request_are_one_round_trip() {
+    let redis = RedisServer::start().await;
+    let limit = |by: &str| {
+        format!(
+            "{{ limit: 1000/h, by: \"{by}\", store: shared, precision: exact, name: {} }}",
+            &by[..2]
+        )
+    };
+    let limits = ["ip", "host", "header:X-Own", "query:q"].map(limit).join(", ");
+    let config = format!(
+        "{}routes:\n  /*: {{ rate_limit: [{limits}], to: {{ respond: {{}} }} }}\n",
+        url(&redis)
+    );
+    let gateway = launch().start(&config).await;
+    let ask = async || {
+        let answer = gateway.ask("GET", "/?q=1", &[("X-Own", "me")], "").await;
+        assert_eq!(answer.status, 200);
+        answer
+    };
+    // The script is known from then on.
+    ask().await;
+    let calls = async |labels: &[(&str, &str)]| {
+        gateway.metrics().await.sum("lockgate_store_calls_total", labels)
+    };
+    redis.ask(&["CONFIG", "RESETSTAT"]).await;
+    let (of_limits, all) = (calls(&[("use", "counters")]).await, calls(&[]).await);
+    for _ in 0..20 {
+        ask().await;
+    }
+    assert_eq!(calls(&[("use", "counters")]).await - of_limits, 20.0, "one for each request");
+    // What the gateway says that it asked, heartbeats included, is what Redis has been asked.
+    until("both to say the same", async || {
+        let before = calls(&[]).await;
+        let run = scripts_run(&redis).await;
+        calls(&[]).await == before && run >= 20.0 && (run - (before - all)).abs() <= 1.0
+    })
+    .await;
+    // And each of the four was counted in it.
+    let keys = redis.ask(&["KEYS", "lockgate:count:*"]).await;
+    assert_eq!(keys.list().len(), 4, "{keys:?}");
+    for key in keys.list() {
+        assert_eq!(redis.ask(&["HGET", &key.text(), "t"]).await.int(), 21);
+    }
+}

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use lockgate_testkit::redis::RedisServer;
-use lockgate_testkit::{Answer, Echo, Gateway, Raw, Step, Wire, request, until};
+use lockgate_testkit::{Answer, Echo, Gateway, Raw, Step, Wire, request, until, until_is};
 use tokio::task::JoinSet;
 
 use crate::support::{pool, start};
@@ -92,12 +92,8 @@ async fn a_client_that_goes_away_finds_its_answer_later() {
     assert_eq!((early.status, early.reason()), (409, Some("idempotency_running")));
     assert!(early.header("retry-after").is_some());
     echo.open(1);
-    let mut answer = early;
-    until("the first to be done", async || {
-        answer = pay(&gateway, "/wait", "k").await;
-        answer.status != 409
-    })
-    .await;
+    let ask = async || pay(&gateway, "/wait", "k").await;
+    let answer = until_is("the first to be done", ask, |answer| answer.status != 409).await;
     assert_eq!((answer.status, replayed(&answer), echo.hits()), (200, true, 1));
     assert_eq!((echo.cancelled(), answer.json()["body"].as_str()), (0, Some("7")));
 }
@@ -268,12 +264,9 @@ async fn a_gateway_that_is_killed_leaves_an_unknown_outcome() {
     assert_eq!((running.status, running.reason()), (409, Some("idempotency_running")));
     dies.signal("KILL");
     dies.ended().await;
-    let mut answer = running;
-    until("the loss to be noticed", async || {
-        answer = pay(&refuses, "/wait", "k").await;
-        answer.reason() == Some("unknown_outcome")
-    })
-    .await;
+    let ask = async || pay(&refuses, "/wait", "k").await;
+    let unknown = |answer: &Answer| answer.reason() == Some("unknown_outcome");
+    let answer = until_is("the loss to be noticed", ask, unknown).await;
     assert_eq!(answer.status, 409);
     assert!(answer.json()["age_seconds"].as_u64().unwrap() >= 3, "{answer:?}");
     let again = pay(&refuses, "/wait", "k").await;
@@ -307,15 +300,8 @@ async fn records_outlive_gateways_and_a_redis_that_writes_them_down() {
     .await;
     assert_eq!(echo.hits(), 1);
     redis.restart().await;
-    let mut answer = None;
-    until("the store to be back", async || {
-        let back = pay(&gateways[2], "/pay", "k").await;
-        let is_back = back.status == 200;
-        answer = Some(back);
-        is_back
-    })
-    .await;
-    let answer = answer.unwrap();
+    let ask = async || pay(&gateways[2], "/pay", "k").await;
+    let answer = until_is("the store to be back", ask, |answer| answer.status == 200).await;
     assert_eq!((answer.text(), replayed(&answer), echo.hits()), (first.text(), true, 1));
 }
 
@@ -333,15 +319,8 @@ async fn a_store_that_goes_while_the_upstream_works_hears_of_it_later() {
     let first = wire.answer().await;
     assert_eq!(first.status, 200, "the client has its answer");
     redis.restart().await;
-    let mut answer = None;
-    until("the answer to be known", async || {
-        let repeat = pay(&two, "/wait", "k").await;
-        let known = repeat.status == 200;
-        answer = Some(repeat);
-        known
-    })
-    .await;
-    let answer = answer.unwrap();
+    let ask = async || pay(&two, "/wait", "k").await;
+    let answer = until_is("the answer to be known", ask, |answer| answer.status == 200).await;
     assert_eq!((answer.text(), replayed(&answer), echo.hits()), (first.text(), true, 1));
 }
 

@@ -62,6 +62,7 @@ mod serialize;
 mod shared_cache;
 mod status;
 mod stores;
+mod stores_tls;
 mod support;
 mod targets;
 mod tls;

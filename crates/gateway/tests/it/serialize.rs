@@ -329,7 +329,38 @@ async fn turns_that_several_gateways_do_not_share_are_warned_of() {
     let warned = cli_on(&route("memory"), &["check", "lockgate.yaml"]).await;
     assert!(warned.text().contains("together they let 3 pass at once"), "{}", warned.text());
     let fine = cli_on(&route("shared"), &["check", "lockgate.yaml"]).await;
-    assert!(!fine.text().contains("replicas lets one"), "{}", fine.text());
+    let fine = fine.text();
+    assert!(!fine.contains("together they let up") && !fine.contains("by leases in"), "{fine}");
+    // They share it as long as it answers.
+    assert!(fine.contains("while its store does not answer, each of the 3 replicas"), "{fine}");
+    let denies = route("shared").replace("local", "deny");
+    let denies = cli_on(&denies, &["check", "lockgate.yaml"]).await.text();
+    assert!(!denies.contains("replicas"), "{denies}");
+}
+
+/// What is let pass without the store is never mistaken for what had its turn there.
+#[tokio::test]
+async fn turns_without_the_store_are_flagged_and_counted() {
+    let echo = Echo::start("a").await;
+    let mut redis = RedisServer::prepared(&[]);
+    for (word, flag) in [("local", "local"), ("allow", "none")] {
+        let more = format!(", on_store_error: {word}");
+        let gateway = start(&config(&redis, echo.address(), &more)).await;
+        let answer = asks(&gateway, "/", "red").await;
+        assert_eq!((answer.status, answer.header("lockgate-lease")), (200, Some(flag)));
+        let seen = echo.seen();
+        let number = seen.last().and_then(|seen| seen.header("lockgate-fence"));
+        assert_eq!(number.is_some(), word == "local");
+        let metrics = gateway.metrics().await;
+        let name = "lockgate_serialize_store_errors_total";
+        assert_eq!(metrics.sum(name, &[("went", word)]), 1.0);
+        redis.restart().await;
+        until("turns of the store", async || {
+            asks(&gateway, "/", "red").await.header("lockgate-lease").is_none()
+        })
+        .await;
+        redis.kill();
+    }
 }
 
 #[tokio::test]

@@ -1,20 +1,25 @@
 //! One cache for several gateways: real processes on one Redis, which is cut, hung and restarted.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use lockgate_testkit::redis::RedisServer;
+use lockgate_testkit::redis::{RedisServer, Strait};
 use lockgate_testkit::{Answer, Echo, Gateway, Raw, Step, request, until};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::support::start;
 
+/// A purge is heard in milliseconds; on a machine that has other things to do, not much later.
+const SOON: Duration = Duration::from_secs(2);
+
 /// A gateway that keeps what this address answers in the store, by these further settings. It has
 /// heard of all purges.
 async fn gateway(redis: &RedisServer, upstream: SocketAddr, settings: &str) -> Gateway {
     let (url, to) = (redis.url(), format!("\"http://{upstream}\""));
     let config = [
-        format!("workers: 2\nstores: {{ shared: \"{url}\" }}"),
+        // Time enough for a busy machine.
+        format!("workers: 2\nstores: {{ shared: {{ url: \"{url}\", timeout: 2s }} }}"),
         "defaults: { retry: { attempts: 1 } }".to_owned(),
         "routes:".to_owned(),
         format!("  /*: {{ cache: {{ ttl: 60s, wait: 30s, store: shared{settings} }}, to: {to} }}"),
@@ -110,15 +115,22 @@ async fn an_operators_purge_on_one_reaches_all() {
     .enumerate()
     {
         primed(&all, "/x/1").await;
-        let began = Instant::now();
+        let (began, asked) = (Instant::now(), raw.requests());
         let cleared = all[n % 3].admin("POST", "/admin/cache/clear", what).await;
         assert_eq!(cleared.text(), r#"{"cleared":1}"#, "{what}");
         gone(&all, "/x/1").await;
-        println!("a purge was seen on three gateways after {:?}: {what}", began.elapsed());
+        let took = began.elapsed();
+        println!("a purge was seen on three gateways after {took:?}: {what}");
+        assert!(took < SOON, "{what}: {took:?}");
+        assert_eq!(raw.requests(), asked, "nobody asked for it meanwhile");
     }
     for gateway in &all {
         let lag = figure(gateway, "purge_lag_seconds", &[]).await;
         println!("the last purge was heard after {:.3} ms", lag * 1e3);
+        assert!(lag < SOON.as_secs_f64());
+        // Whether as it was made or in the log, and it may be both.
+        let heard = async |how| figure(gateway, "purges_total", &[("how", how)]).await;
+        assert!(heard("heard").await + heard("read").await >= 4.0);
         assert_eq!(figure(gateway, "purges_untold", &[]).await, 0.0);
     }
 }
@@ -271,4 +283,58 @@ async fn a_hung_store_is_a_miss_and_costs_no_request_more_than_its_time() {
     until("the purges to be told", async || figure(&gateway, "purges_untold", &[]).await == 0.0)
         .await;
     hears(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_large_answer_that_is_slow_holds_up_no_limit() {
+    let (redis, echo) = (RedisServer::start().await, Echo::start("a").await);
+    let strait = Strait::to(redis.address()).await;
+    let gateway = async |at: SocketAddr| {
+        let gateway = start(&format!(
+            "stores: {{ shared: {{ url: \"redis://{at}\", timeout: 400ms }} }}\nroutes:\n  \
+             /bytes/*: {{ cache: {{ ttl: 60s, store: shared }}, to: \"http://{}\" }}\n  \
+             /limited: {{ rate_limit: {{ limit: 100000/h, by: ip, precision: exact, store: shared, \
+             on_store_error: deny }}, to: {{ respond: {{}} }} }}\n",
+            echo.address()
+        ))
+        .await;
+        hears(&gateway).await;
+        gateway
+    };
+    let near = gateway(redis.address()).await;
+    assert_eq!(near.get("/bytes/1000000").await.status, 200);
+    let put = [("result", "put")];
+    until("it to be put", async || figure(&near, "puts_total", &put).await == 1.0).await;
+    let far = gateway(strait.address()).await;
+    let mut waits = far.wire().await;
+    waits.send(request("GET", "/bytes/1000000", &[], "")).await;
+    let failed = [("use", "blobs"), ("outcome", "timeout")];
+    let mut passed = 0;
+    until("it to have waited in vain", async || {
+        for _ in 0..5 {
+            let answer = far.get("/limited").await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            passed += 1;
+        }
+        far.metrics().await.sum("lockgate_store_calls_total", &failed) == 1.0
+    })
+    .await;
+    let answer = waits.answer().await;
+    assert_eq!((answer.status, answer.body.len()), (200, 1_000_000));
+    let said = answer.header("cache-status").unwrap_or_default();
+    assert!(said.contains("detail=\"the store failed\""), "{said}");
+    for _ in 0..50 {
+        assert_eq!(far.get("/limited").await.status, 200);
+        passed += 1;
+    }
+    println!("{passed} limits were counted beside it");
+    assert!(far.said().contains("it is asked for no kept answers until it gives them"));
+    assert!(!far.said().contains("it is asked no more"), "{}", far.said());
+    let metrics = far.metrics().await;
+    assert_eq!(metrics.sum("lockgate_limit_store_errors_total", &[]), 0.0);
+    assert_eq!(metrics.sum("lockgate_store_breakers_open", &[("use", "all")]), 0.0);
+    until("kept answers to be asked for again", async || {
+        far.metrics().await.sum("lockgate_store_breakers_open", &[]) == 0.0
+    })
+    .await;
 }

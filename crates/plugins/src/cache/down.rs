@@ -13,6 +13,7 @@ use super::asked::Passed;
 use super::directives::Wanted;
 use super::flight::{Landing, Lead, Place};
 use super::freshness::State;
+use super::patience::Patience;
 use super::status::{Forward, Outcome, hit};
 use super::stored::{Answer, Stored, answer};
 use super::{Caching, NOT_CACHED, conditions, key};
@@ -26,7 +27,7 @@ pub(super) struct Found {
     pub(super) key: Vec<u8>,
     pub(super) varying: Box<[HeaderName]>,
     pub(super) kept: Kept,
-    /// The store could not say; then it is not asked again for the same request.
+    /// The store could not say all of it.
     pub(super) store_failed: bool,
 }
 
@@ -118,13 +119,14 @@ impl Caching {
         wanted: Wanted,
     ) -> Result<Verdict, Fault> {
         let until = Instant::now() + self.wait;
-        let (mut looks, mut failed) = (0, false);
+        let (mut looks, mut patience) = (0, Patience::new(self.blobs.patience()));
         loop {
             looks += 1;
-            let mut found = self.find(&key, &exchange.head.headers, failed).await;
+            let mut found = self.find(&key, &exchange.head.headers, &mut patience).await;
             if let Kept::Answer(blob) = &found.kept {
                 let blob = Arc::clone(blob);
-                let offered = self.offer(exchange, &key, &mut found, &blob, &wanted, looks);
+                let again = (looks, &mut patience);
+                let offered = self.offer(exchange, &key, &found, &blob, &wanted, again);
                 match offered.await {
                     Some(Some(verdict)) => return Ok(verdict),
                     Some(None) => continue,
@@ -142,14 +144,13 @@ impl Caching {
                         if looks == 1 && self.is_fresh(&found.key, &wanted) {
                             continue;
                         }
-                        lead = self.over_all(&mut found, own, until).await;
-                        failed = found.store_failed;
+                        lead = self.over_all(&found, own, until, &mut patience).await;
                         if lead.is_none() {
                             continue;
                         }
                     }
                     Place::Waits(wait) => {
-                        failed = found.store_failed;
+                        patience.rested();
                         let ended = timeout_at(until, wait.ends()).await;
                         if let Ok(Some(Landing::Kept) | None) = ended {
                             continue;
@@ -157,20 +158,22 @@ impl Caching {
                     }
                 }
             }
+            found.store_failed = patience.has_failed();
             self.send(exchange, key, found, &wanted, lead);
             return Ok(Verdict::Pass);
         }
     }
 
-    async fn find(&self, key: &[u8], headers: &HeaderMap, store_failed: bool) -> Found {
+    async fn find(&self, key: &[u8], headers: &HeaderMap, patience: &mut Patience) -> Found {
         let (varying, kept) = (Box::default(), Kept::Nothing);
-        let mut found = Found { key: key.to_vec(), varying, kept, store_failed };
-        let mut blob = self.look(key, &mut found.store_failed).await;
+        let mut found = Found { key: key.to_vec(), varying, kept, store_failed: false };
+        let mut blob = self.look(key, patience).await;
         if let Some(Stored::Varying(names)) = blob.as_ref().and_then(|blob| blob.head()) {
             found.key = key::variant(key, names, headers);
             found.varying = names.clone();
-            blob = self.look(&found.key, &mut found.store_failed).await;
+            blob = self.look(&found.key, patience).await;
         }
+        found.store_failed = patience.has_failed();
         found.kept = match blob {
             Some(blob) if answer(&blob).is_some() => Kept::Answer(blob),
             Some(_) => Kept::Never,
@@ -181,20 +184,12 @@ impl Caching {
 
     /// What is kept under a key. A store that fails has nothing, and one that has failed before is
     /// asked for nothing but what is in memory.
-    async fn look(&self, key: &[u8], failed: &mut bool) -> Option<Arc<Blob>> {
+    async fn look(&self, key: &[u8], patience: &mut Patience) -> Option<Arc<Blob>> {
         if self.distrusts && !self.blobs.hears() {
-            *failed = true;
+            patience.fails();
             return None;
         }
-        let got = match self.blobs.get(key) {
-            Step::Now(got) => got,
-            Step::Later(_) if *failed => return None,
-            Step::Later(got) => got.await,
-        };
-        got.unwrap_or_else(|_| {
-            *failed = true;
-            None
-        })
+        patience.hear(self.blobs.get(key)).await.flatten()
     }
 
     fn is_fresh(&self, key: &[u8], wanted: &Wanted) -> bool {
@@ -207,40 +202,47 @@ impl Caching {
 
     /// Leads over the other gateways too, or waits for the one that does. `None` when there is
     /// something new to look at.
-    async fn over_all(&self, found: &mut Found, mut lead: Lead, until: Instant) -> Option<Lead> {
-        while !found.store_failed {
+    async fn over_all(
+        &self,
+        found: &Found,
+        mut lead: Lead,
+        until: Instant,
+        patience: &mut Patience,
+    ) -> Option<Lead> {
+        while !patience.has_failed() {
             let known = match &found.kept {
                 Kept::Answer(blob) => Some(&**blob),
                 Kept::Nothing | Kept::Never => None,
             };
-            match wait(self.blobs.turn(&found.key, known)).await {
-                Ok(Maker::Alone) => break,
-                Ok(Maker::Leads(over_all)) => {
+            match patience.hear(self.blobs.turn(&found.key, known)).await {
+                Some(Maker::Alone) => break,
+                Some(Maker::Leads(over_all)) => {
                     lead.over_all(over_all);
                     break;
                 }
-                Ok(Maker::Made) => return None,
-                Ok(Maker::Waits(time)) if Instant::now() + time < until => sleep(time).await,
-                // It has waited for as long as it may.
-                Ok(Maker::Waits(_)) => break,
-                Err(_) => found.store_failed = true,
+                Some(Maker::Made) => return None,
+                Some(Maker::Waits(time)) if Instant::now() + time < until => {
+                    sleep(time).await;
+                    patience.rested();
+                }
+                // It has waited for as long as it may, or the store has failed.
+                Some(Maker::Waits(_)) | None => break,
             }
         }
         Some(lead)
     }
 
     /// Who fetches a new answer while a stale one is given.
-    async fn refresh(&self, found: &mut Found, blob: &Blob) -> Refresh {
+    async fn refresh(&self, found: &Found, blob: &Blob, patience: &mut Patience) -> Refresh {
         let Place::Leads(mut lead) = self.flights.join(&found.key) else { return Refresh::Others };
-        if found.store_failed {
+        if patience.has_failed() {
             return Refresh::Leads(lead);
         }
-        match wait(self.blobs.turn(&found.key, Some(blob))).await {
-            Ok(Maker::Alone) => {}
-            Ok(Maker::Leads(over_all)) => lead.over_all(over_all),
-            Ok(Maker::Waits(_)) => return Refresh::Others,
-            Ok(Maker::Made) => return Refresh::Made,
-            Err(_) => found.store_failed = true,
+        match patience.hear(self.blobs.turn(&found.key, Some(blob))).await {
+            Some(Maker::Alone) | None => {}
+            Some(Maker::Leads(over_all)) => lead.over_all(over_all),
+            Some(Maker::Waits(_)) => return Refresh::Others,
+            Some(Maker::Made) => return Refresh::Made,
         }
         Refresh::Leads(lead)
     }
@@ -251,10 +253,10 @@ impl Caching {
         &self,
         exchange: &mut Exchange,
         key: &[u8],
-        found: &mut Found,
+        found: &Found,
         blob: &Arc<Blob>,
         wanted: &Wanted,
-        looks: usize,
+        (looks, patience): (usize, &mut Patience),
     ) -> Option<Option<Verdict>> {
         let answer = answer(blob)?;
         let now = Instant::now();
@@ -266,7 +268,7 @@ impl Caching {
             State::StaleMeanwhile => {
                 let refresh = match held {
                     true => Refresh::Others,
-                    false => self.refresh(found, blob).await,
+                    false => self.refresh(found, blob, patience).await,
                 };
                 if matches!(refresh, Refresh::Made) && looks <= MOST_LOOKS {
                     return Some(None);
@@ -330,13 +332,6 @@ fn now<T, E>(step: Step<'_, Result<Option<T>, E>>) -> Option<T> {
     match step {
         Step::Now(Ok(found)) => found,
         Step::Now(Err(_)) | Step::Later(_) => None,
-    }
-}
-
-async fn wait<T>(step: Step<'_, T>) -> T {
-    match step {
-        Step::Now(done) => done,
-        Step::Later(done) => done.await,
     }
 }
 

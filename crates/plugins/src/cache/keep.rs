@@ -146,7 +146,7 @@ impl Keeping {
         };
         // What leads to an answer comes after it: who finds the one is to find the other.
         if let Some((key, marker)) = self.marker {
-            self.blobs.put(&key, marker, VARYING_FOR);
+            self.blobs.put_after(&self.key, &key, marker, VARYING_FOR);
         }
         let fresh = self.life.lifetime > self.life.initial_age && !self.life.validate;
         land(if kept && fresh { Landing::Kept } else { Landing::NotKept });

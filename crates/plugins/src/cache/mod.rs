@@ -10,6 +10,7 @@ mod flight;
 mod freshness;
 mod keep;
 mod key;
+mod patience;
 mod record;
 mod settings;
 mod status;

@@ -43,12 +43,16 @@ pub(crate) enum OnStoreError {
 
 impl OnStoreError {
     fn counter(self, policy: &str, store: &str, build: &Build<'_>) -> Arc<Counter> {
-        let went = match self {
+        build.counter(&STORE_ERRORS, &[policy, store, self.word()])
+    }
+
+    /// The word in the metrics.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
             Self::Local => "local",
             Self::Allow => "allow",
             Self::Deny => "deny",
-        };
-        build.counter(&STORE_ERRORS, &[policy, store, went])
+        }
     }
 }
 

@@ -221,6 +221,13 @@ static LOSSES: Metric = Metric {
     labels: &["place", "how"],
     help: "Turns that were over before their answer was there, lost or expired",
 };
+static STORE_ERRORS: Metric = Metric {
+    name: "lockgate_serialize_store_errors_total",
+    kind: MetricKind::Counter,
+    labels: &["place", "went"],
+    help: "Requests for which the store could not give a turn, and which way they went: `local`, \
+           `allow` or `deny`",
+};
 static HELD: Metric = Metric {
     name: "lockgate_serialize_held",
     kind: MetricKind::Gauge,
@@ -257,7 +264,7 @@ impl PolicyPlugin for Serialize {
     }
 
     fn metrics(&self) -> &'static [&'static Metric] {
-        const METRICS: &[&Metric] = &[&TURNS, &REFUSED, &LOSSES, &HELD, &WAITING];
+        const METRICS: &[&Metric] = &[&TURNS, &REFUSED, &LOSSES, &STORE_ERRORS, &HELD, &WAITING];
         METRICS
     }
 
@@ -281,7 +288,7 @@ impl PolicyPlugin for Serialize {
         };
         Ok(Box::new(OneAtATime {
             figures: Figures::new(build),
-            counts: Counts::new(build),
+            counts: Counts::new(build, config.on_store_error),
             methods: methods(config.methods.as_deref())?,
             told: told(&config),
             place: place.into(),
@@ -369,6 +376,13 @@ fn told(config: &Config) -> Box<str> {
     text.push_str(&format!(", then {}", config.busy.0.as_u16()));
     if config.on_lost == OnLost::Flag {
         text.push_str(", flags what it lost");
+    }
+    if config.store != "memory" {
+        text.push_str(match config.on_store_error {
+            OnStoreError::Deny => "",
+            OnStoreError::Local => ", for this gateway alone when the store fails",
+            OnStoreError::Allow => ", without a turn when the store fails",
+        });
     }
     text.into()
 }

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use super::body::{UntilEnd, Watch};
 use super::key::digest;
 use super::{
-    BUSY, EXPIRED, HELD, LOSSES, LOST, OnLost, QUEUE_FULL, REFUSED, TURNS, Until, WAITING,
+    BUSY, EXPIRED, HELD, LOSSES, LOST, OnLost, QUEUE_FULL, REFUSED, STORE_ERRORS, TURNS, Until,
+    WAITING,
 };
 use crate::counted::OnStoreError;
 use crate::fields;
@@ -52,7 +53,12 @@ pub(super) struct OneAtATime {
 pub(super) struct Held {
     pub(super) lease: Lease,
     _one: One,
+    /// Not by the store, which did not answer: other gateways know nothing of it.
+    local: bool,
 }
+
+/// What is kept of a request that passes without a turn, as the store did not answer.
+struct Without;
 
 impl OneAtATime {
     /// What came of asking a store, the first or the one instead of it.
@@ -62,10 +68,11 @@ impl OneAtATime {
         asked: Result<Turn, StoreError>,
     ) -> Result<Verdict, Fault> {
         let error = match asked {
-            Ok(turn) => return self.taken(exchange, turn),
+            Ok(turn) => return self.taken(exchange, turn, false),
             Err(error) => error,
         };
         exchange.note(|| format!("serialize: {error}"));
+        self.counts.store_errors.add(exchange.connection.worker, 1);
         match (self.on_store_error, &self.instead) {
             (OnStoreError::Local, Some(instead)) => {
                 let wanted = self.wanted(self.digest(exchange)?, exchange);
@@ -74,16 +81,23 @@ impl OneAtATime {
                     Step::Later(turn) => turn.await,
                 };
                 match turn {
-                    Ok(turn) => self.taken(exchange, turn),
+                    Ok(turn) => {
+                        exchange.note(|| "serialize: a turn of this gateway alone".to_owned());
+                        self.taken(exchange, turn, true)
+                    }
                     Err(error) => Err(self.no_store(error)),
                 }
             }
-            (OnStoreError::Allow, _) => Ok(Verdict::Pass),
+            (OnStoreError::Allow, _) => {
+                exchange.note(|| "serialize: passes without a turn".to_owned());
+                exchange.kept.put(self, Without);
+                Ok(Verdict::Pass)
+            }
             _ => Err(self.no_store(error)),
         }
     }
 
-    fn taken(&self, exchange: &mut Exchange, turn: Turn) -> Result<Verdict, Fault> {
+    fn taken(&self, exchange: &mut Exchange, turn: Turn, local: bool) -> Result<Verdict, Fault> {
         let worker = exchange.connection.worker;
         let lease = match turn {
             Turn::Held(lease) => lease,
@@ -97,7 +111,7 @@ impl OneAtATime {
             let over = lease.until_over();
             exchange.kept.cut_by(Box::pin(async move { fault(over.await) }));
         }
-        exchange.kept.put(self, Held { lease, _one: One::of(&self.figures.held) });
+        exchange.kept.put(self, Held { lease, _one: One::of(&self.figures.held), local });
         Ok(Verdict::Pass)
     }
 
@@ -142,7 +156,7 @@ impl Policy for OneAtATime {
             Err(fault) => return Step::Now(Err(fault)),
         };
         match self.leases.acquire(self.wanted(key, exchange)) {
-            Step::Now(Ok(turn)) => Step::Now(self.taken(exchange, turn)),
+            Step::Now(Ok(turn)) => Step::Now(self.taken(exchange, turn, false)),
             Step::Now(error) => Step::Later(Box::pin(self.decide(exchange, error))),
             Step::Later(turn) => Step::Later(Box::pin(async move {
                 let waiting = One::of(&self.figures.waiting);
@@ -161,7 +175,12 @@ impl Policy for OneAtATime {
         // An upstream's word for it is not the gateway's.
         response.headers_mut().remove(&self.header);
         response.headers_mut().remove(LOCKGATE_LEASE);
-        let Some(held) = exchange.kept.take::<_, Held>(self) else { return Step::Now(Ok(())) };
+        let Some(held) = exchange.kept.take::<_, Held>(self) else {
+            if exchange.kept.take::<_, Without>(self).is_some() {
+                response.headers_mut().insert(LOCKGATE_LEASE, HeaderValue::from_static("none"));
+            }
+            return Step::Now(Ok(()));
+        };
         let worker = exchange.connection.worker;
         if let Some(over) = held.lease.over() {
             self.counts.lost(over, worker);
@@ -176,6 +195,9 @@ impl Policy for OneAtATime {
             // For the log; and so that no cache keeps the answer.
             exchange.fault = Some(fault(over));
             return Step::Now(Ok(()));
+        }
+        if held.local {
+            response.headers_mut().insert(LOCKGATE_LEASE, HeaderValue::from_static("local"));
         }
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             exchange.kept.put(self, held);
@@ -203,16 +225,18 @@ pub(super) struct Counts {
     refused: Arc<Counter>,
     lost: Arc<Counter>,
     expired: Arc<Counter>,
+    store_errors: Arc<Counter>,
 }
 
 impl Counts {
-    pub(super) fn new(build: &Build<'_>) -> Self {
-        let place = &*build.place;
+    pub(super) fn new(build: &Build<'_>, on_store_error: OnStoreError) -> Self {
+        let (place, went) = (&*build.place, on_store_error.word());
         Self {
             turns: build.counter(&TURNS, &[place]),
             refused: build.counter(&REFUSED, &[place]),
             lost: build.counter(&LOSSES, &[place, "lost"]),
             expired: build.counter(&LOSSES, &[place, "expired"]),
+            store_errors: build.counter(&STORE_ERRORS, &[place, went]),
         }
     }
 

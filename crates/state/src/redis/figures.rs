@@ -52,10 +52,12 @@ pub struct StoreFigures {
     pub connections: u64,
     /// Things to be done in the background that were not.
     pub dropped: u64,
-    /// Servers of the store, and those among them that are not asked for now.
+    /// Servers of the store.
     pub servers: u64,
-    /// Those among them that are not asked for now.
+    /// Those among them that are not asked for anything now.
     pub breakers_open: u64,
+    /// Those that are asked for everything but blobs.
+    pub open_for_blobs: u64,
     /// Gateways that are alive.
     pub live: u64,
 }
@@ -101,7 +103,7 @@ impl Calls {
         self.dropped.add(THREAD.with(|thread| *thread), 1);
     }
 
-    /// All of it; the last three are for others to say.
+    /// All of it; the last four are for others to say.
     pub(crate) fn figures(&self) -> StoreFigures {
         let mut calls = Vec::new();
         for (of, outcomes) in Use::ALL.iter().zip(&self.by_use) {
@@ -119,6 +121,7 @@ impl Calls {
             dropped: self.dropped.value(),
             servers: 0,
             breakers_open: 0,
+            open_for_blobs: 0,
             live: 1,
         }
     }

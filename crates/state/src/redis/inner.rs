@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::figures::{Calls, StoreFigures};
 use super::find::find;
 use super::key::{key, slot};
-use super::link::{Asked, Dialer, Fail, Node, said};
+use super::link::{Asked, Dialer, Fail, Lane, Node, said};
 use super::map::Map;
 use super::script::{Arg, Script, Use};
 use super::settings::{Address, Servers, Settings};
@@ -34,6 +34,17 @@ const MOST_TURNS: usize = 8;
 const MOMENT: Duration = Duration::from_millis(2);
 /// Servers outside of the map that are remembered.
 const MOST_NEWCOMERS: usize = 64;
+
+/// What came of a look for the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// Nobody knew.
+    Nothing,
+    /// They are those that were known.
+    Same,
+    /// They are others now.
+    Others,
+}
 
 pub(super) struct Inner {
     pub(super) name: Arc<str>,
@@ -90,15 +101,15 @@ impl Inner {
     }
 
     /// Whether anybody is asked.
-    pub(super) fn lets(&self) -> bool {
+    pub(super) fn lets(&self, lane: Lane) -> bool {
         let map = self.map.load();
-        map.nodes().iter().any(|node| node.lets())
+        map.nodes().iter().any(|node| node.lets(lane))
             || (map.nodes().is_empty() && !*self.sought.borrow())
     }
 
     /// A server that is asked.
     pub(super) fn any(&self) -> Option<Arc<Node>> {
-        self.map.load().node(None).filter(|node| node.lets()).cloned()
+        self.map.load().node(None).filter(|node| node.lets(Lane::Small)).cloned()
     }
 
     /// Waits until a server is no longer one of the store's.
@@ -174,6 +185,7 @@ impl Inner {
         slot: Option<u16>,
         until: Instant,
     ) -> Result<Value, Fail> {
+        let lane = Lane::of(of);
         let mut asked = Asked::new(of, command);
         let mut next = None;
         for _ in 0..=MOST_TURNS {
@@ -181,17 +193,17 @@ impl Inner {
                 Some(node) => node,
                 None => self.serving(slot, until).await?,
             };
-            if !node.lets() {
-                return Err(Fail::Away(node.why()));
+            if !node.lets(lane) {
+                return Err(Fail::Away(node.why(lane)));
             }
             let error = match node.ask(&self.dialer, &asked, until).await {
                 Err(Fail::Said(error)) => error,
                 Err(Fail::Timeout) => {
-                    self.trip(&node, "does not answer in time".into());
+                    self.trip(&node, lane, "does not answer in time".into());
                     return Err(Fail::Timeout);
                 }
                 Err(Fail::Away(why)) => {
-                    self.trip(&node, why.clone());
+                    self.trip(&node, lane, why.clone());
                     return Err(Fail::Away(why));
                 }
                 other => return other,
@@ -295,7 +307,7 @@ impl Inner {
             Ok(()) => Ok(()),
             Err(_) => {
                 // Nobody else waits for that.
-                self.trip(node, why.clone().into());
+                self.trip(node, Lane::Small, why.clone().into());
                 Err(Fail::Away(why.into()))
             }
         }
@@ -307,29 +319,37 @@ impl Inner {
         let why = match error.code() {
             Some("NOAUTH") => format!("at {server} refuses the user or the password"),
             Some("LOADING") => format!("at {server} is still reading its data"),
+            Some("CLUSTERDOWN") if error.detail().is_some_and(|what| what.contains("slot not")) => {
+                // It serves the others.
+                self.stale.notify_one();
+                return Fail::Away("has no server for that".into());
+            }
             Some("CLUSTERDOWN") => format!("at {server} has lost sight of the Cluster"),
             _ => return Fail::Said(error),
         };
-        self.trip(node, why.clone().into());
+        self.trip(node, Lane::Small, why.clone().into());
         Fail::Away(why.into())
     }
 
-    /// Looks for the servers once more. Whether somebody knew.
-    pub(super) async fn seek(&self) -> bool {
+    /// Looks for the servers once more.
+    pub(super) async fn seek(&self) -> Sought {
         let known = self.map.load_full();
-        let found = find(&self.servers, &self.dialer, &known).await;
-        let is_found = found.is_some();
-        if let Some(found) = found.filter(|found| !found.is_same(&known)) {
-            self.map.store(Arc::new(found));
-            self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            self.other.send_replace(());
-        }
+        let sought = match find(&self.servers, &self.dialer, &known).await {
+            None => Sought::Nothing,
+            Some(found) if found.is_same(&known) => Sought::Same,
+            Some(found) => {
+                self.map.store(Arc::new(found));
+                self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.other.send_replace(());
+                Sought::Others
+            }
+        };
         self.sought.send_replace(true);
-        is_found
+        sought
     }
 
-    fn trip(&self, node: &Node, why: Cow<'static, str>) {
-        if node.trip(why) {
+    fn trip(&self, node: &Node, lane: Lane, why: Cow<'static, str>) {
+        if node.trip(lane, why) {
             self.wrong.notify_one();
             self.stale.notify_one();
         }
@@ -369,7 +389,9 @@ impl Inner {
         let mut figures = self.calls.figures();
         let nodes = self.nodes();
         figures.servers = nodes.len() as u64;
-        figures.breakers_open = nodes.iter().filter(|node| !node.lets()).count() as u64;
+        let open = |lane| nodes.iter().filter(|node| !node.lets(lane)).count() as u64;
+        figures.breakers_open = open(Lane::Small);
+        figures.open_for_blobs = open(Lane::Large).saturating_sub(figures.breakers_open);
         figures.live = self.live().into();
         figures
     }

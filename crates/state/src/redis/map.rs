@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::key::SLOTS;
-use super::link::Node;
+use super::link::{Lane, Node};
 use super::settings::Address;
 
 /// No server has the slot.
@@ -87,9 +87,13 @@ impl Map {
         if let [only] = &*self.nodes {
             return Some(only);
         }
-        let well = self.nodes.iter().filter(|node| node.lets()).count();
+        let well = self.nodes.iter().filter(|node| node.lets(Lane::Small)).count();
         let any = fastrand::usize(..well.max(1));
-        self.nodes.iter().filter(|node| node.lets()).nth(any).or_else(|| self.nodes.first())
+        self.nodes
+            .iter()
+            .filter(|node| node.lets(Lane::Small))
+            .nth(any)
+            .or_else(|| self.nodes.first())
     }
 
     /// All servers.

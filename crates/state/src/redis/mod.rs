@@ -40,8 +40,21 @@ pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
 
 use background::Background;
 use inner::Inner;
-use link::{Fail, said};
+use link::{Fail, Lane, said};
 use listen::Ears;
+
+/// What only fuzz targets need: all that reads what a Redis says, which others may have written.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let said = redis::parse_redis_value(bytes).ok();
+    blobs::fuzz(bytes, said.as_ref());
+    if let Some(said) = said {
+        counters::fuzz(&said);
+        find::fuzz(&said);
+        leases::fuzz(&said);
+        records::fuzz(said);
+    }
+}
 
 /// How long a limit waits for its store, unless the configuration says it.
 pub const LIMITS_WITHIN: Duration = Duration::from_millis(10);
@@ -149,7 +162,13 @@ impl RedisStore {
     /// Whether calls are let through now, to one of its servers at least; also while these are
     /// looked for the first time.
     pub fn is_open(&self) -> bool {
-        self.inner.lets()
+        self.inner.lets(Lane::Small)
+    }
+
+    /// The same for one use: kept answers may take so long that they are not asked for, while all
+    /// else is.
+    pub fn is_open_for(&self, of: Use) -> bool {
+        self.inner.lets(Lane::of(of))
     }
 
     /// What its calls came to.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_core::{
-    Algorithm, Begin, Begun, CounterName, Counters, End, Grant, Lease, Leases, Limit, Owner,
-    Records, Settled, Step, StoreError, Take, Turn, Wanted,
+    Algorithm, Begin, Begun, Blobs, CounterName, Counters, End, Grant, Lease, Leases, Limit, Maker,
+    Owner, Purge, Records, Settled, Step, StoreError, Tag, Take, Turn, Wanted,
 };
 use lockgate_state::{Depot, StoreSettings, Stores};
+use lockgate_testkit::until;
 use tokio::time::{Instant, sleep};
 
+use crate::blobs::{blob, get, put, read};
 use crate::grounds::Ground;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -220,6 +222,110 @@ async fn records_have_one_first_everywhere() {
         let gateways = [gateway(&ground), gateway(&ground)];
         let records = gateways.each_ref().map(|stores| stores.records("shared").unwrap());
         one_is_the_first(&records, async || ground.shake().await).await;
+    })
+    .await;
+}
+
+/// A gateway's blobs, as soon as it hears of purges.
+async fn keeps(stores: &Stores) -> Arc<dyn Blobs> {
+    let blobs = stores.blobs("shared").expect("the store");
+    blobs.reads(read);
+    until("purges to be heard", async || blobs.hears()).await;
+    blobs
+}
+
+async fn finds(blobs: &dyn Blobs, path: &str) -> bool {
+    get(blobs, path).await.is_ok_and(|blob| blob.is_some_and(|blob| blob.body == path))
+}
+
+async fn all_find(blobs: &[Arc<dyn Blobs>], path: &str, wanted: bool) {
+    for blobs in blobs {
+        let what = format!("{path} to be {}", if wanted { "found" } else { "gone" });
+        until(&what, async || finds(&**blobs, path).await == wanted).await;
+    }
+}
+
+/// Whose turn it is, once the store says it: this one's, or not.
+async fn leads(blobs: &dyn Blobs, path: &str) -> Option<Maker> {
+    let begun = Instant::now();
+    loop {
+        match wait(blobs.turn(path.as_bytes(), None)).await {
+            Ok(Maker::Waits(_)) => return None,
+            Ok(other) => return Some(other),
+            Err(_) if begun.elapsed() < RECOVERY => sleep(Duration::from_millis(10)).await,
+            Err(error) => panic!("it stays away: {error}"),
+        }
+    }
+}
+
+/// One at a time makes what is missing; in memory there is nobody else.
+async fn one_makes_it(blobs: &[Arc<dyn Blobs>], path: &str) {
+    let (first, last) = (&blobs[0], blobs.last().expect("one"));
+    let lead = leads(&**first, path).await;
+    assert!(lead.is_some());
+    if blobs.len() > 1 {
+        assert!(leads(&**last, path).await.is_none(), "two make it");
+    }
+    drop(lead);
+    until("the lead to be given back", async || leads(&**last, path).await.is_some()).await;
+}
+
+/// What one keeps the others find, what one purges or takes away none does, and one at a time makes
+/// what is missing: whatever happens to the servers, and for one who comes after that too.
+async fn answers_are_kept_for_all(
+    blobs: &[Arc<dyn Blobs>],
+    late: impl AsyncFn() -> Arc<dyn Blobs>,
+    shaken: impl AsyncFnOnce(),
+) {
+    let (first, last) = (&blobs[0], blobs.last().expect("one"));
+    let paths: Vec<String> = (0..24).map(|n| format!("/kept/{n}")).collect();
+    for path in paths.iter().map(String::as_str).chain(["/purged/1", "/removed/1", "/all/1"]) {
+        assert!(put(&**first, path));
+        all_find(blobs, path, true).await;
+    }
+    let told = last.purge(&Purge::Tag(Tag::uri("a.test", "/purged/1"))).told().await;
+    assert!(told.is_ok(), "{told:?}");
+    all_find(blobs, "/purged/1", false).await;
+    first.remove(b"/removed/1");
+    one_makes_it(blobs, "/made/1").await;
+    shaken().await;
+    for blobs in blobs {
+        until("purges to be heard again", async || blobs.hears()).await;
+    }
+    let new = late().await;
+    all_find(std::slice::from_ref(&new), "/purged/1", false).await;
+    all_find(std::slice::from_ref(&new), "/removed/1", false).await;
+    for path in &paths {
+        all_find(blobs, path, true).await;
+        all_find(std::slice::from_ref(&new), path, true).await;
+    }
+    one_makes_it(blobs, "/made/2").await;
+    until("a purge to be told", async || new.purge(&Purge::All).told().await.is_ok()).await;
+    all_find(blobs, "/all/1", false).await;
+    // What was asked for before a purge is kept by nobody; what comes after it is.
+    for path in &paths {
+        let fresh = || put(&**last, path);
+        until("it to be kept", async || fresh() && finds(&*new, path).await).await;
+    }
+    let early = blob(&**first, "/early", "/early");
+    until("a purge to be told", async || last.purge(&Purge::All).told().await.is_ok()).await;
+    until("it to be refused", async || {
+        !first.put(b"/early", Arc::clone(&early), HOUR) || !finds(&**first, "/early").await
+    })
+    .await;
+    assert!(!finds(&*new, "/early").await);
+}
+
+#[tokio::test]
+async fn answers_are_kept_for_all_everywhere() {
+    let memory = Depot::new().stores([], 1 << 20).blobs("memory").unwrap();
+    let same = async || Arc::clone(&memory);
+    answers_are_kept_for_all(&[Arc::clone(&memory)], same, async || {}).await;
+    Ground::each(async |mut ground| {
+        let gateways = [gateway(&ground), gateway(&ground), gateway(&ground)];
+        let blobs = [keeps(&gateways[0]).await, keeps(&gateways[1]).await];
+        let late = async || keeps(&gateways[2]).await;
+        answers_are_kept_for_all(&blobs, late, async || ground.shake().await).await;
     })
     .await;
 }

@@ -8,7 +8,7 @@ use lockgate_core::StoreFailure;
 use lockgate_state::redis::{
     Address, Arg, Heard, Login, RedisStore, Script, Servers, Settings, Use,
 };
-use lockgate_testkit::redis::{RedisServer, Reply};
+use lockgate_testkit::redis::{RedisServer, Reply, Strait};
 use lockgate_testkit::{until, within};
 use redis::Value;
 use tokio::runtime::Handle;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 static ADD: Script = Script::new(Use::Counters, "return redis.call('INCRBY', KEYS[1], ARGV[1])");
 static SLOW: Script =
     Script::new(Use::Blobs, "local n = 0 for i = 1, tonumber(ARGV[1]) do n = n + i end return n");
+static LARGE: Script = Script::new(Use::Blobs, "return string.rep('x', tonumber(ARGV[1]))");
 static BROKEN: Script = Script::new(Use::Counters, "return redis.call('NOSUCH')");
 
 /// Long enough for a busy machine.
@@ -147,6 +148,45 @@ async fn a_long_call_for_blobs_does_not_cut_the_link() {
     assert_eq!(add(&store, "x", 1).await, 1);
     // The control runtime's is this thread's here; blobs have one of their own.
     assert_eq!(store.figures().connections, 2);
+}
+
+/// A large value that takes its time is not waited for any more; and limits, leases and records do
+/// not notice.
+#[tokio::test]
+async fn large_values_that_are_slow_hold_up_nothing_small() {
+    let server = RedisServer::start().await;
+    let strait = Strait::to(server.address()).await;
+    let at = Address::new("127.0.0.1", strait.address().port());
+    let store = store_of(&Settings { servers: Servers::One(at), ..settings(&server) });
+    add(&store, "x", 1).await;
+    let large = async || store.run(&LARGE, &[], &[Arg::Int(8 << 20)], LONG / 10).await;
+    let error = large().await.unwrap_err();
+    assert_eq!(error.failure, StoreFailure::Timeout, "{error}");
+    assert!(!store.is_open_for(Use::Blobs), "they are asked for no more");
+    let error = large().await.unwrap_err();
+    assert_eq!(error.failure, StoreFailure::Away, "{error}");
+    for sum in 2..200 {
+        assert!(store.is_open() && store.is_open_for(Use::Leases));
+        assert_eq!(add(&store, "x", 1).await, sum);
+    }
+    let figures = store.figures();
+    assert_eq!(figures.breakers_open, 0, "{figures:?}");
+    let calls = |of: &str, how: &str| {
+        let row = figures.calls.iter().find(|row| (row.0, row.1) == (of, how));
+        row.map_or(0, |row| row.2)
+    };
+    assert_eq!((calls("blobs", "timeout"), calls("counters", "timeout")), (1, 0));
+    assert_eq!(calls("counters", "away"), 0);
+    // By itself, once it gives something at all; and what is small has no need of that.
+    until("large ones to be asked for again", async || store.is_open_for(Use::Blobs)).await;
+    assert!(store.run(&LARGE, &[], &[Arg::Int(8)], LONG).await.is_ok());
+    // Who does not even answer what is small is asked for nothing.
+    server.pause();
+    let keys = [store.key("n", b"x", b"")];
+    assert!(store.run(&ADD, &keys, &[Arg::Int(1)], SHORT).await.is_err());
+    assert!(!store.is_open() && !store.is_open_for(Use::Blobs));
+    server.resume();
+    until("both to be well", async || store.is_open_for(Use::Blobs)).await;
 }
 
 #[tokio::test]

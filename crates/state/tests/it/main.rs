@@ -4,6 +4,7 @@
 mod blobs;
 mod conform;
 mod counters;
+mod garbage;
 mod grounds;
 mod leases;
 mod link;

@@ -10,9 +10,9 @@ use lockgate_core::{
 use lockgate_state::redis::{Address, Login, RedisRecords, RedisStore, Servers, Settings};
 use lockgate_state::{MemoryRecords, RecordBounds};
 use lockgate_testkit::redis::RedisServer;
-use lockgate_testkit::until;
+use lockgate_testkit::{until, until_is};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 const SAME: Fingerprint = [1; 32];
 const OTHER: Fingerprint = [0xff; 32];
@@ -246,6 +246,60 @@ async fn an_end_is_said_when_the_store_is_back() {
     until("nothing to be left to say", async || one.stats().entries == 0).await;
 }
 
+/// While the store was away nobody could say that it lives: nobody is lost for that.
+#[tokio::test]
+async fn a_store_that_is_back_waits_for_a_sign_of_life_before_it_judges() {
+    let options = ["--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = RedisServer::start_with(&options).await;
+    let (one, two) = (gateway(&server, "one"), gateway(&server, "two"));
+    assert_eq!(begin(&one, asks(b"a", 1)).await, Begun::First);
+    let gone = gateway(&server, "gone");
+    assert_eq!(begin(&gone, asks(b"b", 2)).await, Begun::First);
+    server.kill();
+    drop(gone);
+    // Longer than it takes to count as lost.
+    sleep(LOST_AFTER + LOST_AFTER / 2).await;
+    server.restart().await;
+    let (back, mut heard) = (Instant::now(), 0);
+    while back.elapsed() < LOST_AFTER * 2 {
+        if let Ok(begun) = wait(two.begin(&asks(b"a", 3))).await {
+            assert!(is_running(&begun), "{begun:?} {:?} after", back.elapsed());
+            heard += 1;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(heard > 10, "{heard}");
+    // Who is gone is lost all the same, a little later.
+    until("the loss to be noticed", async || {
+        wait(two.begin(&asks(b"b", 4))).await.is_ok_and(|begun| is_unknown(&begun))
+    })
+    .await;
+}
+
+/// A repeat that comes to the gateway which knows the end is told it, though the store was not yet.
+#[tokio::test]
+async fn what_is_still_to_be_said_is_said_before_a_repeat_is_judged() {
+    let options = ["--appendonly", "yes", "--appendfsync", "always"];
+    let mut server = RedisServer::start_with(&options).await;
+    let one = gateway(&server, "one");
+    let keys: Vec<[u8; 2]> = (0..40).map(|n| [b'k', n]).collect();
+    for key in &keys {
+        assert_eq!(begin(&one, asks(key, 1)).await, Begun::First);
+    }
+    server.kill();
+    for key in &keys {
+        one.settle_later(key, Owner(1), done("end"));
+    }
+    server.restart().await;
+    // The last of them first, as it would be said last.
+    for key in keys.iter().rev() {
+        let asked = asks(key, 9);
+        let ask = async || wait(one.begin(&asked)).await;
+        let begun = until_is("an answer", ask, |begun| begun.is_ok()).await;
+        assert_eq!(begun.unwrap(), says("end"));
+    }
+}
+
 #[tokio::test]
 async fn a_beginning_that_was_not_heard_of_is_taken_back() {
     let server = RedisServer::start().await;
@@ -272,12 +326,17 @@ async fn a_full_redis_refuses_and_one_that_evicts_is_known() {
     let records = gateway(&server, "a");
     assert_eq!(begin(&records, asks(b"a", 1)).await, Begun::First);
     assert_eq!(begin(&records, asks(b"b", 2)).await, Begun::First);
+    assert_eq!(begin(&records, asks(b"e", 6)).await, Begun::First);
     assert_eq!(settle(&records, b"a", 1, done("a")).await, Settled::Yes);
     server.ask(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
     assert_eq!(begin(&records, asks(b"c", 3)).await, Begun::Full);
     assert_eq!(settle(&records, b"b", 2, done("b")).await, Settled::Full);
     assert_eq!(begin(&records, asks(b"a", 4)).await, says("a"));
     assert!(is_running(&begin(&records, asks(b"b", 4)).await));
+    // That nobody knows how one ended takes no room, whether its gateway lives or not.
+    assert_eq!(begin(&records, asks(b"d", 5)).await, Begun::Full);
+    assert_eq!(settle(&records, b"e", 6, End::Unknown).await, Settled::Yes);
+    assert!(is_unknown(&begin(&records, asks(b"e", 7)).await));
     assert!(!records.may_lose());
     server.ask(&["CONFIG", "SET", "maxmemory", "100mb"]).await;
     assert_eq!(begin(&records, asks(b"c", 3)).await, Begun::First);

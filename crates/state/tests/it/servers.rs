@@ -165,6 +165,77 @@ async fn a_slot_is_followed_while_it_moves_and_no_call_is_lost_or_done_twice() {
     assert_eq!(ask(to, &[], &["GET", "test:n:{x}"]).await.int(), 104);
 }
 
+#[tokio::test]
+async fn a_slot_that_nobody_has_is_not_looked_for_in_a_storm_and_the_others_are_served() {
+    let all = Cluster::start().await;
+    let store = cluster(&all);
+    assert_eq!(add(&store, "x", 1).await, Ok(1));
+    let slot = ask(all.addresses()[0], &[], &["CLUSTER", "KEYSLOT", "{x}"]).await.int();
+    all.lose_slot(u16::try_from(slot).unwrap()).await;
+    until("the loss to be noticed", async || add(&store, "x", 1).await.is_err()).await;
+    let looks = async || {
+        let mut looks = 0;
+        for address in all.addresses() {
+            let stats = ask(address, &[], &["INFO", "commandstats"]).await.text();
+            let row = stats.lines().find_map(|line| line.strip_prefix("cmdstat_cluster|slots:"));
+            let count = row.and_then(|row| row.strip_prefix("calls=")?.split(',').next());
+            looks += count.map_or(0, |count| count.parse().unwrap());
+        }
+        looks
+    };
+    let (before, begun) = (looks().await, Instant::now());
+    let mut asked = 0;
+    while begun.elapsed() < Duration::from_secs(2) {
+        assert_eq!(add(&store, "x", 1).await, Err(StoreFailure::Away));
+        asked += 1;
+        // One for each of the servers.
+        for key in ["a", "b", "c"] {
+            assert!(add(&store, key, 1).await.is_ok(), "the others are served");
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let (looked, took): (u64, _) = (looks().await - before, begun.elapsed());
+    println!("{asked} questions for a slot that nobody has, {looked} looks in {took:?}");
+    assert!(u128::from(looked) < 8 + took.as_millis() / 100, "{looked} in {took:?}");
+    assert_eq!(store.figures().breakers_open, 0);
+}
+
+/// What is asked of one server does not wait for what is asked of another.
+#[tokio::test]
+async fn a_server_that_hangs_holds_up_no_call_to_another() {
+    let mut all = Cluster::start().await;
+    let store = cluster(&all);
+    let keys: Vec<String> = (0..60).map(|n| format!("key-{n}")).collect();
+    let mut hung = Vec::new();
+    let dead = all.master_of(0).await;
+    for key in &keys {
+        assert_eq!(add(&store, key, 1).await, Ok(1));
+        let tag = format!("{{{key}}}");
+        let slot = ask(all.addresses()[0], &[], &["CLUSTER", "KEYSLOT", &tag]).await.int();
+        hung.push(all.master_of(u16::try_from(slot).unwrap()).await == dead);
+    }
+    all.server(dead).pause();
+    let (theirs, others): (Vec<_>, Vec<_>) = keys.iter().zip(&hung).partition(|(_, hung)| **hung);
+    let one = store.key("n", theirs[0].0.as_bytes(), b"");
+    let mut waits =
+        std::pin::pin!(store.run(&ADD, std::slice::from_ref(&one), &[Arg::Int(1)], LONG));
+    let begun = Instant::now();
+    // All of them are answered before the one that hangs is.
+    tokio::select! {
+        biased;
+        answer = &mut waits => panic!("it is answered, {answer:?}"),
+        () = async {
+            for (key, _) in &others {
+                assert_eq!(add(&store, key, 1).await, Ok(2));
+            }
+        } => {}
+    }
+    println!("{} calls beside one that hangs took {:?}", others.len(), begun.elapsed());
+    assert!(others.len() > 20);
+    all.server(dead).resume();
+    let _ = waits.await;
+}
+
 async fn futures<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut done = Vec::new();
     for one in all {

@@ -219,6 +219,25 @@ async fn what_is_too_large_to_share_is_kept_by_each_and_nobody_waits_for_it() {
 }
 
 #[tokio::test]
+async fn what_is_taken_away_stays_away_whatever_was_put_just_before() {
+    let server = RedisServer::start().await;
+    let a = gateway(&server, "a").await;
+    // More than can be under way at a time.
+    for _ in 0..200 {
+        assert!(put(&*a, "/x"));
+    }
+    a.remove(b"/x");
+    until("all to be put", async || a.figures().put == 200).await;
+    let kept = async || server.ask(&["KEYS", "test:blob:*"]).await.list().len();
+    until("it to be taken away", async || kept().await == 0).await;
+    // And what is put after that is there.
+    a.remove(b"/x");
+    assert!(put(&*a, "/x"));
+    until("it to be put", async || a.figures().put == 201).await;
+    assert_eq!(kept().await, 1);
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_not_there() {
     let server = RedisServer::start().await;
     let (a, b) = (gateway(&server, "a").await, gateway(&server, "b").await);

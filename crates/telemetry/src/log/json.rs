@@ -183,8 +183,8 @@ impl<const ECS: bool> Line<'_, ECS> {
         if let Some(tls) = entry.tls {
             self.tls(tls);
         }
-        self.id(Key::TraceId, entry.trace_id);
-        self.id(Key::SpanId, entry.span_id);
+        self.maybe(Key::TraceId, entry.trace_id);
+        self.maybe(Key::SpanId, entry.span_id);
         if !entry.tags.is_empty() {
             self.tags(entry.tags);
         }
@@ -261,14 +261,6 @@ impl<const ECS: bool> Line<'_, ECS> {
     #[inline]
     fn word(&mut self, key: Key, value: &'static str) {
         self.quoted(key, |out| out.extend_from_slice(value.as_bytes()));
-    }
-
-    /// For ids, which hold no token either.
-    #[inline]
-    fn id(&mut self, key: Key, value: Option<&str>) {
-        if let Some(value) = value {
-            self.name(key, value);
-        }
     }
 
     /// For words of the configuration, which hold no token.

@@ -82,8 +82,8 @@ metrics! {
         "Time that calls to a store took, those apart that were not sent";
     STORE_SERVERS Gauge "lockgate_store_servers" ["store"]
         "Servers of a store that are asked";
-    STORE_BREAKERS_OPEN Gauge "lockgate_store_breakers_open" ["store"]
-        "Servers of a store that are not asked now, as they are not well";
+    STORE_BREAKERS_OPEN Gauge "lockgate_store_breakers_open" ["store" "use"]
+        "Servers of a store that are not well and are not asked now: for nothing (`all`), or for no kept answers (`blobs`)";
     STORE_CONNECTIONS Counter "lockgate_store_connections_total" ["store"]
         "Connections opened to a store: more than there are workers are reconnects";
     STORE_DROPPED Counter "lockgate_store_dropped_total" ["store"]
@@ -105,7 +105,7 @@ metrics! {
     SLICE_TOKENS Counter "lockgate_limit_slice_tokens_total" ["store" "fate"]
         "What slices came to: `granted` is all of it, `returned` was left and given back, `lost` was left and counts as if it had been spent";
     SHARED_LOOKUPS Counter "lockgate_shared_cache_lookups_total" ["store" "result"]
-        "Looks into a shared store for what was not in memory: hit, miss, or failed";
+        "Looks into a shared store for what was not in memory: hit, miss, or failed; and `unread`, what was found and could not be understood";
     SHARED_PUTS Counter "lockgate_shared_cache_puts_total" ["store" "result"]
         "Answers for a shared store: put, apart (too large, each gateway keeps its own), or dropped";
     SHARED_TURNS Counter "lockgate_shared_cache_turns_total" ["store" "result"]

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::reply::{Reply, ask};
 use super::server::RedisServer;
-use crate::Port;
 use crate::wait::until;
+use crate::{Authority, Port};
 
 /// Six servers of a test's own, on free ports.
 pub struct Cluster {
@@ -27,23 +27,31 @@ impl Cluster {
     /// # Panics
     /// When that takes too long.
     pub async fn start() -> Self {
+        Self::start_with(None, &[]).await
+    }
+
+    /// The same, of servers that have these options too, and speak TLS among themselves when there
+    /// is an authority for that.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn start_with(authority: Option<&Authority>, more: &[&str]) -> Self {
         let mut nodes = Vec::new();
         for _ in 0..6 {
             let bus = Port::reserve();
             let port = bus.address().port().to_string();
-            let server = RedisServer::start_with(&[
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                &port,
-                "--cluster-node-timeout",
-                "1000",
-                "--cluster-config-file",
-                "nodes.conf",
-                "--repl-diskless-sync-delay",
-                "0",
-            ])
-            .await;
+            let mut options = vec!["--cluster-enabled", "yes", "--cluster-port", &port];
+            options.extend(["--cluster-node-timeout", "1000"]);
+            options.extend(["--cluster-config-file", "nodes.conf"]);
+            options.extend(["--repl-diskless-sync-delay", "0"]);
+            options.extend(more);
+            let server = match authority {
+                None => RedisServer::start_with(&options).await,
+                Some(authority) => {
+                    options.extend(["--tls-cluster", "yes"]);
+                    RedisServer::start_secure(authority, &options).await
+                }
+            };
             let id = server.ask(&["CLUSTER", "MYID"]).await.text();
             nodes.push(Node { server, _bus: bus, id });
         }
@@ -101,6 +109,28 @@ impl Cluster {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let running = self.nodes.iter().filter(|node| node.server.pid().is_some());
         running.map(|node| node.server.address()).collect()
+    }
+
+    /// Where these speak TLS, if they do.
+    pub fn secure_addresses(&self) -> Vec<SocketAddr> {
+        let running = self.nodes.iter().filter(|node| node.server.pid().is_some());
+        running.map(|node| node.server.secure_address()).collect()
+    }
+
+    /// Takes a slot from the one who has it, so that nobody does; the others are still served.
+    ///
+    /// # Panics
+    /// When a server does not do its part.
+    pub async fn lose_slot(&self, slot: u16) {
+        let slot = slot.to_string();
+        for address in self.addresses() {
+            let asked = ["CONFIG", "SET", "cluster-require-full-coverage", "no"];
+            assert_eq!(ask(address, &[], &asked).await.text(), "OK");
+        }
+        for address in self.addresses() {
+            let reply = ask(address, &[], &["CLUSTER", "DELSLOTS", &slot]).await;
+            assert_eq!(reply.text(), "OK");
+        }
     }
 
     /// Who has a slot, as the others say.

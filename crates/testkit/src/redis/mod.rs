@@ -5,8 +5,10 @@ mod cluster;
 mod reply;
 mod sentinel;
 mod server;
+mod strait;
 
 pub use cluster::{Cluster, Moving};
 pub use reply::{Reply, ask};
 pub use sentinel::{MASTER, Sentinels};
 pub use server::{RedisServer, RedisTls};
+pub use strait::Strait;

@@ -5,9 +5,9 @@ use std::process::{Child, Command, Stdio};
 
 use super::Reply;
 use super::reply::{ask, try_ask};
-use super::server::RedisServer;
+use super::server::{RedisServer, secure};
 use crate::wait::until;
-use crate::{Dir, Port};
+use crate::{Authority, Dir, Port};
 
 /// What the master is called.
 pub const MASTER: &str = "main";
@@ -20,6 +20,7 @@ pub struct Sentinels {
 
 struct Sentinel {
     port: Port,
+    secure: Option<Port>,
     _dir: Dir,
     child: Child,
 }
@@ -30,15 +31,29 @@ impl Sentinels {
     /// # Panics
     /// When that takes too long.
     pub async fn start() -> Self {
-        let master = RedisServer::start_with(&QUICK).await;
-        let port = master.address().port().to_string();
+        Self::start_with(None, &[], "").await
+    }
+
+    /// The same, of servers that have these options too, and sentinels with these lines in their
+    /// configuration; all of them speak TLS when there is an authority for that.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn start_with(authority: Option<&Authority>, more: &[&str], lines: &str) -> Self {
+        let start = async |own: &[&str]| {
+            let options: Vec<&str> = own.iter().chain(&QUICK).chain(more).copied().collect();
+            match authority {
+                None => RedisServer::start_with(&options).await,
+                Some(authority) => RedisServer::start_secure(authority, &options).await,
+            }
+        };
+        let master = start(&[]).await;
+        let port = master.secure_address().port().to_string();
         let mut servers = vec![master];
         for _ in 0..2 {
-            let mut options = vec!["--replicaof", "127.0.0.1", &port];
-            options.extend(QUICK);
-            servers.push(RedisServer::start_with(&options).await);
+            servers.push(start(&["--replicaof", "127.0.0.1", &port]).await);
         }
-        let sentinels = (0..3).map(|_| Sentinel::start(&port)).collect();
+        let sentinels = (0..3).map(|_| Sentinel::start(&port, authority, lines)).collect();
         let all = Self { servers, sentinels };
         all.agree().await;
         all
@@ -68,7 +83,14 @@ impl Sentinels {
         self.sentinels.iter().map(|sentinel| sentinel.port.address()).collect()
     }
 
-    /// Who the sentinels say is the master.
+    /// Where they speak TLS, if they do.
+    pub fn secure_sentinels(&self) -> Vec<SocketAddr> {
+        let port =
+            |sentinel: &Sentinel| sentinel.secure.as_ref().unwrap_or(&sentinel.port).address();
+        self.sentinels.iter().map(port).collect()
+    }
+
+    /// Who the sentinels say is the master: where it speaks TLS, if it does.
     pub async fn master(&self) -> SocketAddr {
         let asked = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER];
         let reply = ask(self.sentinels()[0], &[], &asked).await;
@@ -89,7 +111,7 @@ impl Sentinels {
         // An election that fails is tried anew after twice the failover timeout only.
         for _ in 0..600 {
             let now = self.master().await;
-            if now != before && ask(now, &[], &["ROLE"]).await.text().starts_with("master") {
+            if now != before && self.is_master(now).await {
                 return self.settled().await;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -152,15 +174,21 @@ impl Sentinels {
         let mut now = before;
         until("another master", async || {
             now = self.master().await;
-            now != before && ask(now, &[], &["ROLE"]).await.text().starts_with("master")
+            now != before && self.is_master(now).await
         })
         .await;
         now
     }
 
-    /// A server by its address.
+    async fn is_master(&self, address: SocketAddr) -> bool {
+        let server = self.servers.iter().find(|server| server.secure_address() == address);
+        let server = server.expect("a server of the test");
+        server.ask(&["ROLE"]).await.text().starts_with("master")
+    }
+
+    /// A server by its address, as the sentinels know it.
     pub fn server(&mut self, address: SocketAddr) -> &mut RedisServer {
-        let found = self.servers.iter_mut().find(|server| server.address() == address);
+        let found = self.servers.iter_mut().find(|server| server.secure_address() == address);
         found.expect("a server of the test")
     }
 }
@@ -169,15 +197,22 @@ impl Sentinels {
 const QUICK: [&str; 4] = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"];
 
 impl Sentinel {
-    fn start(master: &str) -> Self {
+    fn start(master: &str, authority: Option<&Authority>, lines: &str) -> Self {
         let (port, dir) = (Port::reserve(), Dir::new());
-        let config = format!(
+        let mut config = format!(
             "port {}\nbind 127.0.0.1\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
              sentinel down-after-milliseconds {MASTER} 500\n\
              sentinel failover-timeout {MASTER} 3000\n\
              sentinel parallel-syncs {MASTER} 2\n",
             port.address().port()
         );
+        config.insert_str(0, lines);
+        let at = authority.map(|_| Port::reserve());
+        if let (Some(authority), Some(at)) = (authority, &at) {
+            for (key, value) in secure(&dir, authority, at.address()) {
+                config.insert_str(0, &format!("{key} {value}\n"));
+            }
+        }
         let file = dir.write("sentinel.conf", config);
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let child = Command::new("redis-server")
@@ -191,7 +226,7 @@ impl Sentinel {
             .unwrap_or_else(|error| {
                 panic!("redis-server: {error}; `cargo xtask test` installs it")
             });
-        Self { port, _dir: dir, child }
+        Self { port, secure: at, _dir: dir, child }
     }
 }
 

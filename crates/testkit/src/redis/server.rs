@@ -11,6 +11,8 @@ use crate::{Authority, Dir, Leaf, Port};
 /// kills it.
 pub struct RedisServer {
     port: Port,
+    /// Where it speaks TLS beside that.
+    secure: Option<Port>,
     dir: Dir,
     arguments: Vec<String>,
     child: Option<Child>,
@@ -83,16 +85,38 @@ impl RedisServer {
         RedisTls { server, authority, client }
     }
 
+    /// One that speaks TLS too, on a port of its own, with those alone who show a certificate of
+    /// this authority, as it does itself; so do its replicas, and a Cluster that it is of.
+    ///
+    /// # Panics
+    /// When there is no `redis-server` with TLS, or it does not start.
+    pub async fn start_secure(authority: &Authority, options: &[&str]) -> Self {
+        let mut server = Self::prepared(options);
+        let port = Port::reserve();
+        let more = secure(&server.dir, authority, port.address());
+        let more = more.into_iter().map(|(key, value)| [format!("--{key}"), value]);
+        server.arguments.extend(more.flatten());
+        server.secure = Some(port);
+        server.restart().await;
+        server
+    }
+
     /// One that does not run yet: what connects to it is refused until [`RedisServer::restart`].
     pub fn prepared(options: &[&str]) -> Self {
         let arguments = options.iter().map(|&word| word.to_owned()).collect();
         let (port, dir) = (Port::reserve(), Dir::new());
-        Self { port, dir, arguments, child: None, login: Vec::new(), is_plain: true }
+        let (secure, child, login) = Default::default();
+        Self { port, secure, dir, arguments, child, login, is_plain: true }
     }
 
     /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// The address at which it speaks TLS, if it does; else the same.
+    pub fn secure_address(&self) -> SocketAddr {
+        self.secure.as_ref().unwrap_or(&self.port).address()
     }
 
     /// Its URL, without a password.
@@ -217,6 +241,28 @@ impl RedisServer {
             let _ = child.wait();
         }
     }
+}
+
+/// Writes the files of one who speaks TLS at an address, and what its configuration says of them.
+pub(super) fn secure(
+    dir: &Dir,
+    authority: &Authority,
+    at: SocketAddr,
+) -> [(&'static str, String); 7] {
+    let (leaf, own) = (authority.server(&["127.0.0.1"]), authority.client("redis"));
+    let file = |name: &str, pem: &str| {
+        dir.write(name, pem);
+        name.to_owned()
+    };
+    [
+        ("tls-port", at.port().to_string()),
+        ("tls-replication", "yes".to_owned()),
+        ("tls-ca-cert-file", file("ca.pem", &authority.pem)),
+        ("tls-cert-file", file("cert.pem", &leaf.cert)),
+        ("tls-key-file", file("key.pem", &leaf.key)),
+        ("tls-client-cert-file", file("own.pem", &own.cert)),
+        ("tls-client-key-file", file("own-key.pem", &own.key)),
+    ]
 }
 
 /// The number after a key, 0 without one.

@@ -40,10 +40,11 @@ async fn busy(good: &Echo, dead: &Port) -> Gateway {
         "upstreams:\n{}{}\
          defaults: {{ headers: {{ response: {{ set: {{ X-Shop: \"1\" }} }} }} }}\n\
          routes:\n  \
-           /shop/*: {{ to: pool, cache: 60s, rate_limit: {{ limit: 400/min, by: ip }} }}\n  \
+           /shop/*: {{ to: pool, cache: 60s }}\n  \
+           /tight/*: {{ to: pool, rate_limit: {{ limit: 1/min, by: ip }} }}\n  \
            GET /a/very/long/path/with/{{many}}/segments/that/does/not/fit/{{anywhere}}/*: \
              {{ to: pool, rate_limit: {{ limit: 5000/day, by: ip }} }}\n  \
-           /broken/*: {{ to: broken }}\n  \
+           /status/*: {{ to: broken }}\n  \
            POST /choice: [{{ when: {{ query: {{ x: \"1\" }} }}, to: pool }}, \
              {{ to: {{ redirect: {{ to: /shop }} }} }}]\n",
         upstream("pool", &[good.address()], ""),
@@ -51,12 +52,19 @@ async fn busy(good: &Echo, dead: &Port) -> Gateway {
     );
     let gateway = launch().start(&config).await;
     let long = format!("/a/very/long/path/with/x/segments/that/does/not/fit/{}/1", "y".repeat(200));
-    for path in ["/shop/1", "/shop/1", "/shop/2?page=1&key=hush", "/nowhere", "/broken/status/500"]
-    {
+    for path in [
+        "/shop/1",
+        "/shop/1",
+        "/shop/2?page=1&key=hush",
+        "/nowhere",
+        "/status/500",
+        "/tight/1",
+        "/tight/2",
+    ] {
         gateway.get(path).await;
     }
-    for _ in 0..3 {
-        gateway.get(&long).await;
+    for path in [long.as_str(), "/tight/3", "/status/503", "/shop/3"] {
+        gateway.get(path).await;
     }
     gateway
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lockgate_testkit::{Answer, Wire, request};
 use tokio::task::JoinSet;
@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::bank::name;
 use super::plan::{Round, What};
+use super::story::Try;
 
 /// How many rounds are under way at once.
 const CLIENTS: usize = 12;
@@ -39,7 +40,9 @@ pub(super) struct Told {
     pub(super) account: String,
     pub(super) change: i64,
     pub(super) end: End,
-    pub(super) tries: usize,
+    /// What each of them was told.
+    pub(super) ends: Vec<End>,
+    pub(super) tries: Vec<Try>,
 }
 
 impl Told {
@@ -52,7 +55,7 @@ impl Told {
     }
 
     pub(super) fn is_unknown(&self) -> bool {
-        self.end == End::Unknown
+        self.end.is_unknown()
     }
 }
 
@@ -128,48 +131,50 @@ impl Movement {
             let first = round.first + twin;
             twins.spawn(async move { movement.ask(first, round.hasty, &gateways).await });
         }
-        let mut ends = Vec::new();
-        let mut tries = 0;
+        let (mut ends, mut tries) = (Vec::new(), Vec::new());
         while let Some(ended) = twins.join_next().await {
             let (end, tried) = ended.expect("a twin");
             ends.push(end);
-            tries += tried;
+            tries.extend(tried);
         }
-        // Where the store was away when the first ended, and its gateway died before it could say so,
-        // who asks again is told that nobody knows; never something else.
-        let known = ends.iter().find(|end| !matches!(end, End::Unknown));
+        // Where the store was away when the first ended, and its gateway died or could not reach the
+        // store before others judged it lost, who asks again is told that nobody knows; never
+        // something else.
+        let known = ends.iter().find(|end| !end.is_unknown());
         let end = known.copied().unwrap_or(End::Unknown);
-        let fits = |other: &End| *other == end || matches!(other, End::Unknown);
+        let fits = |other: &End| *other == end || other.is_unknown();
         assert!(ends.iter().all(fits), "{self:?}: told {ends:?}");
         let Self { key, account, change } = self;
-        Told { key, account, change, end, tries }
+        Told { key, account, change, end, ends, tries }
     }
 
-    /// Asks until there is an end; how it ended, and in how many tries.
+    /// Asks until there is an end; how it ended, and by which tries.
     pub(super) async fn ask(
         &self,
         first: usize,
         hasty: bool,
         gateways: &[SocketAddr],
-    ) -> (End, usize) {
+    ) -> (End, Vec<Try>) {
         let deadline = Instant::now() + LIMIT;
-        let mut last = None;
-        for tries in 1.. {
-            assert!(
-                Instant::now() < deadline,
-                "{self:?} came to no end; the last answer: {last:?}"
-            );
-            let gateway = gateways[(first + tries - 1) % gateways.len()];
-            let patience = if hasty && tries == 1 { HASTE } else { PATIENCE };
-            if let Ok(Some(answer)) = timeout(patience, self.attempt(gateway)).await {
-                if let Some(end) = self.end(&answer) {
-                    return (end, tries);
-                }
-                last = Some(answer);
+        let mut tries = Vec::new();
+        loop {
+            assert!(Instant::now() < deadline, "{self:?} came to no end: {tries:?}");
+            let gateway = (first + tries.len()) % gateways.len();
+            let patience = if hasty && tries.is_empty() { HASTE } else { PATIENCE };
+            let answer = timeout(patience, self.attempt(gateways[gateway])).await;
+            let said = match &answer {
+                Ok(Some(answer)) => format!("{} {}", answer.status, answer.reason().unwrap_or("")),
+                Ok(None) => "broke off".to_owned(),
+                Err(_) => format!("was given up after {patience:?}"),
+            };
+            tries.push(Try { at: SystemTime::now(), gateway, said });
+            if let Ok(Some(answer)) = answer
+                && let Some(end) = self.end(&answer)
+            {
+                return (end, tries);
             }
             sleep(Duration::from_millis(50)).await;
         }
-        unreachable!("the loop has no end but the ones above")
     }
 
     /// Asks one gateway once.

@@ -43,7 +43,7 @@ async fn a_service_that_knows_keys_tells_how_it_ended() {
     let bank = killed(Kind::Fenced).await;
     let others = bank.addresses().split_off(1);
     let (first, tries) = debit("first").ask(0, false, &others).await;
-    assert_eq!(first, End::Accepted(100), "after {tries} tries");
+    assert_eq!(first, End::Accepted(100), "{tries:?}");
     let (next, _) = debit("next").ask(0, false, &others).await;
     assert_eq!(next, End::Accepted(0));
     let findings = read(&bank.ledger()).findings(&[]);

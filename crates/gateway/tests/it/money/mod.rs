@@ -13,6 +13,7 @@ mod killed;
 mod ledger;
 mod lost;
 mod plan;
+mod story;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ fn counts(test: &str, told: &[Told], lost: u64, findings: &Findings) {
         of(Told::is_accepted),
         of(Told::is_refused),
         of(Told::is_unknown),
-        told.iter().map(|one| one.tries).sum::<usize>(),
+        told.iter().map(|one| one.tries.len()).sum::<usize>(),
         findings.stale.len(),
     );
 }
@@ -98,6 +99,7 @@ async fn a_racy_ledger_loses_nothing_unless_a_lease_is_lost() {
     let (told, findings) = play(plan, &mut bank).await;
     let lost = bank.lost_leases().await;
     counts(test, &told, lost, &findings);
+    story::told_apart(test, &told, &bank);
     findings.assert_kept();
     if lost == 0 {
         findings.assert_none();

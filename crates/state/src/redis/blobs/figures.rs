@@ -14,6 +14,7 @@ pub(super) struct Counts {
     pub(super) misses: Counter,
     pub(super) failed: Counter,
     pub(super) apart: Counter,
+    pub(super) unread: Counter,
     pub(super) purges: Counter,
     pub(super) heard: Counter,
     pub(super) caught_up: Counter,
@@ -33,6 +34,8 @@ pub struct BlobFigures {
     pub misses: u64,
     /// What was not in memory while the store could not be asked, or did not answer.
     pub failed: u64,
+    /// What the store had and was not understood, or cannot be right.
+    pub unread: u64,
     /// Blobs put into the store.
     pub put: u64,
     /// Blobs that were not, as there was too much to do or the store failed.
@@ -89,6 +92,7 @@ impl Counts {
             hits: self.hits.value(),
             misses: self.misses.value(),
             failed: self.failed.value(),
+            unread: self.unread.value(),
             put,
             dropped,
             apart: self.apart.value(),

@@ -105,6 +105,10 @@ impl Shared {
         if own <= read {
             return true;
         }
+        if !self.log.may_have(own) {
+            // The log itself tells.
+            return false;
+        }
         self.memory.heard(&purge, log::stamp(own.unsigned_abs()));
         self.figures.heard.add(0, 1);
         self.figures.lag(self.log.age(own));
@@ -152,10 +156,10 @@ impl Shared {
 }
 
 /// A part of the log: what was purged, and by which number.
-type Page = Vec<(Vec<u8>, i64)>;
+pub(super) type Page = Vec<(Vec<u8>, i64)>;
 
 /// The server's time, the log's last number, and a page of the log.
-fn read(said: Value) -> Option<(i64, i64, Page)> {
+pub(super) fn read(said: Value) -> Option<(i64, i64, Page)> {
     let number = |value: &Value| match value {
         Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse::<i64>().ok(),
         Value::Int(number) => Some(*number),

@@ -21,6 +21,9 @@ pub(super) fn number(stamp: u64) -> u64 {
     stamp >> ROOM
 }
 
+/// How far beyond the server's clock, as it is known here, a number may be that has not been read.
+const AHEAD: i64 = 1_000_000;
+
 /// How it stands between a gateway and the log.
 pub(super) struct Log {
     begun: Instant,
@@ -57,6 +60,21 @@ impl Log {
         self.server.store(server - since, Ordering::Release);
     }
 
+    /// Whether a number can be one of the log's, as far as is known: it is no later than the
+    /// server's clock, or than what has been read. What others have written must not lead the
+    /// count of purges away from the log.
+    pub(super) fn may_have(&self, number: i64) -> bool {
+        let clock = self.confirmed.load(Ordering::Acquire) > 0;
+        let known = if clock { self.read().max(self.now()) } else { self.read() };
+        (0..=known.saturating_add(AHEAD)).contains(&number)
+    }
+
+    /// The server's clock.
+    fn now(&self) -> i64 {
+        let since = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.server.load(Ordering::Acquire).saturating_add(since)
+    }
+
     /// How long ago all of the log was known.
     pub(super) fn unheard(&self) -> Option<Duration> {
         let confirmed = self.confirmed.load(Ordering::Acquire).checked_sub(1)?;
@@ -65,9 +83,7 @@ impl Log {
 
     /// How long ago a number was made.
     pub(super) fn age(&self, number: i64) -> Duration {
-        let since = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX);
-        let now = self.server.load(Ordering::Acquire).saturating_add(since);
-        Duration::from_micros(u64::try_from(now.saturating_sub(number)).unwrap_or(0))
+        Duration::from_micros(u64::try_from(self.now().saturating_sub(number)).unwrap_or(0))
     }
 }
 
@@ -146,5 +162,19 @@ mod tests {
         assert_eq!(log.unheard(), Some(Duration::from_millis(7)), "from when it was asked");
         assert_eq!(log.age(1_000_000), Duration::from_millis(4));
         assert_eq!(log.age(2_000_000), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_number_that_no_clock_has_made_is_not_the_logs() {
+        let log = Log::new();
+        assert!(!log.may_have(1_700_000_000_000_000), "nothing is known yet");
+        log.confirm(Instant::now(), 5_000_000);
+        assert!(log.may_have(0) && log.may_have(6_000_000) && !log.may_have(6_000_001));
+        assert!(!log.may_have(-1) && !log.may_have(i64::MAX));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(log.may_have(8_000_000) && !log.may_have(8_000_001));
+        // The server's clock was set back: the log goes on from where it was.
+        log.has_read(50_000_000);
+        assert!(log.may_have(50_000_001) && !log.may_have(60_000_000));
     }
 }

@@ -35,7 +35,7 @@ use fetches::{Fetches, Got, Place};
 use figures::Counts;
 use leads::Leads;
 use log::Log;
-use porter::{Job, Porter};
+use porter::{Job, Porter, Put};
 
 static GET: Script = Script::new(Use::Blobs, include_str!("get.lua"));
 static PUT: Script = Script::new(Use::Blobs, include_str!("put.lua"));
@@ -136,7 +136,7 @@ impl Shared {
 
     /// An error when there is no use in asking the store.
     fn away(&self) -> Option<StoreError> {
-        let what = match (self.store.is_open(), self.hears()) {
+        let what = match (self.store.is_open_for(Use::Blobs), self.hears()) {
             (true, true) => return None,
             (false, _) => "cannot be reached",
             (true, false) => "has not said for a while what was purged",
@@ -194,7 +194,12 @@ impl Shared {
     /// Keeps in memory what the store has, if it can be understood and nothing has purged it.
     fn take_in(&self, key: &[u8], there: There) -> Option<Arc<Blob>> {
         let (head, body) = there.whole?;
-        let blob = packed::read(there.id, &head, body, there.age, *self.read.get()?)?;
+        let blob = packed::read(there.id, &head, body, there.age, *self.read.get()?);
+        let number = |blob: &Blob| i64::try_from(log::number(blob.stamp)).unwrap_or(i64::MAX);
+        let Some(blob) = blob.filter(|blob| self.log.may_have(number(blob))) else {
+            self.figures.unread.add(0, 1);
+            return None;
+        };
         // What it was asked for after has happened, whether it has been heard of or not.
         self.memory.reach(blob.stamp);
         if self.memory.purged(&blob) {
@@ -249,7 +254,14 @@ impl Shared {
         self.store.send(&HOLD, vec![lead], args);
     }
 
-    fn put(&self, key: &[u8], blob: Arc<Blob>, keep: Duration, apart: bool) -> bool {
+    /// `line`: a key, behind whose blobs this one comes.
+    fn put(
+        &self,
+        line: &[u8],
+        key: &[u8],
+        blob: Arc<Blob>,
+        (keep, apart): (Duration, bool),
+    ) -> bool {
         let token = self.leads.end(key);
         if !self.memory.put(key, Arc::clone(&blob), keep) {
             if let Some(token) = token {
@@ -260,7 +272,8 @@ impl Shared {
         if apart {
             self.figures.apart.add(0, 1);
         }
-        self.porter.carry(Job { keys: self.keys(key).into(), blob, keep, token, apart });
+        let put = Put { blob, keep, token, apart };
+        self.porter.carry(line, Job { keys: self.keys(key).into(), put: Some(put) });
         true
     }
 }
@@ -285,6 +298,20 @@ impl There {
     }
 }
 
+/// Reads anything as a message, or as what a script gives.
+pub(super) fn fuzz(bytes: &[u8], said: Option<&Value>) {
+    if let Some((before, own, purge)) = log::message(bytes) {
+        assert!(before >= 0 && own > before, "numbers grow");
+        assert_eq!(log::purge(&log::member(&purge)), purge, "it is read as another");
+    }
+    packed::fuzz(bytes);
+    let Some(said) = said else { return };
+    let _ = herald::read(said.clone());
+    if let Value::Array(parts) = said {
+        let _ = There::read(parts.clone());
+    }
+}
+
 impl Blobs for RedisBlobs {
     fn name(&self) -> &str {
         self.shared.store.name()
@@ -305,7 +332,11 @@ impl Blobs for RedisBlobs {
     }
 
     fn put(&self, key: &[u8], blob: Arc<Blob>, keep: Duration) -> bool {
-        self.shared.put(key, blob, keep, false)
+        self.shared.put(key, key, blob, (keep, false))
+    }
+
+    fn put_after(&self, first: &[u8], key: &[u8], blob: Arc<Blob>, keep: Duration) -> bool {
+        self.shared.put(first, key, blob, (keep, false))
     }
 
     fn put_here(&self, key: &[u8], blob: Arc<Blob>, keep: Duration) -> bool {
@@ -313,7 +344,7 @@ impl Blobs for RedisBlobs {
     }
 
     fn put_apart(&self, key: &[u8], blob: Arc<Blob>, keep: Duration) -> bool {
-        self.shared.put(key, blob, keep, true)
+        self.shared.put(key, key, blob, (keep, true))
     }
 
     fn reads(&self, read: ReadHead) {
@@ -339,8 +370,11 @@ impl Blobs for RedisBlobs {
 
     fn remove(&self, key: &[u8]) {
         self.shared.memory.remove(key);
-        let [blob, _] = self.shared.keys(key);
-        self.shared.store.send(&DROP, vec![blob], Vec::new());
+        self.shared.porter.carry(key, Job { keys: self.shared.keys(key).into(), put: None });
+    }
+
+    fn patience(&self) -> Duration {
+        self.shared.within
     }
 
     fn stamp(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockgate_core::{Blob, Pack, ReadHead, Tag, Unpack};
+use lockgate_core::{Blob, BlobHead, Pack, ReadHead, Tag, Unpack};
 
 use super::log;
 
@@ -71,28 +71,38 @@ pub(super) fn read(
     }))
 }
 
+/// A head of any bytes.
+struct Text(Vec<u8>);
+
+impl BlobHead for Text {
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+}
+
+fn text(bytes: &[u8], _: Duration) -> Option<Box<dyn BlobHead>> {
+    Some(Box::new(Text(bytes.to_vec())))
+}
+
+/// Reads anything as a blob: what can be read is written as the same.
+pub(super) fn fuzz(bytes: &[u8]) {
+    // Its last byte says how long its body is.
+    let Some((length, packed)) = bytes.split_last() else { return };
+    let body = vec![0; usize::from(*length)];
+    if let Some(blob) = read(7, packed, body, Duration::ZERO, text) {
+        assert_eq!(write(&blob).as_deref(), Some(packed), "it is read as another");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use lockgate_core::BlobHead;
     use proptest::prelude::*;
 
     use super::*;
-
-    struct Text(Vec<u8>);
-
-    impl BlobHead for Text {
-        fn size(&self) -> usize {
-            self.0.len()
-        }
-
-        fn write(&self, out: &mut Vec<u8>) {
-            out.extend_from_slice(&self.0);
-        }
-    }
-
-    fn text(bytes: &[u8], _: Duration) -> Option<Box<dyn BlobHead>> {
-        Some(Box::new(Text(bytes.to_vec())))
-    }
 
     fn blob(stamp: u64) -> Blob {
         Blob {

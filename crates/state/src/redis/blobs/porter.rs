@@ -1,6 +1,6 @@
 //! Carries blobs to the store in the background, so that nobody waits for it: in lanes, each one
-//! after the other, so that what is put for one URI is put in order. What is too much is left out
-//! and counted: then others do not find it.
+//! after the other, so that what is put under one key, and taken away from it, is done in order.
+//! What is too much is left out and counted: then others do not find it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -9,24 +9,31 @@ use std::time::Duration;
 
 use lockgate_core::Blob;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::{LONGEST_KEEP, PUT, packed};
+use super::{DROP, LONGEST_KEEP, PUT, packed};
 use crate::redis::{Arg, RedisStore};
 
 /// Lanes, of which each has one blob under way.
 const LANES: usize = 16;
-/// Most blobs that wait in a lane.
+/// Most jobs that wait in a lane.
 const WAITING: usize = 256;
 /// Most bytes of bodies that wait in all.
 const MOST_BYTES: usize = 64 << 20;
 /// How long the store may take.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// What is to be put.
+/// What is to be done.
 pub(super) struct Job {
     /// The blob's key in the store, and its lead's.
     pub(super) keys: Vec<Vec<u8>>,
+    /// What is put there; without it, what is there is taken away.
+    pub(super) put: Option<Put>,
+}
+
+/// What is to be put.
+pub(super) struct Put {
     pub(super) blob: Arc<Blob>,
     pub(super) keep: Duration,
     /// The token of the lead that goes with it.
@@ -36,6 +43,7 @@ pub(super) struct Job {
 }
 
 pub(super) struct Porter {
+    store: Arc<RedisStore>,
     lanes: Vec<Sender<Job>>,
     hasher: RandomState,
     carried: Arc<Carried>,
@@ -57,21 +65,27 @@ impl Porter {
             control.spawn(carry(Arc::clone(store), queue, Arc::clone(&carried)));
             jobs
         });
-        Self { lanes: lanes.collect(), hasher: RandomState::new(), carried }
+        let (lanes, hasher) = (lanes.collect(), RandomState::new());
+        Self { store: Arc::clone(store), lanes, hasher, carried }
     }
 
-    /// Has a blob put soon.
-    pub(super) fn carry(&self, job: Job) {
+    /// Has a job done soon, after those of the same line.
+    pub(super) fn carry(&self, line: &[u8], job: Job) {
         let size = job.size();
-        let lane = self.hasher.hash_one(&*job.blob.name) as usize % self.lanes.len().max(1);
+        let lane = self.hasher.hash_one(line) as usize % self.lanes.len().max(1);
         let free = |used: usize| used.checked_add(size).filter(|used| *used <= MOST_BYTES);
         let room = self.carried.bytes.fetch_update(Relaxed, Relaxed, free).is_ok();
-        let sent = room && self.lanes.get(lane).is_some_and(|lane| lane.try_send(job).is_ok());
-        if !sent {
-            self.carried.dropped.fetch_add(1, Relaxed);
-            if room {
-                self.carried.bytes.fetch_sub(size, Relaxed);
-            }
+        let Some(lane) = self.lanes.get(lane) else { return };
+        let left =
+            if room { lane.try_send(job).err().map(TrySendError::into_inner) } else { Some(job) };
+        let Some(left) = left else { return };
+        if room {
+            self.carried.bytes.fetch_sub(size, Relaxed);
+        }
+        match left.put {
+            Some(_) => drop(self.carried.dropped.fetch_add(1, Relaxed)),
+            // Rather out of turn than not at all.
+            None => self.store.send(&DROP, vec![left.blob()], Vec::new()),
         }
     }
 
@@ -83,34 +97,44 @@ impl Porter {
 
 impl Job {
     fn size(&self) -> usize {
-        if self.apart { 0 } else { self.blob.body.len() }
+        let shared = self.put.as_ref().filter(|put| !put.apart);
+        shared.map_or(0, |put| put.blob.body.len())
+    }
+
+    /// The blob's key.
+    fn blob(&self) -> Vec<u8> {
+        self.keys.first().cloned().unwrap_or_default()
     }
 }
 
 async fn carry(store: Arc<RedisStore>, mut queue: Receiver<Job>, carried: Arc<Carried>) {
     while let Some(job) = queue.recv().await {
-        let came = match put(&store, &job).await {
-            true => &carried.put,
-            false => &carried.dropped,
-        };
-        came.fetch_add(1, Relaxed);
+        if let Some(own) = &job.put {
+            let came = match put(&store, &job.keys, own).await {
+                true => &carried.put,
+                false => &carried.dropped,
+            };
+            came.fetch_add(1, Relaxed);
+        } else {
+            let _ = store.run(&DROP, &[job.blob()], &[], WITHIN).await;
+        }
         carried.bytes.fetch_sub(job.size(), Relaxed);
     }
 }
 
-async fn put(store: &RedisStore, job: &Job) -> bool {
-    let keep = job.keep.min(LONGEST_KEEP).as_millis();
-    let id = job.blob.id.to_be_bytes();
-    let token = job.token.map(u64::to_be_bytes);
+async fn put(store: &RedisStore, keys: &[Vec<u8>], put: &Put) -> bool {
+    let keep = put.keep.min(LONGEST_KEEP).as_millis();
+    let id = put.blob.id.to_be_bytes();
+    let token = put.token.map(u64::to_be_bytes);
     let mut args = vec![
         Arg::from(&id[..]),
         Arg::from(i64::try_from(keep).unwrap_or(i64::MAX).max(1)),
         Arg::from(token.as_ref().map_or(&[][..], |token| &token[..])),
-        Arg::from(super::log::number(job.blob.stamp)),
+        Arg::from(super::log::number(put.blob.stamp)),
     ];
-    if !job.apart {
-        let Some(head) = packed::write(&job.blob) else { return false };
-        args.extend([Arg::from(head), Arg::from(&*job.blob.body)]);
+    if !put.apart {
+        let Some(head) = packed::write(&put.blob) else { return false };
+        args.extend([Arg::from(head), Arg::from(&*put.blob.body)]);
     }
-    store.run(&PUT, &job.keys, &args, WITHIN).await.is_ok()
+    store.run(&PUT, keys, &args, WITHIN).await.is_ok()
 }

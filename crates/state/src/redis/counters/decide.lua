@@ -33,6 +33,9 @@ local sliding = {}
 local RING = 64
 local LAST = 60
 local AHEAD = 2
+-- What somebody else has written under a key, and a clock that was set back by more than a window,
+-- is as if nothing were there: no limit waits for a time that may never come. Comparisons are such
+-- that one with `nan` does not hold.
 
 local function fields_of(from, to)
   local fields = {}
@@ -48,13 +51,14 @@ function sliding.open(key, limit)
   local bucket = math.floor(now / length)
   local state = { length = length, total = 0, newest = bucket, old = {} }
   if known[1] then
-    local head = tonumber(known[1])
-    bucket = math.max(bucket, head)
-    if bucket - head > LAST + AHEAD then
+    local head, newest, total = tonumber(known[1]), tonumber(known[2]), tonumber(known[3])
+    local ours = head and newest and total and math.abs(bucket - head) <= LAST + AHEAD
+    if not (ours and newest <= head + LAST) then
       redis.call('DEL', key)
     else
-      state.newest = tonumber(known[2])
-      state.total = tonumber(known[3])
+      bucket = math.max(bucket, head)
+      state.newest = newest
+      state.total = total
       state.old = fields_of(head - LAST, bucket - LAST - 1)
       if #state.old > 0 then
         for _, count in ipairs(redis.call('HMGET', key, unpack(state.old))) do
@@ -132,6 +136,11 @@ local log = {}
 function log.open(key, limit)
   local gone
   local first = redis.call('LINDEX', key, 0)
+  local at = first and tonumber(first)
+  if first and not (at and at <= now + 2 * limit.window) then
+    redis.call('DEL', key)
+    first = false
+  end
   while first and tonumber(first) + limit.window <= now do
     gone = 0
     for _, at in ipairs(redis.call('LRANGE', key, 0, 99)) do
@@ -218,11 +227,14 @@ function bucket.open(key, limit)
   local known = redis.call('GET', key)
   if known then
     local full, parts = string.match(known, '^(%d+) (%d+)$')
-    if tonumber(full) >= now then
+    if full and tonumber(full) >= now then
       owed, rest = tonumber(full) - now, tonumber(parts)
     end
   end
   local most, most_rest = tokens(limit.burst, limit)
+  if owed > most + limit.window then
+    owed, rest = most, most_rest
+  end
   return { owed = owed, rest = rest, most = most, most_rest = most_rest }
 end
 
@@ -324,10 +336,10 @@ function fixed.open(key, limit)
   if known[1] then
     local kept = tonumber(known[1])
     if kept == begin then
-      count = tonumber(known[2])
-    elseif kept > begin and kept - begin <= finish - begin then
+      count = tonumber(known[2]) or 0
+    elseif kept and kept > begin and kept - begin <= finish - begin then
       -- A clock that was set back does not open the window before once more.
-      count = tonumber(known[2])
+      count = tonumber(known[2]) or 0
       begin, finish = around(limit, kept)
     end
   end
@@ -353,7 +365,7 @@ end
 function fixed.back(key, limit, amount, stamp)
   local known = redis.call('HMGET', key, 'b', 'c')
   if known[1] and tonumber(known[1]) == stamp then
-    redis.call('HSET', key, 'c', whole(math.max(0, tonumber(known[2]) - amount)))
+    redis.call('HSET', key, 'c', whole(math.max(0, (tonumber(known[2]) or 0) - amount)))
   end
 end
 

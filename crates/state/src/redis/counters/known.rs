@@ -68,7 +68,7 @@ struct Pace {
 /// A gateway's clock and the store's may differ in speed by one part in so many.
 const DRIFT: u64 = 128;
 /// Largest slice that is asked for.
-const MOST: u64 = 50_000;
+pub(super) const MOST: u64 = 50_000;
 
 impl Known {
     /// Takes so much out of a slice, the older one first.

@@ -35,6 +35,21 @@ use pass::Pass;
 use question::{DECIDE, Question, takes_back};
 use table::Table;
 
+/// Reads anything as an answer.
+pub(super) fn fuzz(answer: &redis::Value) {
+    let mut known = known::Known::default();
+    for count in 1..=MOST_TAKES {
+        let mut told = [known::Told::default(); MOST_TAKES];
+        let told = told.get_mut(..count).unwrap_or_default();
+        if question::read(answer, told).is_some() {
+            for told in &*told {
+                let _ = known.told(1, 1, told);
+            }
+            let _ = (known.spend(2, 1), known.want(3, SWEEP, 1), known.unspent(u64::MAX));
+        }
+    }
+}
+
 /// How often slices whose life is over are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often one decision waits for a slice that another has asked for, before it asks itself.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lockgate_core::{Algorithm, CalendarUnit, Limit};
 use redis::Value;
 
-use super::known::Told;
+use super::known::{MOST, Told};
 use crate::redis::Script;
 use crate::redis::Use;
 
@@ -119,18 +119,39 @@ pub(super) fn read(answer: &Value, told: &mut [Told]) -> Option<bool> {
             reset: micros(next()?),
             wait: micros(next()?),
             stamp: count(next()?),
-            slice: count(next()?),
+            // No more than is ever asked for.
+            slice: count(next()?).min(MOST),
             life: micros(next()?),
         };
     }
     Some(all)
 }
 
+/// Whole numbers above this one are not exact.
+const EXACT: u64 = 1 << 53;
+
 /// What is negative or none is 0.
 fn count(number: f64) -> u64 {
-    number as u64
+    (number as u64).min(EXACT)
 }
 
 fn micros(number: f64) -> Duration {
     Duration::from_micros(count(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_nobody_asked_for_are_bounded() {
+        let numbers = [1.0, 1.0, f64::NAN, f64::INFINITY, -1.0, 1e300, 1e300, f64::NEG_INFINITY];
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let mut told = [Told::default()];
+        assert_eq!(read(&Value::BulkString(bytes), &mut told), Some(true));
+        let Told { remaining, reset, wait, stamp, slice, life, .. } = told[0];
+        assert_eq!((remaining, wait, life), (0, Duration::ZERO, Duration::ZERO));
+        assert_eq!((reset, stamp), (Duration::from_micros(EXACT), EXACT));
+        assert_eq!(slice, MOST);
+    }
 }

@@ -20,6 +20,10 @@ end
 
 local function hold(name, time)
   local last = tonumber(redis.call('HGET', lease, 'fence') or '0')
+  -- A number that cannot grow is somebody else's: rather no lease than two with one number.
+  if not (last and last < 2 ^ 53) then
+    error('the last number of a lease is none')
+  end
   local fence = math.max(last + 1, now)
   redis.call('HSET', lease, 'holder', name, 'fence', text(fence))
   lasts(time)

@@ -3,8 +3,10 @@
 //! longer than for an answer.
 
 mod breaker;
+mod lane;
 mod node;
 mod open;
 
+pub(crate) use lane::Lane;
 pub(crate) use node::{Asked, Fail, Node};
 pub(crate) use open::{Dialer, said};

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::breaker::Breaker;
+use super::lane::{Gates, Lane};
 use super::open::Dialer;
 use crate::redis::script::Use;
 use crate::redis::settings::Address;
@@ -44,9 +44,7 @@ pub(crate) enum Fail {
 pub(crate) struct Node {
     pub(crate) address: Address,
     id: u64,
-    breaker: Breaker,
-    /// Whether somebody is looking after it, as it is not well.
-    probed: AtomicBool,
+    gates: Gates,
     /// Dropped with the node: connections to it end.
     gone: watch::Sender<()>,
 }
@@ -69,7 +67,7 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     /// This thread's connections, by server and lane.
-    static LINKS: RefCell<HashMap<(u64, bool), Link>> = RefCell::default();
+    static LINKS: RefCell<HashMap<(u64, Lane), Link>> = RefCell::default();
 }
 
 /// A connection of one thread.
@@ -93,43 +91,43 @@ enum State {
 impl Node {
     pub(crate) fn new(address: Address) -> Self {
         let id = NEXT.fetch_add(1, Relaxed);
-        let (breaker, probed, gone) = Default::default();
-        Self { address, id, breaker, probed, gone }
+        let (gates, gone) = Default::default();
+        Self { address, id, gates, gone }
     }
 
     /// Whether it is asked now.
-    pub(crate) fn lets(&self) -> bool {
-        !self.breaker.is_open()
+    pub(crate) fn lets(&self, lane: Lane) -> bool {
+        self.gates.lets(lane)
     }
 
     /// Asks it no more until it has been found well; `true` when it was asked until now.
-    pub(crate) fn trip(&self, what: impl Into<Cow<'static, str>>) -> bool {
-        self.breaker.trip(what.into())
+    pub(crate) fn trip(&self, lane: Lane, what: impl Into<Cow<'static, str>>) -> bool {
+        self.gates.trip(lane, what.into())
     }
 
     /// It has been found well.
-    pub(crate) fn well(&self) {
-        self.breaker.close();
+    pub(crate) fn well(&self, lane: Lane) {
+        self.gates.well(lane);
     }
 
     /// Why it is not asked.
-    pub(crate) fn why(&self) -> Cow<'static, str> {
-        self.breaker.why()
+    pub(crate) fn why(&self, lane: Lane) -> Cow<'static, str> {
+        self.gates.why(lane)
     }
 
     /// How long to wait before it is looked at again.
-    pub(crate) fn pause(&self) -> Duration {
-        self.breaker.pause()
+    pub(crate) fn pause(&self, lane: Lane) -> Duration {
+        self.gates.pause(lane)
     }
 
     /// Takes it on to look after it; `false` when somebody does already, or it is well.
-    pub(crate) fn begin_probing(&self) -> bool {
-        self.breaker.is_open() && !self.probed.swap(true, Relaxed)
+    pub(crate) fn begin_probing(&self, lane: Lane) -> bool {
+        self.gates.begin_probing(lane)
     }
 
     /// Nobody looks after it any more.
-    pub(crate) fn end_probing(&self) {
-        self.probed.store(false, Relaxed);
+    pub(crate) fn end_probing(&self, lane: Lane) {
+        self.gates.end_probing(lane);
     }
 
     /// Asks it on this thread's connection, whatever its breaker says.
@@ -139,8 +137,7 @@ impl Node {
         asked: &Asked<'_>,
         until: Instant,
     ) -> Result<Value, Fail> {
-        let of = asked.of;
-        let lane = (self.id, of == Use::Blobs);
+        let lane = (self.id, Lane::of(asked.of));
         let used = AtomicU64::new(0);
         let mut asking = pin!(async {
             let (serial, mut connection) = self.connection(dialer, lane).await?;
@@ -193,7 +190,7 @@ impl Node {
     async fn connection(
         &self,
         dialer: &Dialer,
-        lane: (u64, bool),
+        lane: (u64, Lane),
     ) -> Result<(u64, MultiplexedConnection), Fail> {
         let (serial, mut state) = LINKS.with_borrow_mut(|links| {
             if let Some(link) = links.get(&lane).filter(|link| link.is_usable()) {
@@ -267,7 +264,7 @@ impl Link {
 
 /// A connection that left a call without an answer is not used again: it may be dead without
 /// anybody having been told. One that is still opening has its own time.
-fn doubt(lane: (u64, bool), serial: u64) {
+fn doubt(lane: (u64, Lane), serial: u64) {
     LINKS.with_borrow_mut(|links| {
         if links.get(&lane).is_some_and(|link| link.serial == serial) {
             links.remove(&lane);

@@ -8,10 +8,17 @@ local record = redis.call('HMGET', KEYS[1],
   'state', 'owner', 'fingerprint', 'began', 'gateway', 'lost_after', 'kept')
 local state, owner, fingerprint = record[1], record[2], record[3]
 if state == 'running' then
-  if owner == ARGV[1] then
+  if owner == ARGV[1] and record[5] then
     return {1}
   end
-  local seen = redis.call('HGET', KEYS[2], record[5])
+  -- Without a gateway its outcome is unknown for good.
+  local seen = record[5] and redis.call('HGET', KEYS[2], record[5])
+  if seen and seen + record[6] <= now then
+    -- Nobody could say anything while this server was away.
+    local server = redis.pcall('INFO', 'server')
+    local up = type(server) == 'string' and tonumber(server:match('uptime_in_seconds:(%d+)'))
+    seen = math.max(seen, up and now - up * 1000 or 0)
+  end
   if seen and seen + record[6] > now then
     return {2, now - record[4], fingerprint}
   end
@@ -23,6 +30,9 @@ if state == 'done' then
 end
 if state == 'unknown' and not (ARGV[6] == '1' and fingerprint == ARGV[2]) then
   return {4, now - record[4], fingerprint}
+end
+if state and state ~= 'unknown' then
+  return redis.error_reply('ERR a record in a state that is none')
 end
 redis.call('HSET', KEYS[2], ARGV[3], now)
 redis.call('PEXPIRE', KEYS[2], 3600000)

@@ -132,6 +132,7 @@ impl Shared {
         ];
         let keys = [record, self.beats(part)];
         let within = self.store.within(RECORDS_WITHIN);
+        self.say_first(begin.key, within).await;
         let answer = match self.store.run(&BEGIN, &keys, &args, within).await {
             Ok(answer) => answer,
             Err(error) if is_full(&error) => return Ok(Begun::Full),
@@ -184,7 +185,7 @@ impl Shared {
                 }
                 self.beat();
                 next = (next + BEATS).max(Instant::now());
-                sleep_until(next).await;
+                self.rest(next).await;
             }
         };
         let saying = async {
@@ -199,6 +200,21 @@ impl Shared {
             () = living => {}
             () = saying => {}
         }
+    }
+
+    /// Until then; no longer than until a store that was away is back, as it has heard nothing.
+    async fn rest(&self, until: Instant) {
+        while !self.store.is_open() {
+            let now = Instant::now();
+            if now >= until {
+                return;
+            }
+            sleep_until(until.min(now + BEATS / 20)).await;
+            if self.store.is_open() {
+                return;
+            }
+        }
+        sleep_until(until).await;
     }
 
     /// Says that this gateway lives, wherever it runs something.
@@ -218,27 +234,46 @@ impl Shared {
                 return;
             }
             let Some(pending) = self.later().next() else { return };
-            // Whoever is stopped in the middle puts it back.
-            let mut taken = Taken { shared: self, pending: Some(pending) };
-            let Some(pending) = &taken.pending else { return };
             if !pending.is_due() {
-                continue;
-            }
-            let Pending { key, owner, end, .. } = pending;
-            let settled = self.settle(key, *owner, end, PATIENCE).await;
-            // What is to be forgotten may be made yet, by a call that is under way still.
-            let forgets = matches!(end, End::Forgotten);
-            match settled {
-                Ok(Settled::Lost) if !forgets => taken.pending = None,
-                Ok(Settled::Yes) => taken.pending = None,
-                Ok(Settled::Lost | Settled::Full) => {
-                    if let Some(pending) = taken.pending.take() {
-                        self.later().once_more(pending);
-                    }
-                }
-                Err(_) => return,
+                self.later().again(pending);
+            } else if !self.say(pending, PATIENCE).await {
+                return;
             }
         }
+    }
+
+    /// Says how the request under a key ended before anything is asked of it, if that is still to
+    /// be said: a repeat that comes to this gateway is told nothing else.
+    async fn say_first(&self, key: &[u8], within: Duration) {
+        if !self.store.is_open() {
+            return;
+        }
+        // Not in the condition: the lock would be held for as long as it is said.
+        let pending = self.later().take(key);
+        if let Some(pending) = pending {
+            self.say(pending, within).await;
+        }
+    }
+
+    /// Says how a request ended. Whether the store answers; if not, it is said again.
+    async fn say(&self, pending: Pending, within: Duration) -> bool {
+        // Whoever is stopped in the middle puts it back.
+        let mut taken = Taken { shared: self, pending: Some(pending) };
+        let Some(Pending { key, owner, end, .. }) = &taken.pending else { return true };
+        let settled = self.settle(key, *owner, end, within).await;
+        // What is to be forgotten may be made yet, by a call that is under way still.
+        let forgets = matches!(end, End::Forgotten);
+        match settled {
+            Ok(Settled::Lost) if !forgets => taken.pending = None,
+            Ok(Settled::Yes) => taken.pending = None,
+            Ok(Settled::Lost | Settled::Full) => {
+                if let Some(pending) = taken.pending.take() {
+                    self.later().once_more(pending);
+                }
+            }
+            Err(_) => return false,
+        }
+        true
     }
 
     /// Looks whether the store may evict records.
@@ -307,6 +342,11 @@ impl Records for RedisRecords {
         let entries = (self.shared.running().len() + later.len()) as u64;
         RecordStats { entries, bytes: later.bytes() as u64 }
     }
+}
+
+/// Reads anything as an answer.
+pub(super) fn fuzz(answer: Value) {
+    let _ = read(answer);
 }
 
 /// What the script that begins has answered.
