@@ -8,6 +8,7 @@ mod changes;
 mod config;
 mod dashboard;
 mod diff;
+mod errors;
 mod figures;
 mod guard;
 mod health;
@@ -65,6 +66,8 @@ pub struct Handles {
     pub listening: AtomicUsize,
     /// Browsers that have logged in.
     pub sessions: Sessions,
+    /// Where the configuration comes from, and how that is: kind, state, revision, staleness.
+    pub source: Box<dyn Fn() -> Value + Send + Sync>,
     /// Takes orders, and answers when they are carried out.
     pub order: Box<GiveOrder>,
     /// What was in force before, and is now.

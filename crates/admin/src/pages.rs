@@ -47,6 +47,11 @@ pub(crate) async fn upstreams(State(handles): State<Arc<Handles>>) -> Json<Value
     Json(json!(views))
 }
 
+/// `GET /admin/source`: where the configuration comes from, and since when that has not answered.
+pub(crate) async fn source(State(handles): State<Arc<Handles>>) -> Json<Value> {
+    Json((handles.source)())
+}
+
 /// `?method=GET&url=http://host/path&header=k:v&header=…`, percent-encoded.
 pub(crate) async fn explain(
     State(handles): State<Arc<Handles>>,

@@ -30,4 +30,4 @@ pub use load::{
 pub use mark::RouteMarks;
 pub use report::{Problem, Report, Severity};
 pub use schema::schema;
-pub use source::{Folded, Lookup, Place, Source};
+pub use source::{Begin, Folded, Lookup, Place, Source, parts};

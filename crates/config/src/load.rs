@@ -8,7 +8,7 @@ use crate::check;
 use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
 use crate::report::{Problem, Report, Severity};
-use crate::source::{Fail, Finished, Folded, Lookup, NodeId, Reader, Source};
+use crate::source::{Begin, Fail, Finished, Folded, Lookup, NodeId, Reader, Source};
 use crate::templates;
 
 /// A configuration that may be used.
@@ -35,12 +35,13 @@ pub enum Given<'g> {
     Instead { name: &'g str, text: &'g str },
 }
 
-/// Loads a file and all that it includes. `plugins` are the policies and handlers there are.
+/// Loads a file, or a directory's, and all that it includes. `plugins` are the policies and
+/// handlers there are.
 ///
 /// # Errors
 /// All problems at once; [`Report::is_unreadable`] when the file itself cannot be read.
-pub fn load(path: &Path, plugins: &[Plugin]) -> Result<Loaded, Report> {
-    load_with(path, Given::Nothing, plugins, &mut no_more)
+pub fn load<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<Loaded, Report> {
+    load_with(from, Given::Nothing, plugins, &mut no_more)
 }
 
 /// What else is to be checked of a document, with the places that it was read from. It is asked
@@ -51,14 +52,14 @@ pub type More<'m> = &'m mut dyn FnMut(&Document, &Source) -> Vec<Problem>;
 ///
 /// # Errors
 /// All problems at once, those of `more` among them.
-pub fn load_with(
-    path: &Path,
+pub fn load_with<'b>(
+    from: impl Into<Begin<'b>>,
     given: Given<'_>,
     plugins: &[Plugin],
     more: More<'_>,
 ) -> Result<Loaded, Report> {
     let env = |name: &str| std::env::var(name).ok();
-    let (reader, root) = open(path, given, &env)?;
+    let (reader, root) = open(from.into(), given, &env)?;
     read(reader, root, plugins, Reading::Resolved, more)
 }
 
@@ -66,35 +67,41 @@ pub fn load_with(
 ///
 /// # Errors
 /// As of [`load`].
-pub(crate) fn shown(path: &Path, given: Given<'_>, plugins: &[Plugin]) -> Result<Loaded, Report> {
+pub(crate) fn shown(
+    from: Begin<'_>,
+    given: Given<'_>,
+    plugins: &[Plugin],
+) -> Result<Loaded, Report> {
     let env = |name: &str| std::env::var(name).ok();
-    let (reader, root) = open(path, given, &env)?;
+    let (reader, root) = open(from, given, &env)?;
     read(reader, root, plugins, Reading::Shown, &mut no_more)
 }
 
 /// Where a file says that what outlives the process is kept: `admin.state_dir`. Nothing else of it
 /// is looked at; what is wrong with it is told when it is loaded.
-pub fn state_dir(path: &Path) -> Option<PathBuf> {
+pub fn state_dir<'b>(from: impl Into<Begin<'b>>) -> Option<PathBuf> {
     let env = |name: &str| std::env::var(name).ok();
     let mut reader = Reader::new(&env);
-    let root = reader.open(path).ok()?;
+    let root = reader.open(from.into()).ok()?;
     let source = reader.finish(root).source;
     let said = source.node(&["admin", "state_dir"])?;
     Some(source.base(source.tree.at(said)).join(source.tree.text(said)?))
 }
 
 fn open<'e>(
-    path: &Path,
+    from: Begin<'_>,
     given: Given<'_>,
     env: Lookup<'e>,
 ) -> Result<(Reader<'e>, NodeId), Report> {
     let mut reader = Reader::new(env);
     if let Given::Instead { name, text } = given {
-        let root = reader.instead(path, name, text);
+        let root = reader.instead(from, name, text);
         return Ok((reader, root));
     }
-    let root =
-        reader.open(path).map_err(|why| Report::unreadable(&path.display().to_string(), &why))?;
+    let root = reader.open(from).map_err(|why| match from {
+        Begin::Path(path) => Report::unreadable(&path.display().to_string(), &why),
+        Begin::Copies { name, .. } => Report::unreadable(name, &why),
+    })?;
     let Given::Changes { name, text } = given else { return Ok((reader, root)) };
     let root = reader.change(root, name, text);
     Ok((reader, root))
@@ -129,8 +136,8 @@ pub fn load_str_with(
 ///
 /// # Errors
 /// As of [`load`].
-pub fn load_shown(path: &Path, plugins: &[Plugin]) -> Result<Document, Report> {
-    Ok(shown(path, Given::Nothing, plugins)?.document)
+pub fn load_shown<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<Document, Report> {
+    Ok(shown(from.into(), Given::Nothing, plugins)?.document)
 }
 
 /// What has been read before, decoded anew with references as they are written: for whoever asks

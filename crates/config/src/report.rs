@@ -70,7 +70,7 @@ impl Report {
         Self { problems, unreadable: false, files }
     }
 
-    pub(crate) fn unreadable(file: &str, why: &str) -> Self {
+    pub fn unreadable(file: &str, why: &str) -> Self {
         let problem = Problem {
             severity: Severity::Error,
             file: file.into(),

@@ -1,8 +1,6 @@
 //! Changes of the configuration while the gateway works: what is asked for becomes changes over the
 //! files, is checked whole, kept on the disk, put in force, and remembered as a version.
 
-use std::path::Path;
-
 use lockgate_admin::{Change, Refused, What, audit};
 use lockgate_config::{Changes, Laid, Outcome, Report, between, read_value, write_value};
 use serde_json::{Value, json};
@@ -11,7 +9,7 @@ use tokio::time::Instant;
 use crate::gateway::{self, Checked};
 use crate::kept::Seen;
 use crate::running::Running;
-use crate::watch::Watch;
+use crate::source::Source;
 
 /// What a rollback does not touch: it is changed in the files alone.
 const OF_THE_FILES: [&str; 3] = ["admin", "workers", "include"];
@@ -30,19 +28,20 @@ impl Running {
     pub(crate) async fn change(
         &mut self,
         change: Change,
-        watch: &mut Option<Watch>,
+        source: &mut Option<Source>,
     ) -> Result<Value, Refused> {
-        let (Some(path), Some(watch)) = (self.path.clone(), watch) else {
-            let text = "this configuration is not from a file, and cannot be changed";
+        let Some(source) = source else {
+            let text = "this configuration is built in, and cannot be changed";
             return Err(Refused::new(409, "no_file", text));
         };
         self.may_change(&change)?;
         let begun = Instant::now();
-        let wanted = self.wanted(&path, &change.what)?;
+        let wanted = self.wanted(source, &change.what)?;
         let text = if wanted.is_empty() { String::new() } else { wanted.write() };
         let given = self.kept.given_instead(&text);
-        let checked =
-            gateway::load_watched(&path, given, watch).map_err(|report| refused(&report))?;
+        // What is only looked at is not what is followed from now on.
+        let read = if change.dry_run { source.look(given) } else { source.load(given) };
+        let checked = read.map_err(|report| refused(&report))?;
         if let What::Set { section, name, to: None } = &change.what
             && self.is_nowhere(&checked, section, name)
         {
@@ -57,7 +56,7 @@ impl Running {
         let told = self.told(&change.what, &checked);
         let via = if matches!(change.what, What::Version(_)) { "rollback" } else { "admin" };
         let cause = Cause { via, who: &change.who };
-        let done = self.put_in_force(checked, wanted, cause, watch, begun).await;
+        let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await;
         match done {
             Ok(done) => {
                 let (what, was, is) = told;
@@ -74,7 +73,7 @@ impl Running {
         }
     }
 
-    fn may_change(&self, change: &Change) -> Result<(), Refused> {
+    pub(crate) fn may_change(&self, change: &Change) -> Result<(), Refused> {
         if !self.kept.is_anywhere() {
             let text = "there is no place to keep changes in: say `admin: { state_dir: PATH }`";
             return Err(Refused::new(409, "no_state_dir", text));
@@ -92,7 +91,7 @@ impl Running {
     }
 
     /// The changes over the files that are wanted.
-    fn wanted(&self, path: &Path, what: &What) -> Result<Changes, Refused> {
+    fn wanted(&self, source: &Source, what: &What) -> Result<Changes, Refused> {
         match what {
             What::Set { section, name, to } => {
                 let mut changes = self.kept.changes().clone();
@@ -110,7 +109,7 @@ impl Running {
                         format!("not a configuration: {why}"),
                     ));
                 }
-                whole(path, text)
+                whole(source, text)
             }
             What::Version(number) => {
                 let old = self.kept.versions.whole(*number);
@@ -118,7 +117,7 @@ impl Running {
                 if let Some(old) = old.as_object_mut() {
                     old.retain(|section, _| !OF_THE_FILES.contains(&section.as_str()));
                 }
-                whole(path, &write_value(&old))
+                whole(source, &write_value(&old))
             }
         }
     }
@@ -134,7 +133,7 @@ impl Running {
     }
 
     /// What the audit log says: what is changed, what it was, what it is.
-    fn told(&self, what: &What, checked: &Checked) -> (String, Value, Value) {
+    pub(crate) fn told(&self, what: &What, checked: &Checked) -> (String, Value, Value) {
         let changes = || {
             let changes = self.gateway.would_change(checked);
             changes.iter().map(|change| Value::from(change.to_string())).collect()
@@ -168,7 +167,7 @@ impl Running {
         checked: Checked,
         mut changes: Changes,
         cause: Cause<'_>,
-        watch: &mut Watch,
+        source: &mut Source,
         begun: Instant,
     ) -> Result<Value, Refused> {
         if !checked.loaded.warnings.is_empty() {
@@ -186,7 +185,7 @@ impl Running {
         })?;
         let applied = self.gateway.apply(checked).await.map_err(unfit)?;
         self.listeners.commit(prepared, &self.workers).await;
-        watch.keep(&files);
+        source.in_force(&files);
         let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let generation = applied.generation;
         let changes = self.gateway.changes(applied);
@@ -217,8 +216,8 @@ impl Running {
 }
 
 /// The changes that make the files say what a text does.
-fn whole(path: &Path, text: &str) -> Result<Changes, Refused> {
-    between(path, "the configuration sent", text, gateway::PLUGINS)
+fn whole(source: &Source, text: &str) -> Result<Changes, Refused> {
+    between(source.begin(), "the configuration sent", text, gateway::PLUGINS)
         .map_err(|report| refused(&report))
 }
 

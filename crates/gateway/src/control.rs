@@ -27,9 +27,9 @@ use crate::orders::{self, Orders};
 use crate::running::Running;
 use crate::sight::Seen;
 use crate::signals::Signals;
+use crate::source::{Source, Status};
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Inherited, Program};
-use crate::watch::Watch;
 use crate::worker::{self, WorkerThread};
 
 /// How long the end of the process waits until the history is written.
@@ -41,9 +41,8 @@ pub(crate) struct Start {
     pub(crate) checked: Checked,
     /// What outlives the process; the changes in it are part of `checked`.
     pub(crate) kept: Kept,
-    /// The file to read again on a change, and what watches it since before it was read; `None`
-    /// when the configuration is not from a file.
-    pub(crate) file: Option<(PathBuf, Watch)>,
+    /// Where it comes from, to be read again on a change; `None` when it is built in.
+    pub(crate) source: Option<Source>,
     /// Run the demo's services too, on the ports after this one.
     pub(crate) demo: Option<u16>,
 }
@@ -53,7 +52,6 @@ pub(crate) struct Start {
 /// # Errors
 /// What kept it from starting.
 pub(crate) fn run(start: Start) -> anyhow::Result<ExitCode> {
-    lockgate_telemetry::init_tracing().context("setting up the log")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -83,7 +81,9 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
+    let files = start.checked.loaded.files.clone();
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
+    let mut source = begun_with(start.source, &gateway, &files).await;
     gateway.know_names().await;
     let collector = Collector {
         shared: Arc::clone(&gateway.shared),
@@ -97,7 +97,8 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     let monitor = monitor(&gateway, &listeners, start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
     let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
-    let asked = Asked { orders, monitor: seen, versions };
+    let status = source.as_ref().map(Source::status);
+    let asked = Asked { orders, monitor: seen, versions, source: status };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let admin_again = admin.as_ref().map(once_more).transpose().context("the admin listener")?;
     let pages = Pages::start(handles);
@@ -109,12 +110,10 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
     if let Some(port_base) = start.demo {
         crate::cli::say(&demo::hints(port_base));
     }
-    let (path, mut watch) = start.file.unzip();
     let mut running = Running {
         gateway,
         listeners,
         workers,
-        path,
         kept: start.kept,
         gate,
         admin,
@@ -126,9 +125,22 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         systemd,
     };
     running.remember(1, Cause { via: "start", who: "" }, Vec::new());
-    let code = running.serve(&mut signals, &mut watch, ends).await;
+    let code = running.serve(&mut signals, &mut source, ends).await;
     last_words(&monitor, monitoring).await;
     Ok(code)
+}
+
+/// Notes that what the source gave is in force, on the disk too.
+async fn begun_with(
+    source: Option<Source>,
+    gateway: &Gateway,
+    files: &[PathBuf],
+) -> Option<Source> {
+    let mut source = source?;
+    gateway.metrics.register(source.status());
+    source.in_force(files);
+    source.kept().await;
+    Some(source)
 }
 
 /// The threads that serve, and where each tells of its end.
@@ -227,11 +239,12 @@ struct Asked {
     orders: Orders,
     monitor: Arc<Monitor>,
     versions: Arc<Versions>,
+    source: Option<Arc<Status>>,
 }
 
 fn handles(
     gateway: Arc<Gateway>,
-    Asked { orders, monitor, versions }: Asked,
+    Asked { orders, monitor, versions, source }: Asked,
     listeners: &Listeners,
     gate: Arc<Gate>,
 ) -> Handles {
@@ -259,6 +272,10 @@ fn handles(
         sessions: lockgate_admin::Sessions::default(),
         order: Box::new(move |order| orders.give(order)),
         draining: Box::new(move || asked.draining.load(Relaxed)),
+        source: Box::new(move || match &source {
+            Some(source) => source.shown(),
+            None => serde_json::json!({ "kind": "built in" }),
+        }),
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),
         explain_pattern: Arc::new(move |pattern| {

@@ -1,6 +1,5 @@
 //! The gateway as a whole: the configuration in force, and how the next one takes its place.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,8 +8,8 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use lockgate_config::model::{self, Document, Routes, UpstreamTls};
 use lockgate_config::{
-    Base, Change, Changes, Folded, Given, Loaded, Outcome, Problem, Report, RouteMarks, Severity,
-    Source,
+    Base, Begin, Change, Changes, Folded, Given, Loaded, Outcome, Problem, Report, RouteMarks,
+    Severity, Source,
 };
 use lockgate_core::Plugin;
 use lockgate_net::tls::{ClientTls, ServerTls};
@@ -24,7 +23,6 @@ use crate::exporters::Exporters;
 use crate::outbound::Client;
 use crate::provide::{Provider, Services};
 use crate::stores;
-use crate::watch::Watch;
 
 /// The plugins of this build.
 pub(crate) const PLUGINS: &[Plugin] = lockgate_plugins::ALL;
@@ -44,34 +42,18 @@ pub(crate) struct Checked {
     pub(crate) router: Router,
 }
 
-/// Reads and checks a file, with what is given beside it.
+/// Reads and checks a file, or what else a configuration begins with, with what is given beside it.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(crate) fn load(path: &Path, given: Given<'_>) -> Result<Checked, Report> {
+pub(crate) fn load(from: Begin<'_>, given: Given<'_>) -> Result<Checked, Report> {
     let mut router = None;
     let mut route = |document: &Document, source: &Source| {
         let built = lockgate_proxy::router(document).map(|built| router = Some(built));
         built.err().map(|errors| problems(source, errors)).unwrap_or_default()
     };
-    let loaded = lockgate_config::load_with(path, given, PLUGINS, &mut route)?;
+    let loaded = lockgate_config::load_with(from, given, PLUGINS, &mut route)?;
     check(loaded, router)
-}
-
-/// Reads and checks a file whose changes are noticed from before it is read.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub(crate) fn load_watched(
-    path: &Path,
-    given: Given<'_>,
-    watch: &mut Watch,
-) -> Result<Checked, Report> {
-    let read = |path: &Path| load(path, given);
-    watch.read(path, read, |read| match read {
-        Ok(checked) => &checked.loaded.files,
-        Err(report) => report.files(),
-    })
 }
 
 /// Reads and checks a text.

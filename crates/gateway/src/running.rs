@@ -2,7 +2,6 @@
 //! to a successor, drains, ends.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,14 +14,14 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, interval, timeout_at};
 
 use crate::change::{self, Cause};
-use crate::gateway::{self, Gateway};
+use crate::gateway::Gateway;
 use crate::kept::Kept;
 use crate::listeners::{Listeners, tell};
 use crate::orders::Given;
 use crate::signals::{Asked, Signals};
+use crate::source::Source;
 use crate::systemd::Systemd;
 use crate::upgrade::{self, Program, State, Successor};
-use crate::watch::Watch;
 use crate::worker::{Command, WorkerThread};
 
 /// How long idle connections are kept when the gateway stops: a request that is just under way to
@@ -36,7 +35,6 @@ pub(crate) struct Running {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) listeners: Listeners,
     pub(crate) workers: Vec<WorkerThread>,
-    pub(crate) path: Option<PathBuf>,
     pub(crate) kept: Kept,
     pub(crate) gate: Arc<Gate>,
     pub(crate) admin: Option<lockgate_admin::Serving>,
@@ -55,7 +53,7 @@ impl Running {
     pub(crate) async fn serve(
         &mut self,
         signals: &mut Signals,
-        watch: &mut Option<Watch>,
+        source: &mut Option<Source>,
         mut ends: Receiver<usize>,
     ) -> ExitCode {
         loop {
@@ -64,22 +62,19 @@ impl Running {
                 asked = signals.next() => match asked {
                     Asked::Reload => {
                         self.reopen_log();
-                        let _ = self.reload(watch).await;
+                        let _ = self.reload(source).await;
                     }
                     Asked::Upgrade => self.upgrade().await,
                     Asked::Stop => break,
                 },
-                Some(given) = self.ordered.recv() => {
-                    let (order, asker) = given.take();
-                    asker.answer(self.obey(order, watch).await);
-                }
+                Some(given) = self.ordered.recv() => self.take_on(given, source).await,
                 outcome = outcome(&mut self.successor) => if self.succeeded(outcome) {
                     return self.leave(signals, ends).await;
                 },
                 () = self.systemd.tick() => {}
                 // A successor reads the files itself; if it fails, they are read here after all.
-                () = changed(watch), if alone => {
-                    let _ = self.reload(watch).await;
+                () = changed(source), if alone => {
+                    let _ = self.reload(source).await;
                 }
                 worker = ends.recv() => {
                     tracing::error!(?worker, "a worker ended unasked: a bug. The gateway ends");
@@ -182,42 +177,43 @@ impl Running {
     }
 
     /// Carries an order out, and tells what came of it.
-    async fn obey(&mut self, order: Order, watch: &mut Option<Watch>) -> Answer {
+    pub(crate) async fn obey(&mut self, order: Order, source: &mut Option<Source>) -> Answer {
         match order {
             Order::Tell => {}
             Order::Upgrade => self.upgrade().await,
             Order::Reload => {
                 self.reopen_log();
-                return self.reload(watch).await;
+                return self.reload(source).await;
             }
-            Order::Change(change) => return Box::pin(self.change(*change, watch)).await,
+            Order::Change(change) => return self.change(*change, source).await,
         }
         Ok(self.state.shown())
     }
 
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
-    async fn reload(&mut self, watch: &mut Option<Watch>) -> Answer {
-        let done = self.try_reload(watch).await;
+    async fn reload(&mut self, source: &mut Option<Source>) -> Answer {
+        let done = self.try_reload(source).await;
         if let Err(refused) = &done {
             self.gateway.metrics.reload_refused();
             let why = &refused.detail;
+            source.iter_mut().for_each(|source| source.refused(why));
             tracing::error!("the new configuration is refused, the old one stays:\n{why}");
         }
         done
     }
 
-    async fn try_reload(&mut self, watch: &mut Option<Watch>) -> Answer {
-        let (Some(path), Some(watch)) = (&self.path, watch) else {
-            tracing::info!("nothing to reload: the configuration is not from a file");
+    async fn try_reload(&mut self, source: &mut Option<Source>) -> Answer {
+        let Some(source) = source else {
+            tracing::info!("nothing to reload: the configuration is built in");
             return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
         };
         let begun = Instant::now();
-        let checked = gateway::load_watched(path, self.kept.given(), watch);
+        let checked = source.load(self.kept.given());
         let checked = checked.map_err(|report| change::refused(&report))?;
         let changes = self.kept.changes().clone();
         let cause = Cause { via: "files", who: "" };
-        self.put_in_force(checked, changes, cause, watch, begun).await
+        Box::pin(self.put_in_force(checked, changes, cause, source, begun)).await
     }
 
     fn reopen_log(&self) {
@@ -289,10 +285,10 @@ impl Running {
     }
 }
 
-/// Waits for a change of the files that are watched, if any are.
-async fn changed(watch: &mut Option<Watch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
+/// Waits for a change of the configuration at its source, if it has one.
+async fn changed(source: &mut Option<Source>) {
+    match source {
+        Some(source) => source.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -69,9 +69,17 @@ fn redis(store: &Store, reached: Reached<'_>) -> Option<Settings> {
 /// What is wrong with its files.
 pub(crate) fn secured(store: &Store) -> Result<Tls, TlsError> {
     let Store { ca, sni, cert, key, .. } = store.clone();
+    secured_by(&UpstreamTls { ca, sni, cert, key })
+}
+
+/// TLS as a store has it.
+///
+/// # Errors
+/// What is wrong with its files.
+pub(crate) fn secured_by(settings: &UpstreamTls) -> Result<Tls, TlsError> {
     let mut mark = DefaultHasher::new();
-    sni.hash(&mut mark);
-    let tls = ClientTls::load(&UpstreamTls { ca, sni, cert, key }, false)?;
+    settings.sni.hash(&mut mark);
+    let tls = ClientTls::load(settings, false)?;
     tls.mark().hash(&mut mark);
     Ok(Tls { mark: mark.finish(), secure: Arc::new(Verified(Arc::new(tls))) })
 }

@@ -2,8 +2,8 @@
 //! editors and configuration mounts replace files instead of writing into them. What is known of a
 //! file is always older than what was read of it, so a change in between is seen as one.
 
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hasher};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -28,11 +28,15 @@ const READINGS: usize = 3;
 pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
     events: Receiver<()>,
-    directories: BTreeSet<PathBuf>,
+    /// With what tells one from another that has taken its place since.
+    directories: BTreeMap<PathBuf, (u64, u64)>,
     seen: HashMap<PathBuf, Stamp>,
+    /// What is in here never changes.
+    apart: Option<PathBuf>,
 }
 
-/// What tells one state of a file from the next; `None` for one that is not there.
+/// What tells one state of a file from the next; `None` for one that is not there. Of a directory,
+/// whose files are a configuration together, it is the names of those.
 type Stamp = Option<State>;
 
 #[derive(PartialEq, Eq)]
@@ -44,8 +48,9 @@ struct State {
     /// When it was last changed, by a clock that no program can set back.
     changed: SystemTime,
     /// Of a file that was changed a moment ago: the clock ticks every few milliseconds, so the
-    /// time alone would not tell it from what is written next.
+    /// time alone would not tell it from what is written next. Of a directory always.
     content: Option<u64>,
+    is_directory: bool,
 }
 
 impl Watch {
@@ -64,65 +69,77 @@ impl Watch {
                 tracing::warn!(%error, "files cannot be watched; reload with SIGHUP instead");
             })
             .ok();
-        Self { watcher, events, directories: BTreeSet::new(), seen: HashMap::new() }
+        Self { watcher, events, directories: BTreeMap::new(), seen: HashMap::new(), apart: None }
     }
 
-    /// Reads what begins with the file `path`, and follows every file that this turns out to
-    /// consist of (`files` tells them). A reading that names new files is repeated, so that each
-    /// has been followed since before it was read.
+    /// Follows nothing in this directory.
+    pub(crate) fn leave_out(&mut self, directory: &Path) {
+        self.apart = Some(directory.to_owned());
+    }
+
+    /// Reads what begins with these files, and follows every file that this turns out to consist of
+    /// (`files` tells them). A reading that names new files is repeated, so that each has been
+    /// followed since before it was read.
     pub(crate) fn read<T>(
         &mut self,
-        path: &Path,
-        load: impl Fn(&Path) -> T,
+        first: &[PathBuf],
+        load: impl Fn() -> T,
         files: impl Fn(&T) -> &[PathBuf],
     ) -> T {
-        self.follow(&[path.to_owned()]);
-        let mut read = self.read_once(path, &load);
+        self.follow(first);
+        let mut read = self.read_once(&load);
         for _ in 1..READINGS {
             if !self.follow(files(&read)) {
                 return read;
             }
-            read = self.read_once(path, &load);
+            read = self.read_once(&load);
         }
         // What is still new counts as changed, and is asked for again after this.
         self.follow(files(&read));
         read
     }
 
-    fn read_once<T>(&mut self, path: &Path, load: impl Fn(&Path) -> T) -> T {
+    fn read_once<T>(&mut self, load: impl Fn() -> T) -> T {
+        // A directory may be another by now, under the same name.
+        self.watch_directories();
         for (file, seen) in &mut self.seen {
             *seen = stamp(file);
         }
-        load(path)
+        load()
     }
 
     /// Lets go of all files but these.
     pub(crate) fn keep(&mut self, files: &[PathBuf]) {
+        let files: HashSet<&PathBuf> = files.iter().collect();
         self.seen.retain(|file, _| files.contains(file));
         self.watch_directories();
     }
 
     /// Follows these files too. Whether any of them is new.
     fn follow(&mut self, files: &[PathBuf]) -> bool {
-        let new: Vec<_> = files.iter().filter(|file| !self.seen.contains_key(*file)).collect();
+        let is_new = |file: &&PathBuf| {
+            let is_apart = self.apart.as_ref().is_some_and(|apart| file.starts_with(apart));
+            !is_apart && !self.seen.contains_key(*file)
+        };
+        let new: Vec<_> = files.iter().filter(is_new).collect();
         if new.is_empty() {
             return false;
         }
         for file in new {
             self.seen.insert(file.clone(), None);
         }
-        self.watch_directories();
         true
     }
 
     fn watch_directories(&mut self) {
-        let wanted: BTreeSet<PathBuf> =
-            self.seen.keys().flat_map(|file| directories(file)).collect();
+        let named = self.seen.keys().flat_map(|file| directories(file));
+        let wanted: BTreeMap<PathBuf, (u64, u64)> =
+            named.map(|directory| (directory.clone(), inode(&directory))).collect();
         if let Some(watcher) = &mut self.watcher {
-            for gone in self.directories.difference(&wanted) {
+            for (gone, _) in self.directories.iter().filter(|(d, i)| wanted.get(*d) != Some(*i)) {
                 let _ = watcher.unwatch(gone);
             }
-            for new in wanted.difference(&self.directories) {
+            for (new, _) in wanted.iter().filter(|(d, i)| self.directories.get(*d) != Some(*i)) {
                 if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
                     tracing::warn!(%error, directory = %new.display(), "cannot be watched");
                 }
@@ -160,7 +177,7 @@ impl Watch {
             (Some(seen), Some(mut state)) => {
                 state.content = seen.content.map(|_| content(file));
                 let differs = state != *seen;
-                if !differs && !state.is_fresh(now) {
+                if !differs && !state.is_directory && !state.is_fresh(now) {
                     seen.content = None;
                 }
                 differs
@@ -180,7 +197,7 @@ impl State {
 /// How a file stands, with its content where that is needed to tell.
 fn stamp(file: &Path) -> Stamp {
     let mut state = metadata(file)?;
-    if state.is_fresh(SystemTime::now()) {
+    if state.is_directory || state.is_fresh(SystemTime::now()) {
         state.content = Some(content(file));
     }
     Some(state)
@@ -189,6 +206,10 @@ fn stamp(file: &Path) -> Stamp {
 fn metadata(file: &Path) -> Stamp {
     let place = file.canonicalize().ok()?;
     let meta = place.metadata().ok()?;
+    if meta.is_dir() {
+        let (inode, changed) = ((meta.dev(), meta.ino()), SystemTime::UNIX_EPOCH);
+        return Some(State { place, inode, length: 0, changed, content: None, is_directory: true });
+    }
     let seconds = Duration::from_secs(u64::try_from(meta.ctime()).unwrap_or(0));
     let nanos = Duration::from_nanos(u64::try_from(meta.ctime_nsec()).unwrap_or(0));
     Some(State {
@@ -196,13 +217,24 @@ fn metadata(file: &Path) -> Stamp {
         length: meta.len(),
         changed: SystemTime::UNIX_EPOCH + seconds + nanos,
         content: None,
+        is_directory: false,
         place,
     })
 }
 
-/// A hash of what stands in a file; nothing is read of what is none, such as a pipe.
+/// What tells a directory from another of its name; zeros where there is none.
+fn inode(directory: &Path) -> (u64, u64) {
+    directory.metadata().map_or((0, 0), |meta| (meta.dev(), meta.ino()))
+}
+
+/// A hash of what stands in a file, or of the names in a directory that are read; nothing is read
+/// of what is neither, such as a pipe.
 fn content(file: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
+    if file.is_dir() {
+        lockgate_config::parts(file).unwrap_or_default().hash(&mut hasher);
+        return hasher.finish();
+    }
     let mut piece = [0; 8192];
     if file.is_file()
         && let Ok(file) = std::fs::File::open(file)
@@ -216,7 +248,7 @@ fn content(file: &Path) -> u64 {
 }
 
 /// The directory that a file is named in, and the one that it really stands in, when a symbolic
-/// link leads there.
+/// link leads there; a directory is watched itself too.
 fn directories(file: &Path) -> Vec<PathBuf> {
     let parent = |file: &Path| {
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -225,6 +257,9 @@ fn directories(file: &Path) -> Vec<PathBuf> {
     let mut all = vec![parent(file)];
     if let Ok(real) = file.canonicalize() {
         all.push(parent(&real));
+        if real.is_dir() {
+            all.push(real);
+        }
     }
     all
 }

@@ -23,13 +23,41 @@ pub struct Launch {
     dir: Dir,
     ports: RefCell<BTreeMap<String, Port>>,
     env: Vec<(String, String)>,
+    /// Where its configuration is, and further words.
+    words: Vec<String>,
 }
 
 impl Launch {
     /// Of this binary.
     pub fn new(program: &str) -> Self {
-        let ports = RefCell::default();
-        Self { program: program.to_owned(), dir: Dir::new(), ports, env: Vec::new() }
+        let (dir, ports) = (Dir::new(), RefCell::default());
+        let env = vec![("XDG_STATE_HOME".to_owned(), dir.path().display().to_string())];
+        Self { program: program.to_owned(), dir, ports, env, words: vec![FILE.to_owned()] }
+    }
+
+    /// Lets it read this in place of its file, and gives its `run` these further words. What it is
+    /// started with then only says where it will listen.
+    #[must_use]
+    pub fn from(mut self, source: &str, words: &[&str]) -> Self {
+        self.words = [source].iter().chain(words).map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// A configuration with its placeholders filled in and what is missing added.
+    pub fn text(&self, config: &str) -> String {
+        let has = |key: &str| config.lines().any(|line| line.starts_with(&format!("{key}:")));
+        let mut text = String::new();
+        for (key, value) in [
+            ("listeners", "{ web: \"127.0.0.1:$WEB\" }"),
+            ("admin", "{ address: \"127.0.0.1:$ADMIN\" }"),
+            ("workers", "1"),
+        ] {
+            if !has(key) {
+                text.push_str(&format!("{key}: {value}\n"));
+            }
+        }
+        text.push_str(config);
+        self.fill(&text)
     }
 
     /// Puts a file into its directory.
@@ -37,6 +65,11 @@ impl Launch {
     pub fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         self.dir.write(name, text);
         self
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Sets a variable of its environment.
@@ -63,7 +96,8 @@ impl Launch {
             options.create(true).append(true).open(self.dir.path().join(name)).unwrap()
         };
         Command::new(&self.program)
-            .args(["run", "-c", FILE])
+            .args(["run", "-c"])
+            .args(&self.words)
             .current_dir(self.dir.path())
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -73,21 +107,8 @@ impl Launch {
             .unwrap_or_else(|error| panic!("{}: {error}", self.program))
     }
 
-    /// Writes the configuration, with its placeholders filled in and what is missing added.
     fn write(&self, config: &str) {
-        let has = |key: &str| config.lines().any(|line| line.starts_with(&format!("{key}:")));
-        let mut text = String::new();
-        for (key, value) in [
-            ("listeners", "{ web: \"127.0.0.1:$WEB\" }"),
-            ("admin", "{ address: \"127.0.0.1:$ADMIN\" }"),
-            ("workers", "1"),
-        ] {
-            if !has(key) {
-                text.push_str(&format!("{key}: {value}\n"));
-            }
-        }
-        text.push_str(config);
-        self.dir.write(FILE, self.fill(&text));
+        self.dir.write(FILE, self.text(config));
     }
 
     /// Fills the placeholders in.
@@ -198,6 +219,11 @@ impl Gateway {
     /// Replaces the configuration file at once; the gateway will see it by itself.
     pub fn rewrite(&self, config: &str) {
         self.launch.write(config);
+    }
+
+    /// A configuration with its placeholders filled in and what is missing added.
+    pub fn text(&self, config: &str) -> String {
+        self.launch.text(config)
     }
 
     /// Sends a signal by its short name: `HUP`, `TERM`.

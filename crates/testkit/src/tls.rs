@@ -55,39 +55,46 @@ impl Authority {
     pub fn server(&self, names: &[&str]) -> Leaf {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let subject = named(names.first().map_or("server", |name| name));
-        self.issue(names, subject, ExtendedKeyUsagePurpose::ServerAuth)
+        self.issue(names, subject, &[ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    /// The same for a server that shows it as a client too.
+    pub fn peer(&self, names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let both = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(names, named("peer"), &both)
     }
 
     /// Issues a client's certificate whose subject is this common name.
     pub fn client(&self, name: &str) -> Leaf {
-        self.issue(Vec::new(), named(name), ExtendedKeyUsagePurpose::ClientAuth)
+        self.issue(Vec::new(), named(name), &[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
     /// Issues a client's certificate that bears a URI, such as a SPIFFE id, and no subject.
     pub fn client_uri(&self, uri: &str) -> Leaf {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
-        self.sign(params, DistinguishedName::new(), ExtendedKeyUsagePurpose::ClientAuth)
+        self.sign(params, DistinguishedName::new(), &[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
     fn issue(
         &self,
         names: Vec<String>,
         subject: DistinguishedName,
-        usage: ExtendedKeyUsagePurpose,
+        usages: &[ExtendedKeyUsagePurpose],
     ) -> Leaf {
-        self.sign(CertificateParams::new(names).unwrap(), subject, usage)
+        self.sign(CertificateParams::new(names).unwrap(), subject, usages)
     }
 
     fn sign(
         &self,
         mut params: CertificateParams,
         subject: DistinguishedName,
-        usage: ExtendedKeyUsagePurpose,
+        usages: &[ExtendedKeyUsagePurpose],
     ) -> Leaf {
         params.distinguished_name = subject;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = usages.to_vec();
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap().pem();
         Leaf { cert, key: key.serialize_pem() }

@@ -10,20 +10,26 @@ use super::{Changes, NAMED};
 use crate::format::{emit, hide_all_plain_secrets, long_value};
 use crate::load::{self, Given, Loaded};
 use crate::report::{Problem, Report, Severity};
-use crate::source::{Folded, NodeId, Reader, Source, Spelling};
+use crate::source::{Begin, Folded, NodeId, Reader, Source, Spelling};
 
 /// What no change may touch: it says how the process itself is reached and run.
 const OF_THE_PROCESS: [&str; 2] = ["admin", "workers"];
 
-/// The changes that turn the files that begin with `path` into what `text` says. What means the
+/// The changes that turn the files of `from` into what `text` says. What means the
 /// same as in the files stays as it is written there, so that the long form, which `GET
 /// /admin/config` gives, can be sent back with one thing changed.
 ///
 /// # Errors
 /// All that is wrong with the text or the files.
-pub fn between(path: &Path, name: &str, text: &str, plugins: &[Plugin]) -> Result<Changes, Report> {
-    let files = load::shown(path, Given::Nothing, plugins)?;
-    let wanted = load::shown(path, Given::Instead { name, text }, plugins)?;
+pub fn between<'b>(
+    from: impl Into<Begin<'b>>,
+    name: &str,
+    text: &str,
+    plugins: &[Plugin],
+) -> Result<Changes, Report> {
+    let from = from.into();
+    let files = load::shown(from, Given::Nothing, plugins)?;
+    let wanted = load::shown(from, Given::Instead { name, text }, plugins)?;
     let one = Sides::new(&files);
     let other = Sides::new(&wanted);
     if let Some(problem) = of_the_process(&one, &other) {
@@ -33,7 +39,7 @@ pub fn between(path: &Path, name: &str, text: &str, plugins: &[Plugin]) -> Resul
     let changed = few.write();
     let given = Given::Changes { name: "changes", text: &changed };
     // What is inherited may make the same words mean something else.
-    let means_it = load::shown(path, given, plugins)
+    let means_it = load::shown(from, given, plugins)
         .is_ok_and(|loaded| long_value(&loaded.document) == other.long);
     Ok(if means_it { few } else { differences(&one, &other, false) })
 }

@@ -2,8 +2,6 @@
 //! out. It loads as the same document. Secrets stay in the spelling of the file; one that stands
 //! there in plain text is left out.
 
-use std::path::Path;
-
 use lockgate_core::Plugin;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -15,13 +13,14 @@ use crate::model::{
     Sticky, Store, Target, Upstream, shown,
 };
 use crate::report::Report;
+use crate::source::Begin;
 
 /// The long form of a file and all that it includes, as YAML.
 ///
 /// # Errors
 /// All that is wrong with it, as [`crate::load`] tells it.
-pub fn long(path: &Path, plugins: &[Plugin]) -> Result<String, Report> {
-    Ok(emit(&expand(&load_shown(path, plugins)?)))
+pub fn long<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<String, Report> {
+    Ok(emit(&expand(&load_shown(from, plugins)?)))
 }
 
 /// The long form of a document that was read to be shown, as a value.

@@ -13,6 +13,7 @@ use super::{File, Reader, Source, without};
 pub struct Folded {
     pub(super) files: Vec<File>,
     pub(super) included: Vec<Vec<PathBuf>>,
+    pub(super) in_parts: bool,
     /// Which of the files has the changes that lie over the others.
     pub(super) changes: Option<u16>,
     references: Vec<Reference>,
@@ -21,8 +22,9 @@ pub struct Folded {
 impl Source {
     /// Keeps the texts alone.
     pub fn fold(self) -> Folded {
-        let Self { files, included, tree, changes, .. } = self;
-        Folded { files, included, changes, references: tree.into_references() }
+        let Self { files, included, in_parts, tree, changes, .. } = self;
+        let references = tree.into_references();
+        Folded { files, included, in_parts, changes, references }
     }
 }
 

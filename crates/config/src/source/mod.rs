@@ -3,6 +3,7 @@
 //! Every later complaint finds its file, line and column here, by the path of keys that leads to
 //! what it is about.
 
+mod begin;
 mod folded;
 mod read;
 mod reference;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use begin::{Begin, parts};
 pub use folded::Folded;
 pub use reference::Lookup;
 
@@ -35,6 +37,8 @@ pub struct Source {
     files: Vec<File>,
     /// The files that each `include` meant, in the order of reading.
     included: Vec<Vec<PathBuf>>,
+    /// Whether the first file is only what the others are in.
+    in_parts: bool,
     pub(crate) tree: Tree,
     pub(crate) root: NodeId,
     /// The root of the files alone, without the changes that lie over them.
@@ -133,6 +137,13 @@ impl Source {
         let step = |node, key: &&str| self.tree.get(node, key);
         let node = path.iter().try_fold(self.of_files, step)?;
         Some(self.tree.value(node, Spelling::Written))
+    }
+
+    /// Whether the files have nothing in them: they are about to be written, or were emptied.
+    pub fn is_blank(&self) -> bool {
+        let own =
+            self.files.iter().zip(0_u16..).filter(|(_, number)| Some(*number) != self.changes);
+        own.into_iter().all(|(file, _)| file.text.trim().is_empty())
     }
 
     /// The file that was given, by the name it was given under.

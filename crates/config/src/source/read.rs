@@ -1,20 +1,25 @@
-//! Reads the main file and what it includes into one tree, each key once.
+//! Reads the main file, or several, and what they include into one tree, each key once.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::reference::{self, Lookup, Wrong};
 use super::tree::{At, NodeId, Shape, Tree};
-use super::{Fail, File, Folded, Source, toml, yaml};
+use super::{Begin, Fail, File, Folded, Source, begin, toml, yaml};
 use crate::changes::{Laid, lay};
 
 /// The most bytes of one configuration, all files together.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// How deep files may include files.
 const MAX_INCLUDES: usize = 8;
-/// The most files of one configuration.
+/// The most files of one configuration that are included.
 const MAX_FILES: usize = 256;
+/// The most files of one that has no main file.
+const MAX_PARTS: usize = 16_384;
+/// How often a directory is read again because it changed while it was.
+const READINGS: usize = 4;
 
 /// Gathers files, nodes and fails while reading.
 pub(crate) struct Reader<'a> {
@@ -33,6 +38,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) read: Vec<PathBuf>,
     /// The files that each `include` meant, in the order of reading.
     included: Vec<Vec<PathBuf>>,
+    /// Whether the first file is only what the others are in.
+    in_parts: bool,
     /// What is read once more, from memory; its files and includes come in the same order.
     again: Option<&'a Folded>,
     /// Whether references are looked up.
@@ -66,6 +73,7 @@ impl<'a> Reader<'a> {
             unless_template: Vec::new(),
             read: Vec::new(),
             included: Vec::new(),
+            in_parts: false,
             again: None,
             resolves: true,
             alone: false,
@@ -89,6 +97,19 @@ impl<'a> Reader<'a> {
 
     fn begin_again(&mut self, folded: &Folded) -> NodeId {
         let root = match folded.files.first() {
+            Some(all) if folded.in_parts => {
+                let mut roots = Vec::new();
+                self.enter(all.name.to_string(), &all.base);
+                let end = folded.changes.map_or(folded.files.len(), usize::from);
+                // Those that a part includes come behind it.
+                while let Some(part) =
+                    folded.files.get(self.files.len()..end).and_then(<[_]>::first)
+                {
+                    let text = part.text.to_string();
+                    roots.extend(self.file(&part.name, part.base.clone(), text, 1));
+                }
+                self.join(&roots)
+            }
             Some(main) => self.start(&main.name, main.base.clone(), main.text.to_string()),
             None => self.tree.map(At::default(), &[]),
         };
@@ -98,14 +119,79 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the main file from the disk.
+    /// Reads it from the disk.
     ///
     /// # Errors
     /// When it cannot be read at all.
-    pub(crate) fn open(&mut self, path: &Path) -> Result<NodeId, String> {
-        let text = self.slurp(path)?;
-        self.read.push(path.to_path_buf());
-        Ok(self.begin(path, text))
+    pub(crate) fn open(&mut self, begin: Begin<'_>) -> Result<NodeId, String> {
+        match begin {
+            Begin::Path(path) if path.is_dir() => self.directory(path),
+            Begin::Path(path) => {
+                let text = self.slurp(path)?;
+                self.read.push(path.to_path_buf());
+                Ok(self.begin(path, text))
+            }
+            Begin::Copies { root, files, name } => {
+                let parts = files.iter().map(|file| {
+                    (format!("{name}{}", file.display()), self.slurp(&root.join(file)))
+                });
+                let parts = parts.collect();
+                self.parts(name.to_owned(), root, parts)
+            }
+        }
+    }
+
+    /// Reads the files of a directory, all of one state of it.
+    fn directory(&mut self, path: &Path) -> Result<NodeId, String> {
+        let left = self.left;
+        let told = |error: std::io::Error| error.to_string();
+        for reading in 1.. {
+            let listed = begin::listed(path).map_err(told)?;
+            let texts: Vec<_> = listed.iter().map(|part| self.slurp(&part.from)).collect();
+            if reading < READINGS && begin::listed(path).map_err(told)? != listed {
+                self.left = left;
+                continue;
+            }
+            self.read.extend(begin::watched(path));
+            if !begin::is_mounted(path) {
+                self.read.extend(listed.iter().map(|part| part.from.clone()));
+            }
+            let parts = listed.into_iter().map(|part| part.name).zip(texts).collect();
+            return self.parts(path.display().to_string(), path, parts);
+        }
+        Err("it never comes to rest".to_owned())
+    }
+
+    /// Several files as one, none of them the main one. What they name is looked for in `base`.
+    fn parts(
+        &mut self,
+        name: String,
+        base: &Path,
+        parts: Vec<(String, Result<String, String>)>,
+    ) -> Result<NodeId, String> {
+        match parts.len() {
+            0 => return Err("there is no .yaml, .yml, .json or .toml in it".to_owned()),
+            1..=MAX_PARTS => {}
+            _ => return Err(format!("there are more than {MAX_PARTS} files in it")),
+        }
+        self.enter(name, base);
+        let mut roots = Vec::new();
+        for (name, text) in parts {
+            match text {
+                Ok(text) => roots.extend(self.file(&name, base.to_owned(), text, 1)),
+                Err(why) => {
+                    let fail = Fail::new(At::default(), format!("cannot read `{name}`: {why}"));
+                    self.fails.push(fail);
+                }
+            }
+        }
+        Ok(self.join(&roots))
+    }
+
+    /// What several files are in, as the first of them: errors that have no place are there.
+    fn enter(&mut self, name: String, base: &Path) {
+        self.in_parts = true;
+        self.files.push(File { name: name.into(), base: base.to_owned(), text: "".into() });
     }
 
     /// Reads the main file from memory; `path` says how it is called and what it lies beside.
@@ -113,11 +199,15 @@ impl<'a> Reader<'a> {
         self.start(&path.display().to_string(), beside(path), text)
     }
 
-    /// Reads a text instead of the main file `path`. It may not name other files: whoever sends a
+    /// Reads a text instead of the files. It may not name other files: whoever sends a
     /// configuration says all of it.
-    pub(crate) fn instead(&mut self, path: &Path, name: &str, text: &str) -> NodeId {
+    pub(crate) fn instead(&mut self, of: Begin<'_>, name: &str, text: &str) -> NodeId {
         self.alone = true;
-        self.start(name, beside(path), text.to_owned())
+        let base = match of {
+            Begin::Path(path) if !path.is_dir() => beside(path),
+            Begin::Path(root) | Begin::Copies { root, .. } => root.to_owned(),
+        };
+        self.start(name, base, text.to_owned())
     }
 
     fn start(&mut self, name: &str, base: PathBuf, text: String) -> NodeId {
@@ -161,12 +251,12 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(self, root: NodeId) -> Finished {
-        let Self { files, tree, included, .. } = self;
+        let Self { files, tree, included, in_parts, .. } = self;
         let (of_files, changes, laid) = match self.changed {
             Some((of_files, changes, laid)) => (of_files, Some(changes), laid),
             None => (root, None, Vec::new()),
         };
-        let source = Source { files, included, tree, root, of_files, changes, laid };
+        let source = Source { files, included, in_parts, tree, root, of_files, changes, laid };
         Finished { source, unresolved: self.unresolved, files: self.read }
     }
 
@@ -263,7 +353,7 @@ impl<'a> Reader<'a> {
             Shape::List => self.tree.items(list).to_vec(),
             _ => vec![list],
         };
-        let mut merged = self.tree.map(self.tree.at(root), &own);
+        let mut roots = vec![self.tree.map(self.tree.at(root), &own)];
         for name in names {
             let at = self.tree.at(name);
             let Some(text) = self.tree.text(name).map(str::to_owned) else {
@@ -275,14 +365,12 @@ impl<'a> Reader<'a> {
                 Ok(paths) => {
                     self.included.push(paths.clone());
                     for path in paths {
-                        if let Some(other) = self.included(&path, at, depth) {
-                            merged = self.merge(merged, other, 0);
-                        }
+                        roots.extend(self.included(&path, at, depth));
                     }
                 }
             }
         }
-        merged
+        self.join(&roots)
     }
 
     /// The files that an `include` means.
@@ -299,7 +387,7 @@ impl<'a> Reader<'a> {
         let name = path.display();
         let refusal = if depth + 1 > MAX_INCLUDES {
             format!("`{name}`: files include one another more than {MAX_INCLUDES} deep")
-        } else if self.files.len() >= MAX_FILES {
+        } else if self.included.iter().map(Vec::len).sum::<usize>() > MAX_FILES {
             format!("`{name}`: more than {MAX_FILES} files")
         } else if self.read.iter().any(|read| read == path) {
             format!("`{name}` is included already")
@@ -317,31 +405,62 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Two maps as one: sections are merged, anything in them may stand only once.
-    fn merge(&mut self, one: NodeId, other: NodeId, depth: usize) -> NodeId {
-        let mut pairs = self.tree.pairs(one).to_vec();
-        for (key, value) in self.tree.pairs(other).to_vec() {
-            let word = self.tree.written(key);
-            let Some((first, before)) = self.tree.pair(one, word.unwrap_or_default()) else {
-                pairs.push((key, value));
+    /// The maps of several files as one: sections are merged, anything in them may stand only once.
+    fn join(&mut self, roots: &[NodeId]) -> NodeId {
+        if let [one] = roots {
+            return *one;
+        }
+        let mut fails = Vec::new();
+        let mut sections: Vec<(NodeId, Vec<NodeId>)> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let is_map = |node| self.tree.shape(node) == Shape::Map;
+        for &(key, value) in roots.iter().flat_map(|root| self.tree.pairs(*root)) {
+            let word = self.tree.written(key).unwrap_or_default();
+            let Some((first, values)) = known.get(word).and_then(|place| sections.get_mut(*place))
+            else {
+                known.insert(word, sections.len());
+                sections.push((key, vec![value]));
                 continue;
             };
-            let sections = self.tree.shape(before) == Shape::Map
-                && self.tree.shape(value) == Shape::Map
-                && depth == 0;
-            if sections {
-                let both = self.merge(before, value, depth + 1);
-                if let Some(pair) = pairs.iter_mut().find(|pair| pair.0 == first) {
-                    pair.1 = both;
-                }
+            if is_map(value) && values.iter().all(|other| is_map(*other)) {
+                values.push(value);
+            } else {
+                fails.push(twice(&self.tree, key, *first));
+            }
+        }
+        self.fails.extend(fails);
+        let mut pairs = Vec::with_capacity(sections.len());
+        for (key, values) in sections {
+            let value = match values.as_slice() {
+                [one] => *one,
+                several => self.join_section(several),
+            };
+            pairs.push((key, value));
+        }
+        let at = roots.first().map(|root| self.tree.at(*root)).unwrap_or_default();
+        self.tree.map(at, &pairs)
+    }
+
+    fn join_section(&mut self, parts: &[NodeId]) -> NodeId {
+        let mut pairs = Vec::new();
+        let mut known: HashMap<&str, NodeId> = HashMap::new();
+        for &(key, value) in parts.iter().flat_map(|part| self.tree.pairs(*part)) {
+            let word = self.tree.written(key).unwrap_or_default();
+            if let Some(first) = known.get(word) {
+                self.fails.push(twice(&self.tree, key, *first));
                 continue;
             }
-            let word = word.unwrap_or_default();
-            let fail = Fail::new(self.tree.at(key), format!("`{word}` stands in two files"));
-            self.fails.push(fail.first(self.tree.at(first)));
+            known.insert(word, key);
+            pairs.push((key, value));
         }
-        self.tree.map(self.tree.at(one), &pairs)
+        let at = parts.first().map(|part| self.tree.at(*part)).unwrap_or_default();
+        self.tree.map(at, &pairs)
     }
+}
+
+fn twice(tree: &Tree, key: NodeId, first: NodeId) -> Fail {
+    let word = tree.written(key).unwrap_or_default();
+    Fail::new(tree.at(key), format!("`{word}` stands in two files")).first(tree.at(first))
 }
 
 /// The directory that relative paths in a file start from.

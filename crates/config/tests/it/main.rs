@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod changes;
+mod directories;
 mod errors;
 mod examples;
 mod fake;

@@ -1,11 +1,13 @@
 //! `lockgate check`: everything that is wrong with a configuration, at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lockgate_config::{Given, Report};
 
 use super::{output, say};
+use crate::gateway::Checked;
+use crate::source::Held;
 
 /// Check a configuration, and say everything that is wrong with it
 #[derive(Debug, clap::Args)]
@@ -13,10 +15,11 @@ use super::{output, say};
   lockgate check lockgate.yaml
   lockgate check lockgate.yaml --json | jq '.problems[]'
   lockgate check new.yaml --against old.yaml    what a reload would change
+  lockgate check conf.d --against etcd://10.0.0.5:2379/lockgate/
 
 Exit codes: 0 well, 1 errors, 2 the file cannot be read.")]
 pub(crate) struct Check {
-    /// The configuration file
+    /// The configuration: a file, a directory or a URL
     #[arg(default_value = "lockgate.yaml", env = "LOCKGATE_CONFIG")]
     file: PathBuf,
     /// Compare with this file, and name what needs a restart
@@ -29,7 +32,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
-        let loaded = match crate::gateway::load(&self.file, Given::Nothing) {
+        let loaded = match read(&self.file) {
             Ok(checked) => checked.loaded,
             Err(report) if self.json => {
                 say(&report.to_json().to_string());
@@ -39,7 +42,7 @@ impl Check {
         };
         let changes = match &self.against {
             None => None,
-            Some(old) => match crate::gateway::load(old, Given::Nothing) {
+            Some(old) => match read(old) {
                 Ok(old) => Some(lockgate_config::diff(&old.loaded.document, &loaded.document)),
                 Err(report) => return Ok(output::refuse(&report)),
             },
@@ -66,4 +69,9 @@ impl Check {
         ));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn read(named: &Path) -> Result<Checked, Box<Report>> {
+    let held = Held::of(named)?;
+    Ok(crate::gateway::load(held.begin(), Given::Nothing)?)
 }

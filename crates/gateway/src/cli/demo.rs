@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Subcommand;
 use lockgate_core::Time;
 
@@ -159,10 +160,11 @@ impl Demo {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
+        lockgate_telemetry::init_tracing().context("setting up the log")?;
         crate::control::run(Start {
             checked,
             kept: Kept::nothing(),
-            file: None,
+            source: None,
             demo: Some(self.port_base),
         })
     }

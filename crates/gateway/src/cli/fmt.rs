@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::{complain, output, say};
+use crate::source::Held;
 
 /// Format a configuration, or print its long form
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,11 @@ pub(crate) struct Fmt {
 impl Fmt {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
         if self.long {
-            match lockgate_config::long(&self.file, lockgate_plugins::ALL) {
+            let held = match Held::of(&self.file) {
+                Ok(held) => held,
+                Err(report) => return Ok(output::refuse(&report)),
+            };
+            match lockgate_config::long(held.begin(), lockgate_plugins::ALL) {
                 Ok(text) => say(text.trim_end()),
                 Err(report) => return Ok(output::refuse(&report)),
             }

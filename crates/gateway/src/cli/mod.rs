@@ -68,8 +68,8 @@ enum Command {
 /// Where the configuration is, for every command that reads one.
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
-    /// The configuration file
-    #[arg(short, long = "config", value_name = "FILE", default_value = "lockgate.yaml")]
+    /// The configuration: a file, a directory, or the URL of an etcd or a Redis
+    #[arg(short, long = "config", value_name = "SOURCE", default_value = "lockgate.yaml")]
     #[arg(env = "LOCKGATE_CONFIG")]
     config: PathBuf,
 }

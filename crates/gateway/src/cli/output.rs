@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use lockgate_config::{Given, Loaded, Report};
 
 use crate::gateway::Checked;
+use crate::source::Held;
 
 /// Prints a line to stdout.
 pub(crate) fn say(line: &str) {
@@ -24,8 +25,10 @@ pub(crate) fn colours() -> bool {
 
 /// Loads and checks a file as `run` would, its routes' conflicts included. What is wrong has been
 /// printed when this gives an exit code instead.
-pub(crate) fn load(path: &std::path::Path) -> Result<Checked, ExitCode> {
-    let checked = crate::gateway::load(path, Given::Nothing).map_err(|report| refuse(&report))?;
+pub(crate) fn load(named: &std::path::Path) -> Result<Checked, ExitCode> {
+    let held = Held::of(named).map_err(|report| refuse(&report))?;
+    let checked = crate::gateway::load(held.begin(), Given::Nothing);
+    let checked = checked.map_err(|report| refuse(&report))?;
     warn(&checked.loaded);
     Ok(checked)
 }

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use http::Method;
+use lockgate_config::Given;
 use lockgate_config::model::{Route, Target};
 
 use super::config::{Told, pattern_path, read_input};
 use super::{ConfigFile, admin, output, say};
+use crate::source::Held;
 
 /// List the routes of a configuration, or change one in the running gateway
 #[derive(Debug, clap::Args)]
@@ -78,11 +80,16 @@ impl Routes {
     }
 
     fn list(&self) -> anyhow::Result<ExitCode> {
-        if let Err(code) = output::load(&self.config.config) {
-            return Ok(code);
+        let held = match Held::of(&self.config.config) {
+            Ok(held) => held,
+            Err(report) => return Ok(output::refuse(&report)),
+        };
+        match crate::gateway::load(held.begin(), Given::Nothing) {
+            Ok(checked) => output::warn(&checked.loaded),
+            Err(report) => return Ok(output::refuse(&report)),
         }
         // Read once more, as what is printed must not tell what references stand for.
-        let shown = lockgate_config::load_shown(&self.config.config, crate::gateway::PLUGINS);
+        let shown = lockgate_config::load_shown(held.begin(), crate::gateway::PLUGINS);
         let document = match shown {
             Ok(document) => document,
             Err(report) => return Ok(output::refuse(&report)),

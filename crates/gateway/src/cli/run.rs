@@ -1,18 +1,24 @@
 //! `lockgate run`: the gateway itself.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use anyhow::Context;
 
 use super::{ConfigFile, output};
 use crate::control::Start;
 use crate::kept::Kept;
-use crate::watch::Watch;
+use crate::source::Source;
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lockgate run -c lockgate.yaml
+  lockgate run -c /etc/lockgate/conf.d           all .yaml, .yml, .json, .toml
+  lockgate run -c 'etcd://10.0.0.5:2379,10.0.0.6:2379/lockgate/'
+  lockgate run -c 'rediss://gate:${env:REDIS_PASSWORD}@cache:6379/lockgate'
 
-The file is watched: a change that checks out is live at once, one that does
+The source is watched: a change that checks out is live at once, one that does
 not is refused and the old configuration stays. SIGHUP reloads and reopens
 log files; SIGTERM and SIGINT drain, a second one ends at once; SIGUSR2 hands
 over to the program as it is installed now (`lockgate upgrade`).
@@ -20,18 +26,26 @@ Its own log goes to stderr; LOCKGATE_LOG sets the level (info).")]
 pub(crate) struct Run {
     #[command(flatten)]
     config: ConfigFile,
+    /// Where the last good copy of a configuration from a URL is kept; without it
+    /// $STATE_DIRECTORY, $XDG_STATE_HOME/lockgate or ~/.local/state/lockgate
+    #[arg(long, value_name = "DIR", env = "LOCKGATE_STATE_DIR")]
+    state_dir: Option<PathBuf>,
 }
 
 impl Run {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
-        let path = self.config.config;
-        let mut watch = Watch::new();
-        let kept = Kept::open(&path)?;
-        let checked = match crate::gateway::load_watched(&path, kept.given(), &mut watch) {
+        lockgate_telemetry::init_tracing().context("setting up the log")?;
+        let state = self.state_dir;
+        let mut source = match Source::open(self.config.config, state.as_deref()) {
+            Ok(source) => source,
+            Err(report) => return Ok(output::refuse(&report)),
+        };
+        let kept = Kept::open(source.begin(), state)?;
+        let checked = match source.start(kept.given()) {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
         output::warn(&checked.loaded);
-        crate::control::run(Start { checked, kept, file: Some((path, watch)), demo: None })
+        crate::control::run(Start { checked, kept, source: Some(source), demo: None })
     }
 }

@@ -5,11 +5,11 @@ mod dir;
 mod versions;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use lockgate_config::{Changes, Given};
+use lockgate_config::{Begin, Changes, Given};
 
 use dir::Dir;
 pub(crate) use versions::{Seen, Versions};
@@ -38,14 +38,15 @@ impl Kept {
         }
     }
 
-    /// Opens what is kept for a configuration, where it says (`admin.state_dir`), or else where
-    /// systemd does.
+    /// Opens what is kept for a configuration, where it says (`admin.state_dir`), or else where the
+    /// command line or systemd does.
     ///
     /// # Errors
     /// A directory that cannot be used, or changes that cannot be read: what was changed must not
     /// be forgotten silently.
-    pub(crate) fn open(config: &Path) -> anyhow::Result<Self> {
-        let Some(path) = lockgate_config::state_dir(config).or_else(of_systemd) else {
+    pub(crate) fn open(config: Begin<'_>, told: Option<PathBuf>) -> anyhow::Result<Self> {
+        let said = lockgate_config::state_dir(config).or(told).or_else(of_systemd);
+        let Some(path) = said else {
             return Ok(Self::nothing());
         };
         let dir = Dir::open(&path)

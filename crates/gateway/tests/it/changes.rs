@@ -249,3 +249,31 @@ async fn the_commands_do_the_same() {
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("`routes` has no `/nobody`"), "{}", ran.stderr);
 }
+
+#[tokio::test]
+async fn changes_that_come_at_once_are_each_answered_and_a_bad_one_spoils_no_other() {
+    let echo = Echo::start("a").await;
+    let gateway = launch().start(&config(&echo, "  /a: { to: pool }\n")).await;
+    for round in 0..10 {
+        let asked = (0..12).map(|n| {
+            let to = if n == 7 { "nobody".to_owned() } else { "pool".to_owned() };
+            let (path, gateway) = (format!("/admin/routes/r{round}/{n}"), &gateway);
+            async move {
+                let body = format!("{{\"to\": \"{to}\"}}");
+                let answer = gateway.admin("PUT", &path, &body).await;
+                let served = gateway.get(&format!("/r{round}/{n}")).await.status;
+                (answer.status, served)
+            }
+        });
+        let all = futures_util::future::join_all(asked).await;
+        for (n, seen) in all.into_iter().enumerate() {
+            let expected = if n == 7 { (422, 404) } else { (200, 200) };
+            assert_eq!(seen, expected, "round {round}, change {n}");
+        }
+    }
+    let changes = well(&gateway, "GET", "/admin/config/changes", "").await;
+    assert_eq!(changes["changes"].as_array().map(Vec::len), Some(110), "{changes}");
+    let metrics = gateway.metrics().await;
+    let generation = metrics.sum("lockgate_config_generation", &[]);
+    assert!(generation < 111.0, "{generation}: some were put in force together");
+}

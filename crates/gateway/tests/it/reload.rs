@@ -55,6 +55,23 @@ async fn a_change_while_another_is_read_is_not_lost() {
 }
 
 #[tokio::test]
+async fn an_emptied_file_takes_nothing_away() {
+    let gateway = start(&saying("one")).await;
+    let path = gateway.dir().path().join("lockgate.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for blank in ["", "\n  \n"] {
+        let told = || gateway.said().matches("there is nothing in it").count();
+        let before = told();
+        std::fs::write(&path, blank).unwrap();
+        gateway.signal("HUP");
+        until("the refusal", async || told() > before).await;
+        assert_eq!(gateway.get("/").await.text(), "one");
+    }
+    std::fs::write(&path, text.replace("body: one", "body: two")).unwrap();
+    says(&gateway, "two").await;
+}
+
+#[tokio::test]
 async fn a_hangup_reads_the_file_again() {
     let gateway = start(&saying("one")).await;
     gateway.rewrite(&saying("two"));

@@ -18,6 +18,7 @@ mod map;
 mod records;
 mod script;
 mod settings;
+mod texts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use listen::Heard;
 pub use records::{RECORDS_WITHIN, RedisRecords};
 pub use script::{Arg, Script, Use};
 pub use settings::{Address, Login, Secure, Servers, Settings, Stream, Tls};
+pub use texts::{NoTexts, Texts, Wanted};
 
 use background::Background;
 use inner::Inner;

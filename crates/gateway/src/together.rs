@@ -1,0 +1,103 @@
+//! Changes that were asked for while another was put in force: they are read, checked and put in
+//! force together, in the time of one, and each is answered. When they are refused together, each
+//! is tried for itself, so that nobody pays for what another has asked for.
+
+use lockgate_admin::{Change, Order, What, audit};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::change::Cause;
+use crate::orders::{Asker, Given};
+use crate::running::Running;
+use crate::source::Source;
+
+/// Most changes that are put in force together.
+const MOST: usize = 32;
+
+impl Running {
+    /// Carries an order out, and with a change those that wait behind it.
+    pub(crate) async fn take_on(&mut self, given: Given, source: &mut Option<Source>) {
+        let mut all = Vec::new();
+        let mut next = Some(given.take());
+        while let Some((order, asker)) = next.take() {
+            match order {
+                Order::Change(change) if all.len() < MOST && joins(&change, &all) => {
+                    all.push((*change, asker));
+                    next = self.ordered.try_recv().ok().map(Given::take);
+                }
+                order => {
+                    next = Some((order, asker));
+                    break;
+                }
+            }
+        }
+        self.change_all(all, source).await;
+        if let Some((order, asker)) = next {
+            asker.answer(self.obey(order, source).await);
+        }
+    }
+
+    async fn change_all(&mut self, all: Vec<(Change, Asker)>, source: &mut Option<Source>) {
+        if all.len() > 1
+            && let Some(done) = self.together(&all, source).await
+        {
+            all.into_iter().for_each(|(_, asker)| asker.answer(Ok(done.clone())));
+            return;
+        }
+        for (change, asker) in all {
+            asker.answer(self.change(change, source).await);
+        }
+    }
+
+    /// All of them at once; `None` when that cannot be, and nothing has changed.
+    async fn together(
+        &mut self,
+        all: &[(Change, Asker)],
+        source: &mut Option<Source>,
+    ) -> Option<Value> {
+        let source = source.as_mut()?;
+        let begun = Instant::now();
+        let mut wanted = self.kept.changes().clone();
+        for (change, _) in all {
+            self.may_change(change).ok()?;
+            let What::Set { section, name, to } = &change.what else { return None };
+            wanted.set(section, name, to.clone()).ok()?;
+        }
+        let text = wanted.write();
+        let checked = source.load(self.kept.given_instead(&text)).ok()?;
+        let told: Vec<_> =
+            all.iter().map(|(change, _)| self.told(&change.what, &checked)).collect();
+        let mut who: Vec<&str> = all.iter().map(|(change, _)| change.who.as_str()).collect();
+        who.sort_unstable();
+        who.dedup();
+        let cause = Cause { via: "admin", who: &who.join(", ") };
+        let before = self.kept.changes().clone();
+        match Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await {
+            Ok(done) => {
+                for ((change, _), (what, was, is)) in all.iter().zip(told) {
+                    audit(&change.who, &what, &was, &is);
+                }
+                Some(done)
+            }
+            Err(_) => {
+                // What is on the disk is what is in force.
+                if let Err(error) = self.kept.keep(before) {
+                    tracing::error!(%error, "a change that was refused stays on the disk");
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Whether a change can be put in force with others: it sets something that none of them does, and
+/// does not depend on what is in force.
+fn joins(change: &Change, others: &[(Change, Asker)]) -> bool {
+    let What::Set { section, name, to: Some(_) } = &change.what else { return false };
+    let is_same = |other: &Change| match &other.what {
+        What::Set { section: one, name: own, .. } => one == section && own == name,
+        _ => false,
+    };
+    let is_free = change.generation.is_none() && !change.dry_run;
+    is_free && !others.iter().any(|(other, _)| is_same(other))
+}
