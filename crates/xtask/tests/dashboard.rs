@@ -175,7 +175,7 @@ fn every_query_of_a_dashboard_names_what_exists() {
     assert!(count > 80, "{count}");
     let all: BTreeSet<String> = known.into_keys().collect();
     let hidden: Vec<_> = all.difference(&drawn).map(String::as_str).collect();
-    assert!(hidden.len() < 20, "so much is on no dashboard: {hidden:?}");
+    assert!(hidden.len() * 3 < all.len(), "so much is on no dashboard: {hidden:?}");
 }
 
 #[test]
