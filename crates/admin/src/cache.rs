@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use lockgate_core::{BlobStats, Glob, Purge, Tag};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::audit::{Who, audit};
 use crate::guard::refuse;
 use crate::page::Page;
 use crate::{Handles, body};
@@ -50,6 +51,7 @@ fn of_url(url: &str) -> Result<Purge, String> {
 /// `POST /admin/cache/clear` with nothing, `{"url": …}`, `{"pattern": …}` or `{"tag": …}`.
 pub(crate) async fn clear(
     State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let what: What = match body::read_or_default(body, "JSON such as {\"url\": \"…\"}") {
@@ -61,7 +63,15 @@ pub(crate) async fn clear(
         Err(detail) => return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail),
     };
     match carry_out(&handles, &what).await {
-        Ok(cleared) => Json(json!({ "cleared": cleared })).into_response(),
+        Ok(cleared) => {
+            audit(
+                &who.to_string(),
+                "cache",
+                &json!(format!("{what:?}")),
+                &json!({ "cleared": cleared }),
+            );
+            Json(json!({ "cleared": cleared })).into_response()
+        }
         Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error),
     }
 }

@@ -1,7 +1,7 @@
 //! What the configuration in force says: as a whole, its routes, its consumers. Secrets are shown
 //! as the references that the file has for them, or not at all.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -29,16 +29,28 @@ pub(crate) async fn effective(State(handles): State<Arc<Handles>>, headers: Head
     }
 }
 
-/// What tells a configuration in force from the others: the process and its generation.
+/// What tells a configuration in force from the others: the process, by a random word, as in a
+/// container its number is always the same; and its generation.
 fn tag_of(generation: u64) -> String {
-    format!("\"{}-{generation}\"", std::process::id())
+    format!("\"{}-{generation}\"", process())
+}
+
+fn process() -> &'static str {
+    static WORD: OnceLock<String> = OnceLock::new();
+    WORD.get_or_init(|| {
+        let mut bytes = [0; 8];
+        // Without random numbers there is still the process's own.
+        if getrandom::fill(&mut bytes).is_err() {
+            bytes = u64::from(std::process::id()).to_le_bytes();
+        }
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    })
 }
 
 /// The generation that a tag of this process tells.
 pub(crate) fn generation_of(tag: &str) -> Option<u64> {
     let (process, generation) = tag.trim().strip_prefix('"')?.strip_suffix('"')?.split_once('-')?;
-    let ours = process.parse() == Ok(std::process::id());
-    generation.parse().ok().filter(|_| ours)
+    generation.parse().ok().filter(|_| process == self::process())
 }
 
 /// `GET /admin/routes`: every route, with what it inherits.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use crate::Handles;
-use crate::audit::Who;
+use crate::audit::{Who, audit};
 
 /// How long a request's body and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -43,7 +43,8 @@ pub(crate) async fn admit(
             "requests of other web pages are not taken here",
         );
     }
-    let path = request.uri().path();
+    let path = request.uri().path().to_owned();
+    let path = path.as_str();
     let public = admin.public.iter().any(|public| public == path) || PAGES.contains(&path);
     let let_in = request.extensions().get::<LetIn>().cloned();
     let is_let_in = let_in.is_some();
@@ -78,10 +79,23 @@ pub(crate) async fn admit(
     }
     let from = request.extensions().get::<Peer>().map(|peer| peer.0);
     let who = Who { name: name.unwrap_or("anybody").to_owned(), from };
-    request.extensions_mut().insert(who);
+    request.extensions_mut().insert(who.clone());
+    // Other orders tell of themselves, and say more.
+    let form = (request.method() == Method::POST && path.starts_with("/admin/status/"))
+        .then(|| format!("POST {path}"));
     match timeout(PATIENCE, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the body is too slow"),
+        Ok(response) => {
+            if let Some(form) = form {
+                let status = response.status().as_u16().into();
+                audit(&who.to_string(), &form, &Value::Null, &status);
+            }
+            response
+        }
+        Err(_) => {
+            let text = "no answer within 10 s: the body is too slow, or what was asked for takes \
+                        longer, and may still be carried out; look before asking again";
+            refuse(StatusCode::GATEWAY_TIMEOUT, "slow", text)
+        }
     }
 }
 

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use lockgate_upstream::Override;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::audit::{Who, audit};
 use crate::guard::refuse;
 use crate::{Handles, body};
 
@@ -31,10 +33,22 @@ enum Word {
     Clear,
 }
 
+impl Word {
+    fn told(self) -> Value {
+        json!(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Drain => "drain",
+            Self::Clear => "clear",
+        })
+    }
+}
+
 /// `PUT /admin/health/{service}` with `{"override": "up" | "down" | "drain" | "clear"}`. The
 /// service is an upstream's name, for all of its endpoints, or one endpoint's `host:port`.
 pub(crate) async fn set_override(
     State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
     service: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -56,7 +70,8 @@ pub(crate) async fn set_override(
         let detail = format!("there is no upstream or endpoint `{service}`");
         return refuse(StatusCode::NOT_FOUND, "no_service", &detail);
     }
-    Json(serde_json::json!({ "changed": changed })).into_response()
+    audit(&who.to_string(), &format!("health.{service}"), &Value::Null, &wanted.word.told());
+    Json(json!({ "changed": changed })).into_response()
 }
 
 /// Gives the order to all endpoints that the name stands for: how many those are.

@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use crate::Handles;
+use crate::audit::{Who, audit};
 use crate::guard::refuse_with;
 
 /// What whoever runs the gateway is told.
@@ -87,7 +88,11 @@ impl IntoResponse for Refused {
 
 /// `POST /admin/upgrade`: starts the program once more and hands over to it. It has only begun
 /// with the answer.
-pub(crate) async fn begin(State(handles): State<Arc<Handles>>) -> Response {
+pub(crate) async fn begin(
+    State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
+) -> Response {
+    audit(&who.to_string(), "upgrade", &Value::Null, &Value::Null);
     answer(StatusCode::ACCEPTED, (handles.order)(Order::Upgrade).await)
 }
 
@@ -98,7 +103,11 @@ pub(crate) async fn state(State(handles): State<Arc<Handles>>) -> Response {
 
 /// `POST /admin/reload`: reads the configuration again; 422 with all that is wrong when it is
 /// refused, and the old one then stays.
-pub(crate) async fn reload(State(handles): State<Arc<Handles>>) -> Response {
+pub(crate) async fn reload(
+    State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
+) -> Response {
+    audit(&who.to_string(), "reload", &Value::Null, &Value::Null);
     answer(StatusCode::OK, (handles.order)(Order::Reload).await)
 }
 

@@ -31,8 +31,10 @@ const LIFE: Duration = Duration::from_secs(600);
 pub struct Pages(Router);
 
 impl Pages {
-    /// Most bytes of a body that is sent to any of them.
-    pub const MOST_BODY: usize = MOST_CONFIG;
+    /// Most bytes of a body that is sent to them.
+    pub const MOST_BODY: usize = MOST_BODY;
+    /// Most bytes of a whole configuration.
+    pub const MOST_CONFIG: usize = MOST_CONFIG;
 
     /// Starts to look at what they show. Must be called on the control runtime.
     pub fn start(handles: Handles) -> Self {

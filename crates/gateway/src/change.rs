@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::gateway::{self, Checked};
-use crate::kept::Seen;
+use crate::kept::{Kept, Seen};
 use crate::running::Running;
 use crate::source::Source;
 
 /// What a rollback does not touch: it is changed in the files alone.
-const OF_THE_FILES: [&str; 3] = ["admin", "workers", "include"];
+const OF_THE_FILES: [&str; 4] = ["admin", "workers", "alerts", "include"];
 
 /// Who wants a configuration in force, and by what way.
 pub(crate) struct Cause<'c> {
@@ -35,13 +35,13 @@ impl Running {
             return Err(Refused::new(409, "no_file", text));
         };
         self.may_change(&change)?;
+        self.may_refer(&change.what)?;
         let begun = Instant::now();
         let wanted = self.wanted(source, &change.what)?;
         let text = if wanted.is_empty() { String::new() } else { wanted.write() };
         let given = self.kept.given_instead(&text);
-        // What is only looked at is not what is followed from now on.
-        let read = if change.dry_run { source.look(given) } else { source.load(given) };
-        let checked = read.map_err(|report| refused(&report))?;
+        // A change of the files meanwhile is noticed afterwards, whatever becomes of this one.
+        let checked = source.look(given).map_err(|report| refused(&report))?;
         if let What::Set { section, name, to: None } = &change.what
             && self.is_nowhere(&checked, section, name)
         {
@@ -52,25 +52,13 @@ impl Running {
             let would = self.gateway.would_change(&checked);
             return Ok(json!({ "dryRun": true, "changes": would }));
         }
-        let before = self.kept.changes().clone();
         let told = self.told(&change.what, &checked);
         let via = if matches!(change.what, What::Version(_)) { "rollback" } else { "admin" };
         let cause = Cause { via, who: &change.who };
-        let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await;
-        match done {
-            Ok(done) => {
-                let (what, was, is) = told;
-                audit(&change.who, &what, &was, &is);
-                Ok(done)
-            }
-            Err(refused) => {
-                // What is on the disk is what is in force.
-                if let Err(error) = self.kept.keep(before) {
-                    tracing::error!(%error, "a change that was refused stays on the disk");
-                }
-                Err(refused)
-            }
-        }
+        let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await?;
+        let (what, was, is) = told;
+        audit(&change.who, &what, &was, &is);
+        Ok(done)
     }
 
     pub(crate) fn may_change(&self, change: &Change) -> Result<(), Refused> {
@@ -88,6 +76,30 @@ impl Running {
             return Err(Refused::new(412, "changed_meanwhile", text));
         }
         Ok(())
+    }
+
+    /// Whoever may change routes shall not read the files and the environment of the gateway by
+    /// that: what is referred to must be referred to in the files already. A version was in force
+    /// before, and is let be.
+    pub(crate) fn may_refer(&self, what: &What) -> Result<(), Refused> {
+        let text = match what {
+            What::Set { to: Some(to), .. } => to.to_string(),
+            What::Whole(text) => text.clone(),
+            _ => return Ok(()),
+        };
+        let files = self.gateway.source();
+        let new = references(&text).find(|reference| !files.files_say(reference));
+        match new {
+            None => Ok(()),
+            Some(reference) => Err(Refused::new(
+                422,
+                "new_reference",
+                format!(
+                    "`{reference}` does not stand in the files: a reference is put there first, \
+                     so that nobody reads secrets by changing routes"
+                ),
+            )),
+        }
     }
 
     /// The changes over the files that are wanted.
@@ -161,7 +173,7 @@ impl Running {
     /// Puts in force what has been read, with the changes that were laid over it.
     ///
     /// # Errors
-    /// What kept it from that; everything is as before then, the changes on the disk excepted.
+    /// What kept it from that; everything is as before then.
     pub(crate) async fn put_in_force(
         &mut self,
         checked: Checked,
@@ -180,10 +192,24 @@ impl Running {
         let prepared = self.listeners.prepare(&checked.loaded.document).map_err(unfit)?;
         let resolved = resolved(checked.loaded.source.laid());
         changes.settle(checked.loaded.source.laid());
-        self.kept.keep(changes).map_err(|error| {
+        let before = self.kept.changes().clone();
+        let kept = self.kept.keep(changes).map_err(|error| {
             Refused::new(500, "cannot_keep", format!("the changes cannot be kept: {error}"))
-        })?;
-        let applied = self.gateway.apply(checked).await.map_err(unfit)?;
+        });
+        let applied = match kept {
+            Ok(()) => self.gateway.apply(checked).await.map_err(unfit),
+            Err(refused) => Err(refused),
+        };
+        let applied = match applied {
+            Ok(applied) => applied,
+            Err(refused) => {
+                // What is on the disk is what is in force.
+                if let Err(error) = self.kept.keep_again(before) {
+                    tracing::error!(%error, "changes that were refused stay on the disk");
+                }
+                return Err(refused);
+            }
+        };
         self.listeners.commit(prepared, &self.workers).await;
         source.in_force(&files);
         let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
@@ -226,6 +252,29 @@ pub(crate) fn refused(report: &Report) -> Refused {
     Refused {
         problems: Some(report.to_json()),
         ..Refused::new(422, "config_refused", report.render(false))
+    }
+}
+
+/// The references to the environment and to files in a text.
+fn references(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("${").filter_map(|(at, _)| {
+        let rest = text.get(at..)?;
+        let is_one = rest.starts_with("${env:") || rest.starts_with("${file:");
+        rest.find('}').filter(|_| is_one).and_then(|end| rest.get(..=end))
+    })
+}
+
+/// Settles, at the start, what has become of changes while no gateway looked: a file may have taken
+/// one over since, or say something newer.
+pub(crate) fn settle_at_start(kept: &mut Kept, checked: &Checked) {
+    let laid = checked.loaded.source.laid();
+    if resolved(laid).is_empty() {
+        return;
+    }
+    let mut changes = kept.changes().clone();
+    changes.settle(laid);
+    if let Err(error) = kept.keep(changes) {
+        tracing::error!(%error, "changes that the files have settled stay on the disk");
     }
 }
 

@@ -16,7 +16,7 @@ use lockgate_telemetry::Collect;
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::change::Cause;
+use crate::change::{self, Cause};
 use crate::collect::{self, Collector};
 use crate::demo;
 use crate::explain::{explain, explain_pattern};
@@ -59,7 +59,7 @@ pub(crate) fn run(start: Start) -> anyhow::Result<ExitCode> {
     runtime.block_on(live(start))
 }
 
-async fn live(start: Start) -> anyhow::Result<ExitCode> {
+async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let program = Program::current().context("asking for this program's name")?;
     let mut signals = Signals::listen().context("listening to signals")?;
     let inherited = Inherited::take()?;
@@ -82,6 +82,7 @@ async fn live(start: Start) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let files = start.checked.loaded.files.clone();
+    change::settle_at_start(&mut start.kept, &start.checked);
     let gateway = Arc::new(Gateway::start(start.checked, count)?);
     let mut source = begun_with(start.source, &gateway, &files).await;
     gateway.know_names().await;

@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use lockgate_admin::Pages;
 use lockgate_core::{Body, Exchange, Fault, Handler, Step, reasons};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Pieces of an answer that wait for their reader.
 const PIECES: usize = 4;
@@ -23,6 +23,21 @@ pub(crate) type Found = Arc<OnceLock<Pages>>;
 pub(crate) struct Mounted {
     pub(crate) pages: Found,
     pub(crate) runtime: Handle,
+    /// One for each request that is under way, over all workers.
+    pub(crate) places: Arc<Semaphore>,
+}
+
+/// Most requests at once: the control runtime has more to do than to answer them.
+pub(crate) const MOST: usize = 64;
+
+/// What may be sent: a whole configuration by whoever may, else what an order needs.
+fn most_body(exchange: &Exchange) -> usize {
+    let is_config = exchange.head.uri.path() == "/admin/config";
+    match &exchange.consumer {
+        Some(_) if is_config && exchange.head.method == Method::PUT => Pages::MOST_CONFIG,
+        Some(_) => Pages::MOST_BODY,
+        None => 0,
+    }
 }
 
 /// An answer's head, and where its body comes from.
@@ -34,7 +49,12 @@ impl Handler for Mounted {
             let Some(pages) = self.pages.get().cloned() else {
                 return Err(Fault::gateway(&reasons::INTERNAL).detail("no admin pages yet"));
             };
-            let body = std::mem::take(&mut exchange.body).collect(Pages::MOST_BODY).await?;
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                let detail = "too many requests for the admin pages at once";
+                return Err(Fault::gateway(&reasons::OVERLOADED).detail(detail));
+            };
+            let most = most_body(exchange);
+            let body = std::mem::take(&mut exchange.body).collect(most).await?;
             let request = request(exchange, body);
             let who = exchange.consumer.as_ref().map(|consumer| consumer.name.to_string());
             let from = exchange.client_ip;
@@ -42,6 +62,7 @@ impl Handler for Mounted {
             self.runtime.spawn(async move {
                 let answer = pages.ask(request, who, from).await;
                 pass_on(answer, send).await;
+                drop(place);
             });
             let (head, pieces) = answer.await.map_err(|_| {
                 Fault::gateway(&reasons::INTERNAL).detail("the admin pages have not answered")

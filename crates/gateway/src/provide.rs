@@ -17,7 +17,7 @@ use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::mounted::{self, Mounted};
 use crate::{shared_cache, stores};
@@ -33,6 +33,7 @@ pub(crate) struct Services {
     stores: Mutex<Option<Stores>>,
     /// The admin pages, for a public listener that shows them too.
     pub(crate) pages: mounted::Found,
+    places: Arc<Semaphore>,
     /// How services are, as the monitor publishes it.
     pub(crate) published: Arc<Published>,
     /// Those of them in which it keeps blobs.
@@ -49,7 +50,19 @@ impl Services {
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
         let (kept, figures, stores, published, asked) = Default::default();
         let (runtime, depot, pages) = (Handle::current(), Depot::new(), Default::default());
-        Arc::new(Self { runtime, outbound, kept, figures, depot, stores, pages, published, asked })
+        let places = Arc::new(Semaphore::new(mounted::MOST));
+        Arc::new(Self {
+            runtime,
+            outbound,
+            kept,
+            figures,
+            depot,
+            stores,
+            pages,
+            places,
+            published,
+            asked,
+        })
     }
 
     /// How requests of the gateway's own are sent.
@@ -185,7 +198,8 @@ impl<'a> Provider<'a> {
 impl Provide for Provider<'_> {
     fn admin_pages(&self) -> Option<Box<dyn Handler>> {
         let pages = Arc::clone(&self.services.pages);
-        Some(Box::new(Mounted { pages, runtime: self.services.runtime.clone() }))
+        let (runtime, places) = (self.services.runtime.clone(), Arc::clone(&self.services.places));
+        Some(Box::new(Mounted { pages, runtime, places }))
     }
 
     fn consumers(&self) -> &Arc<Consumers> {

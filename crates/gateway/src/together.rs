@@ -60,33 +60,23 @@ impl Running {
         let mut wanted = self.kept.changes().clone();
         for (change, _) in all {
             self.may_change(change).ok()?;
+            self.may_refer(&change.what).ok()?;
             let What::Set { section, name, to } = &change.what else { return None };
             wanted.set(section, name, to.clone()).ok()?;
         }
         let text = wanted.write();
-        let checked = source.load(self.kept.given_instead(&text)).ok()?;
+        let checked = source.look(self.kept.given_instead(&text)).ok()?;
         let told: Vec<_> =
             all.iter().map(|(change, _)| self.told(&change.what, &checked)).collect();
         let mut who: Vec<&str> = all.iter().map(|(change, _)| change.who.as_str()).collect();
         who.sort_unstable();
         who.dedup();
         let cause = Cause { via: "admin", who: &who.join(", ") };
-        let before = self.kept.changes().clone();
-        match Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await {
-            Ok(done) => {
-                for ((change, _), (what, was, is)) in all.iter().zip(told) {
-                    audit(&change.who, &what, &was, &is);
-                }
-                Some(done)
-            }
-            Err(_) => {
-                // What is on the disk is what is in force.
-                if let Err(error) = self.kept.keep(before) {
-                    tracing::error!(%error, "a change that was refused stays on the disk");
-                }
-                None
-            }
+        let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await.ok()?;
+        for ((change, _), (what, was, is)) in all.iter().zip(told) {
+            audit(&change.who, &what, &was, &is);
         }
+        Some(done)
     }
 }
 

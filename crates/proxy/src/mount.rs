@@ -18,6 +18,9 @@ const ROLE: &str = "admin";
 /// Failures from one address: guessing is slow.
 const FAILURES: &str = "30/min";
 
+/// What is public is asked for by load balancers and scrapers, and costs something to tell.
+const PUBLIC: &str = "20/s";
+
 /// Where the admin pages stand in a snapshot.
 pub(crate) struct Mount {
     listener: Box<str>,
@@ -71,11 +74,12 @@ impl Builder<'_> {
         let admin = &document.admin;
         let Some(listener) = &admin.also_on else { return Ok(None) };
         let auth = with_role(&admin.auth);
-        let limit = json!({ "limit": FAILURES, "by": "ip", "count": "failures", "name": "admin" });
+        let limit = json!({ "limit": FAILURES, "by": "ip", "count": { "status": [401, 403] }, "name": "admin" });
         let policies = [entry("rate_limit", limit), entry("auth", auth)];
         let guarded = sets.len();
         sets.push(self.pages("/admin/*", &policies, given)?);
-        sets.push(self.pages("/admin/* (public)", &[], given)?);
+        let limit = json!({ "limit": PUBLIC, "by": "ip", "name": "admin_public" });
+        sets.push(self.pages("/admin/* (public)", &[entry("rate_limit", limit)], given)?);
         let path_of =
             |pattern: &str| pattern.find('/').and_then(|at| pattern.get(at..)).map(str::to_owned);
         let own =

@@ -69,6 +69,10 @@ impl http_body::Body for Ticks {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         std::task::ready!(self.tick.poll_tick(cx));
         let handles = &self.place.0;
+        // The process waits for its connections to end.
+        if (handles.draining)() {
+            return Poll::Ready(None);
+        }
         let last = handles.history.last();
         let told = json!({
             "requests": last.total, "requestsPerSecond": last.requests,

@@ -4,16 +4,17 @@ use std::path::Path;
 
 use indexmap::IndexSet;
 use lockgate_core::Plugin;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Changes, NAMED};
-use crate::format::{emit, hide_all_plain_secrets, long_value};
+use crate::format::{emit, hide_plain_secrets, long_value};
 use crate::load::{self, Given, Loaded};
 use crate::report::{Problem, Report, Severity};
 use crate::source::{Begin, Folded, NodeId, Reader, Source, Spelling};
 
 /// What no change may touch: it says how the process itself is reached and run.
-const OF_THE_PROCESS: [&str; 2] = ["admin", "workers"];
+/// Alerts run programs, which is more than changing routes.
+const OF_THE_PROCESS: [&str; 3] = ["admin", "workers", "alerts"];
 
 /// The changes that turn the files of `from` into what `text` says. What means the
 /// same as in the files stays as it is written there, so that the long form, which `GET
@@ -34,6 +35,10 @@ pub fn between<'b>(
     let other = Sides::new(&wanted);
     if let Some(problem) = of_the_process(&one, &other) {
         return Err(Report::new(vec![problem]));
+    }
+    let lost = lost_secrets(&one, &other);
+    if !lost.is_empty() {
+        return Err(Report::new(lost));
     }
     let few = differences(&one, &other, true);
     let changed = few.write();
@@ -71,6 +76,13 @@ impl<'l> Sides<'l> {
         path.iter().try_fold(&self.long, |value, key| value.get(key))
     }
 
+    /// The secrets that stand in plain text under a path.
+    fn secrets(&self, path: &[&str]) -> Vec<String> {
+        let Some(written) = self.written(path) else { return Vec::new() };
+        let mut whole = path.iter().rev().fold(written, |inner, key| json!({ *key: inner }));
+        hide_plain_secrets(&mut whole)
+    }
+
     fn keys(&self, path: &[&str]) -> Vec<&'l str> {
         let tree = &self.source.tree;
         let pairs = self.source.node(path).map(|node| tree.pairs(node)).unwrap_or_default();
@@ -90,12 +102,41 @@ fn of_the_process(files: &Sides<'_>, wanted: &Sides<'_>) -> Option<Problem> {
     })
 }
 
+/// The things that have secrets in plain text in the files, and none in what was sent: it may have
+/// been made of what is shown, where they are left out. Nobody's key shall go by that.
+fn lost_secrets(files: &Sides<'_>, wanted: &Sides<'_>) -> Vec<Problem> {
+    let mut lost = Vec::new();
+    for section in wanted.keys(&[]) {
+        let names = match NAMED.contains(&section) {
+            true => wanted.keys(&[section]),
+            false => vec![""],
+        };
+        for name in names {
+            let path = [section, name];
+            let path = if name.is_empty() { &path[..1] } else { &path[..] };
+            let (before, after) = (files.written(path), wanted.written(path));
+            if before == after || files.secrets(path).is_empty() || !wanted.secrets(path).is_empty()
+            {
+                continue;
+            }
+            let message = "the files have a secret in plain text here, which this lacks";
+            let problem = wanted.source.problem(path, Severity::Error, message);
+            let help = "put a reference in its place in the files, or change this there";
+            lost.push(problem.with_help(help));
+        }
+    }
+    lost
+}
+
 /// What differs. `by_meaning`: what is written in another way and means the same does not.
 fn differences(files: &Sides<'_>, wanted: &Sides<'_>, by_meaning: bool) -> Changes {
     let mut changes = Changes::default();
     let mut compare = |path: &[&str]| {
         let (before, after) = (files.written(path), wanted.written(path));
-        let means_the_same = by_meaning && files.meant(path) == wanted.meant(path);
+        // Secrets are no part of what is meant, as far as that is shown.
+        let means_the_same = by_meaning
+            && files.meant(path) == wanted.meant(path)
+            && files.secrets(path) == wanted.secrets(path);
         if before == after || means_the_same {
             return;
         }
@@ -146,7 +187,7 @@ pub fn write_value(value: &Value) -> String {
 /// A whole configuration, as written, as a YAML text. What stands there as a secret in plain text
 /// is left out, which a comment on top says.
 pub fn without_plain_secrets(mut whole: Value) -> String {
-    let hidden = hide_all_plain_secrets(&mut whole);
+    let hidden = hide_plain_secrets(&mut whole).len();
     let text = emit(&whole);
     if hidden == 0 {
         return text;

@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::emit::emit;
+use super::hide::{bare, is_open, may_show_key, named_only};
 use crate::load::load_shown;
 use crate::model::{
-    Alerts, Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, SinkKind,
-    Sticky, Store, Target, Upstream, shown,
+    Alerts, Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky,
+    Store, Target, Upstream, shown,
 };
 use crate::report::Report;
 use crate::source::Begin;
@@ -92,81 +93,6 @@ fn unset(value: &mut Value, key: &str) {
     if let Value::Object(map) = value {
         map.shift_remove(key);
     }
-}
-
-/// What settings call their secrets.
-const SECRETS: [&str; 7] =
-    ["secret", "client_secret", "password", "token", "pepper", "passphrase", "api_key"];
-
-/// Settings without the secrets that stand in them in plain text.
-pub fn bare(mut settings: Value) -> Value {
-    hide_plain_secrets(&mut settings, &mut 0);
-    settings
-}
-
-/// Takes out the secrets that stand in a value in plain text, and counts them.
-fn hide_plain_secrets(value: &mut Value, hidden: &mut usize) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|key, part| {
-                let is_plain = match part {
-                    Value::String(text) => SECRETS.contains(&key.as_str()) && !named_only(text),
-                    _ => false,
-                };
-                *hidden += usize::from(is_plain);
-                !is_plain
-            });
-            map.values_mut().for_each(|part| hide_plain_secrets(part, hidden));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|part| hide_plain_secrets(part, hidden)),
-        _ => {}
-    }
-}
-
-/// The same in a whole configuration as it is written, with its consumers and stores. Hashes of
-/// keys stay: no key can be made of them.
-pub(crate) fn hide_all_plain_secrets(document: &mut Value) -> usize {
-    let mut hidden = 0;
-    hide_plain_secrets(document, &mut hidden);
-    let consumers = document.get_mut("consumers").and_then(Value::as_object_mut);
-    let keys = consumers.into_iter().flat_map(Map::values_mut);
-    for keys in keys.filter_map(|consumer| consumer.get_mut("api_keys")) {
-        let may_stay = |key: &Value| {
-            key.as_str().is_some_and(|key| named_only(key) || key.starts_with("blake3:"))
-        };
-        let given = std::mem::take(keys);
-        let all = match given {
-            Value::Array(all) => all,
-            one => vec![one],
-        };
-        let before = all.len();
-        let kept: Vec<Value> = all.into_iter().filter(may_stay).collect();
-        hidden += before - kept.len();
-        *keys = kept.into();
-    }
-    if let Some(stores) = document.get_mut("stores") {
-        hide_passwords(stores, &mut hidden);
-    }
-    hidden
-}
-
-/// Takes the passwords out of all URLs.
-fn hide_passwords(value: &mut Value, hidden: &mut usize) {
-    match value {
-        Value::String(url) => {
-            let without = shown(url);
-            *hidden += usize::from(without != *url);
-            *url = without;
-        }
-        Value::Array(items) => items.iter_mut().for_each(|part| hide_passwords(part, hidden)),
-        Value::Object(map) => map.values_mut().for_each(|part| hide_passwords(part, hidden)),
-        _ => {}
-    }
-}
-
-/// A secret may be shown when it is only named.
-fn named_only(text: &str) -> bool {
-    crate::model::is_only_named(text)
 }
 
 fn admin(document: &Document) -> Value {
@@ -258,11 +184,6 @@ fn alerts(alerts: &Alerts) -> Value {
     out
 }
 
-/// Whether a webhook's address in plain text is taken for no secret.
-fn is_open(url: &str, kind: SinkKind) -> bool {
-    kind != SinkKind::Slack && !url.contains(['@', '?'])
-}
-
 fn telemetry(document: &Document) -> Value {
     let mut out = switched(value(&document.telemetry));
     if let Some(log) = &document.telemetry.access_log
@@ -280,7 +201,7 @@ fn telemetry(document: &Document) -> Value {
 fn consumers(document: &Document) -> Value {
     let one = |consumer: &crate::model::Consumer| {
         let mut out = switched(value(consumer));
-        let keys: Vec<_> = consumer.api_keys.iter().filter(|key| named_only(key)).collect();
+        let keys: Vec<_> = consumer.api_keys.iter().filter(|key| may_show_key(key)).collect();
         if !keys.is_empty() {
             set(&mut out, "api_keys", json!(keys));
         }

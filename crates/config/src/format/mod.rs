@@ -2,6 +2,7 @@
 //! written out. Neither ever changes what a document means; what is not sure is refused.
 
 mod emit;
+mod hide;
 mod layout;
 mod long;
 
@@ -10,8 +11,9 @@ use std::path::Path;
 use crate::source::{Fail, NodeId, Reader, Shape, Tree};
 
 pub(crate) use emit::emit;
-pub(crate) use long::hide_all_plain_secrets;
-pub use long::{bare, long, long_value};
+pub use hide::bare;
+pub(crate) use hide::hide_plain_secrets;
+pub use long::{long, long_value};
 
 /// Why a text is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

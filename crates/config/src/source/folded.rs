@@ -52,6 +52,13 @@ impl Folded {
         crate::format::emit(&source.tree.value(source.of_files, Spelling::Written))
     }
 
+    /// Whether one of the files has these words in it; the changes over them do not count.
+    pub fn files_say(&self, words: &str) -> bool {
+        let files = self.files.iter().zip(0_u16..);
+        let mut files = files.filter(|(_, number)| Some(*number) != self.changes);
+        files.any(|(file, _)| file.text.contains(words))
+    }
+
     /// The changes that lie over the files: what their file is called, and its text.
     pub fn changes(&self) -> Option<(&str, &str)> {
         let file = self.files.get(usize::from(self.changes?))?;

@@ -210,7 +210,7 @@ fn listeners_and_admin() {
         "1:10 unknown key `adress` [did you mean `address`?]",
     );
     one(
-        "admin: { also_on: wbe }\nroutes: {}\n",
+        "admin: { also_on: wbe, auth: keys }\nidentity: { keys: { api_key: {} } }\nroutes: {}\n",
         "1:19 there is no listener `wbe` [did you mean `web`?]",
     );
     one("admin: { public: [health] }\nroutes: {}\n", "1:19 a public path begins with `/`");

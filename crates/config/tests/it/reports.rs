@@ -33,7 +33,7 @@ error: this route has no `to`
 
 #[test]
 fn json_has_every_part() {
-    let report = read("http: { max_headrs: 1 }\nadmin: { also_on: web }\n").unwrap_err();
+    let report = read("http: { max_headrs: 1 }\nadmin: { auth: keys }\n").unwrap_err();
     let json = report.to_json();
     assert_eq!((json["errors"].as_u64(), json["warnings"].as_u64()), (Some(1), Some(2)));
     let problem = &json["problems"][0];

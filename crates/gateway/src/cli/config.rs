@@ -245,10 +245,15 @@ fn dry(dry_run: bool) -> &'static str {
 pub(super) fn read_input(from: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     let read = match from.to_str() {
-        Some("-") => std::io::stdin().take(MOST).read_to_string(&mut text),
-        _ => std::fs::File::open(from).and_then(|file| file.take(MOST).read_to_string(&mut text)),
+        Some("-") => std::io::stdin().take(MOST + 1).read_to_string(&mut text),
+        _ => {
+            std::fs::File::open(from).and_then(|file| file.take(MOST + 1).read_to_string(&mut text))
+        }
     };
     read.with_context(|| format!("reading {}", from.display()))?;
+    if text.len() as u64 > MOST {
+        anyhow::bail!("{} has more than 16MiB", from.display());
+    }
     Ok(text)
 }
 

@@ -96,6 +96,16 @@ impl Kept {
         self.dir.is_some()
     }
 
+    /// Puts changes back after others could not be kept or put in force: whatever has become of the
+    /// file meanwhile.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn keep_again(&mut self, changes: Changes) -> io::Result<()> {
+        "\0".clone_into(&mut self.text);
+        self.keep(changes)
+    }
+
     /// Keeps other changes. They are on the disk when this is over.
     ///
     /// # Errors

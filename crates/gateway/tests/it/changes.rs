@@ -210,6 +210,73 @@ async fn damaged_changes_stop_the_start_and_say_what_to_do() {
 }
 
 #[tokio::test]
+async fn what_the_files_settle_while_nobody_looks_is_settled() {
+    let echo = Echo::start("a").await;
+    let file = config(&echo, "  /a: { to: pool }\n");
+    let mut gateway = launch().start(&file).await;
+    well(&gateway, "PUT", "/admin/routes/b", "{\"to\": \"pool\"}").await;
+    gateway.kill();
+    // Git has taken it over.
+    gateway.rewrite(&config(&echo, "  /a: { to: pool }\n  /b: { to: pool }\n"));
+    gateway.restart().await;
+    let changes = well(&gateway, "GET", "/admin/config/changes", "").await;
+    assert_eq!(changes["changes"], json!([]));
+    gateway.kill();
+    // And takes it back: it does not rise again.
+    gateway.rewrite(&file);
+    gateway.restart().await;
+    assert_eq!(status(&gateway, "/b").await, 404);
+}
+
+#[tokio::test]
+async fn nobody_reads_files_by_changing_routes() {
+    let echo = Echo::start("a").await;
+    let gateway = launch().env("OWN", "own").start(&config(&echo, "  /a: { to: pool }\n")).await;
+    for body in [
+        "{\"to\": {\"respond\": {\"body\": \"${file:/etc/hostname}\"}}}",
+        "{\"to\": {\"respond\": {\"body\": \"x ${env:OWN}\"}}}",
+    ] {
+        let answer = gateway.admin("PUT", "/admin/routes/b", body).await;
+        assert_eq!((answer.status, &answer.json()["reason"]), (422, &json!("new_reference")));
+    }
+    let whole = "alerts: { x: { command: [touch, /tmp/x] } }\nroutes: {}\n";
+    let answer = gateway.admin("PUT", "/admin/config", whole).await;
+    assert!(answer.text().contains("`alerts` is changed in the files alone"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_key_goes_when_it_is_taken_out_and_not_otherwise() {
+    let echo = Echo::start("a").await;
+    let keys = |keys: &str| {
+        format!(
+            "identity: {{ keys: {{ api_key: {{}} }} }}\nconsumers: {{ alice: {{ api_keys: [{keys}], \
+             roles: [one] }} }}\n"
+        )
+    };
+    let routes = "  /a: { auth: keys, to: pool }\n";
+    let file = format!("{}{}", keys("key-number-one, key-number-two"), config(&echo, routes));
+    let gateway = launch().start(&file).await;
+    let with = async |key: &str| {
+        let headers = [("Host", "x"), ("X-API-Key", key)];
+        let text = lockgate_testkit::request("GET", "/a", &headers, "");
+        lockgate_testkit::Wire::connect(gateway.web()).await.ask(text).await.status
+    };
+    assert_eq!((with("key-number-one").await, with("key-number-two").await), (200, 200));
+    // What is shown lacks them: sent back with another change it is refused, not obeyed.
+    let mut long = well(&gateway, "GET", "/admin/config", "").await;
+    long["consumers"]["alice"]["roles"] = json!(["two"]);
+    let answer = gateway.admin("PUT", "/admin/config", &long.to_string()).await;
+    assert!(answer.text().contains("a secret in plain text here"), "{}", answer.text());
+    assert_eq!(with("key-number-one").await, 200);
+    // One of them taken out is taken out.
+    let text = gateway.dir().read(FILE).replace("key-number-one, ", "");
+    well(&gateway, "PUT", "/admin/config", &text).await;
+    assert_eq!((with("key-number-one").await, with("key-number-two").await), (403, 200));
+    let export = gateway.admin("GET", "/admin/config/export", "").await.text();
+    assert!(!export.contains("key-number"), "{export}");
+}
+
+#[tokio::test]
 async fn the_commands_do_the_same() {
     let echo = Echo::start("a").await;
     let gateway = launch().start(&config(&echo, "  /a: { to: pool }\n")).await;
