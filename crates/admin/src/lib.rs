@@ -8,6 +8,7 @@ mod changes;
 mod config;
 mod dashboard;
 mod diff;
+mod errors;
 mod figures;
 mod guard;
 mod health;

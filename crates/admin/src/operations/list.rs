@@ -9,8 +9,8 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use super::{Body, Media, Operation};
 use crate::{
-    Handles, MOST_CONFIG, cache, changes, config, dashboard, figures, health, limits, orders,
-    pages, ready, services, uptime,
+    Handles, MOST_CONFIG, cache, changes, config, dashboard, errors, figures, health, limits,
+    orders, pages, ready, services, uptime,
 };
 
 type Query = &'static [(&'static str, &'static str, &'static str)];
@@ -289,6 +289,14 @@ fn limited() -> Vec<(Operation, Handler)> {
             get(limits::quotas),
         ),
         one(
+            (Method::GET, "/admin/errors"),
+            "The last requests that failed or were refused, the newest first, without secrets",
+            PAGE,
+            None,
+            &[(200, Media::Json, ERRORS, "a page of them")],
+            get(errors::list),
+        ),
+        one(
             (Method::GET, "/admin/explain"),
             "Where a request would go, and why",
             &[
@@ -303,6 +311,9 @@ fn limited() -> Vec<(Operation, Handler)> {
     ]
 }
 
+const ERRORS: &str = "{total: int, offset: int, leftOut: int, errors: [{time: str, id: str, \
+     client: str, scheme: str, method: str, host: str, path: str, status: int, reason: str?, \
+     blame: str?, story: str, route: str?, upstream: str?, endpoint: str?, tookMs: num}]}";
 const ALERTS: &str = "{firing: [{rule: str, subject: str, severity: str, summary: str, since: int, \
      firedAt: int?, endedAt: int?}], pending: [any], recent: [any], sinks: [{name: str, kind: str, \
      quiet: bool, sending: bool, delivered: int, failed: int, givenUp: int, deliveredAt: int?, \

@@ -106,6 +106,11 @@ fn trimmed(mut text: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use regex::Regex;
+
     use super::*;
 
     fn lines(lines: &[&str]) -> Vec<HeaderValue> {
@@ -213,6 +218,42 @@ mod tests {
             &[&many],
         ] {
             assert!(!baggage(bad), "{bad:?}");
+        }
+    }
+
+    /// The grammars of the standards, as expressions.
+    const STATE: &str = r"^([a-z0-9][a-z0-9_\-*/@]{0,255})=[ -+\--<>-~]{0,255}[!-+\--<>-~]$";
+    const BAGGAGE: &str = concat!(
+        r"^[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*=[ \t]*[!#-+\--:<-\[\]-~]*[ \t]*",
+        r"(;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+[ \t]*(=[ \t]*[!#-+\--:<-\[\]-~]*[ \t]*)?)*$"
+    );
+
+    fn state_by_grammar(lines: &[String]) -> bool {
+        let member = Regex::new(STATE).unwrap();
+        let all = lines.join(",");
+        let members: Vec<&str> = all.split(',').map(|m| m.trim_matches([' ', '\t'])).collect();
+        let members: Vec<&str> = members.into_iter().filter(|m| !m.is_empty()).collect();
+        let keys: Option<HashSet<_>> = members
+            .iter()
+            .map(|m| member.captures(m).and_then(|found| found.get(1)).map(|key| key.as_str()))
+            .collect();
+        let distinct = keys.is_some_and(|keys| keys.len() == members.len());
+        distinct && (1..=MOST_STATES).contains(&members.len())
+    }
+
+    proptest! {
+        #[test]
+        fn the_grammars_are_what_is_read(
+            state in prop::collection::vec("([ab0@-]{0,2}=[ a=.~]{0,2}[ \t,]?){0,3}|[ -~\t]{0,12}", 1..3),
+            baggage in prop::collection::vec("[aB.;, =\"%\\\\~\t]{0,10}", 1..3),
+        ) {
+            let of = |lines: &[String]| -> Vec<HeaderValue> {
+                lines.iter().map(|line| line.parse().unwrap()).collect()
+            };
+            prop_assert_eq!(is_tracestate(of(&state).iter()), state_by_grammar(&state));
+            let member = Regex::new(BAGGAGE).unwrap();
+            let by_grammar = baggage.join(",").split(',').all(|one| member.is_match(one));
+            prop_assert_eq!(is_baggage(of(&baggage).iter()), by_grammar);
         }
     }
 }
