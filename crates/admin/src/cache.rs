@@ -9,6 +9,7 @@ use axum::extract::{Extension, Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use lockgate_core::{BlobStats, Glob, Purge, Tag};
+use lockgate_telemetry::redacted_url;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -155,11 +156,12 @@ pub(crate) async fn details(
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
     };
     let stores = (handles.blobs)();
-    let mut all: Vec<(Box<str>, usize, u64, &str)> = Vec::new();
+    // Redacted before anything is looked for in it: a filter must not tell what is hidden.
+    let mut all: Vec<(String, usize, u64, &str)> = Vec::new();
     for blobs in &*stores {
         let store = blobs.name();
         blobs.each(&mut |blob, left| {
-            all.push((blob.name.clone(), blob.size(), left.as_secs(), store));
+            all.push((redacted_url(&blob.name), blob.size(), left.as_secs(), store));
         });
     }
     all.sort_unstable();

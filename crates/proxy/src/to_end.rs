@@ -8,9 +8,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use lockgate_core::span::Fate;
 use lockgate_core::{Exchange, Fault, UnderWay, Write, reasons};
+use lockgate_telemetry::Told;
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::behind::Place;
 use crate::snapshot::{self, Route, Snapshot};
@@ -74,12 +76,38 @@ impl Run {
             let caught = pin!(panics::caught(travel));
             tokio::select! {
                 biased;
-                answer = caught => answer,
-                () = forsaken(&mut tell, &worker.forsaken) => return,
+                answer = caught => Some(answer),
+                () = forsaken(&mut tell, &worker.forsaken) => None,
             }
         };
-        let _ = tell.send((own, answer));
+        let own = match answer {
+            Some(answer) => match tell.send((own, answer)) {
+                Ok(()) => return,
+                Err((own, _)) => own,
+            },
+            None => own,
+        };
+        tell_below(&own, &worker);
     }
+}
+
+/// The request's own span has been told when its client left; what it was asked for since then
+/// belongs below it. Whether one that is told only for its end was, nobody knows here.
+fn tell_below(own: &Exchange, worker: &Worker) {
+    if own.spans.fate() != Fate::Sampled {
+        return;
+    }
+    worker.tell_below(&Told {
+        exchange: own,
+        target: None,
+        status: 0,
+        reason: own.fault.as_ref().map(Fault::reason),
+        blame: own.fault.as_ref().map(Fault::blame),
+        ended: Instant::now(),
+        received: 0,
+        sent: 0,
+        time: &|at| worker.time_of_day(at),
+    });
 }
 
 async fn travel(

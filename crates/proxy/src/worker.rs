@@ -144,6 +144,13 @@ impl Worker {
         }
     }
 
+    /// Has told what a request's span has below it, when traces are on.
+    pub(crate) fn tell_below(&self, told: &Told<'_>) {
+        if let Some((_, traces)) = &*self.traces.borrow() {
+            traces.tell_below(told);
+        }
+    }
+
     /// Whether requests are being brought to their end that no connection need be waiting for.
     pub fn is_unfinished(&self) -> bool {
         self.to_end.get() > 0
@@ -160,7 +167,7 @@ impl Worker {
         }
         self.log(WorkerLog::flush);
         if let Some((_, traces)) = &*self.traces.borrow() {
-            traces.flush();
+            traces.tick();
         }
         self.failures.flush();
         self.caller.sweep();

@@ -15,7 +15,8 @@ mod traces;
 
 pub use failures::{Failure, FailureKind, Failures, WorkerFailures};
 pub use log::{
-    AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference, rfc3339,
+    AccessLog, Entry, FIELDS, Field, LogCounts, WorkerLog, access_log_reference, redacted_url,
+    rfc3339,
 };
 pub use metrics::{
     BUCKETS, Collect, Decided, Encoder, Exemplar, Form, InFlight, Latency, METRICS, Metric,

@@ -7,7 +7,7 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use lockgate_core::BlobStats;
-use lockgate_telemetry::PolicyTotals;
+use lockgate_telemetry::{PolicyTotals, redacted_url};
 use serde::Deserialize;
 
 use super::html::{Html, bytes, count, percent, span};
@@ -76,12 +76,15 @@ fn show(html: &mut Html, handles: &Handles) {
     all.sort_unstable_by(|a, b| (Reverse(a.0), &a.1).cmp(&(Reverse(b.0), &b.1)));
     html.head("The largest answers", &["URL", "#Size", "#Kept for", "Clear"]);
     for (size, name, left) in all.iter().take(MOST) {
-        html.raw("<tr><td class=request><code>").text(name).raw("</code></td>");
+        let shown = redacted_url(name);
+        html.raw("<tr><td class=request><code>").text(&shown).raw("</code></td>");
         html.number(&bytes(*size as u64)).number(&span(*left));
         html.raw("<td><form method=post action=/admin/status/cache>");
         html.raw("<input type=hidden name=by value=url><input type=hidden name=what value=\"");
         html.text(&format!("http://{}", name.split('?').next().unwrap_or(name)));
-        html.raw("\"><button aria-label=\"Clear ").text(name).raw("\">Clear</button></form></td>");
+        html.raw("\"><button aria-label=\"Clear ")
+            .text(&shown)
+            .raw("\">Clear</button></form></td>");
         html.raw("</tr>");
     }
     html.tail(all.len(), "Nothing is kept.");

@@ -139,11 +139,13 @@ impl Source {
         Some(self.tree.value(node, Spelling::Written))
     }
 
-    /// Whether the files have nothing in them: they are about to be written, or were emptied.
+    /// Whether the files have nothing in them, or notes alone: they are about to be written, or were
+    /// emptied.
     pub fn is_blank(&self) -> bool {
         let own =
             self.files.iter().zip(0_u16..).filter(|(_, number)| Some(*number) != self.changes);
-        own.into_iter().all(|(file, _)| file.text.trim().is_empty())
+        let is_note = |line: &str| line.is_empty() || line.starts_with('#');
+        own.into_iter().all(|(file, _)| file.text.lines().map(str::trim).all(is_note))
     }
 
     /// The file that was given, by the name it was given under.

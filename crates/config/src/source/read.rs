@@ -9,6 +9,7 @@ use super::reference::{self, Lookup, Wrong};
 use super::tree::{At, NodeId, Shape, Tree};
 use super::{Begin, Fail, File, Folded, Source, begin, toml, yaml};
 use crate::changes::{Laid, lay};
+use crate::report::Severity;
 
 /// The most bytes of one configuration, all files together.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -184,6 +185,11 @@ impl<'a> Reader<'a> {
                     self.fails.push(fail);
                 }
             }
+        }
+        let is_told = self.fails.iter().any(|fail| fail.severity == Severity::Error);
+        if !is_told && roots.iter().all(|root| self.tree.pairs(*root).is_empty()) {
+            let fail = Fail::new(At::default(), "there is no section in any file of it");
+            self.give_up(fail.help("at least one has a section in it, such as `routes:`"));
         }
         Ok(self.join(&roots))
     }

@@ -73,6 +73,29 @@ fn a_directory_with_nothing_in_it_is_no_configuration() {
 }
 
 #[test]
+fn files_without_a_section_are_no_configuration_together() {
+    for text in ["", " \n", "# todo\n", "{}", "---\n", "# todo\n{}\n"] {
+        let path = directory("blank", &[("main.yaml", text), ("more.toml", "# none yet\n")]);
+        let report = load(&path, ALL).unwrap_err();
+        assert!(report.to_string().contains("no section"), "{text:?}: {report}");
+        // What is written there next is noticed.
+        assert!(report.files().contains(&path.join("main.yaml")), "{:?}", report.files());
+        let files = [PathBuf::from("main.yaml")];
+        let begin = Begin::Copies { root: &path, files: &files, name: "etcd://h:1/lockgate/" };
+        let report = load_with(begin, Given::Nothing, ALL, &mut |_, _| Vec::new()).unwrap_err();
+        assert_eq!(&*report.problems[0].file, "etcd://h:1/lockgate/", "{report}");
+    }
+    let path = directory(
+        "half-blank",
+        &[("main.yaml", "# todo\n"), ("more.yaml", "routes:\n  /a: { to: http://a:1 }\n")],
+    );
+    assert_eq!(patterns(&path), ["/a"]);
+    let path = directory("broken-too", &[("a.yaml", "{}"), ("b.yaml", "routes: [")]);
+    let report = load(&path, ALL).unwrap_err();
+    assert!(!report.to_string().contains("no section"), "{report}");
+}
+
+#[test]
 fn of_a_mounted_configmap_one_state_is_read_whole() {
     let path = directory(
         "mounted",

@@ -25,7 +25,7 @@ pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// `baggage`.
 pub const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
-/// Most parts of one request that are kept; those that come after are left out.
+/// Most parts of one request that are kept; those that come after are left out and counted.
 const MOST_PARTS: usize = 64;
 
 /// What becomes of a request's spans.
@@ -62,6 +62,7 @@ pub struct Spans {
     fate: Fate,
     attempt: Option<(SpanId, Instant)>,
     parts: Vec<Part>,
+    left_out: u32,
 }
 
 /// A part of a request's way that has ended.
@@ -147,6 +148,11 @@ impl Spans {
         &self.parts
     }
 
+    /// How many more there were than are kept.
+    pub fn left_out(&self) -> u32 {
+        self.left_out
+    }
+
     /// The attempt that brought the answer, or is under way: its span, and when it began.
     pub fn attempt(&self) -> Option<(SpanId, Instant)> {
         self.attempt
@@ -210,6 +216,8 @@ impl Spans {
     fn keep(&mut self, part: Part) {
         if self.parts.len() < MOST_PARTS {
             self.parts.push(part);
+        } else {
+            self.left_out = self.left_out.saturating_add(1);
         }
     }
 
@@ -276,6 +284,7 @@ mod tests {
         let now = Instant::now();
         (0..1000).for_each(|_| spans.waited("auth", now, now, None));
         assert_eq!(spans.parts().len(), MOST_PARTS);
+        assert_eq!(spans.left_out() as usize, 1000 - MOST_PARTS);
     }
 
     #[test]

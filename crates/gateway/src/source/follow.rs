@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::mirror::{Confirmed, Version, is_name};
+use super::mirror::{BESIDE, Confirmed, Version, is_name};
 use super::place::{Kind, Place};
 use super::status::{Failure, Reason, Status};
 use super::{etcd, redis};
@@ -167,7 +167,8 @@ async fn listen(
 fn version(place: &Place, fetched: Fetched) -> Result<Version, Failure> {
     let unusable = |what: String| Failure::new(Reason::Unusable, what);
     let Fetched { prefix, revision, texts } = fetched;
-    if texts.iter().all(|(_, text)| text.trim_ascii().is_empty()) {
+    let is_part = |name: &[u8]| !name.starts_with(BESIDE.as_bytes());
+    if !texts.iter().any(|(name, text)| is_part(name) && !text.trim_ascii().is_empty()) {
         let key = &place.key;
         let what = if place.is_prefix() {
             format!("has no text under a key that begins with `{key}`")
@@ -188,8 +189,19 @@ fn version(place: &Place, fetched: Fetched) -> Result<Version, Failure> {
         })?;
         files.insert(name, text);
     }
+    if let Some(file) = files.keys().find_map(|name| over(&files, name)) {
+        let file = file.escape_debug();
+        let what = format!("has a key `{file}` and others under `{file}/`: rename one of them");
+        return Err(unusable(what));
+    }
     let revision = revision.unwrap_or_else(|| digest(&files));
     Ok(Version { prefix, revision, files, at: SystemTime::now() })
+}
+
+/// The file that would have to be a directory for this name to be in it.
+fn over<'n>(files: &BTreeMap<String, Bytes>, name: &'n str) -> Option<&'n str> {
+    let mut above = name.match_indices('/').filter_map(|(slash, _)| name.get(..slash));
+    above.find(|above| files.contains_key(*above))
 }
 
 /// Stands for the content of a source that does not count its changes.
@@ -198,4 +210,35 @@ fn digest(files: &BTreeMap<String, Bytes>) -> String {
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);
     format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(texts: &[(&str, &str)]) -> Result<Version, Failure> {
+        let place = Place::read("etcd://127.0.0.1:1/k/").unwrap().unwrap();
+        let texts = texts.iter().map(|(name, text)| (name.as_bytes().to_vec(), text.to_string()));
+        let texts = texts.map(|(name, text)| (name, Bytes::from(text))).collect();
+        version(&place, Fetched { prefix: String::new(), revision: None, texts })
+    }
+
+    #[test]
+    fn a_key_under_which_there_are_others_is_no_file() {
+        for names in [["a", "a/b"], ["routes/a", "routes/a/b/c"], ["files", "files/x"]] {
+            let failure = of(&names.map(|name| (name, "x: 1"))).unwrap_err();
+            assert_eq!(failure.reason, Reason::Unusable);
+            let told = format!("`{}` and others under", names[0]);
+            assert!(failure.what.contains(&told), "{failure:?}");
+        }
+        of(&[("a", "x: 1"), ("a.yaml", "y: 1"), ("ab/c", "z: 1"), ("b/a", "a: 1")]).unwrap();
+    }
+
+    #[test]
+    fn what_only_settings_name_is_no_configuration() {
+        for texts in [&[][..], &[("main", " \n")], &[("main", ""), ("files/order.json", "{}")]] {
+            assert_eq!(of(texts).unwrap_err().reason, Reason::Empty);
+        }
+        of(&[("main", "x: 1"), ("files/empty", "")]).unwrap();
+    }
 }

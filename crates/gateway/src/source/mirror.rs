@@ -175,6 +175,7 @@ impl Mirror {
     fn fresh(&self) -> io::Result<PathBuf> {
         let pid = std::process::id();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        private().recursive(true).create(&self.directory)?;
         let directory = self.directory.join(format!("{now}-{pid}"));
         private().create(&directory)?;
         Ok(directory)

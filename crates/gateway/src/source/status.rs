@@ -140,6 +140,15 @@ impl Status {
     /// What it gave is in force.
     pub(super) fn in_force(&self, version: Option<Arc<Version>>, is_from_copy: bool) {
         let mut state = self.lock();
+        // The source may have said since that this is what it has, by a later revision.
+        let is_confirmed = match (&state.serving, &version) {
+            (Some(serving), Some(version)) => !state.is_from_copy && serving.files == version.files,
+            _ => false,
+        };
+        if is_confirmed {
+            state.refused = None;
+            return;
+        }
         if !is_from_copy {
             state.refused = None;
         }
@@ -208,5 +217,42 @@ impl Collect for Status {
         for ((_, reason), counter) in REASONS.iter().zip(&self.failures) {
             out.count(&names::SOURCE_FAILURES, &[self.kind, reason], counter.load(Relaxed));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn version(revision: &str, text: &str) -> Arc<Version> {
+        let files = BTreeMap::from([("main".to_owned(), Bytes::from(text.to_owned()))]);
+        let (prefix, revision) = (String::new(), revision.to_owned());
+        Arc::new(Version { prefix, revision, files, at: SystemTime::now() })
+    }
+
+    #[test]
+    fn a_copy_that_the_source_has_confirmed_is_none_any_more() {
+        let status = Status::remote("etcd", "etcd://h/k/");
+        let copy = version("1", "x");
+        let told = || {
+            let shown = status.shown();
+            (shown["fromCopy"].as_bool().unwrap(), shown["revision"].as_str().unwrap().to_owned())
+        };
+        status.in_force(Some(Arc::clone(&copy)), true);
+        status.in_force(Some(Arc::clone(&copy)), true);
+        assert_eq!(told(), (true, "1".to_owned()), "nobody has confirmed it");
+        assert!(!status.answered(&version("2", "y")));
+        status.in_force(Some(Arc::clone(&copy)), true);
+        assert_eq!(told(), (true, "1".to_owned()), "the source says something else");
+        assert!(status.answered(&version("3", "x")));
+        assert_eq!(told(), (false, "3".to_owned()));
+        status.in_force(Some(copy), true);
+        assert_eq!(told(), (false, "3".to_owned()), "it is read once more");
+        status.in_force(Some(version("4", "z")), false);
+        assert_eq!(told(), (false, "4".to_owned()));
     }
 }

@@ -84,6 +84,22 @@ async fn a_directory_that_vanishes_leaves_all_as_it_was_and_is_seen_when_it_is_b
     says(&gateway, "/second", "seen").await;
 }
 
+#[tokio::test]
+async fn a_directory_whose_files_were_emptied_leaves_all_as_it_was() {
+    let gateway = start().await;
+    says(&gateway, "/", "first").await;
+    for (n, blank) in ["", "# todo\n", "{}\n"].into_iter().enumerate() {
+        let before = refused(&gateway).await;
+        gateway.dir().write("conf.d/10-first.yaml", blank);
+        until(&format!("refusal {n}"), async || refused(&gateway).await > before).await;
+        assert_eq!(gateway.get("/").await.text(), "first");
+    }
+    assert!(gateway.said().contains("no section"), "{}", gateway.said());
+    let text = gateway.text(&saying("/", "again"));
+    gateway.dir().write("conf.d/10-first.yaml", text);
+    says(&gateway, "/", "again").await;
+}
+
 /// Writes a state of a ConfigMap and makes it the mounted one, in the order in which the kubelet
 /// does it.
 fn mount(directory: &Path, state: usize, files: &[(&str, String)]) {

@@ -100,6 +100,12 @@ async fn a_broken_text_changes_nothing_and_its_key_is_named() {
     etcd.put(&[("lockgate/../x", "routes: {}")]).await;
     is(&gateway, "unusable").await;
     etcd.delete("lockgate/..").await;
+    is(&gateway, "well").await;
+    etcd.put(&[("lockgate/main/more", &saying("/more", "more"))]).await;
+    is(&gateway, "unusable").await;
+    let told = source(&gateway).await["lastError"].to_string();
+    assert!(told.contains("`main` and others under `main/`"), "{told}");
+    etcd.delete("lockgate/main/").await;
     etcd.put(&[("lockgate/routes/bad", &saying("/bad", "good"))]).await;
     says(&gateway, "/bad", "good").await;
     assert_eq!(source(&gateway).await["refused"], Value::Null);
@@ -133,6 +139,11 @@ async fn a_killed_etcd_takes_nothing_with_it_not_even_from_a_restarted_gateway()
     let told = source(&gateway).await;
     assert_eq!((&told["fromCopy"], &told["staleSeconds"]), (&false.into(), &0.into()), "{told}");
     assert_eq!(sum(&gateway, "lockgate_config_generation").await, 1.0, "it was the same");
+    let reloaded = || gateway.said().matches("reloaded").count();
+    let before = reloaded();
+    gateway.signal("HUP");
+    until("the reload", async || reloaded() > before).await;
+    assert_eq!(source(&gateway).await["fromCopy"], false, "the source has said it by now");
     etcd.put(&[("lockgate/second", &saying("/second", "third"))]).await;
     says(&gateway, "/second", "third").await;
 }
@@ -162,11 +173,21 @@ async fn deleted_keys_leave_all_in_force_and_a_restart_too() {
     assert!(gateway.said().contains("has no text under a key"), "{}", gateway.said());
     gateway.restart().await;
     assert_eq!(gateway.get("/").await.text(), "first");
-    etcd.put(&[("lockgate/main", "  \n")]).await;
+    etcd.put(&[("lockgate/main", "  \n"), ("lockgate/files/order.json", "{}")]).await;
     is(&gateway, "empty").await;
     let text = gateway.text(&saying("/", "again"));
     etcd.put(&[("lockgate/main", &text)]).await;
     says(&gateway, "/", "again").await;
+    for blank in ["# todo", "{}"] {
+        etcd.put(&[("lockgate/main", blank)]).await;
+        until("the refusal", async || source(&gateway).await["refused"].is_string()).await;
+        let told = source(&gateway).await;
+        assert!(told["refused"].as_str().unwrap().contains("no section"), "{told}");
+        assert_eq!(gateway.get("/").await.text(), "again");
+        let text = gateway.text(&saying("/", "again"));
+        etcd.put(&[("lockgate/main", &text)]).await;
+        until("it to be taken", async || source(&gateway).await["refused"].is_null()).await;
+    }
 }
 
 #[tokio::test]
@@ -183,6 +204,36 @@ async fn a_gateway_begins_with_its_copy_when_what_stands_there_is_broken() {
     etcd.put(&[("lockgate/bad", &saying("/bad", "good"))]).await;
     says(&gateway, "/bad", "good").await;
     assert_eq!(source(&gateway).await["fromCopy"], false);
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_refused_once_and_taken_when_it_can_be() {
+    let etcd = Etcd::start().await;
+    let gateway = start(&etcd).await;
+    says(&gateway, "/", "first").await;
+    let refused = async || {
+        let reloads = gateway.metrics().await;
+        reloads.sum("lockgate_config_reloads_total", &[("result", "refused")])
+    };
+    let (state, away) = (gateway.dir().path().join("lockgate"), gateway.dir().path().join("away"));
+    std::fs::rename(&state, &away).unwrap();
+    std::fs::write(&state, "in the way").unwrap();
+    for times in 1..3 {
+        let text = gateway.text(&saying("/", &format!("lost-{times}")));
+        etcd.put(&[("lockgate/main", &text)]).await;
+        let times = f64::from(times);
+        until("the refusal", async || refused().await >= times).await;
+        assert_eq!(gateway.get("/").await.text(), "first");
+        // It is tried again, but not at once and over and over.
+        assert!(refused().await < times + 4.0, "{}", gateway.said());
+    }
+    let told = source(&gateway).await;
+    assert!(told["refused"].as_str().unwrap().contains("no copy of it"), "{told}");
+    std::fs::remove_file(&state).unwrap();
+    std::fs::rename(&away, &state).unwrap();
+    gateway.signal("HUP");
+    says(&gateway, "/", "lost-2").await;
+    assert_eq!(source(&gateway).await["refused"], Value::Null);
 }
 
 #[tokio::test]

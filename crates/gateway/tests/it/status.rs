@@ -301,7 +301,7 @@ async fn everything_is_cleared_only_when_it_is_said_twice() {
         upstream("pool", &[echo.address()], "")
     );
     let gateway = start(&config).await;
-    for path in ["/one", "/one", "/two?x=1"] {
+    for path in ["/one", "/one", "/two?x=1&token=s3cr3t&to=/cb?code=s3cr3t"] {
         gateway.get(path).await;
     }
     let mut shown = String::new();
@@ -311,6 +311,13 @@ async fn everything_is_cleared_only_when_it_is_said_twice() {
     })
     .await;
     assert!(shown.contains("value=\"http://example.test/two\""), "its button: {shown}");
+    let url = "example.test/two?x=1&token=[redacted]&to=/cb?code=[redacted]";
+    let told = gateway.admin("GET", "/admin/cache/details", "").await.json();
+    let urls = [&told["entries"][0]["url"], &told["entries"][1]["url"]];
+    assert!(urls.contains(&&serde_json::json!(url)), "{told}");
+    let probed = gateway.admin("GET", "/admin/cache/details?filter=s3cr", "").await.json();
+    assert_eq!(probed["entries"], serde_json::json!([]), "no filter tells what is hidden");
+    assert!(shown.contains("token=[redacted]") && !shown.contains("s3cr3t"), "{shown}");
     let purge = async |body: &str| form(&gateway, "/admin/status/cache", "", "", body).await;
     let one = purge("by=url&what=http%3A%2F%2Fexample.test%2Ftwo").await;
     assert_eq!(one.header("location"), Some("/admin/status/cache?cleared=1"), "{one:?}");

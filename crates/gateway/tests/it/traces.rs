@@ -326,6 +326,35 @@ async fn what_is_not_sent_yet_is_sent_at_the_end() {
 }
 
 #[tokio::test]
+async fn what_runs_once_is_told_whole_although_its_client_leaves() {
+    let Some(collector) = Collector::start().await else { return };
+    let echo = Echo::start("a").await;
+    let gateway = start(&format!(
+        "telemetry: {{ traces: \"{}\" }}\nroutes:\n  /*: {{ idempotency: on, to: \"http://{}\" }}\n",
+        collector.http(),
+        echo.address()
+    ))
+    .await;
+    let trace = trace(16);
+    let parent = parent_of(&trace, "01");
+    let headers = [("Idempotency-Key", "k"), ("traceparent", &*parent)];
+    let mut wire = gateway.wire().await;
+    wire.send(request("POST", "/wait", &headers, "7")).await;
+    until("the upstream to have it", async || echo.hits() == 1).await;
+    drop(wire);
+    gateway.logged(|line| line["reason"] == "client_closed").await;
+    echo.open(1);
+    let spans = collector.trace(&trace, 2).await;
+    let [server] = child(&spans, "b7ad6b7169203331", 2)[..] else { panic!("{spans:#?}") };
+    assert_eq!(server["attributes"]["error.type"], "client_closed");
+    let [attempt] = child(&spans, id(server), 3)[..] else { panic!("{spans:#?}") };
+    assert_eq!(attempt["attributes"]["http.response.status_code"], 200);
+    assert_eq!(attempt["status"], 0);
+    let sent = echo.last().header("traceparent").unwrap().to_owned();
+    assert_eq!(sent, format!("00-{trace}-{}-01", id(attempt)));
+}
+
+#[tokio::test]
 async fn a_reload_switches_traces_on_and_off() {
     let Some(collector) = Collector::start().await else { return };
     let echo = Echo::start("a").await;

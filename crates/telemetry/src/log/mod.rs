@@ -34,6 +34,7 @@ use memo::Memo;
 use sink::Sink;
 
 pub(crate) use redact::hidden;
+pub use redacted::redacted_url;
 
 pub use clock::rfc3339;
 pub(crate) use entry::origin_word;

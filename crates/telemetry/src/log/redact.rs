@@ -141,7 +141,7 @@ fn push_pairs(out: &mut Vec<u8>, query: &[u8]) {
 
 fn push_pair(out: &mut Vec<u8>, pair: &[u8]) {
     let Some(equals) = pair.iter().position(|byte| *byte == b'=') else {
-        return push_hiding_tokens(out, pair);
+        return push_value(out, pair);
     };
     let (name, value) = pair.split_at(equals + 1);
     push_hiding_tokens(out, name);
@@ -152,38 +152,75 @@ fn push_pair(out: &mut Vec<u8>, pair: &[u8]) {
     push_value(out, value);
 }
 
-/// A value may be a URL with parameters of its own, percent-encoded once: `to=%2Fcb%3Fcode%3Dx`.
+/// A value may be a URL with parameters of its own, as it is or percent-encoded up to three times:
+/// `to=/cb?code=x`, `to=%2Fcb%3Fcode%3Dx`. Each of them is judged by its own name.
 fn push_value(out: &mut Vec<u8>, value: &[u8]) {
-    let mut rest = value;
-    while let Some(equals) = encoded(rest).position(|byte| byte == Some(b'=')) {
-        let (before, after) = rest.split_at(equals);
-        let separators = encoded(before).collect::<Vec<_>>();
-        let name_from = separators.iter().rposition(|byte| byte.is_some()).map_or(0, |at| at + 3);
-        push_hiding_tokens(out, before);
-        out.extend_from_slice(b"%3D");
-        let after = after.get(3..).unwrap_or_default();
-        let end = encoded(after).position(|byte| matches!(byte, Some(b'&' | b';' | b'#')));
-        let (nested, next) = after.split_at(end.unwrap_or(after.len()));
-        if !nested.is_empty() && is_secret(before.get(name_from..).unwrap_or_default()) {
-            out.extend_from_slice(REDACTED);
-        } else {
-            push_hiding_tokens(out, nested);
+    let tail = |from: usize| value.get(from..).unwrap_or_default();
+    let between = |from: usize, to: usize| value.get(from..to).unwrap_or_default();
+    let (mut unwritten, mut name_from) = (0, 0);
+    let mut at = 0;
+    while let Some((ahead, length, separator)) = find_separator(tail(at)) {
+        let name = between(name_from, at + ahead);
+        at += ahead + length;
+        name_from = at;
+        let is_hidden = separator == b'=' && at < value.len() && is_secret(name);
+        if is_hidden {
+            push_hiding_tokens(out, between(unwritten, at));
+            let mut end = at;
+            let (ahead, length) = loop {
+                match find_separator(tail(end)) {
+                    Some((ahead, length, b'=' | b'?')) => end += ahead + length,
+                    Some((ahead, length, _)) => break (ahead, length),
+                    None => break (tail(end).len(), 0),
+                }
+            };
+            end += ahead;
+            if end > at {
+                out.extend_from_slice(REDACTED);
+            }
+            unwritten = end;
+            at = end + length;
+            name_from = at;
         }
-        rest = next;
     }
-    push_hiding_tokens(out, rest);
+    push_hiding_tokens(out, tail(unwritten));
 }
 
-/// For each place, the separator of a query that stands there percent-encoded, if one does.
-fn encoded(bytes: &[u8]) -> impl Iterator<Item = Option<u8>> + '_ {
-    bytes.windows(3).map(|three| match three {
-        [b'%', b'3', b'd' | b'D'] => Some(b'='),
-        [b'%', b'3', b'f' | b'F'] => Some(b'?'),
-        [b'%', b'3', b'b' | b'B'] => Some(b';'),
-        [b'%', b'2', b'6'] => Some(b'&'),
-        [b'%', b'2', b'3'] => Some(b'#'),
-        _ => None,
-    })
+/// The first separator of a query, as it is or percent-encoded: where, how long, and which.
+fn find_separator(bytes: &[u8]) -> Option<(usize, usize, u8)> {
+    let mut from = 0;
+    loop {
+        let tail = bytes.get(from..)?;
+        let ahead =
+            tail.iter().position(|byte| matches!(byte, b'=' | b'?' | b'&' | b';' | b'#' | b'%'))?;
+        let tail = tail.get(ahead..)?;
+        match tail.first()? {
+            b'%' => {
+                if let Some((length, separator)) = encoded(tail) {
+                    return Some((from + ahead, length, separator));
+                }
+            }
+            separator => return Some((from + ahead, 1, *separator)),
+        }
+        from += ahead + 1;
+    }
+}
+
+/// The separator that this begins with, percent-encoded up to three times, and how long it is so.
+fn encoded(bytes: &[u8]) -> Option<(usize, u8)> {
+    let mut length = 1;
+    while length < 5 && bytes.get(length..length + 2) == Some(b"25") {
+        length += 2;
+    }
+    let separator = match bytes.get(length..length + 2)? {
+        [b'3', b'd' | b'D'] => b'=',
+        [b'3', b'f' | b'F'] => b'?',
+        [b'3', b'b' | b'B'] => b';',
+        [b'2', b'6'] => b'&',
+        [b'2', b'3'] => b'#',
+        _ => return None,
+    };
+    Some((length + 2, separator))
 }
 
 /// Percent-decodes, folds case and turns `-` and `+` into `_`. `None` when it does not fit.

@@ -20,6 +20,8 @@ const ENOUGH: usize = 512 * 1024;
 pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     pub(super) spans: u64,
+    /// The end of the first request in it.
+    pub(super) since: Option<Instant>,
 }
 
 /// What the exporter is given.

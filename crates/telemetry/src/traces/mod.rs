@@ -1,6 +1,7 @@
 //! Traces: which requests are told, and how their spans come to the collector. A worker writes
 //! them, as OTLP has them, into a buffer of its own; a bounded queue carries full buffers to the
-//! exporter on the control runtime. What finds the queue full is lost and counted: no worker waits.
+//! exporter on the control runtime. What finds the queue full stays with the worker for as long as
+//! its buffer has room; beyond that it is lost and counted: no worker waits.
 
 mod export;
 mod sampler;
@@ -18,6 +19,7 @@ use http::HeaderMap;
 use lockgate_config::model::{self, Collector, Context};
 use lockgate_core::span::{self, Fate, Parent};
 use lockgate_core::{Blame, Outbound, Spans};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -28,8 +30,12 @@ use sampler::Sampler;
 
 pub use spans::Told;
 
-/// A buffer of this size is handed over; less waits for the worker's next tick.
+/// A buffer of this size is handed over at once.
 const HAND_OVER: usize = 64 * 1024;
+/// A smaller one, on the first tick after its oldest span has waited this long.
+const LINGER: Duration = Duration::from_secs(1);
+/// Most that a worker keeps while the queue is full.
+const MOST_KEPT: usize = 256 * 1024;
 /// Buffers on their way to the exporter.
 const QUEUE: usize = 64;
 
@@ -138,32 +144,59 @@ pub struct WorkerTraces {
 impl WorkerTraces {
     /// Takes down a request's spans.
     pub fn tell(&self, told: &Told<'_>) {
+        self.take_down(told, Told::push);
+    }
+
+    /// Takes down what a request's span has below it, when that itself has been told.
+    pub fn tell_below(&self, told: &Told<'_>) {
+        self.take_down(told, Told::push_below);
+    }
+
+    fn take_down<'a>(&self, told: &Told<'a>, push: fn(&Told<'a>, &mut Vec<u8>) -> u64) {
         let mut batch = self.batch.borrow_mut();
-        batch.spans += told.push(&mut batch.bytes);
+        let length = batch.bytes.len();
+        let spans = push(told, &mut batch.bytes);
+        if batch.bytes.len() > MOST_KEPT {
+            batch.bytes.truncate(length);
+            self.lost(spans);
+        } else {
+            batch.spans += spans;
+            batch.since.get_or_insert(told.ended);
+        }
         if batch.bytes.len() >= HAND_OVER {
             self.hand_over(&mut batch);
         }
     }
 
-    /// Hands over what there is. The worker calls it a few times a second.
-    pub fn flush(&self) {
-        self.hand_over(&mut self.batch.borrow_mut());
+    /// Hands over what has waited long enough. The worker calls it a few times a second.
+    pub fn tick(&self) {
+        let mut batch = self.batch.borrow_mut();
+        let is_due = |since: Instant| since.elapsed() >= LINGER;
+        if batch.bytes.len() >= HAND_OVER || batch.since.is_some_and(is_due) {
+            self.hand_over(&mut batch);
+        }
     }
 
     fn hand_over(&self, batch: &mut Batch) {
         if batch.spans == 0 {
             return;
         }
-        let batch = std::mem::take(batch);
-        let spans = batch.spans;
-        if self.traces.queue.try_send(Job::Tell(batch)).is_err() {
-            self.traces.counts.0.dropped.fetch_add(spans, Relaxed);
+        match self.traces.queue.try_send(Job::Tell(std::mem::take(batch))) {
+            Err(TrySendError::Full(Job::Tell(back))) => *batch = back,
+            Err(TrySendError::Closed(Job::Tell(back))) => self.lost(back.spans),
+            Ok(()) | Err(_) => {}
         }
+    }
+
+    fn lost(&self, spans: u64) {
+        self.traces.counts.0.dropped.fetch_add(spans, Relaxed);
     }
 }
 
 impl Drop for WorkerTraces {
     fn drop(&mut self) {
-        self.flush();
+        let mut batch = self.batch.take();
+        self.hand_over(&mut batch);
+        self.lost(batch.spans);
     }
 }

@@ -77,7 +77,14 @@ impl Told<'_> {
         let spans = &self.exchange.spans;
         let (Some(trace), Some(own)) = (spans.trace(), spans.id()) else { return 0 };
         message(out, SPANS, |out| self.server(out, trace, own));
-        let mut count = 1;
+        1 + self.push_below(out)
+    }
+
+    /// Appends those below the request's own; how many.
+    pub(super) fn push_below(&self, out: &mut Vec<u8>) -> u64 {
+        let spans = &self.exchange.spans;
+        let (Some(trace), Some(own)) = (spans.trace(), spans.id()) else { return 0 };
+        let mut count = 0;
         for part in spans.parts() {
             message(out, SPANS, |out| self.part(out, trace, own, part));
             count += 1;
@@ -130,6 +137,9 @@ impl Told<'_> {
         attribute(out, ATTRIBUTES, "lockgate.request_id", exchange.id.as_str());
         attribute(out, ATTRIBUTES, "lockgate.listener", &exchange.connection.listener);
         attribute(out, ATTRIBUTES, "lockgate.origin", crate::log::origin_word(exchange.origin));
+        if spans.left_out() > 0 {
+            number(out, ATTRIBUTES, "lockgate.spans_left_out", u64::from(spans.left_out()));
+        }
         let own_fault = self.blame.is_some_and(|blame| blame != Blame::Client);
         push_error(out, self.reason, (status >= 500).then_some(status), own_fault);
     }
@@ -202,9 +212,12 @@ impl Told<'_> {
             endpoint: notes.endpoint.as_deref(),
             status: notes.status,
             connect: notes.connect.as_secs_f64() * 1e3,
-            reason: self
-                .reason
-                .filter(|_| notes.status.is_none() || self.blame == Some(Blame::Upstream)),
+            reason: self.reason.filter(|_| match self.blame {
+                Some(Blame::Upstream) => true,
+                // An endpoint is not to blame for a client that does not wait for it.
+                Some(Blame::Client) => false,
+                _ => notes.status.is_none(),
+            }),
         };
         self.attempt(out, trace, head, &told);
     }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use http::{Request, Response};
 use lockgate_core::{
-    Body, Call, Connection, Exchange, Fault, Origin, RequestId, SendFuture, reasons,
+    Body, Call, Connection, Exchange, Fault, Origin, Reason, RequestId, SendFuture, reasons,
 };
 
 use super::*;
@@ -98,19 +98,35 @@ fn traces(outbound: &Arc<Away>) -> (Arc<Traces>, Arc<TraceCounts>) {
 
 fn tell(traces: &Traces, worker: &WorkerTraces) {
     let spans = traces.begin(None, &HeaderMap::new(), Instant::now());
-    let (exchange, ended) = (exchange(spans), Instant::now());
-    assert!(traces.is_told(&exchange.spans, 200, None, Duration::ZERO, ended));
-    worker.tell(&Told {
-        exchange: &exchange,
-        target: None,
-        status: 200,
-        reason: None,
-        blame: None,
-        ended,
-        received: 0,
-        sent: 0,
-        time: &|_| SystemTime::now(),
-    });
+    let exchange = exchange(spans);
+    assert!(traces.is_told(&exchange.spans, 200, None, Duration::ZERO, Instant::now()));
+    worker.tell(&told(&exchange, None, None));
+}
+
+fn told<'e>(
+    exchange: &'e Exchange,
+    reason: Option<&'static Reason>,
+    blame: Option<Blame>,
+) -> Told<'e> {
+    let time = &|_| SystemTime::UNIX_EPOCH;
+    let (ended, status) = (Instant::now(), 200);
+    Told { exchange, target: None, status, reason, blame, ended, received: 0, sent: 0, time }
+}
+
+#[tokio::test]
+async fn an_endpoint_is_not_to_blame_for_a_client_that_leaves() {
+    for (reason, blame, is_error) in [
+        (&reasons::CLIENT_CLOSED, Blame::Client, false),
+        (&reasons::UPSTREAM_TIMEOUT, Blame::Upstream, true),
+        (&reasons::INTERNAL, Blame::Gateway, true),
+    ] {
+        let mut exchange = exchange(Spans::own(None, |_| Fate::Sampled));
+        exchange.spans.begin_attempt(Instant::now());
+        let mut out = Vec::new();
+        assert_eq!(told(&exchange, Some(reason), Some(blame)).push_below(&mut out), 1);
+        let Some(Field::Bytes(attempt)) = find(&out, 2) else { panic!() };
+        assert_eq!(find(attempt, 15).is_some(), is_error, "{}", reason.code);
+    }
 }
 
 fn counted(counts: &TraceCounts) -> (u64, u64, u64, u64) {
@@ -129,7 +145,7 @@ async fn what_is_handed_over_within_a_moment_goes_in_one_request() {
     let (one, other) = (traces.worker(), traces.worker());
     for worker in [&one, &other, &one] {
         tell(&traces, worker);
-        worker.flush();
+        ticked(worker);
     }
     traces.flush(LONG).await;
     assert_eq!((away.calls(), counted(&counts)), (1, (3, 0, 0, 0)));
@@ -145,7 +161,7 @@ async fn a_collector_that_comes_back_gets_what_it_missed() {
     let (traces, counts) = traces(&away);
     let worker = traces.worker();
     tell(&traces, &worker);
-    worker.flush();
+    ticked(&worker);
     traces.flush(LONG).await;
     assert_eq!((away.calls(), counted(&counts)), (3, (1, 0, 0, 2)));
 }
@@ -156,37 +172,98 @@ async fn what_a_collector_does_not_take_in_the_end_is_counted() {
     let (traces, counts) = traces(&away);
     let worker = traces.worker();
     tell(&traces, &worker);
-    worker.flush();
+    ticked(&worker);
     traces.flush(LONG).await;
     assert_eq!((away.calls(), counted(&counts)), (5, (0, 1, 0, 5)));
     // What it says is wrong with it is not sent again.
     away.answers.lock().unwrap().push_back(Ok(400));
     tell(&traces, &worker);
-    worker.flush();
+    ticked(&worker);
     traces.flush(LONG).await;
     assert_eq!((away.calls(), counted(&counts)), (6, (0, 1, 1, 6)));
 }
 
+/// As if a tick had come when what it has is old enough.
+fn ticked(worker: &WorkerTraces) {
+    worker.batch.borrow_mut().since = Instant::now().checked_sub(LINGER);
+    worker.tick();
+}
+
+/// A collector that takes so many requests and then hangs, and the queue before it full.
+async fn stuck(traces: &Traces, worker: &WorkerTraces, away: &Away) {
+    let calls = away.calls();
+    tell(traces, worker);
+    ticked(worker);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(away.calls(), calls + 1);
+    for _ in 0..QUEUE {
+        tell(traces, worker);
+        ticked(worker);
+    }
+    assert_eq!((traces.queue.capacity(), worker.batch.borrow().spans), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
-async fn no_worker_waits_and_no_queue_grows_while_a_collector_hangs() {
+async fn no_worker_waits_and_nothing_grows_while_a_collector_hangs() {
     let away = Away::with(&[]);
     let (traces, counts) = traces(&away);
     let worker = traces.worker();
-    tell(&traces, &worker);
-    worker.flush();
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(away.calls(), 1);
-    for _ in 0..3 * QUEUE as u64 {
+    stuck(&traces, &worker, &away).await;
+    let mut told = 0;
+    while counted(&counts).1 == 0 {
         tell(&traces, &worker);
-        worker.flush();
-        tokio::task::yield_now().await;
+        told += 1;
+        assert!(told < 100_000);
     }
-    let (sent, dropped, ..) = counted(&counts);
-    assert!(sent == 0 && dropped > 0, "{dropped}");
-    // An end does not wait for it either.
+    let (bytes, spans) = (worker.batch.borrow().bytes.len(), worker.batch.borrow().spans);
+    assert!((MOST_KEPT - 1024..=MOST_KEPT).contains(&bytes), "{bytes}");
+    assert_eq!((spans + 1, counted(&counts)), (told, (0, 1, 0, 0)));
+    // An end does not wait for it either, and what the worker still has counts as lost.
     let begun = Instant::now();
     traces.flush(Duration::from_secs(2)).await;
     assert_eq!(begun.elapsed(), Duration::from_secs(2));
+    drop(worker);
+    assert_eq!(counted(&counts).1, told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_the_queue_full_is_told_when_there_is_room() {
+    let away = Away::with(&[]);
+    let (traces, counts) = traces(&away);
+    let worker = traces.worker();
+    stuck(&traces, &worker, &away).await;
+    for _ in 0..100 {
+        tell(&traces, &worker);
+        ticked(&worker);
+    }
+    assert_eq!((worker.batch.borrow().spans, counted(&counts)), (100, (0, 0, 0, 0)));
+    // The request that hangs is given up and sent again.
+    away.answers.lock().unwrap().extend([Ok(200); 8]);
+    tokio::time::sleep(LONG).await;
+    ticked(&worker);
+    traces.flush(LONG).await;
+    assert_eq!(worker.batch.borrow().spans, 0);
+    let (sent, dropped, ..) = counted(&counts);
+    assert_eq!((sent, dropped), (1 + QUEUE as u64 + 100, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tick_hands_over_only_what_is_old_or_large() {
+    let away = Away::with(&[]);
+    let (traces, _) = traces(&away);
+    let worker = traces.worker();
+    tell(&traces, &worker);
+    worker.tick();
+    assert_eq!((traces.queue.capacity(), worker.batch.borrow().spans), (QUEUE, 1));
+    tokio::time::advance(LINGER).await;
+    worker.tick();
+    assert_eq!(worker.batch.borrow().spans, 0);
+    let mut told = 0;
+    while told == 0 || worker.batch.borrow().spans > 0 {
+        tell(&traces, &worker);
+        told += 1;
+        assert!(told < 10_000, "what is large goes at once");
+    }
 }
 
 #[tokio::test(start_paused = true)]

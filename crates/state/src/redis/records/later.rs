@@ -2,7 +2,7 @@
 //! no room, or is hopeless, loses what was kept of its answer, so that the outcome is unknown; that
 //! is safe, and is said for as long as it takes. What has no room even so loses its place.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use lockgate_core::{End, Owner};
@@ -16,6 +16,8 @@ const MOST_BYTES: usize = 32 << 20;
 const LONGEST: Duration = Duration::from_secs(3600);
 /// The pause before saying once more what the store has heard and could not do.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Between two warnings of what was lost.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How often that is said.
 const MOST_TIMES: u32 = 3;
 
@@ -32,7 +34,13 @@ pub(super) struct Pending {
 #[derive(Default)]
 pub(super) struct Later {
     queue: VecDeque<Pending>,
+    /// How many there are of each key: every request asks for its own, and most are not here.
+    keys: HashMap<Box<[u8]>, usize>,
+    /// How many say that nothing ran.
+    idle: usize,
     bytes: usize,
+    lost: u64,
+    warned: Option<Instant>,
 }
 
 impl Pending {
@@ -51,6 +59,11 @@ impl Pending {
             self.end = End::Unknown;
             self.due = Instant::now();
         }
+    }
+
+    /// Whether it says that nothing ran.
+    fn is_idle(&self) -> bool {
+        matches!(self.end, End::Forgotten)
     }
 
     fn bytes(&self) -> usize {
@@ -77,32 +90,58 @@ impl Later {
         }
         if self.queue.len() >= MOST {
             // What ran counts for more than what did not.
-            let idle = |one: &Pending| matches!(one.end, End::Forgotten);
-            let place = self.queue.iter().position(idle).filter(|_| !idle(&pending));
-            let Some(place) = place else {
-                return tracing::warn!(
-                    "the end of a request with an idempotency key is lost: the store has been away for too long"
-                );
-            };
-            self.queue.remove(place);
+            if self.idle == 0 || pending.is_idle() {
+                return self.lose();
+            }
+            let place = self.queue.iter().position(Pending::is_idle);
+            place.and_then(|place| self.remove(place));
+            self.lose();
         }
         self.bytes += pending.bytes();
+        self.idle += usize::from(pending.is_idle());
+        *self.keys.entry(pending.key.clone()).or_default() += 1;
         self.queue.push_back(pending);
     }
 
     /// The one that has waited longest.
     pub(super) fn next(&mut self) -> Option<Pending> {
-        let pending = self.queue.pop_front()?;
-        self.bytes -= pending.bytes();
-        Some(pending)
+        self.remove(0)
     }
 
     /// The one of a key, if it is time for it.
     pub(super) fn take(&mut self, key: &[u8]) -> Option<Pending> {
+        if !self.keys.contains_key(key) {
+            return None;
+        }
         let place = self.queue.iter().position(|one| *one.key == *key && one.is_due())?;
+        self.remove(place)
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Pending> {
         let pending = self.queue.remove(place)?;
         self.bytes -= pending.bytes();
+        self.idle -= usize::from(pending.is_idle());
+        if let Some(count) = self.keys.get_mut(&pending.key) {
+            *count -= 1;
+            if *count == 0 {
+                self.keys.remove(&pending.key);
+            }
+        }
         Some(pending)
+    }
+
+    /// Counts one that is lost, and says so now and then: it is a worker that comes here.
+    fn lose(&mut self) {
+        self.lost += 1;
+        let now = Instant::now();
+        if self.warned.is_none_or(|warned| now.duration_since(warned) >= SILENCE) {
+            self.warned = Some(now);
+            tracing::warn!(
+                lost = self.lost,
+                "ends of requests with an idempotency key are lost: the store has been away for \
+                 too long"
+            );
+        }
     }
 
     /// Puts one back that could not be said.
@@ -153,7 +192,43 @@ mod tests {
         for _ in 0..MOST + 5 {
             later.add(done(0));
         }
-        assert_eq!(later.len(), MOST);
+        assert_eq!((later.len(), later.lost), (MOST, 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_keys_are_those_of_what_waits() {
+        let mut later = Later::default();
+        for number in 0..10_u8 {
+            later.add(Pending::new(&[number % 5], Owner(number.into()), End::Unknown));
+        }
+        assert_eq!((later.keys.len(), later.idle), (5, 0));
+        assert_eq!(later.take(&[3]).unwrap().owner, Owner(3));
+        assert_eq!(later.take(&[3]).unwrap().owner, Owner(8));
+        assert!(later.take(&[3]).is_none());
+        assert_eq!(later.keys.len(), 4);
+        later.add(Pending::new(&[3], Owner(9), End::Forgotten));
+        assert_eq!((later.keys.len(), later.idle), (5, 1));
+        while later.next().is_some() {}
+        assert_eq!((later.keys.len(), later.idle, later.bytes()), (0, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ran_takes_the_place_of_what_did_not_and_the_loss_is_said_once_a_minute() {
+        let mut later = Later::default();
+        for number in 0..MOST as u64 {
+            later.add(Pending::new(&number.to_le_bytes(), Owner(1), End::Forgotten));
+        }
+        later.add(done(0));
+        assert_eq!((later.len(), later.lost, later.idle), (MOST, 1, MOST - 1));
+        assert!(later.take(&0_u64.to_le_bytes()).is_none(), "the oldest has gone");
+        assert!(later.take(b"k").is_some());
+        later.add(done(0));
+        let said = later.warned;
+        later.add(Pending::new(b"idle", Owner(1), End::Forgotten));
+        assert_eq!((later.lost, later.warned), (2, said));
+        tokio::time::advance(SILENCE).await;
+        later.add(done(0));
+        assert_eq!((later.lost, later.warned), (3, Some(Instant::now())));
     }
 
     #[tokio::test(start_paused = true)]
