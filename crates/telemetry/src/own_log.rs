@@ -11,6 +11,9 @@ use tracing_subscriber::util::TryInitError;
 /// What the level is read from: `info`, `debug`, `lockgate_upstream=debug,info`.
 const VARIABLE: &str = "LOCKGATE_LOG";
 
+/// The audit log's part of it.
+const AUDIT: &str = "lockgate::audit=info";
+
 /// The gateway's own log could not be set up.
 pub type OwnLogError = TryInitError;
 
@@ -27,6 +30,11 @@ pub fn init_tracing() -> Result<(), OwnLogError> {
         None => (EnvFilter::new("info"), None),
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (EnvFilter::new("info"), Some(error.to_string())),
+    };
+    // Who has changed what is told at any level.
+    let filter = match AUDIT.parse() {
+        Ok(audit) => filter.add_directive(audit),
+        Err(_) => filter,
     };
     let builder = fmt().with_env_filter(filter).with_writer(stderr);
     if stderr().is_terminal() {

@@ -130,7 +130,7 @@ async fn two_who_change_at_once_are_told() {
 async fn a_whole_configuration_is_sent_and_a_version_comes_back() {
     let echo = Echo::start("a").await;
     let file = config(&echo, "  /a: { to: pool }\n  /b: { to: pool }\n");
-    let gateway = launch().start(&file).await;
+    let gateway = launch().env("LOCKGATE_LOG", "error").start(&file).await;
     // The long form with one thing changed is one change.
     let long = well(&gateway, "GET", "/admin/config", "").await;
     let mut sent = long.clone();
@@ -159,6 +159,7 @@ async fn a_whole_configuration_is_sent_and_a_version_comes_back() {
     let audit: Vec<_> = line.lines().filter(|line| line.contains("lockgate::audit")).collect();
     assert_eq!(audit.len(), 3, "{line}");
     assert!(audit[0].contains("this machine from 127.0.0.1"), "{}", audit[0]);
+    assert!(!line.contains("reloaded"), "only the audit log is told at this level: {line}");
 }
 
 #[tokio::test]
