@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc::{Receiver, channel};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, sleep, timeout};
 
 /// An editor's save is several events; they are taken together when no more come for this long.
 const QUIET: Duration = Duration::from_millis(3);
@@ -21,6 +21,9 @@ const TICK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(10);
 /// Of a longer file the rest is not looked at: no configuration has one.
 const MOST_BYTES: u64 = 16 << 20;
+/// Without a word of the system the files are looked at this often: watches are lost with
+/// directories that are put aside and back, and some file systems have none.
+const LOOK: Duration = Duration::from_secs(2);
 /// How often a configuration is read again because it names files that were not known before.
 const READINGS: usize = 3;
 
@@ -54,7 +57,7 @@ struct State {
 }
 
 impl Watch {
-    /// Watches nothing yet. A system that cannot watch is no error: SIGHUP still reloads.
+    /// Watches nothing yet. A system that cannot watch is no error: the files are looked at.
     pub(crate) fn new() -> Self {
         // One place is enough: an event that finds it taken has been announced already.
         let (sender, events) = channel(1);
@@ -66,7 +69,7 @@ impl Watch {
         });
         let watcher = watcher
             .inspect_err(|error| {
-                tracing::warn!(%error, "files cannot be watched; reload with SIGHUP instead");
+                tracing::warn!(%error, "files cannot be watched: they are looked at every two seconds");
             })
             .ok();
         Self { watcher, events, directories: BTreeMap::new(), seen: HashMap::new(), apart: None }
@@ -156,10 +159,12 @@ impl Watch {
             return self.rest().await;
         }
         loop {
-            if self.events.recv().await.is_none() {
-                std::future::pending::<()>().await;
+            match timeout(LOOK, self.events.recv()).await {
+                Ok(Some(())) => self.rest().await,
+                // Nothing is watched here: the files are looked at.
+                Ok(None) => sleep(LOOK).await,
+                Err(_) => {}
             }
-            self.rest().await;
             if self.differs() {
                 return;
             }
