@@ -18,6 +18,7 @@ use crate::history::disk::Loaded;
 use crate::history::view::{EndpointUptime, KeptWhere, UpstreamUptime};
 use crate::history::{Book, Key};
 use crate::keeper::{Keeper, Opened};
+use crate::tell::Post;
 use crate::{Published, Sight, millis, sight};
 
 /// Between two looks.
@@ -269,8 +270,10 @@ impl Monitor {
         let Letter { sink, receiver, message } = letter;
         let now = || millis(self.clock.now());
         let failed = |fail: &crate::tell::Fail| self.desk().failed(&sink, now(), fail);
-        let arrived = receiver.deliver(&self.outbound, &message, &self.instance, &failed).await;
-        self.desk().done(&sink, now(), arrived);
+        let post =
+            Post { outbound: &self.outbound, instance: &self.instance, now: &now, failed: &failed };
+        let lost = receiver.deliver(&post, &message).await;
+        self.desk().done(&sink, now(), &lost);
     }
 
     /// The disk's part of a look.

@@ -139,8 +139,8 @@ impl Source {
         Some(self.tree.value(node, Spelling::Written))
     }
 
-    /// Whether the files have nothing in them, or notes alone: they are about to be written, or were
-    /// emptied.
+    /// Whether the files have nothing in them, or notes alone: they are about to be written, or
+    /// were emptied.
     pub fn is_blank(&self) -> bool {
         let own =
             self.files.iter().zip(0_u16..).filter(|(_, number)| Some(*number) != self.changes);

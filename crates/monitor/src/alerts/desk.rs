@@ -2,7 +2,7 @@
 //! configuration in force.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::AbortHandle;
 
 use super::engine::Engine;
-use super::find::Findings;
+use super::find::{Findings, Id};
 use super::view::{AlertView, AlertsView, SinkView};
 use crate::tell::message::Message;
 use crate::tell::outbox::{Outbox, Policy, Told};
@@ -113,7 +113,7 @@ impl Desk {
         for (name, sink) in &mut self.sinks {
             let Ok(receiver) = &sink.receiver else { continue };
             let policy = policy(&self.settings, &sink.settings, receiver, now);
-            let ended = |id: &super::Id| self.engine.ended(id);
+            let ended = |id: &Id| self.engine.ended(id);
             if let Some(message) = sink.outbox.next(millis, &policy, &firing, &ended) {
                 let receiver = Arc::clone(receiver);
                 letters.push(Letter { sink: name.clone(), receiver, message });
@@ -141,19 +141,19 @@ impl Desk {
         sink.counts.last_error = Some(fail.why.clone());
     }
 
-    /// A message has arrived, or was given up.
-    pub(crate) fn done(&mut self, name: &str, now: u64, arrived: bool) {
+    /// A message has arrived, but for what is lost.
+    pub(crate) fn done(&mut self, name: &str, now: u64, lost: &BTreeSet<Id>) {
         let Some(sink) = self.sinks.get_mut(name) else { return };
         self.fresh = true;
         sink.delivery = None;
-        sink.outbox.done(now, arrived);
-        if arrived {
+        sink.outbox.done(now, lost);
+        if lost.is_empty() {
             sink.counts.delivered += 1;
             sink.counts.delivered_at = Some(now);
             sink.counts.last_error = None;
         } else {
             sink.counts.given_up += 1;
-            tracing::error!(sink = name, "a message of alerts was given up");
+            tracing::error!(sink = name, lost = lost.len(), "a message of alerts was given up");
         }
     }
 

@@ -83,7 +83,7 @@ pub(crate) fn upstream(upstream: &Upstream, rules: &Rules, now: Instant, into: &
         let panic = upstream.settings().panic_threshold;
         if unsure {
             into.unsure.insert(id);
-        } else if is_low(rule.below, panic, usable, counted, set.endpoints().is_empty()) {
+        } else if is_low(rule.below, panic, usable, counted, set.endpoints().len()) {
             into.add(id, rule.severity, rule.lasting, || match usable {
                 0 => format!("{name} has no endpoint that takes requests"),
                 _ => format!("{name} has {usable} of {counted} endpoints that take requests"),
@@ -98,14 +98,17 @@ pub(crate) fn upstream(upstream: &Upstream, rules: &Rules, now: Instant, into: &
     }
 }
 
-/// Endpoints that are out by hand are not counted: with all of them out nothing is wrong.
-fn is_low(below: Option<Below>, panic: Percent, usable: usize, all: usize, none: bool) -> bool {
+/// Endpoints that are out by hand are not counted, so that there are `all` of `total`: with all of
+/// them out nothing is wrong.
+fn is_low(below: Option<Below>, panic: Percent, usable: usize, all: usize, total: usize) -> bool {
     if all == 0 {
-        return none;
+        return total == 0;
     }
     let under = |share: Percent| (usable as f64) < share.0 * all as f64;
     match below {
         None => usable == 0 || under(panic),
+        // Where some are out, the rest need be no more than all of them.
+        Some(Below::Count(count)) if all < total => usable < all.min(count as usize),
         Some(Below::Count(count)) => usable < count as usize,
         Some(Below::Share(share)) => under(share),
     }

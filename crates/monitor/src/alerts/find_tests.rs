@@ -137,19 +137,27 @@ fn certificates_are_told_of_in_time_and_get_worse() {
 #[test]
 fn too_few_endpoints_are_none_or_less_than_was_said() {
     let (panic, half) = (Percent(0.5), Some(Below::Share(Percent(0.5))));
-    for (below, usable, all, none, low) in [
-        (None, 0, 4, false, true),
-        (None, 1, 4, false, true),
-        (None, 2, 4, false, false),
-        (None, 1, 1, false, false),
-        (Some(Below::Count(3)), 2, 4, false, true),
-        (Some(Below::Count(3)), 3, 4, false, false),
-        (half, 1, 3, false, true),
-        (half, 2, 3, false, false),
+    for (below, usable, all, total, low) in [
+        (None, 0, 4, 4, true),
+        (None, 1, 4, 4, true),
+        (None, 2, 4, 4, false),
+        (None, 1, 1, 1, false),
+        (Some(Below::Count(3)), 2, 4, 4, true),
+        (Some(Below::Count(3)), 3, 4, 4, false),
+        (half, 1, 3, 3, true),
+        (half, 2, 3, 3, false),
         // All are out by hand; there are none at all.
-        (Some(Below::Count(3)), 0, 0, false, false),
-        (None, 0, 0, true, true),
+        (Some(Below::Count(3)), 0, 0, 4, false),
+        (None, 0, 0, 0, true),
+        // Two of three are out by hand: the third is enough, as long as it lives.
+        (Some(Below::Count(2)), 1, 1, 3, false),
+        (Some(Below::Count(2)), 0, 1, 3, true),
+        // One is out, and one of the rest is down.
+        (Some(Below::Count(2)), 1, 2, 3, true),
+        // There is but one, and nobody has taken the others out.
+        (Some(Below::Count(2)), 1, 1, 1, true),
     ] {
-        assert_eq!(is_low(below, panic, usable, all, none), low, "{below:?} {usable} of {all}");
+        let low_now = is_low(below, panic, usable, all, total);
+        assert_eq!(low_now, low, "{below:?} {usable} of {all} of {total}");
     }
 }

@@ -1,6 +1,6 @@
 //! Alerts over time, second by second: what fires, who is told, when it is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockgate_config::model::{Quiet, Severity};
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::engine::Engine;
 use super::find::{Findings, Found, Id};
-use crate::tell::message::Message;
+use crate::tell::message::{LISTED, Message};
 use crate::tell::outbox::{Outbox, Policy};
 
 const SECOND: u64 = 1_000;
@@ -25,6 +25,8 @@ struct Stage {
     works: bool,
     sent: Vec<(u64, Message)>,
     unsure: Vec<Id>,
+    /// What does not arrive, though the rest does.
+    refused: BTreeSet<Id>,
 }
 
 impl Stage {
@@ -45,6 +47,7 @@ impl Stage {
             works: true,
             sent: Vec::new(),
             unsure: Vec::new(),
+            refused: BTreeSet::new(),
         }
     }
 
@@ -59,11 +62,17 @@ impl Stage {
             }
             let firing = self.engine.firing();
             let ended = |id: &Id| self.engine.ended(id);
-            if let Some(message) = self.outbox.next(self.now, &self.policy, &firing, &ended) {
-                if self.works {
+            if let Some(mut message) = self.outbox.next(self.now, &self.policy, &firing, &ended) {
+                let sent = message.all().map(|(_, alert)| id(alert));
+                let lost = sent.filter(|id| !self.works || self.refused.contains(id));
+                let lost: BTreeSet<Id> = lost.collect();
+                self.outbox.done(self.now, &lost);
+                for list in [&mut message.firing, &mut message.resolved] {
+                    list.retain(|alert| !lost.contains(&id(alert)));
+                }
+                if message.all().next().is_some() {
                     self.sent.push((self.now / SECOND, message));
                 }
-                self.outbox.done(self.now, self.works);
             }
             self.now += SECOND;
         }
@@ -77,6 +86,10 @@ impl Stage {
         let sent = std::mem::take(&mut self.sent).into_iter();
         sent.map(|(at, sent)| (at, subjects(&sent.firing), subjects(&sent.resolved))).collect()
     }
+}
+
+fn id(alert: &super::AlertView) -> Id {
+    Id::new(&alert.rule, alert.subject.as_str())
 }
 
 fn time(millis: u64) -> SystemTime {
@@ -203,6 +216,41 @@ fn what_was_given_up_is_told_anew_after_a_while() {
 }
 
 #[test]
+fn a_repeat_that_was_given_up_is_told_anew_after_a_while() {
+    let mut stage = Stage::new(0, Some(3_600));
+    stage.run(100, &[warn("a")]);
+    stage.works = false;
+    stage.run(3_520, &[warn("a")]);
+    stage.works = true;
+    stage.run(400, &[warn("a")]);
+    let times: Vec<u64> = stage.told().into_iter().map(|(at, ..)| at).collect();
+    assert_eq!(times, [10, 3_910], "and not after an hour");
+}
+
+#[test]
+fn what_has_become_worse_and_is_over_before_that_arrives_is_over() {
+    let mut stage = Stage::new(0, None);
+    stage.run(20, &[warn("a")]);
+    stage.works = false;
+    stage.run(20, &[wrong("a", Severity::Critical, 10)]);
+    stage.works = true;
+    stage.run(400, &[]);
+    assert_eq!(stage.told(), [(10, words(&["a"]), vec![]), (320, vec![], words(&["a"]))]);
+}
+
+#[test]
+fn one_that_is_refused_keeps_no_other_from_being_told() {
+    let mut stage = Stage::new(0, None);
+    stage.refused = BTreeSet::from([warn("a").id]);
+    stage.run(20, &[warn("a"), warn("b")]);
+    stage.run(20, &[warn("a"), warn("b"), warn("c")]);
+    assert_eq!(stage.told(), [(10, words(&["b"]), vec![]), (30, words(&["c"]), vec![])]);
+    stage.refused.clear();
+    stage.run(300, &[warn("a"), warn("b"), warn("c")]);
+    assert_eq!(stage.told(), [(310, words(&["a"]), vec![])]);
+}
+
+#[test]
 fn nothing_is_told_twice_while_it_is_under_way() {
     let mut stage = Stage::new(0, None);
     stage.run(11, &[]);
@@ -215,16 +263,16 @@ fn nothing_is_told_twice_while_it_is_under_way() {
     assert_eq!(first.unwrap().firing.len(), 1);
     stage.engine.step(1, &findings(&both), grace);
     assert!(stage.outbox.next(1, &stage.policy, &stage.engine.firing(), &never).is_none());
-    stage.outbox.done(2, true);
+    stage.outbox.done(2, &BTreeSet::new());
     let second = stage.outbox.next(2, &stage.policy, &stage.engine.firing(), &never);
     assert_eq!(second.unwrap().firing[0].subject, "b");
     // Over and back while its end is under way: told anew after that.
-    stage.outbox.done(3, true);
+    stage.outbox.done(3, &BTreeSet::new());
     stage.engine.step(4, &findings(&[]), grace);
     let over = stage.outbox.next(4, &stage.policy, &stage.engine.firing(), &never).unwrap();
     assert_eq!(over.resolved.len(), 2);
     stage.engine.step(5, &findings(&both[..1]), grace);
-    stage.outbox.done(6, true);
+    stage.outbox.done(6, &BTreeSet::new());
     let anew = stage.outbox.next(6, &stage.policy, &stage.engine.firing(), &never).unwrap();
     assert_eq!((anew.firing.len(), anew.resolved.len()), (1, 0));
 }
@@ -260,7 +308,10 @@ fn more_alerts_than_anybody_reads_are_bounded() {
     stage.run(1, &many);
     assert_eq!(stage.engine.firing().len(), super::engine::MOST_ALERTS);
     let message = &stage.sent[0].1;
-    assert!(message.alerts().as_array().unwrap().len() == 50 && message.text().len() < 8_000);
+    assert!(message.alerts(LISTED).as_array().unwrap().len() == 50);
+    assert!(
+        message.text(LISTED).len() < 8_000 && message.text(LISTED).ends_with("and more: 4950\n")
+    );
     stage.run(1, &[]);
     stage.run(1, &[]);
     assert_eq!(stage.engine.recent().len(), 100);

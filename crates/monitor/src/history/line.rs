@@ -81,9 +81,12 @@ impl Sums {
 }
 
 impl Line {
-    /// One look: whether it begins a span. A clock that was put back waits until it is where it
-    /// was.
+    /// One look: whether it begins a span. A clock that was put back a little waits until it is
+    /// where it was; what was seen by one that was far ahead is forgotten.
     pub(crate) fn note(&mut self, standing: Standing, now: u64) -> bool {
+        if self.spans.back().is_some_and(|last| last.to.saturating_sub(now) > LONGEST_GAP) {
+            self.put_back(now);
+        }
         let Some(last) = self.spans.back_mut() else { return self.begin(standing, now) };
         let now = now.max(last.to);
         if now - last.to > LONGEST_GAP {
@@ -94,6 +97,25 @@ impl Line {
         self.revive(from);
         // A second look in the same moment says nothing new.
         if differs && from < now { self.begin(standing, now) } else { false }
+    }
+
+    /// Forgets what is said to have been after now, and writes anew what begins from now on.
+    fn put_back(&mut self, now: u64) {
+        while self.spans.back().is_some_and(|last| last.from >= now) {
+            self.spans.pop_back();
+        }
+        let mut begin = now;
+        if let Some(last) = self.spans.back_mut()
+            && last.to > now
+        {
+            last.to = now;
+            begin = last.from;
+        }
+        if self.kept.whole_before > begin {
+            self.kept = Kept { whole_before: begin, open: None };
+        }
+        // A batch under way knows nothing of this.
+        self.revived = true;
     }
 
     fn revive(&mut self, from: u64) {
@@ -115,11 +137,13 @@ impl Line {
     pub(crate) fn prepend(&mut self, older: Vec<Span>) {
         let begin = self.spans.front().map_or(u64::MAX, |span| span.from);
         let room = MOST_SPANS.saturating_sub(self.spans.len());
-        let mut cut: Vec<Span> = older
-            .into_iter()
-            .filter(|span| span.from < begin)
-            .map(|span| Span { to: span.to.min(begin), ..span })
-            .collect();
+        let mut cut: Vec<Span> = Vec::new();
+        for span in older.into_iter().filter(|span| span.from < begin) {
+            // Seen by a clock that was ahead, and was put back.
+            if cut.last().is_none_or(|last| last.to <= span.from) {
+                cut.push(Span { to: span.to.min(begin), ..span });
+            }
+        }
         if let (Some(last), Some(first)) = (cut.last_mut(), self.spans.front())
             && last.standing == first.standing
             && begin - last.to <= LONGEST_GAP
@@ -357,6 +381,49 @@ mod tests {
         }
         let sums = line.sums(0, u64::MAX);
         assert_eq!((sums.up, sums.down), (2_000, 1_000));
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_holds_nothing_up() {
+        const AHEAD: u64 = 86_400_000;
+        let mut line = Line::default();
+        for (word, at) in [(0, 1_000), (0, 5_000), (2, AHEAD), (2, AHEAD + 5_000)] {
+            line.note(standing(word), at);
+        }
+        // One batch is on disk, another under way.
+        let (_, kept) = line.unwritten(true);
+        line.written(kept);
+        line.note(standing(1), AHEAD + 6_000);
+        let (_, kept) = line.unwritten(true);
+        for (word, at) in [(0, 9_000), (2, 10_000), (0, 12_000), (0, 15_000)] {
+            assert_eq!(line.note(standing(word), at), matches!(at, 10_000 | 12_000), "{at}");
+        }
+        line.written(kept);
+        let sums = line.sums(0, u64::MAX);
+        assert_eq!((sums.up, sums.down, sums.degraded), (12_000, 2_000, 0));
+        let (rows, _) = line.unwritten(true);
+        let rows: Vec<_> = rows.iter().map(|row| (row.standing, row.from, row.to)).collect();
+        assert_eq!(
+            rows,
+            [
+                (Standing::Up, 1_000, Some(10_000)),
+                (Standing::Down, 10_000, Some(12_000)),
+                (Standing::Up, 12_000, None),
+            ]
+        );
+        // A span that is cut is written anew.
+        line.note(standing(0), 25_000);
+        let (_, kept) = line.unwritten(false);
+        line.written(kept);
+        line.note(standing(0), 9_500);
+        assert_eq!(line.sums(0, u64::MAX).observed(), 8_500);
+        assert_eq!(line.unwritten(false).0.first().map(|row| row.from), Some(1_000));
+        // What the disk still has of it is left out.
+        let mut after = Line::default();
+        after.note(standing(0), 100_000);
+        let span = |from, to| Span { standing: Standing::Up, from, to };
+        after.prepend(vec![span(1_000, 50_000), span(20_000, 30_000), span(60_000, 61_000)]);
+        assert_eq!(after.sums(0, u64::MAX).observed(), 50_000);
     }
 
     #[test]

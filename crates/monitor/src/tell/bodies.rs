@@ -4,11 +4,13 @@
 use lockgate_config::model::{Severity, SinkKind};
 use serde_json::{Map, Value, json};
 
-use super::message::{Message, moment, word};
+use super::message::{LISTED, Message, cut, moment, word};
 use crate::alerts::AlertView;
 
 /// How long an Alertmanager holds an alert that it is not told of again, in milliseconds.
 const HELD: u64 = 300_000;
+/// Alerts that an Alertmanager is told of at once.
+const CHUNK: usize = 100;
 /// What PagerDuty takes of a summary, and of a key.
 const PAGER_SUMMARY: usize = 1_024;
 const PAGER_KEY: usize = 255;
@@ -21,48 +23,60 @@ pub(crate) struct Names<'a> {
     pub(crate) sink: &'a str,
 }
 
-/// The requests' bodies that a message is: one, or one for each alert.
-pub(crate) fn bodies(
-    kind: SinkKind,
-    template: Option<&Value>,
-    key: &str,
-    message: &Message,
-    names: &Names<'_>,
-) -> Vec<Value> {
-    match (kind, template) {
-        (SinkKind::Json, Some(template)) => vec![filled(template, &words(message, names))],
-        (SinkKind::Json, None) => vec![own(message, names)],
-        (SinkKind::Slack, _) => vec![slack(message, names)],
-        (SinkKind::Pagerduty, _) => pager(key, message, names),
-        (SinkKind::Alertmanager, _) => vec![alertmanager(message, names)],
+/// An alert, with `firing` or `resolved`.
+pub(crate) type Told<'a> = (&'static str, &'a AlertView);
+
+/// How many alerts one request tells of; the message is as many requests as that takes.
+pub(crate) fn share(kind: SinkKind) -> usize {
+    match kind {
+        SinkKind::Json | SinkKind::Slack => usize::MAX,
+        SinkKind::Pagerduty => 1,
+        SinkKind::Alertmanager => CHUNK,
     }
 }
 
-/// What a message is to a program: also the usual body of a webhook.
-pub(crate) fn own(message: &Message, names: &Names<'_>) -> Value {
+/// The body of a request to a sink that is told of a whole message at once.
+pub(crate) fn whole(
+    kind: SinkKind,
+    template: Option<&Value>,
+    message: &Message,
+    names: &Names<'_>,
+) -> Value {
+    match (kind, template) {
+        (SinkKind::Slack, _) => slack(message, names),
+        (_, Some(template)) => filled(template, &words(message, names)),
+        (_, None) => own(message, names, LISTED),
+    }
+}
+
+/// What a message is to a program: also the usual body of a webhook. Of each sort no more alerts
+/// are listed than so many.
+pub(crate) fn own(message: &Message, names: &Names<'_>, most: usize) -> Value {
     json!({
         "version": 1,
         "status": message.status(),
         "severity": message.severity(),
         "title": message.title(),
-        "text": message.text(),
+        "text": message.text(most),
         "instance": names.instance,
         "sink": names.sink,
         "at": moment(message.at),
         "count": message.firing.len() + message.resolved.len(),
-        "alerts": message.alerts(),
+        "alerts": message.alerts(most),
+        "leftOut": message.left_out(most),
     })
 }
 
 /// What the words of a template stand for.
 fn words(message: &Message, names: &Names<'_>) -> Map<String, Value> {
-    let mut words = match own(message, names) {
+    let mut words = match own(message, names, LISTED) {
         Value::Object(words) => words,
         _ => Map::new(),
     };
-    let listed = message.listed().map(|(_, alert)| alert.summary.as_str());
+    let listed = message.listed(LISTED).map(|(_, alert)| alert.summary.as_str());
     words.insert("summary".to_owned(), listed.collect::<Vec<_>>().join("; ").into());
-    let mut rules: Vec<&str> = message.listed().map(|(_, alert)| alert.rule.as_str()).collect();
+    let mut rules: Vec<&str> =
+        message.listed(LISTED).map(|(_, alert)| alert.rule.as_str()).collect();
     rules.dedup();
     words.insert("group".to_owned(), rules.join(",").into());
     words
@@ -116,7 +130,7 @@ fn slack(message: &Message, names: &Names<'_>) -> Value {
     };
     json!({
         "text": escaped(&format!("{} ({})", message.title(), names.instance)),
-        "attachments": [{ "color": colour, "text": escaped(&message.text()) }],
+        "attachments": [{ "color": colour, "text": escaped(&message.text(LISTED)) }],
     })
 }
 
@@ -125,39 +139,30 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// An event for each alert: PagerDuty puts together what has the same key.
-fn pager(key: &str, message: &Message, names: &Names<'_>) -> Vec<Value> {
-    let one = |(status, alert): (&str, &AlertView)| {
-        let action = if status == "firing" { "trigger" } else { "resolve" };
-        let name = format!("lockgate/{}/{}/{}", names.instance, alert.rule, alert.subject);
-        json!({
-            "routing_key": key,
-            "event_action": action,
-            "dedup_key": cut(&name, PAGER_KEY),
-            "client": "Lockgate",
-            "payload": {
-                "summary": cut(&alert.summary, PAGER_SUMMARY),
-                "source": names.instance,
-                "severity": word(alert.severity),
-                "component": alert.subject,
-                "class": alert.rule,
-                "timestamp": moment(alert.since),
-            },
-        })
-    };
-    message.listed().map(one).collect()
+/// An event about one alert: PagerDuty puts together what has the same key.
+pub(crate) fn pager(key: &str, (status, alert): Told<'_>, names: &Names<'_>) -> Value {
+    let action = if status == "firing" { "trigger" } else { "resolve" };
+    let name = format!("lockgate/{}/{}/{}", names.instance, alert.rule, alert.subject);
+    json!({
+        "routing_key": key,
+        "event_action": action,
+        "dedup_key": cut(&name, PAGER_KEY),
+        "client": "Lockgate",
+        "payload": {
+            "summary": cut(&alert.summary, PAGER_SUMMARY),
+            "source": names.instance,
+            "severity": word(alert.severity),
+            "component": alert.subject,
+            "class": alert.rule,
+            "timestamp": moment(alert.since),
+        },
+    })
 }
 
-/// No more than so many bytes, whole characters.
-fn cut(text: &str, most: usize) -> &str {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or_default()).unwrap_or_default()
-}
-
-/// `POST /api/v2/alerts`. What fires is held for five minutes, and told again before.
-fn alertmanager(message: &Message, names: &Names<'_>) -> Value {
-    let one = |(_, alert): (&str, &AlertView)| {
-        let ends = alert.ended_at.unwrap_or(message.at + HELD);
+/// `POST /api/v2/alerts`. What fires is held for five minutes from now, and told again before.
+pub(crate) fn alertmanager(part: &[Told<'_>], names: &Names<'_>, now: u64) -> Value {
+    let one = |(_, alert): &Told<'_>| {
+        let ends = alert.ended_at.unwrap_or(now + HELD);
         json!({
             "labels": {
                 "alertname": format!("Lockgate_{}", alert.rule),
@@ -171,7 +176,7 @@ fn alertmanager(message: &Message, names: &Names<'_>) -> Value {
             "endsAt": moment(ends),
         })
     };
-    message.listed().map(one).collect()
+    part.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -227,12 +232,14 @@ mod tests {
         assert!(
             slack["attachments"][0]["text"].as_str().unwrap().contains("&lt;10.0.0.1:80&gt; &amp;")
         );
-        let pager = pager("k", &message(), &NAMES);
+        let message = message();
+        let all: Vec<_> = message.all().collect();
+        let pager: Vec<_> = all.iter().map(|one| pager("k", *one, &NAMES)).collect();
         assert_eq!(pager[0]["event_action"], "trigger");
         assert_eq!(pager[1]["event_action"], "resolve");
         assert_eq!(pager[0]["dedup_key"], pager[1]["dedup_key"]);
         assert_eq!(pager[0]["payload"]["timestamp"], "1970-01-01T00:00:01Z");
-        let alerts = alertmanager(&message(), &NAMES);
+        let alerts = alertmanager(&all, &NAMES, 60_000);
         assert_eq!(alerts[0]["endsAt"], "1970-01-01T00:06:00Z");
         assert_eq!(alerts[1]["endsAt"], "1970-01-01T00:00:03Z");
         assert_eq!(cut("grün", 3), "gr");

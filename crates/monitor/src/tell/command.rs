@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::Fail;
 
-/// A pipe takes this much without a reader; a message has less.
-const MOST: usize = 60 << 10;
+/// A pipe takes this much without a reader; a message has no more.
+pub(crate) const MOST: usize = 60 << 10;
 /// How often a program is looked after.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::bodies::Names;
-use super::message::Message;
+use super::message::{LISTED, Message};
 
 /// Bytes of an encoded word's text, so that it stays under 75 signs (RFC 2047).
 const WORD: usize = 42;
@@ -26,7 +26,7 @@ pub(crate) fn compose(
     let date = jiff::fmt::rfc2822::to_string(&date.to_zoned_datetime(TimeZone::UTC));
     let subject = subject(&format!("[lockgate {}] {}", names.instance, message.title()));
     let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-    let body = STANDARD.encode(message.text().replace('\n', "\r\n"));
+    let body = STANDARD.encode(message.text(LISTED).replace('\n', "\r\n"));
     let mut lines: Vec<String> = vec![
         format!("Date: {}", date.unwrap_or_default()),
         format!("From: Lockgate <{from}>"),

@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use crate::alerts::AlertView;
 
-/// Alerts that a message lists; it counts the rest.
+/// Alerts of each sort that a message for people lists; it counts the rest.
 pub(crate) const LISTED: usize = 50;
+
+/// Most bytes of a summary in a title.
+const TITLE: usize = 1_024;
 
 /// What is told at once.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,8 +48,8 @@ impl Message {
     /// One line.
     pub(crate) fn title(&self) -> String {
         match (self.firing.as_slice(), self.resolved.as_slice()) {
-            ([one], []) => format!("{}: {}", word(one.severity), one.summary),
-            ([], [one]) => format!("resolved: {}", one.summary),
+            ([one], []) => format!("{}: {}", word(one.severity), cut(&one.summary, TITLE)),
+            ([], [one]) => format!("resolved: {}", cut(&one.summary, TITLE)),
             ([], over) => format!("{} alerts resolved", over.len()),
             (firing, []) => format!("{}: {} alerts", word(self.severity()), firing.len()),
             (firing, over) => {
@@ -56,31 +59,41 @@ impl Message {
         }
     }
 
-    /// A line for each alert, plain text.
-    pub(crate) fn text(&self) -> String {
+    /// A line for each alert, plain text, and how many are left out.
+    pub(crate) fn text(&self, most: usize) -> String {
         let mut text = String::new();
-        for (status, alert) in self.listed() {
+        for (status, alert) in self.listed(most) {
             let since = moment(alert.ended_at.unwrap_or(alert.since));
             let head = if status == "firing" { word(alert.severity) } else { "resolved" };
             let when = if status == "firing" { "since" } else { "at" };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "[{head}] {} ({}, {when} {since})", alert.summary, alert.rule);
         }
-        let more = (self.firing.len() + self.resolved.len()).saturating_sub(2 * LISTED);
+        let more = self.left_out(most);
         if more > 0 {
             let _ = writeln!(text, "and more: {more}");
         }
         text
     }
 
-    /// Those that a message lists, with `firing` or `resolved`.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = (&'static str, &AlertView)> {
-        let firing = self.firing.iter().take(LISTED).map(|alert| ("firing", alert));
-        firing.chain(self.resolved.iter().take(LISTED).map(|alert| ("resolved", alert)))
+    /// All of them, with `firing` or `resolved`.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &AlertView)> {
+        self.listed(usize::MAX)
+    }
+
+    /// No more of each sort than so many.
+    pub(crate) fn listed(&self, most: usize) -> impl Iterator<Item = (&'static str, &AlertView)> {
+        let firing = self.firing.iter().take(most).map(|alert| ("firing", alert));
+        firing.chain(self.resolved.iter().take(most).map(|alert| ("resolved", alert)))
+    }
+
+    /// How many a list of no more than so many leaves out.
+    pub(crate) fn left_out(&self, most: usize) -> usize {
+        self.firing.len().saturating_sub(most) + self.resolved.len().saturating_sub(most)
     }
 
     /// The alerts as JSON.
-    pub(crate) fn alerts(&self) -> Value {
+    pub(crate) fn alerts(&self, most: usize) -> Value {
         let one = |(status, alert): (&str, &AlertView)| {
             json!({
                 "status": status, "rule": alert.rule, "subject": alert.subject,
@@ -89,7 +102,7 @@ impl Message {
                 "endedAt": alert.ended_at.map(moment),
             })
         };
-        self.listed().map(one).collect()
+        self.listed(most).map(one).collect()
     }
 }
 
@@ -99,6 +112,12 @@ pub(crate) fn word(severity: Severity) -> &'static str {
         Severity::Warning => "warning",
         Severity::Critical => "critical",
     }
+}
+
+/// No more than so many bytes, whole characters.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 /// RFC 3339, to the second.

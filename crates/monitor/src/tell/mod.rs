@@ -7,7 +7,10 @@ mod mail;
 pub(crate) mod message;
 pub(crate) mod outbox;
 mod smtp;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +23,18 @@ use lockgate_net::tls::ClientTls;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use bodies::Names;
-use message::Message;
+use crate::alerts::Id;
+use bodies::{Names, Told};
+use message::{LISTED, Message};
 
 /// Between two tries: twice as long each time, from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
-/// Tries: they take about an hour.
+/// Tries of one request: they take about an hour.
 const TRIES: u32 = 64;
+/// So many requests refused one after the other are not about what is in them: the rest of the
+/// message is given up.
+const REFUSED: usize = 20;
 /// Most bytes of a receiver's answer: nobody reads it.
 const ANSWER: usize = 64 << 10;
 
@@ -39,16 +46,37 @@ pub(crate) struct Fail {
     pub(crate) is_final: bool,
     /// Whether it is what a mail server answered.
     is_reply: bool,
+    /// Whether it may be for what this request has in it: another may be taken.
+    is_content: bool,
 }
 
 impl Fail {
     fn later(why: String) -> Self {
-        Self { why, is_final: false, is_reply: false }
+        Self { why, is_final: false, is_reply: false, is_content: false }
     }
 
     fn never(why: String) -> Self {
-        Self { why, is_final: true, is_reply: false }
+        Self { why, is_final: true, is_reply: false, is_content: false }
     }
+}
+
+/// What a delivery needs of the gateway.
+pub(crate) struct Post<'a> {
+    pub(crate) outbound: &'a Arc<dyn Outbound>,
+    /// This gateway's name.
+    pub(crate) instance: &'a str,
+    /// Milliseconds since 1970.
+    pub(crate) now: &'a (dyn Fn() -> u64 + Sync),
+    /// Hears of every failure.
+    pub(crate) failed: &'a (dyn Fn(&Fail) + Sync),
+}
+
+/// How it went with one request.
+enum End {
+    Arrived,
+    /// Another may be taken.
+    Refused,
+    GivenUp,
 }
 
 /// A sink made ready: its files are read.
@@ -111,24 +139,45 @@ impl Receiver {
         matches!(&self.how, How::Webhook(webhook) if webhook.kind == SinkKind::Alertmanager)
     }
 
-    /// Tries until the message has arrived or nothing helps; `failed` hears of every failure.
-    pub(crate) async fn deliver(
-        &self,
-        outbound: &Arc<dyn Outbound>,
-        message: &Message,
-        instance: &str,
-        failed: &(dyn Fn(&Fail) + Sync),
-    ) -> bool {
+    /// Tells of every alert, one request after the other, each tried until it has arrived or
+    /// nothing helps. What has not arrived is returned.
+    pub(crate) async fn deliver(&self, post: &Post<'_>, message: &Message) -> BTreeSet<Id> {
+        let all: Vec<Told<'_>> = message.all().collect();
+        let share = match &self.how {
+            How::Webhook(webhook) => bodies::share(webhook.kind),
+            How::Mail { .. } | How::Command { .. } => usize::MAX,
+        };
+        let (mut lost, mut refused) = (BTreeSet::new(), 0);
+        for part in all.chunks(share) {
+            let end = match refused {
+                0..REFUSED => self.tell(post, message, part).await,
+                _ => End::GivenUp,
+            };
+            refused = match end {
+                End::Arrived => 0,
+                End::Refused => refused + 1,
+                End::GivenUp => REFUSED,
+            };
+            if !matches!(end, End::Arrived) {
+                let ids = part.iter().map(|(_, one)| Id::new(&one.rule, one.subject.as_str()));
+                lost.extend(ids);
+            }
+        }
+        lost
+    }
+
+    /// One request, or one mail, or one start of a program.
+    async fn tell(&self, post: &Post<'_>, message: &Message, part: &[Told<'_>]) -> End {
         let mut pause = FIRST_PAUSE;
         for _ in 0..TRIES {
-            let tried = timeout(self.timeout, self.attempt(outbound, message, instance)).await;
+            let tried = timeout(self.timeout, self.attempt(post, message, part)).await;
             let late = || Err(Fail::later(format!("no answer within {:?}", self.timeout)));
             match tried.unwrap_or_else(|_| late()) {
-                Ok(()) => return true,
+                Ok(()) => return End::Arrived,
                 Err(fail) => {
-                    failed(&fail);
+                    (post.failed)(&fail);
                     if fail.is_final {
-                        return false;
+                        return if fail.is_content { End::Refused } else { End::GivenUp };
                     }
                 }
             }
@@ -136,26 +185,29 @@ impl Receiver {
             tokio::time::sleep(pause.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
-        false
+        End::GivenUp
     }
 
     async fn attempt(
         &self,
-        outbound: &Arc<dyn Outbound>,
+        post: &Post<'_>,
         message: &Message,
-        instance: &str,
+        part: &[Told<'_>],
     ) -> Result<(), Fail> {
-        let names = Names { instance, sink: &self.name };
+        let names = Names { instance: post.instance, sink: &self.name };
         match &self.how {
-            How::Webhook(webhook) => webhook.send(outbound, message, &names, self.timeout).await,
+            How::Webhook(webhook) => {
+                let body = webhook.body(message, part, &names, (post.now)());
+                webhook.send(post.outbound, &body, self.timeout).await
+            }
             How::Mail { server, from, to } => {
                 let number = fastrand::u64(..);
                 let text = mail::compose(message, from, to, &names, number);
-                smtp::send(server, &smtp::Mail { from, to, message: &text }, instance).await
+                smtp::send(server, &smtp::Mail { from, to, message: &text }, post.instance).await
             }
             How::Command { command, directory } => {
                 let (command, directory) = (command.clone(), directory.clone());
-                let text = bodies::own(message, &names).to_string();
+                let text = fitting(message, &names, command::MOST);
                 let limit = self.timeout;
                 let work = move || command::run(&command, &directory, &text, limit);
                 let done = tokio::task::spawn_blocking(work).await;
@@ -165,40 +217,63 @@ impl Receiver {
     }
 }
 
+/// Lockgate's own body, with as many alerts as so many bytes have room for.
+fn fitting(message: &Message, names: &Names<'_>, bytes: usize) -> String {
+    let mut most = LISTED;
+    loop {
+        let text = bodies::own(message, names, most).to_string();
+        if text.len() <= bytes || most == 0 {
+            return text;
+        }
+        most /= 2;
+    }
+}
+
 impl Webhook {
+    fn body(&self, message: &Message, part: &[Told<'_>], names: &Names<'_>, now: u64) -> Value {
+        match (self.kind, part) {
+            (SinkKind::Alertmanager, _) => bodies::alertmanager(part, names, now),
+            (SinkKind::Pagerduty, [one, ..]) => bodies::pager(&self.key, *one, names),
+            (kind, _) => bodies::whole(kind, self.body.as_ref(), message, names),
+        }
+    }
+
     async fn send(
         &self,
         outbound: &Arc<dyn Outbound>,
-        message: &Message,
-        names: &Names<'_>,
+        body: &Value,
         timeout: Duration,
     ) -> Result<(), Fail> {
-        for body in bodies::bodies(self.kind, self.body.as_ref(), &self.key, message, names) {
-            let mut request = Request::post(self.url.as_str())
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(Bytes::from(body.to_string()))
-                .map_err(|_| Fail::never("its `url` is no address".to_owned()))?;
-            if let Some(token) = &self.token {
-                request.headers_mut().insert(header::AUTHORIZATION, token.clone());
-            }
-            let to = Destination::Url { ca: self.ca.clone() };
-            let call = Call { request, to, timeout, max_body: ANSWER };
-            // The story of a fault may tell the address, which is a secret: its reason does not.
-            let answer = outbound.send(call).await;
-            let status = answer.map_err(|fault| Fail::later(fault.reason().code.to_owned()))?;
-            let status = status.status();
-            if !status.is_success() {
-                let why = format!("it was answered {}", status.as_u16());
-                let again = status.is_server_error()
-                    || matches!(
-                        status,
-                        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-                    );
-                return Err(if again { Fail::later(why) } else { Fail::never(why) });
-            }
+        let mut request = Request::post(self.url.as_str())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Bytes::from(body.to_string()))
+            .map_err(|_| Fail::never("its `url` is no address".to_owned()))?;
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(header::AUTHORIZATION, token.clone());
         }
-        Ok(())
+        let to = Destination::Url { ca: self.ca.clone() };
+        let call = Call { request, to, timeout, max_body: ANSWER };
+        // The story of a fault may tell the address, which is a secret: its reason does not.
+        let answer = outbound.send(call).await;
+        let status = answer.map_err(|fault| Fail::later(fault.reason().code.to_owned()))?;
+        judge(status.status())
     }
+}
+
+/// What an answer's status says.
+fn judge(status: StatusCode) -> Result<(), Fail> {
+    if status.is_success() {
+        return Ok(());
+    }
+    let why = format!("it was answered {}", status.as_u16());
+    Err(match status {
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Fail::later(why),
+        status if status.is_server_error() => Fail::later(why),
+        StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => Fail { is_content: true, ..Fail::never(why) },
+        _ => Fail::never(why),
+    })
 }
 
 fn webhook(url: &str, sink: &AlertSink) -> Result<Webhook, String> {

@@ -1,7 +1,7 @@
 //! What one sink has been told, and what it is to be told next. What changes within `group_wait` is
 //! one message; one message is under way at a time, and what comes meanwhile is the next one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockgate_config::model::Severity;
@@ -44,10 +44,13 @@ impl Policy {
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     told: BTreeMap<Id, Told>,
+    /// What it had been told of those in the message under way.
+    before: BTreeMap<Id, Option<Told>>,
     /// Since when something is to be told.
     first: Option<u64>,
-    sending: bool,
     held_until: u64,
+    /// Alerts of which nothing is sent before that moment, though others are.
+    held: BTreeMap<Id, u64>,
 }
 
 /// What is to be told: what fires and has not been told, or not lately; and what is over.
@@ -62,16 +65,6 @@ pub(crate) struct Told {
     pub(crate) alert: AlertView,
     /// When it was told last.
     pub(crate) at: u64,
-    /// Whether that has arrived.
-    #[serde(skip, default = "yes")]
-    arrived: bool,
-    /// Whether its end is under way.
-    #[serde(skip)]
-    closing: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Outbox {
@@ -84,11 +77,13 @@ impl Outbox {
 
     /// What has arrived, for the process after this one.
     pub(crate) fn kept(&self) -> Vec<Told> {
-        self.told.values().filter(|told| told.arrived).cloned().collect()
+        let told = self.told.iter().filter(|(id, _)| !self.before.contains_key(id));
+        let told = told.map(|(_, told)| told).chain(self.before.values().flatten());
+        told.cloned().collect()
     }
 
     pub(crate) fn is_sending(&self) -> bool {
-        self.sending
+        !self.before.is_empty()
     }
 
     /// The next message, if it is time for one. It is then under way until [`Outbox::done`].
@@ -100,9 +95,10 @@ impl Outbox {
         firing: &BTreeMap<Id, AlertView>,
         ended: &dyn Fn(&Id) -> Option<u64>,
     ) -> Option<Message> {
-        if self.sending {
+        if self.is_sending() {
             return None;
         }
+        self.held.retain(|_, until| now < *until);
         self.told.retain(|id, told| {
             let over = !firing.contains_key(id);
             policy.wants(&told.alert) && (policy.resolved || !over)
@@ -122,21 +118,18 @@ impl Outbox {
         for id in begun {
             let Some(alert) = firing.get(&id).cloned() else { continue };
             message.firing.push(alert.clone());
-            let before = self.told.get(&id);
-            let arrived =
-                before.is_some_and(|told| told.arrived && told.alert.severity == alert.severity);
-            self.told.insert(id, Told { alert, at: now, arrived, closing: false });
+            let before = self.told.insert(id.clone(), Told { alert, at: now });
+            self.before.insert(id, before);
         }
         for id in over {
-            if let Some(told) = self.told.get_mut(&id) {
-                told.closing = true;
+            if let Some(told) = self.told.remove(&id) {
                 let mut alert = told.alert.clone();
                 alert.ended_at = ended(&id).or(Some(now));
                 message.resolved.push(alert);
+                self.before.insert(id, Some(told));
             }
         }
         message.sort();
-        self.sending = true;
         Some(message)
     }
 
@@ -150,30 +143,34 @@ impl Outbox {
             Some(told) => told.alert.severity < alert.severity || stale(told),
             None => true,
         };
+        let lets = |id: &Id, alert: &AlertView| policy.lets(alert) && !self.held.contains_key(id);
         let begun = firing
             .iter()
-            .filter(|(id, alert)| policy.wants(alert) && policy.lets(alert) && is_due(id, alert));
+            .filter(|(id, alert)| policy.wants(alert) && lets(id, alert) && is_due(id, alert));
         let over = self
             .told
             .iter()
-            .filter(|(id, told)| !firing.contains_key(*id) && policy.lets(&told.alert));
+            .filter(|(id, told)| !firing.contains_key(*id) && lets(id, &told.alert));
         Due {
             begun: begun.map(|(id, _)| id.clone()).collect(),
             over: over.map(|(id, _)| id.clone()).collect(),
         }
     }
 
-    /// The message under way has arrived, or was given up: what was in it is told anew after a
-    /// while, if it is still true.
-    pub(crate) fn done(&mut self, now: u64, arrived: bool) {
-        self.sending = false;
-        if arrived {
-            self.told.retain(|_, told| !told.closing);
-            self.told.values_mut().for_each(|told| told.arrived = true);
-        } else {
+    /// The message under way has arrived but for what is lost: that is told anew after a while, if
+    /// it is still true.
+    pub(crate) fn done(&mut self, now: u64, lost: &BTreeSet<Id>) {
+        let sent = std::mem::take(&mut self.before);
+        // Where something arrives, what is lost keeps nothing else from it.
+        if sent.keys().all(|id| lost.contains(id)) {
             self.held_until = now + HOLD;
-            self.told.retain(|_, told| told.arrived);
-            self.told.values_mut().for_each(|told| told.closing = false);
+        }
+        for (id, before) in sent.into_iter().filter(|(id, _)| lost.contains(id)) {
+            self.held.insert(id.clone(), now + HOLD);
+            match before {
+                Some(before) => self.told.insert(id, before),
+                None => self.told.remove(&id),
+            };
         }
     }
 }

@@ -80,7 +80,7 @@ impl HandlerPlugin for StatusPages {
         let policy = HeaderValue::try_from(policy)
             .map_err(|_| ConfigError::new("a bug: the page's policy cannot be sent"))?;
         let board = build.provide.board();
-        Ok(Box::new(Pages { config, board, policy, made: Mutex::default() }))
+        Ok(Box::new(Pages { config, board, policy, page: Made::default(), json: Made::default() }))
     }
 }
 
@@ -88,8 +88,26 @@ struct Pages {
     config: Config,
     board: Arc<dyn Board>,
     policy: HeaderValue,
-    /// The page as it was made last, and of what.
-    made: Mutex<Option<(Arc<Status>, Bytes)>>,
+    page: Made,
+    json: Made,
+}
+
+/// A body as it was made last, and of what.
+#[derive(Default)]
+struct Made(Mutex<Option<(Arc<Status>, Bytes)>>);
+
+impl Made {
+    fn of(&self, status: &Arc<Status>, make: impl FnOnce() -> String) -> Bytes {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, body)) = &*made
+            && Arc::ptr_eq(of, status)
+        {
+            return body.clone();
+        }
+        let body = Bytes::from(make());
+        *made = Some((Arc::clone(status), body.clone()));
+        body
+    }
 }
 
 impl Pages {
@@ -104,19 +122,15 @@ impl Pages {
     }
 
     fn page(&self, status: &Arc<Status>) -> Bytes {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, page)) = &*made
-            && Arc::ptr_eq(of, status)
-        {
-            return page.clone();
-        }
-        let page = page::render(&self.config.title, &self.shown(status), status.at);
-        let page = Bytes::from(page);
-        *made = Some((Arc::clone(status), page.clone()));
-        page
+        let title = &self.config.title;
+        self.page.of(status, || page::render(title, &self.shown(status), status.at))
     }
 
-    fn json(&self, status: &Status) -> Bytes {
+    fn json(&self, status: &Arc<Status>) -> Bytes {
+        self.json.of(status, || self.told(status))
+    }
+
+    fn told(&self, status: &Status) -> String {
         let services = self.shown(status).into_iter().map(|one| {
             let availability: Map<String, Value> = WINDOWS
                 .iter()
@@ -135,7 +149,7 @@ impl Pages {
             "status": page::overall(&self.shown(status)),
             "services": services.collect::<Value>(),
         });
-        told.to_string().into()
+        told.to_string()
     }
 
     fn badge(&self, status: &Status, name: &str) -> Result<Response<Body>, Fault> {
@@ -180,4 +194,36 @@ fn answer(kind: &'static str, body: Bytes) -> Response<Body> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CACHE_CONTROL, KEEP);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    struct Fixed;
+
+    impl Board for Fixed {
+        fn status(&self) -> Arc<Status> {
+            Arc::new(Status { at: SystemTime::UNIX_EPOCH, services: Vec::new() })
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_made_once_for_each_look() {
+        let pages = Pages {
+            config: Config::default(),
+            board: Arc::new(Fixed),
+            policy: KEEP,
+            page: Made::default(),
+            json: Made::default(),
+        };
+        let (one, next) = (pages.board.status(), pages.board.status());
+        for body in [Pages::page, Pages::json] {
+            let first = body(&pages, &one);
+            assert_eq!(first.as_ptr(), body(&pages, &one).as_ptr());
+            assert_ne!(first.as_ptr(), body(&pages, &next).as_ptr());
+        }
+    }
 }

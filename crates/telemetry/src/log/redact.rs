@@ -167,10 +167,11 @@ fn push_value(out: &mut Vec<u8>, value: &[u8]) {
         if is_hidden {
             push_hiding_tokens(out, between(unwritten, at));
             let mut end = at;
+            // What is encoded more often than its `=` is a part of it.
             let (ahead, length) = loop {
                 match find_separator(tail(end)) {
-                    Some((ahead, length, b'=' | b'?')) => end += ahead + length,
-                    Some((ahead, length, _)) => break (ahead, length),
+                    Some((ahead, own, b'&' | b';' | b'#')) if own <= length => break (ahead, own),
+                    Some((ahead, own, _)) => end += ahead + own,
                     None => break (tail(end).len(), 0),
                 }
             };

@@ -251,6 +251,8 @@ fn secret_query_values_are_not_shown() {
         ("/x?%2Fcb%3Fcode%3Ds", "/x?%2Fcb%3Fcode%3D[redacted]"),
         ("/x?to=/cb#token=s", "/x?to=/cb#token=[redacted]"),
         ("/x?to=/cb?token=", "/x?to=/cb?token="),
+        ("/x?to=/cb?code=s%26s", "/x?to=/cb?code=[redacted]"),
+        ("/x?to=%2Fcb%3Fpin%3Ds%2526s%26a%3D1", "/x?to=%2Fcb%3Fpin%3D[redacted]%26a%3D1"),
         ("/x?a=%3D&b=%3d%3D&c=%3", "/x?a=%3D&b=%3d%3D&c=%3"),
         ("/x?login.secret=s", "/x?login.secret=[redacted]"),
         ("/x?X-Amz-Signature=s", "/x?X-Amz-Signature=[redacted]"),

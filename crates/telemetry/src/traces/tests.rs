@@ -11,22 +11,24 @@ use http::{Request, Response};
 use lockgate_core::{
     Body, Call, Connection, Exchange, Fault, Origin, Reason, RequestId, SendFuture, reasons,
 };
+use tokio::sync::Notify;
 
 use super::*;
 use crate::otlp::proto::{Field, find};
 
 /// A collector that gives its answers in turn, and keeps what it was sent. Without a next answer
-/// it never answers.
+/// it does not answer until it is let go on.
 #[derive(Default)]
 struct Away {
     answers: Mutex<VecDeque<Result<u16, ()>>>,
     calls: Mutex<Vec<Call>>,
+    go_on: Arc<Notify>,
 }
 
 impl Away {
     fn with(answers: &[Result<u16, ()>]) -> Arc<Self> {
         let answers = Mutex::new(answers.iter().copied().collect());
-        Arc::new(Self { answers, calls: Mutex::default() })
+        Arc::new(Self { answers, ..Self::default() })
     }
 
     fn calls(&self) -> usize {
@@ -38,13 +40,17 @@ impl Outbound for Away {
     fn send(&self, call: Call) -> SendFuture<Result<Response<Bytes>, Fault>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
         let answer = self.answers.lock().unwrap().pop_front();
+        let go_on = Arc::clone(&self.go_on);
         Box::pin(async move {
             match answer {
                 Some(Ok(status)) => {
                     Ok(Response::builder().status(status).body(Bytes::new()).unwrap())
                 }
                 Some(Err(())) => Err(Fault::upstream(&reasons::UPSTREAM_REFUSED)),
-                None => std::future::pending().await,
+                None => {
+                    go_on.notified().await;
+                    Ok(Response::new(Bytes::new()))
+                }
             }
         })
     }
@@ -237,8 +243,8 @@ async fn what_finds_the_queue_full_is_told_when_there_is_room() {
         ticked(&worker);
     }
     assert_eq!((worker.batch.borrow().spans, counted(&counts)), (100, (0, 0, 0, 0)));
-    // The request that hangs is given up and sent again.
     away.answers.lock().unwrap().extend([Ok(200); 8]);
+    away.go_on.notify_one();
     tokio::time::sleep(LONG).await;
     ticked(&worker);
     traces.flush(LONG).await;
