@@ -344,9 +344,11 @@ async fn what_runs_once_is_told_whole_although_its_client_leaves() {
     drop(wire);
     gateway.logged(|line| line["reason"] == "client_closed").await;
     echo.open(1);
-    let spans = collector.trace(&trace, 2).await;
+    let spans = collector.trace(&trace, 3).await;
     let [server] = child(&spans, "b7ad6b7169203331", 2)[..] else { panic!("{spans:#?}") };
     assert_eq!(server["attributes"]["error.type"], "client_closed");
+    let [policy] = child(&spans, id(server), 1)[..] else { panic!("{spans:#?}") };
+    assert_eq!(policy["name"], "policy idempotency");
     let [attempt] = child(&spans, id(server), 3)[..] else { panic!("{spans:#?}") };
     assert_eq!(attempt["attributes"]["http.response.status_code"], 200);
     assert_eq!(attempt["status"], 0);
