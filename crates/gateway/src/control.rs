@@ -69,11 +69,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let gate = Gate::new();
     let mut listeners = Listeners::new(Arc::clone(&gate), count, inherited);
     let prepared = listeners.prepare(document)?;
-    let admin = document.admin.address.map(|address| {
-        let socket = admin_socket(address, &mut listeners);
-        let socket = socket.with_context(|| format!("the admin listener cannot have {address}"));
-        socket.map(|socket| (address, socket))
-    });
+    let admin = document.admin.address.map(|address| admin_socket(address, &mut listeners));
     let admin = admin.transpose()?;
     let _services = match start.demo {
         Some(port_base) => {
@@ -211,15 +207,18 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// The socket of the gateway whose place this one takes, or one of its own.
+/// The socket of the gateway whose place this one takes, or one of its own; and its address.
 fn admin_socket(
     address: SocketAddr,
     listeners: &mut Listeners,
-) -> std::io::Result<tokio::net::TcpListener> {
-    match listeners.inherited(address)? {
-        Some(socket) => tokio::net::TcpListener::from_std(socket),
-        None => bind_admin(address),
-    }
+) -> anyhow::Result<(SocketAddr, tokio::net::TcpListener)> {
+    let socket = match listeners.inherited(address) {
+        Ok(Some(socket)) => tokio::net::TcpListener::from_std(socket),
+        Ok(None) => bind_admin(address),
+        Err(error) => Err(error),
+    };
+    let socket = socket.with_context(|| format!("the admin listener cannot have {address}"))?;
+    Ok((address, socket))
 }
 
 /// The port is shared with a gateway that drains and is still asked how far it is; one that serves

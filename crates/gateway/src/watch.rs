@@ -136,6 +136,9 @@ impl Watch {
 
     fn watch_directories(&mut self) {
         let named = self.seen.keys().flat_map(|file| directories(file));
+        // One that is known under two names is one to the system: letting go of either lets go of
+        // both.
+        let named = named.map(|directory| directory.canonicalize().unwrap_or(directory));
         let wanted: BTreeMap<PathBuf, (u64, u64)> =
             named.map(|directory| (directory.clone(), inode(&directory))).collect();
         if let Some(watcher) = &mut self.watcher {
