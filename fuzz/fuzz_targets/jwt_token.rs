@@ -125,6 +125,7 @@ fn exchange(token: &[u8]) -> Option<Exchange> {
         origin: Origin::Gateway,
         upgrade: false,
         grpc: false,
+        once: None,
         deadline: None,
         upstream: UpstreamNotes::default(),
         fault: None,
