@@ -13,8 +13,8 @@ use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use lockgate_core::{
     Blobs, Blocking, Body, Build, Captures, Connection, Consumers, Counters, Exchange, Figure,
-    Identities, Identity, Kept, Metric, Nowhere, Origin, Outbound, Plugin, Priority, Proof,
-    Provide, RequestId, SendFuture, Step, Task, UpstreamNotes,
+    Identities, Identity, Kept, Leases, Metric, Nowhere, Origin, Outbound, Plugin, Priority, Proof,
+    Provide, Records, RequestId, SendFuture, Step, Task, UpstreamNotes,
 };
 use serde_json::{Value, json};
 
@@ -53,6 +53,14 @@ impl Provide for Empty {
     }
 
     fn blobs(&self, _: &str) -> Option<Arc<dyn Blobs>> {
+        None
+    }
+
+    fn leases(&self, _: &str) -> Option<Arc<dyn Leases>> {
+        None
+    }
+
+    fn records(&self, _: &str) -> Option<Arc<dyn Records>> {
         None
     }
 
