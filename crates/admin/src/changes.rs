@@ -13,6 +13,7 @@ use lockgate_config::read_value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::aside::aside;
 use crate::audit::Who;
 use crate::guard::refuse;
 use crate::page::Page;
@@ -161,8 +162,11 @@ pub(crate) async fn put_config(
 }
 
 /// `GET /admin/config/changes`: what does not stand in the files.
-pub(crate) async fn list(State(handles): State<Arc<Handles>>) -> Json<Value> {
-    Json((handles.changes)())
+pub(crate) async fn list(State(handles): State<Arc<Handles>>) -> Response {
+    match changed(&handles).await {
+        Ok(told) => Json(told).into_response(),
+        Err(why) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", &why),
+    }
 }
 
 /// `DELETE /admin/config/changes`: the files say it all again.
@@ -181,9 +185,9 @@ pub(crate) async fn drop_all(
 /// `GET /admin/config/export`: files and changes as one, for git.
 pub(crate) async fn export(State(handles): State<Arc<Handles>>) -> Response {
     let written = Arc::clone(&handles.written);
-    match tokio::task::spawn_blocking(move || written()).await {
+    match aside(move || written()).await {
         Ok(text) => yaml(text),
-        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", "it cannot be read: a bug"),
+        Err(why) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", &why),
     }
 }
 
@@ -211,7 +215,7 @@ pub(crate) async fn version(
     match number {
         Ok(Path(number)) => match text_of(&handles, number).await {
             Ok(text) => yaml(text),
-            Err(refusal) => *refusal,
+            Err(why) => no_version(&why),
         },
         Err(error) => refuse(StatusCode::BAD_REQUEST, "bad_path", &error.body_text()),
     }
@@ -236,23 +240,24 @@ pub(crate) async fn diff(
     };
     match difference(&handles, two.from, two.to).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], text).into_response(),
-        Err(refusal) => *refusal,
+        Err(why) => no_version(&why),
     }
 }
 
 /// The lines that differ between two versions, or one and what is in force.
 ///
 /// # Errors
-/// The refusal that says which is not there.
+/// Why one of them is not to be had, in words.
 pub(crate) async fn difference(
     handles: &Handles,
     from: u64,
     to: Option<u64>,
-) -> Result<String, Box<Response>> {
+) -> Result<String, String> {
     let newest = || handles.versions.list().first().map_or(0, |version| version.number);
     let to = to.unwrap_or_else(newest);
     let (before, after) = (text_of(handles, from).await?, text_of(handles, to).await?);
-    Ok(diff::unified(&before, &after, &format!("version {from}"), &format!("version {to}")))
+    let (old, new) = (format!("version {from}"), format!("version {to}"));
+    aside(move || diff::unified(&before, &after, &old, &new)).await
 }
 
 #[derive(Deserialize)]
@@ -280,12 +285,26 @@ pub(crate) async fn roll_back(
     }
 }
 
-/// Reading a version is reading files: off the runtime.
-async fn text_of(handles: &Handles, number: u64) -> Result<String, Box<Response>> {
+/// What a version said.
+///
+/// # Errors
+/// Why it is not to be had, in words.
+pub(crate) async fn text_of(handles: &Handles, number: u64) -> Result<String, String> {
     let versions = Arc::clone(&handles.versions);
-    let read = tokio::task::spawn_blocking(move || versions.text(number)).await;
-    let read = read.unwrap_or_else(|_| Err("it cannot be read: a bug".to_owned()));
-    read.map_err(|why| Box::new(refuse(StatusCode::NOT_FOUND, "no_version", &why)))
+    aside(move || versions.text(number)).await.flatten()
+}
+
+/// What does not stand in the files, as `GET /admin/config/changes` tells it.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) async fn changed(handles: &Handles) -> Result<Value, String> {
+    let changes = Arc::clone(&handles.changes);
+    aside(move || changes()).await
+}
+
+fn no_version(why: &str) -> Response {
+    refuse(StatusCode::NOT_FOUND, "no_version", why)
 }
 
 fn yaml(text: String) -> Response {

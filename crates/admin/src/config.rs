@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use crate::Handles;
+use crate::aside::aside;
 use crate::guard::refuse;
 use crate::page::Page;
 
@@ -100,6 +101,5 @@ async fn read(handles: &Handles) -> Result<Value, Box<Response>> {
 /// Reads the configuration in force once more, off the runtime.
 pub(crate) async fn read_config(handles: &Handles) -> Result<Value, String> {
     let config = Arc::clone(&handles.config);
-    let read = tokio::task::spawn_blocking(move || config()).await;
-    read.unwrap_or_else(|_| Err("a bug: it could not be read".to_owned()))
+    aside(move || config()).await.flatten()
 }

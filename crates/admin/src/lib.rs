@@ -1,6 +1,7 @@
 //! The admin listener: health, metrics, and questions to a running gateway. It reads handles, on
 //! the control runtime; nothing on the request path knows that it exists.
 
+mod aside;
 mod audit;
 mod body;
 mod cache;
@@ -76,15 +77,16 @@ pub struct Handles {
     /// stand in the files. As costly as `config`.
     pub written: Arc<dyn Fn() -> String + Send + Sync>,
     /// The changes over the files: see `GET /admin/config/changes`.
-    pub changes: Box<dyn Fn() -> Value + Send + Sync>,
+    pub changes: Arc<dyn Fn() -> Value + Send + Sync>,
     /// Whether the process is about to end.
     pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.
     pub shared: Arc<Shared>,
     /// The cached answers, by the stores in which routes keep them.
     pub blobs: Box<FindBlobs>,
-    /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
-    pub explain: Box<dyn Fn(&Asked) -> Explanation + Send + Sync>,
+    /// Answers `explain`. The gateway gives it, as it knows where the configuration stands; as
+    /// costly as `config`.
+    pub explain: Arc<dyn Fn(&Asked) -> Explanation + Send + Sync>,
     /// Tells what holds for the routes under a pattern: one for each `when`. Reads the texts of the
     /// configuration, so it is asked for off the runtime.
     pub explain_pattern: Arc<ExplainPattern>,

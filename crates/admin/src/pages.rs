@@ -11,6 +11,7 @@ use lockgate_telemetry::Form;
 use serde_json::{Value, json};
 
 use crate::Handles;
+use crate::aside::aside;
 use crate::guard::refuse;
 
 pub(crate) async fn health(State(handles): State<Arc<Handles>>) -> (StatusCode, Json<Value>) {
@@ -58,7 +59,13 @@ pub(crate) async fn explain(
     RawQuery(query): RawQuery,
 ) -> Response {
     match Asked::from_query(query.as_deref().unwrap_or_default()) {
-        Ok(asked) => Json((handles.explain)(&asked)).into_response(),
+        Ok(asked) => {
+            let explain = Arc::clone(&handles.explain);
+            match aside(move || explain(&asked)).await {
+                Ok(told) => Json(told).into_response(),
+                Err(why) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", &why),
+            }
+        }
         Err(error) => refuse(StatusCode::BAD_REQUEST, "bad_question", &error),
     }
 }

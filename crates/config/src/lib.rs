@@ -17,7 +17,7 @@ mod source;
 mod templates;
 
 pub use changes::{
-    Base, Changes, Entry, Laid, Outcome, between, effective, laid_over, read_value,
+    Base, Changes, Entry, FILES_ALONE, Laid, Outcome, between, effective, laid_over, read_value,
     without_plain_secrets, write_value,
 };
 pub use check::read_plugin_file;

@@ -2,17 +2,16 @@
 //! files, is checked whole, kept on the disk, put in force, and remembered as a version.
 
 use lockgate_admin::{Change, Refused, What, audit};
-use lockgate_config::{Changes, Laid, Outcome, Report, between, read_value, write_value};
+use lockgate_config::{
+    Changes, FILES_ALONE, Laid, Outcome, Report, between, read_value, write_value,
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::gateway::{self, Checked};
-use crate::kept::{Kept, Seen};
+use crate::kept::{self, Kept, Seen};
 use crate::running::Running;
 use crate::source::Source;
-
-/// What a rollback does not touch: it is changed in the files alone.
-const OF_THE_FILES: [&str; 4] = ["admin", "workers", "alerts", "include"];
 
 /// Who wants a configuration in force, and by what way.
 pub(crate) struct Cause<'c> {
@@ -38,7 +37,7 @@ impl Running {
         self.may_refer(&change.what)?;
         let begun = Instant::now();
         let wanted = self.wanted(source, &change.what)?;
-        let text = if wanted.is_empty() { String::new() } else { wanted.write() };
+        let text = kept::text_of(&wanted);
         let given = self.kept.given_instead(&text);
         // A change of the files meanwhile is noticed afterwards, whatever becomes of this one.
         let checked = source.look(given).map_err(|report| refused(&report))?;
@@ -56,8 +55,7 @@ impl Running {
         let via = if matches!(change.what, What::Version(_)) { "rollback" } else { "admin" };
         let cause = Cause { via, who: &change.who };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await?;
-        let (what, was, is) = told;
-        audit(&change.who, &what, &was, &is);
+        told.audit(&change.who, &done);
         Ok(done)
     }
 
@@ -127,7 +125,7 @@ impl Running {
                 let old = self.kept.versions.whole(*number);
                 let mut old = old.map_err(|why| Refused::new(404, "no_version", why))?;
                 if let Some(old) = old.as_object_mut() {
-                    old.retain(|section, _| !OF_THE_FILES.contains(&section.as_str()));
+                    old.retain(|section, _| !FILES_ALONE.contains(&section.as_str()));
                 }
                 whole(source, &write_value(&old))
             }
@@ -144,29 +142,24 @@ impl Running {
         }
     }
 
-    /// What the audit log says: what is changed, what it was, what it is.
-    pub(crate) fn told(&self, what: &What, checked: &Checked) -> (String, Value, Value) {
-        let changes = || {
-            let changes = self.gateway.would_change(checked);
-            changes.iter().map(|change| Value::from(change.to_string())).collect()
-        };
+    /// What the audit log will say of a change: what is changed, what it was, what it is.
+    pub(crate) fn told(&self, what: &What, checked: &Checked) -> Told {
+        let as_a_whole = |name: String| Told { name, thing: None };
         match what {
             What::Set { section, name, to } => {
-                let entries = self.kept.changes().entries();
-                let mut own = entries.iter();
+                let mut own = self.kept.changes().entries().iter();
                 let own = own.find(|entry| entry.section == *section && entry.name == *name);
                 let was = match own {
                     Some(entry) => entry.to.clone(),
                     None => checked.loaded.source.in_files(&[section, name]),
                 };
                 let bare = |value: Option<Value>| lockgate_config::bare(value.unwrap_or_default());
-                (format!("{section}.{name}"), bare(was), bare(to.clone()))
+                let thing = Some((bare(was), bare(to.clone())));
+                Told { name: format!("{section}.{name}"), thing }
             }
-            What::Whole(_) => ("config".to_owned(), Value::Null, changes()),
-            What::Files => ("config, as the files say".to_owned(), Value::Null, changes()),
-            What::Version(number) => {
-                (format!("config, as in version {number}"), Value::Null, changes())
-            }
+            What::Whole(_) => as_a_whole("config".to_owned()),
+            What::Files => as_a_whole("config, as the files say".to_owned()),
+            What::Version(number) => as_a_whole(format!("config, as in version {number}")),
         }
     }
 
@@ -238,6 +231,23 @@ impl Running {
         let changes = self.kept.text();
         let Cause { via, who } = cause;
         self.kept.versions.keep(Seen { generation, via, who, what, source: &source, changes });
+    }
+}
+
+/// What the audit log will say of a change.
+pub(crate) struct Told {
+    name: String,
+    /// What a single thing was, and is.
+    thing: Option<(Value, Value)>,
+}
+
+impl Told {
+    /// Says it, once it is in force: `done` is what that came to.
+    pub(crate) fn audit(&self, who: &str, done: &Value) {
+        match &self.thing {
+            Some((was, is)) => audit(who, &self.name, was, is),
+            None => audit(who, &self.name, &Value::Null, done.get("what").unwrap_or(&Value::Null)),
+        }
     }
 }
 

@@ -263,7 +263,7 @@ fn handles(
         monitor,
         config: Arc::new(move || shown.shown()),
         written: Arc::new(move || lockgate_config::effective(&written.source())),
-        changes: Box::new(move || changed.changed()),
+        changes: Arc::new(move || changed.changed()),
         versions,
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),
@@ -281,7 +281,7 @@ fn handles(
         explain_pattern: Arc::new(move |pattern| {
             explain_pattern(&routed.snapshot(), &routed.source(), pattern)
         }),
-        explain: Box::new(move |asked| {
+        explain: Arc::new(move |asked| {
             explain(&gateway.snapshot(), &gateway.source(), asked, true)
         }),
     }

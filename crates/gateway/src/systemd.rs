@@ -1,6 +1,7 @@
 //! What systemd is told (`sd_notify(3)`): that the gateway is ready, that it ends, and, where the
 //! unit has a watchdog, that its control runtime still turns. Without systemd it is nothing.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -47,6 +48,12 @@ impl Systemd {
             None => std::future::pending().await,
         }
     }
+}
+
+/// The first of the directories that it has made for the unit (`StateDirectory=`).
+pub(crate) fn state_directory() -> Option<PathBuf> {
+    let all = std::env::var_os("STATE_DIRECTORY")?;
+    std::env::split_paths(&all).find(|path| path.is_absolute())
 }
 
 fn tell(what: &[NotifyState<'_>]) {

@@ -2,7 +2,7 @@
 //! force together, in the time of one, and each is answered. When they are refused together, each
 //! is tried for itself, so that nobody pays for what another has asked for.
 
-use lockgate_admin::{Change, Order, What, audit};
+use lockgate_admin::{Change, Order, What};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -73,8 +73,8 @@ impl Running {
         who.dedup();
         let cause = Cause { via: "admin", who: &who.join(", ") };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await.ok()?;
-        for ((change, _), (what, was, is)) in all.iter().zip(told) {
-            audit(&change.who, &what, &was, &is);
+        for ((change, _), told) in all.iter().zip(told) {
+            told.audit(&change.who, &done);
         }
         Some(done)
     }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use lockgate_config::model::Listener;
 use lockgate_core::{Seen, preflight};
 use serde::{Deserialize, Serialize};
 
@@ -195,10 +196,7 @@ impl Snapshot {
             told.answer = Some(answer);
             return told;
         }
-        let port = asked.uri.port_u16();
-        let named = self.document.listeners.iter();
-        let named = named.filter(|(_, one)| port.is_none_or(|port| port == one.address.port()));
-        let named: Vec<&str> = named.map(|(name, _)| name.as_str()).collect();
+        let named: Vec<&str> = self.takers(asked).map(|(name, _)| name.as_str()).collect();
         let mounted = self.mount.as_ref().and_then(|mount| mount.explain(&named, &path));
         if mounted.is_some() {
             told.answer = mounted;
@@ -279,7 +277,7 @@ impl Snapshot {
         }
         let port = asked.uri.port_u16();
         let mut takers = self.document.listeners.values();
-        let taken = |listener: &&lockgate_config::model::Listener| {
+        let taken = |listener: &&Listener| {
             listener.tls.is_none() && port.is_none_or(|port| port == listener.address.port())
         };
         let all: Vec<Option<u16>> =
@@ -293,12 +291,15 @@ impl Snapshot {
     }
 
     fn listeners(&self, asked: &Asked) -> Vec<String> {
+        let takers = self.takers(asked);
+        takers.map(|(name, listener)| format!("{name} ({})", listener.address)).collect()
+    }
+
+    /// The listeners that could have taken it.
+    fn takers(&self, asked: &Asked) -> impl Iterator<Item = (&String, &Listener)> {
         let port = asked.uri.port_u16();
-        let listeners = self.document.listeners.iter();
-        listeners
-            .filter(|(_, listener)| port.is_none_or(|port| port == listener.address.port()))
-            .map(|(name, listener)| format!("{name} ({})", listener.address))
-            .collect()
+        let all = self.document.listeners.iter();
+        all.filter(move |(_, listener)| port.is_none_or(|port| port == listener.address.port()))
     }
 }
 

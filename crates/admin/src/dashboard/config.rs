@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
+use axum::Form;
 use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::{Form, Json};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::html::{Html, count, date, since, span};
 use super::route::pretty;
 use crate::audit::Who;
+use crate::changes::text_of;
 use crate::config::read_config;
-use crate::{Change, Handles, Order, Refused, Version, What, changes, diff};
+use crate::{Change, Handles, Order, Refused, Version, What, changes};
 
 const HERE: &str = "/admin/status/config";
 /// Versions that are shown; the admin interface has the rest.
@@ -85,7 +86,7 @@ fn said(word: &str) -> Option<&'static str> {
 }
 
 async fn over_the_files(html: &mut Html, handles: &Arc<Handles>) {
-    let Json(told) = changes::list(State(Arc::clone(handles))).await;
+    let told = changes::changed(handles).await.unwrap_or_default();
     let all = told.get("changes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if all.is_empty() {
         return;
@@ -185,9 +186,7 @@ pub(super) async fn difference(
 }
 
 async fn differs(html: &mut Html, handles: &Handles, from: u64, to: u64) -> Result<(), String> {
-    let (before, after) = (text_of(handles, from).await?, text_of(handles, to).await?);
-    let (old, new) = (format!("version {from}"), format!("version {to}"));
-    let text = diff::unified(&before, &after, &old, &new);
+    let text = changes::difference(handles, from, Some(to)).await?;
     if text.is_empty() {
         html.raw("<p class=none>They say the same.</p>");
         return Ok(());
@@ -203,13 +202,6 @@ async fn differs(html: &mut Html, handles: &Handles, from: u64, to: u64) -> Resu
     }
     html.raw("</pre>");
     Ok(())
-}
-
-/// What a version said. It is read from files, so off the runtime.
-async fn text_of(handles: &Handles, number: u64) -> Result<String, String> {
-    let versions = Arc::clone(&handles.versions);
-    let read = tokio::task::spawn_blocking(move || versions.text(number)).await;
-    read.unwrap_or_else(|_| Err("it cannot be read: a bug".to_owned()))
 }
 
 #[derive(Deserialize)]

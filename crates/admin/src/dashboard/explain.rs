@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::html::Html;
 use crate::Handles;
+use crate::aside::aside;
 
 const HERE: &str = "/admin/status/explain";
 
@@ -31,11 +32,15 @@ pub(super) async fn page(
         let lines = question.headers.lines().map(str::trim).filter(|line| !line.is_empty());
         let headers: Vec<String> = lines.map(str::to_owned).collect();
         match Asked::new(method, &question.url, &headers) {
-            Ok(asked) => show(&mut html, &(handles.explain)(&asked)),
-            Err(why) => {
-                html.raw("<p class=bad role=alert>").text(&why).raw("</p>");
+            Ok(asked) => {
+                let explain = Arc::clone(&handles.explain);
+                aside(move || explain(&asked)).await.map(|told| show(&mut html, &told))
             }
+            Err(why) => Err(why),
         }
+        .unwrap_or_else(|why| {
+            html.raw("<p class=bad role=alert>").text(&why).raw("</p>");
+        });
     }
     super::page(&handles, HERE, "Explain", false, html)
 }

@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::chart::{self, Line, Unit};
 use super::html::{Html, bytes, count, encoded, ms, per_second, percent};
 use crate::Handles;
+use crate::aside::aside;
 use crate::config::read_config;
 use crate::history::EVERY;
 use crate::rates::{EACH, Point};
@@ -35,7 +36,7 @@ pub(super) async fn page(
 ) -> Response {
     let pattern = which.pattern.as_str();
     let (explain, asked) = (Arc::clone(&handles.explain_pattern), which.pattern.clone());
-    let told = tokio::task::spawn_blocking(move || explain(&asked)).await.unwrap_or_default();
+    let told = aside(move || explain(&asked)).await.unwrap_or_default();
     let rows = handles.shared.metrics.snapshot().routes;
     let row = rows.iter().find(|one| one.route == pattern);
     let mut html = Html::new();

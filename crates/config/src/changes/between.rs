@@ -14,7 +14,7 @@ use crate::source::{Begin, Folded, NodeId, Reader, Source, Spelling};
 
 /// What no change may touch: it says how the process itself is reached and run.
 /// Alerts run programs, which is more than changing routes.
-const OF_THE_PROCESS: [&str; 3] = ["admin", "workers", "alerts"];
+pub const FILES_ALONE: [&str; 3] = ["admin", "workers", "alerts"];
 
 /// The changes that turn the files of `from` into what `text` says. What means the
 /// same as in the files stays as it is written there, so that the long form, which `GET
@@ -91,7 +91,7 @@ impl<'l> Sides<'l> {
 }
 
 fn of_the_process(files: &Sides<'_>, wanted: &Sides<'_>) -> Option<Problem> {
-    OF_THE_PROCESS.iter().find_map(|section| {
+    FILES_ALONE.iter().find_map(|section| {
         wanted.source.node(&[section])?;
         let differs = wanted.meant(&[section]) != files.meant(&[section]);
         let message = format!("`{section}` is changed in the files alone");
@@ -148,7 +148,7 @@ fn differences(files: &Sides<'_>, wanted: &Sides<'_>, by_meaning: bool) -> Chang
     for section in sections {
         match section {
             "include" => {}
-            section if OF_THE_PROCESS.contains(&section) => {}
+            section if FILES_ALONE.contains(&section) => {}
             // The long form has none: it is written out wherever it holds.
             "defaults" if by_meaning && wanted.source.node(&[section]).is_none() => {}
             section if NAMED.contains(&section) => {

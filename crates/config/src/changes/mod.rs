@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::format::emit;
 use crate::source::{Reader, Spelling, Tree};
 
-pub use between::{between, effective, laid_over, without_plain_secrets, write_value};
+pub use between::{FILES_ALONE, between, effective, laid_over, without_plain_secrets, write_value};
 pub(crate) use lay::lay;
 
 /// The sections of which single things are changed; of the others the whole is: without any

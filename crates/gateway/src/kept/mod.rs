@@ -12,6 +12,8 @@ use anyhow::Context;
 use lockgate_config::{Begin, Changes, Given};
 
 use dir::Dir;
+
+use crate::systemd;
 pub(crate) use versions::{Seen, Versions};
 
 const CHANGES: &str = "changes.yaml";
@@ -45,7 +47,7 @@ impl Kept {
     /// A directory that cannot be used, or changes that cannot be read: what was changed must not
     /// be forgotten silently.
     pub(crate) fn open(config: Begin<'_>, told: Option<PathBuf>) -> anyhow::Result<Self> {
-        let said = lockgate_config::state_dir(config).or(told).or_else(of_systemd);
+        let said = lockgate_config::state_dir(config).or(told).or_else(systemd::state_directory);
         let Some(path) = said else {
             return Ok(Self::nothing());
         };
@@ -102,8 +104,10 @@ impl Kept {
     /// # Errors
     /// When they cannot be written.
     pub(crate) fn keep_again(&mut self, changes: Changes) -> io::Result<()> {
-        "\0".clone_into(&mut self.text);
-        self.keep(changes)
+        let text = text_of(&changes);
+        let written = self.dir.as_ref().map_or(Ok(()), |dir| dir.write(CHANGES, &text));
+        (self.changes, self.text) = (changes, text);
+        written
     }
 
     /// Keeps other changes. They are on the disk when this is over.
@@ -111,7 +115,7 @@ impl Kept {
     /// # Errors
     /// When they cannot be written; the ones before are then kept on.
     pub(crate) fn keep(&mut self, changes: Changes) -> io::Result<()> {
-        let text = if changes.is_empty() { String::new() } else { changes.write() };
+        let text = text_of(&changes);
         if text != self.text
             && let Some(dir) = &self.dir
         {
@@ -122,8 +126,7 @@ impl Kept {
     }
 }
 
-/// The first of the directories that systemd has made for the unit (`StateDirectory=`).
-fn of_systemd() -> Option<PathBuf> {
-    let all = std::env::var_os("STATE_DIRECTORY")?;
-    std::env::split_paths(&all).find(|path| path.is_absolute())
+/// Changes as they stand in their file; nothing when there are none.
+pub(crate) fn text_of(changes: &Changes) -> String {
+    if changes.is_empty() { String::new() } else { changes.write() }
 }

@@ -4,19 +4,18 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use crate::systemd;
+
 /// The directory, whether it is there or not.
 ///
 /// # Errors
 /// When nothing names one.
 pub(super) fn of(told: Option<&Path>) -> Result<PathBuf, String> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    // Of several that a unit has, the first is the gateway's.
-    let systemd = variable("STATE_DIRECTORY")
-        .and_then(|all| Some(PathBuf::from(all.to_str()?.split(':').next()?)));
     let user = variable("XDG_STATE_HOME")
         .or_else(|| variable("HOME").map(|home| home.join(".local/state")))
         .map(|state| state.join("lockgate"));
-    told.map(Path::to_owned).or(systemd).or(user).ok_or_else(|| {
+    told.map(Path::to_owned).or_else(systemd::state_directory).or(user).ok_or_else(|| {
         "there is no directory for its last good copy: name one by `--state-dir`".to_owned()
     })
 }

@@ -6,16 +6,8 @@ use std::path::Path;
 
 use lockgate_testkit::{Gateway, Load, request, until};
 
+use super::{saying, says};
 use crate::support::launch;
-
-fn saying(path: &str, word: &str) -> String {
-    format!("routes:\n  {path}: {{ to: {{ respond: {{ body: {word} }} }} }}\n")
-}
-
-async fn says(gateway: &Gateway, path: &str, word: &str) {
-    let what = format!("the answer {word} to {path}");
-    until(&what, async || gateway.get(path).await.text() == word).await;
-}
 
 async fn generation(gateway: &Gateway) -> f64 {
     gateway.metrics().await.sum("lockgate_config_generation", &[])

@@ -2,28 +2,10 @@
 //! server, by whoever changed it, or by nobody; and a Redis that is killed or emptied.
 
 use lockgate_testkit::redis::RedisServer;
-use lockgate_testkit::{Gateway, Launch, run, until};
-use serde_json::Value;
+use lockgate_testkit::{Launch, run, until};
 
+use super::{is, saying, says, source};
 use crate::support::launch;
-
-fn saying(path: &str, word: &str) -> String {
-    format!("routes:\n  {path}: {{ to: {{ respond: {{ body: {word} }} }} }}\n")
-}
-
-async fn says(gateway: &Gateway, path: &str, word: &str) {
-    let what = format!("the answer {word} to {path}");
-    until(&what, async || gateway.get(path).await.text() == word).await;
-}
-
-async fn source(gateway: &Gateway) -> Value {
-    gateway.admin("GET", "/admin/source", "").await.json()
-}
-
-async fn is(gateway: &Gateway, state: &str) {
-    until(&format!("the source to be {state}"), async || source(gateway).await["state"] == state)
-        .await;
-}
 
 /// A gateway about to read this key; it asks by itself only every hour unless told.
 fn launch_from(redis: &RedisServer, key: &str) -> Launch {

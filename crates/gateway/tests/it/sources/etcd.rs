@@ -4,25 +4,8 @@
 use lockgate_testkit::{Authority, Etcd, Gateway, Launch, Load, request, until};
 use serde_json::Value;
 
+use super::{is, saying, says, source};
 use crate::support::launch;
-
-fn saying(path: &str, word: &str) -> String {
-    format!("routes:\n  {path}: {{ to: {{ respond: {{ body: {word} }} }} }}\n")
-}
-
-async fn says(gateway: &Gateway, path: &str, word: &str) {
-    let what = format!("the answer {word} to {path}");
-    until(&what, async || gateway.get(path).await.text() == word).await;
-}
-
-async fn source(gateway: &Gateway) -> Value {
-    gateway.admin("GET", "/admin/source", "").await.json()
-}
-
-async fn is(gateway: &Gateway, state: &str) {
-    until(&format!("the source to be {state}"), async || source(gateway).await["state"] == state)
-        .await;
-}
 
 async fn sum(gateway: &Gateway, metric: &str) -> f64 {
     gateway.metrics().await.sum(metric, &[])
