@@ -107,6 +107,25 @@ async fn what_is_wrong_is_said_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_put_in_force_leaves_all_as_it_was() {
+    let echo = Echo::start("a").await;
+    let mut gateway = launch().start(&config(&echo, "  /a: { to: pool }\n")).await;
+    well(&gateway, "PUT", "/admin/routes/b", "{\"to\": \"pool\"}").await;
+    // It checks out, and yet the log cannot be opened.
+    let whole =
+        gateway.dir().read(FILE) + "telemetry: { access_log: { to: /no/such/place/log } }\n";
+    let refused = gateway.admin("PUT", "/admin/config", &whole).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert_eq!(status(&gateway, "/b").await, 200);
+    let changes = well(&gateway, "GET", "/admin/config/changes", "").await;
+    assert_eq!(changes["changes"].as_array().unwrap().len(), 1, "{changes}");
+    well(&gateway, "PUT", "/admin/routes/c", "{\"to\": \"pool\"}").await;
+    gateway.kill();
+    gateway.restart().await;
+    assert_eq!((status(&gateway, "/b").await, status(&gateway, "/c").await), (200, 200));
+}
+
+#[tokio::test]
 async fn two_who_change_at_once_are_told() {
     let echo = Echo::start("a").await;
     let gateway = launch().start(&config(&echo, "  /a: { to: pool }\n")).await;
