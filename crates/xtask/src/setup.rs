@@ -7,11 +7,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// A program, and the Debian and Ubuntu package that brings it.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 9] = [
     ("chromedriver", "chromium-driver"),
     ("chromium", "chromium"),
     ("curl", "curl"),
     ("etcd", "etcd-server"),
+    // What gateways are put below, in a cluster.
+    ("haproxy", "haproxy"),
+    ("nginx", "nginx-light"),
     ("openssl", "openssl"),
     // With it comes `promtool`.
     ("prometheus", "prometheus"),
@@ -25,7 +28,9 @@ const TOOLS: [(&str, &str); 7] = [
 /// When some are missing and cannot be installed: the command that does.
 pub(crate) fn tools() -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> = std::env::split_paths(&path).collect();
+    // Where servers are, and a user's path does not lead.
+    let usual = std::path::PathBuf::from("/usr/sbin");
+    let folders: Vec<_> = std::env::split_paths(&path).chain([usual]).collect();
     let missing = packages(|tool| folders.iter().any(|folder| folder.join(tool).is_file()));
     if missing.is_empty() {
         println!("nothing is missing");
@@ -138,6 +143,9 @@ mod tests {
     fn only_what_is_missing_is_installed() {
         assert_eq!(packages(|_| true), [""; 0]);
         let all_but = packages(|tool| tool == "curl" || tool.starts_with("chrom"));
-        assert_eq!(all_but, ["etcd-server", "openssl", "prometheus", "redis-server"]);
+        assert_eq!(
+            all_but,
+            ["etcd-server", "haproxy", "nginx-light", "openssl", "prometheus", "redis-server"]
+        );
     }
 }
