@@ -2,10 +2,9 @@
 //! addresses are changed: the gateway's own for free ones, the services' for echoes.
 
 use std::io::Read;
-use std::process::Command;
 use std::time::Duration;
 
-use lockgate_testkit::{Answer, Echo, Gateway, H2, Pieces, Socket, cli, until};
+use lockgate_testkit::{Answer, Echo, Gateway, H2, Pieces, Socket, cli, needs, until};
 use tokio::time::Instant;
 
 use crate::support::{BINARY, launch};
@@ -70,10 +69,7 @@ fn refusal(answer: &Answer) -> (u16, Option<&str>) {
 /// Runs the lines of a file's comment in their order, as a reader would.
 #[tokio::test]
 async fn the_lines_in_the_files_answer_as_they_say() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("curl is not installed");
-        return;
-    }
+    needs("curl");
     for name in ["auth", "limits", "cache", "edge", "testing"] {
         let example = Example::start(name).await;
         let web = example.gateway.web().to_string();
