@@ -73,8 +73,9 @@ impl Running {
         who.dedup();
         let cause = Cause { via: "admin", who: &who.join(", ") };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await.ok()?;
+        let after = self.gateway.source();
         for ((change, _), told) in all.iter().zip(told) {
-            told.audit(&change.who, &done);
+            told.audit(&change.who, &after);
         }
         Some(done)
     }
