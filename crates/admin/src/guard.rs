@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::Handles;
 use crate::audit::{Who, audit};
+use crate::session;
 
 /// How long a request's body and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,7 +53,7 @@ pub(crate) async fn admit(
     let name = match &admin.token {
         _ if is_let_in => let_in.as_deref(),
         Some(token) if bears(headers, token) => Some("the token"),
-        Some(token) if handles.sessions.knows(headers, token) => Some("the dashboard"),
+        Some(token) if handles.sessions.knows(headers, token) => Some(DASHBOARD),
         Some(_) => None,
         None => Some("this machine"),
     };
@@ -62,11 +63,7 @@ pub(crate) async fn admit(
             if wants_page(headers, path) {
                 return Redirect::to("/admin/login").into_response();
             }
-            let text = "this needs `Authorization: Bearer` with the admin token";
-            let mut response = refuse(StatusCode::UNAUTHORIZED, "no_token", text);
-            let challenge = header::HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            return response;
+            return challenge();
         }
         None if !local_host(headers) => {
             return refuse(
@@ -77,13 +74,15 @@ pub(crate) async fn admit(
         }
         _ => {}
     }
+    let logged_in = !is_let_in && name == Some(DASHBOARD);
     let from = request.extensions().get::<Peer>().map(|peer| peer.0);
     let who = Who { name: name.unwrap_or("anybody").to_owned(), from };
     request.extensions_mut().insert(who.clone());
     // Other orders tell of themselves, and say more.
     let form = (request.method() == Method::POST && path.starts_with("/admin/status/"))
         .then(|| format!("POST {path}"));
-    match timeout(PATIENCE, next.run(request)).await {
+    let answering = session::within(logged_in, next.run(request));
+    match timeout(PATIENCE, answering).await {
         Ok(response) => {
             if let Some(form) = form {
                 let status = response.status().as_u16().into();
@@ -98,6 +97,17 @@ pub(crate) async fn admit(
         }
     }
 }
+
+fn challenge() -> Response {
+    let text = "this needs `Authorization: Bearer` with the admin token";
+    let mut response = refuse(StatusCode::UNAUTHORIZED, "no_token", text);
+    let challenge = header::HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// Who has logged in, by name.
+const DASHBOARD: &str = "the dashboard";
 
 /// What a browser needs to log in.
 const PAGES: [&str; 3] = ["/admin/login", "/admin/status/style.css", "/admin/status/live.js"];

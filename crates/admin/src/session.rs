@@ -25,6 +25,21 @@ const MOST: usize = 64;
 const TRIES: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(30);
 
+tokio::task_local! {
+    /// Whether what is answered was asked for by a browser that has logged in.
+    static LOGGED_IN: bool;
+}
+
+/// Runs what answers a request, and lets it know whether that came from a log-in.
+pub(crate) async fn within<F: Future>(logged_in: bool, answering: F) -> F::Output {
+    LOGGED_IN.scope(logged_in, answering).await
+}
+
+/// Whether whoever asks has logged in, so that there is something to log out of.
+pub(crate) fn is_logged_in() -> bool {
+    LOGGED_IN.try_with(|logged_in| *logged_in).unwrap_or(false)
+}
+
 /// The browsers that are logged in.
 #[derive(Default)]
 pub struct Sessions(Mutex<Open>);
