@@ -15,15 +15,18 @@ mod guard;
 mod health;
 mod history;
 mod limits;
+mod network;
 mod operations;
 mod orders;
 mod page;
 mod pages;
+mod places;
 mod rates;
 mod ready;
 mod services;
 mod serving;
 mod session;
+mod tries;
 mod uptime;
 
 pub use audit::audit;
