@@ -74,6 +74,10 @@ impl Running {
             let text = "an upgrade is under way: try again when it is over";
             return Err(Refused::new(503, "upgrading", text));
         }
+        if let Some(why) = self.kept.right().why_not() {
+            let text = format!("changes are not kept here: {why}");
+            return Err(Refused::new(409, "state_dir_taken", text));
+        }
         let generation = self.gateway.snapshot().generation;
         if change.generation.is_some_and(|wanted| wanted != generation) {
             let text = format!("generation {generation} is in force: look at it first");

@@ -17,6 +17,7 @@ const MOST: usize = 32;
 impl Running {
     /// Carries an order out, and with a change those that wait behind it.
     pub(crate) async fn take_on(&mut self, given: Given, source: &mut Option<Source>) {
+        self.take_over(source).await;
         let mut all = Vec::new();
         let mut next = Some(given.take());
         while let Some((order, asker)) = next.take() {
