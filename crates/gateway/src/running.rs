@@ -72,6 +72,7 @@ impl Running {
                     return self.leave(signals, ends).await;
                 },
                 () = self.systemd.tick() => {}
+                () = self.kept.is_due(), if alone => self.take_over(source).await,
                 // A successor reads the files itself; if it fails, they are read here after all.
                 () = changed(source), if alone => {
                     let _ = self.reload(source).await;
@@ -86,6 +87,7 @@ impl Running {
         // Who gives orders now is told that none are taken.
         self.ordered.close();
         while self.ordered.try_recv().is_ok() {}
+        self.kept.right().let_go();
         self.prepare_to_drain(signals).await;
         self.drain(signals, ends, STOPPING_GRACE).await
     }
@@ -95,6 +97,8 @@ impl Running {
         if let Some(successor) = &self.successor {
             return tracing::warn!(pid = successor.pid, "an upgrade is under way already");
         }
+        // The new process asks for it before it serves. If it fails, it is to be had again.
+        self.kept.right().let_go();
         let sockets = self.sockets().map_err(|error| error.to_string());
         match sockets.and_then(|sockets| upgrade::start(&self.program, sockets)) {
             Ok(successor) => {
@@ -192,7 +196,7 @@ impl Running {
 
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
-    async fn reload(&mut self, source: &mut Option<Source>) -> Answer {
+    pub(crate) async fn reload(&mut self, source: &mut Option<Source>) -> Answer {
         let done = self.try_reload(source).await;
         if let Err(refused) = &done {
             self.gateway.metrics.reload_refused();
