@@ -37,22 +37,25 @@ impl Clock {
     }
 
     /// A moment that was read just now, or the next best.
+    #[inline]
     pub(crate) fn at(&self, moment: Option<Instant>, calendar: bool) -> Now {
         let moment = moment.unwrap_or_else(Instant::now);
         let elapsed = moment.saturating_duration_since(self.start);
-        let unix = match (calendar, self.calendar) {
-            (false, _) => Duration::ZERO,
-            (true, Some(start)) => start + elapsed,
-            // A clock set before 1970 is taken for 1970.
-            (true, None) => {
-                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-            }
-        };
+        let unix = if calendar { self.unix(elapsed) } else { Duration::ZERO };
         Now { mono: nanos(elapsed), unix }
+    }
+
+    fn unix(&self, elapsed: Duration) -> Duration {
+        match self.calendar {
+            Some(start) => start + elapsed,
+            // A clock set before 1970 is taken for 1970.
+            None => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+        }
     }
 }
 
 /// Nanoseconds, for 584 years.
 pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    let seconds = time.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(time.subsec_nanos().into())
 }

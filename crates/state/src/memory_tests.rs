@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use super::decide::TICK;
 use super::*;
 
 fn limit(algorithm: Algorithm, count: u64, window: u64) -> Limit {
