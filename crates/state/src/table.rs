@@ -29,6 +29,9 @@ const HOT: u32 = 14;
 const WARMER: u32 = 2;
 /// How many entries are looked at for one that can go.
 const LOOKED_AT: usize = 12;
+/// How many are looked at for what is over, each time that one comes: so of those that are over, a
+/// third as many stay as there are others.
+const SWEPT: usize = 4;
 
 impl Warmth {
     /// Of what is met for the first time.
@@ -70,8 +73,18 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn find(&mut self, tag: Tag) -> Option<&mut Entry> {
+        let place = self.position(tag)?;
+        self.entries.get_mut(place)
+    }
+
+    /// Where an entry stands, until another one comes or goes.
+    pub(crate) fn position(&self, tag: Tag) -> Option<usize> {
         let is = |place: usize| self.entries.get(place).is_some_and(|entry| entry.tag == tag);
-        let place = self.index.find(tag.mark(), is)?;
+        self.index.find(tag.mark(), is)
+    }
+
+    /// The entry that stands there.
+    pub(crate) fn at(&mut self, place: usize) -> Option<&mut Entry> {
         self.entries.get_mut(place)
     }
 
@@ -137,7 +150,7 @@ impl Cell {
     /// Lets go of the entries among the next few that no longer say anything. How many.
     pub(crate) fn forget(&mut self, turn: u32) -> usize {
         let mut gone = 0;
-        for _ in 0..LOOKED_AT.min(self.entries.len()) {
+        for _ in 0..SWEPT.min(self.entries.len()) {
             let place = next(&mut self.broom, self.entries.len());
             if self.entries.get(place).is_some_and(|entry| entry.until <= turn) {
                 self.remove(place);

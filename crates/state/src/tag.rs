@@ -61,11 +61,17 @@ impl Tagger {
         Tag(tag ^ tag >> 32)
     }
 
+    #[inline]
     fn sum(&self, key: &[u8]) -> u128 {
-        let (words, _) = key.as_chunks::<8>();
-        if words.len() > WORDS {
-            return self.sum(&self.long.hash_one(key).to_le_bytes());
+        if key.len() / 8 > WORDS {
+            return self.sum_of_short(&self.long.hash_one(key).to_le_bytes());
         }
+        self.sum_of_short(key)
+    }
+
+    #[inline]
+    fn sum_of_short(&self, key: &[u8]) -> u128 {
+        let (words, _) = key.as_chunks::<8>();
         // Where the last word is not a whole one, it is the last eight bytes: with the length, two
         // different keys are two different rows of words all the same.
         let last = match key.last_chunk::<8>() {

@@ -26,10 +26,9 @@ impl Nibbles {
     }
 
     /// So many buckets later.
+    #[inline]
     pub(super) fn moved(self, by: usize) -> Self {
-        let [a, b, c, d] = self.0;
-        let low = u128::from(b) << 64 | u128::from(a);
-        let high = u128::from(d) << 64 | u128::from(c);
+        let (low, high) = self.halves();
         let bits = 4 * by as u32;
         let (low, high) = match bits {
             0 => return self,
@@ -40,10 +39,17 @@ impl Nibbles {
         Self([low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64 & LAST])
     }
 
+    fn halves(self) -> (u128, u128) {
+        let [a, b, c, d] = self.0;
+        (u128::from(b) << 64 | u128::from(a), u128::from(d) << 64 | u128::from(c))
+    }
+
     /// What all of them count.
+    #[inline]
     pub(super) fn total(self) -> u64 {
-        let bytes: u64 = self.0.iter().map(|word| pairs(*word)).sum();
-        sum(bytes)
+        let (low, high) = self.halves();
+        let bytes = pairs(low) + pairs(high);
+        sum(bytes as u64 + (bytes >> 64) as u64)
     }
 
     /// Adds to the newest, if it can count so much.
@@ -65,7 +71,7 @@ impl Nibbles {
     pub(super) fn frees(self, missing: u64) -> Option<usize> {
         let mut counted = 0;
         for (number, word) in self.0.iter().enumerate().rev() {
-            let with = counted + sum(pairs(*word));
+            let with = counted + sum(pairs(u128::from(*word)) as u64);
             if with < missing {
                 counted = with;
                 continue;
@@ -86,10 +92,10 @@ impl Nibbles {
     }
 }
 
-/// Two counters to a byte become their sum. Four such words may be added up.
-fn pairs(word: u64) -> u64 {
-    const EVEN: u64 = 0x0f0f_0f0f_0f0f_0f0f;
-    (word & EVEN) + (word >> 4 & EVEN)
+/// Two counters to a byte become their sum. Eight of such bytes may be added up.
+fn pairs(half: u128) -> u128 {
+    const EVEN: u128 = 0x0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f_0f0f;
+    (half & EVEN) + (half >> 4 & EVEN)
 }
 
 /// The sum of the bytes of a word, up to 65,535.

@@ -1,6 +1,6 @@
 //! Decisions: which counters a request meets, whether they all let it pass, and taking from them.
-//! One counter that is kept already is the usual case, two are the next; each has a way of its own
-//! that does no more than it must.
+//! One counter that is kept already is the usual case, a few are the next; each has a way of its
+//! own that does no more than it must.
 
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,19 +8,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use lockgate_core::{Grant, MOST_TAKES, Naming, Take};
 
 use super::{Memory, is_of_calendar};
-use crate::clock::Now;
+use crate::clock::{Now, TICK};
 use crate::count::Count;
 use crate::table::{Cell, Entry, Warmth};
 use crate::tag::Tag;
 use crate::view::Name;
 
-/// A tick of an entry's clock is 2 to the power of this in nanoseconds: 67 ms.
-pub(super) const TICK: u32 = 26;
 /// A turn, in which it is told when an entry is over: 1.07 s.
 const TURN: u32 = 30;
 
 /// The cells of one decision, locked in their order, so that no two decisions wait for each other.
 type Held<'a> = [Option<(usize, MutexGuard<'a, Cell>)>; MOST_TAKES];
+
+/// The same where each take has a cell of its own, in the order of the takes.
+type HeldEach<'a, const N: usize> = [Option<(MutexGuard<'a, Cell>, usize)>; N];
 
 impl Memory {
     pub(super) fn decide(
@@ -39,20 +40,18 @@ impl Memory {
         }
         let calendar = takes.iter().any(|take| is_of_calendar(take.limit));
         let now = self.clock.at(takes.first().and_then(|take| take.at), calendar);
-        if let ([one, other], [grant, last, ..]) = (takes, &mut *grants) {
-            let both = [one, other];
-            let tags = both.map(|take| self.tagger.tag(take));
-            return match self.decide_two(both, tags, now, [grant, last]) {
-                Some(all) if grant.allowed && last.allowed => all,
-                known => self.decided(known, takes, &tags, now, grants, naming),
-            };
-        }
         let mut tags = [Tag::default(); MOST_TAKES];
         let tags = tags.get_mut(..takes.len()).unwrap_or_default();
         for (tag, take) in tags.iter_mut().zip(takes) {
             *tag = self.tagger.tag(take);
         }
-        self.decided(None, takes, tags, now, grants, naming)
+        let known = match takes.len() {
+            2 => self.decide_known::<2>(takes, tags, now, grants),
+            3 => self.decide_known::<3>(takes, tags, now, grants),
+            4 => self.decide_known::<4>(takes, tags, now, grants),
+            _ => None,
+        };
+        self.decided(known, takes, tags, now, grants, naming)
     }
 
     /// Decides, unless that is done, and notes who is refused.
@@ -85,50 +84,46 @@ impl Memory {
         Some(grant.allowed || take.dry)
     }
 
-    /// The same for two counters, of different cells. None: it is not so, and nothing is taken.
-    fn decide_two(
+    /// The same for some counters, each of another cell. None: it is not so, and nothing is taken.
+    fn decide_known<const N: usize>(
         &self,
-        takes: [&Take<'_>; 2],
-        tags: [Tag; 2],
+        takes: &[Take<'_>],
+        tags: &[Tag],
         now: Now,
-        grants: [&mut Grant; 2],
+        grants: &mut [Grant],
     ) -> Option<bool> {
-        let places = tags.map(|tag| self.place(tag));
-        // Locked in their order, so that no two decisions wait for each other.
-        let (one, other) = match places {
-            [one, other] if one < other => {
-                let (_, one) = self.lock(one)?;
-                (one, self.lock(other)?.1)
+        let mut held = self.hold_each::<N>(tags)?;
+        // All are found before the first is looked at: their lines come from afar side by side.
+        let mut found = [0; N];
+        for ((found, (cell, _)), tag) in found.iter_mut().zip(held.iter().flatten()).zip(tags) {
+            *found = cell.position(*tag)?;
+        }
+        let mut grown: [Grown; N] = [None; N];
+        let mut all = true;
+        let cells = held.iter_mut().flatten();
+        let steps = found.iter().zip(cells).zip(takes).zip(&mut *grants).zip(&mut grown);
+        for (number, ((((found, (cell, _)), take), grant), grown)) in steps.enumerate() {
+            let entry = cell.at(*found)?;
+            entry.warmth.meet(tick(now));
+            if all && number + 1 == N {
+                // All others have allowed it: no look is needed before.
+                *grown = taken_from(entry, take, now, grant);
+            } else {
+                *grant = entry.count.look(take.limit, now, take.cost);
             }
-            [one, other] if one > other => {
-                let (_, other) = self.lock(other)?;
-                (self.lock(one)?.1, other)
-            }
-            _ => return None,
-        };
-        let mut cells = [one, other];
-        let [one, other] = &mut cells;
-        let mut entries = [one.find(tags[0])?, other.find(tags[1])?];
-        let [entry, last] = &mut entries;
-        entry.warmth.meet(tick(now));
-        last.warmth.meet(tick(now));
-        let [grant, last_grant] = grants;
-        let [take, last_take] = takes;
-        *grant = entry.count.look(take.limit, now, take.cost);
-        let mut all = grant.allowed || take.dry;
-        let mut grown = [None, None];
+            all &= grant.allowed || take.dry;
+        }
         if all {
-            // The last one may be taken from at once, as the others have allowed it.
-            grown[1] = taken_from(last, last_take, now, last_grant);
-            all = last_grant.allowed || last_take.dry;
-        } else {
-            *last_grant = last.count.look(last_take.limit, now, last_take.cost);
+            let cells = held.iter_mut().flatten();
+            let steps = found.iter().zip(cells).zip(takes).zip(grants).zip(&mut grown);
+            for ((((found, (cell, _)), take), grant), grown) in steps.take(N - 1) {
+                if grant.allowed && take.cost > 0 {
+                    *grown = spend_from(cell.at(*found)?, take, now, grant);
+                }
+            }
         }
-        if all && grant.allowed && take.cost > 0 {
-            grown[0] = spend_from(entry, take, now, grant);
-        }
-        for ((cell, grown), place) in cells.iter_mut().zip(grown).zip(places) {
-            self.grown(cell, grown, &tags, place);
+        for ((cell, place), grown) in held.iter_mut().flatten().zip(grown) {
+            self.grown(cell, grown, tags, *place);
         }
         Some(all)
     }
@@ -211,6 +206,25 @@ impl Memory {
             self.keys.fetch_add(1, Relaxed);
         }
         self.settle(cell, before, tags, place);
+    }
+
+    /// Locks the cells of these tags, in their order. None: two of them are one.
+    fn hold_each<const N: usize>(&self, tags: &[Tag]) -> Option<HeldEach<'_, N>> {
+        let tags: &[Tag; N] = tags.try_into().ok()?;
+        let places = tags.map(|tag| self.place(tag));
+        let mut order: [usize; N] = std::array::from_fn(|number| number);
+        order.sort_unstable_by_key(|number| places.get(*number));
+        let mut held = [const { None }; N];
+        let mut last = None;
+        for number in order {
+            let place = places.get(number).copied()?;
+            if last == Some(place) {
+                return None;
+            }
+            last = Some(place);
+            *held.get_mut(number)? = Some((self.cells.get(place)?.lock(), place));
+        }
+        Some(held)
     }
 
     fn hold(&self, tags: &[Tag]) -> Held<'_> {
