@@ -89,14 +89,16 @@ struct Named {
 }
 
 fn look(headers: &HeaderMap) -> Named {
-    let (mut found, mut id) = (Named::default(), None);
+    let (mut found, mut id, mut typed) = (Named::default(), None, false);
     for (name, value) in headers {
         match *name {
             // What nearly every request has, and is nothing to look at.
             header::HOST | header::ACCEPT | header::USER_AGENT | header::AUTHORIZATION => {}
             header::EXPECT => found.expects = true,
-            header::CONTENT_TYPE => {
-                found.grpc |= value.as_bytes().starts_with(b"application/grpc");
+            // Of two, the first is the one that most services read.
+            header::CONTENT_TYPE if !typed => {
+                typed = true;
+                found.grpc = value.as_bytes().starts_with(b"application/grpc");
             }
             _ => {
                 found.hops |= fields::is_hop_by_hop(name);
