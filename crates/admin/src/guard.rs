@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::Handles;
 use crate::audit::{Who, audit};
+use crate::places::Claim;
 use crate::session::{self, Sessions};
 
 /// How long a request's body and its answer may take.
@@ -76,6 +77,12 @@ pub(crate) async fn admit(
         }
         _ => {}
     }
+    // What is public anybody may ask for, and keep no place by that.
+    if name.is_some()
+        && let Some(claim) = request.extensions().get::<Claim>()
+    {
+        claim.is_known();
+    }
     let logged_in = !is_let_in && name == Some(DASHBOARD);
     let who = Who { name: name.unwrap_or("anybody").to_owned(), from };
     request.extensions_mut().insert(who.clone());
@@ -117,7 +124,7 @@ fn whose(
     if given.as_bytes().ct_eq(token.as_bytes()).into() {
         return Ok(Some("the token"));
     }
-    from.into_iter().for_each(|from| sessions.tries.was_wrong(from));
+    from.into_iter().for_each(|from| sessions.tries.was_wrong(from, given));
     Ok(None)
 }
 

@@ -15,7 +15,6 @@ mod guard;
 mod health;
 mod history;
 mod limits;
-mod network;
 mod operations;
 mod orders;
 mod page;

@@ -1,14 +1,13 @@
-//! The listener's connections: so many in all, and from one address a share of them. Who has not
-//! said anything yet gives way to who comes later, the oldest first, so that silence keeps nobody
-//! out; who comes when all others have spoken is turned away.
+//! The listener's connections: so many in all, and from one address a share of them. Whose requests
+//! have not been let in yet gives way to who comes later, the oldest first, so that neither silence
+//! nor what anybody may ask keeps operators out; who comes when all others have been is turned away.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lockgate_core::network;
 use tokio::sync::Notify;
-
-use crate::network;
 
 /// Most connections at once.
 const MOST: usize = 256;
@@ -28,16 +27,16 @@ struct Taken {
 
 struct Seat {
     from: u128,
-    has_spoken: bool,
+    is_known: bool,
     leave: Arc<Notify>,
 }
 
 impl Taken {
-    /// Takes the oldest seat of one who is silent, of these.
+    /// Takes the oldest seat of one who is not known, of these.
     fn clear_one(&mut self, of: impl Fn(&Seat) -> bool) -> bool {
-        let silent = self.seats.iter().find(|(_, seat)| !seat.has_spoken && of(seat));
-        let silent = silent.map(|(number, _)| *number);
-        let seat = silent.and_then(|number| self.seats.remove(&number));
+        let stranger = self.seats.iter().find(|(_, seat)| !seat.is_known && of(seat));
+        let stranger = stranger.map(|(number, _)| *number);
+        let seat = stranger.and_then(|number| self.seats.remove(&number));
         seat.is_some_and(|seat| {
             seat.leave.notify_one();
             true
@@ -48,7 +47,7 @@ impl Taken {
 impl Places {
     /// A place for a new connection, if there is one.
     pub(crate) fn take(self: &Arc<Self>, from: IpAddr) -> Option<Place> {
-        let from = network::of(from);
+        let from = network(from);
         let mut taken = self.taken();
         let own = taken.seats.values().filter(|seat| seat.from == from).count();
         let has_place = match (own >= SHARE, taken.seats.len() >= MOST) {
@@ -61,9 +60,9 @@ impl Places {
         }
         let (number, leave) = (taken.next, Arc::new(Notify::new()));
         taken.next += 1;
-        let seat = Seat { from, has_spoken: false, leave: Arc::clone(&leave) };
+        let seat = Seat { from, is_known: false, leave: Arc::clone(&leave) };
         taken.seats.insert(number, seat);
-        Some(Place { places: Arc::clone(self), number, leave })
+        Some(Place { claim: Claim { places: Arc::clone(self), number }, leave })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -73,17 +72,14 @@ impl Places {
 
 /// One connection's place, until it is dropped.
 pub(crate) struct Place {
-    places: Arc<Places>,
-    number: u64,
+    claim: Claim,
     leave: Arc<Notify>,
 }
 
 impl Place {
-    /// It has sent a request: its place is its own from now on.
-    pub(crate) fn has_spoken(&self) {
-        if let Some(seat) = self.places.taken().seats.get_mut(&self.number) {
-            seat.has_spoken = true;
-        }
+    /// What makes it the connection's own.
+    pub(crate) fn claim(&self) -> Claim {
+        self.claim.clone()
     }
 
     /// Waits until it has to give way.
@@ -94,7 +90,23 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.taken().seats.remove(&self.number);
+        self.claim.places.taken().seats.remove(&self.claim.number);
+    }
+}
+
+/// Goes with each request of a connection, to whoever lets it in.
+#[derive(Clone)]
+pub(crate) struct Claim {
+    places: Arc<Places>,
+    number: u64,
+}
+
+impl Claim {
+    /// A request has been let in: the connection's place is its own from now on.
+    pub(crate) fn is_known(&self) {
+        if let Some(seat) = self.places.taken().seats.get_mut(&self.number) {
+            seat.is_known = true;
+        }
     }
 }
 
@@ -111,15 +123,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_gives_way_and_who_has_spoken_stays() {
+    async fn strangers_give_way_and_who_is_known_stays() {
         let places = Arc::new(Places::default());
         let mut own: Vec<Place> = (0..SHARE).map(|_| places.take(ip(1)).unwrap()).collect();
-        own[0].has_spoken();
+        own[0].claim().is_known();
         let next = places.take(ip(1)).unwrap();
         assert!(!is_lost(&own[0]).await && is_lost(&own[1]).await && !is_lost(&own[2]).await);
         assert_eq!(places.taken().seats.len(), SHARE);
-        own.iter().chain([&next]).for_each(Place::has_spoken);
-        assert!(places.take(ip(1)).is_none(), "all of its share have spoken");
+        own.iter().chain([&next]).for_each(|place| place.claim().is_known());
+        assert!(places.take(ip(1)).is_none(), "all of its share are known");
         let other = places.take(ip(2)).unwrap();
         assert!(!is_lost(&other).await);
         drop(own.pop());
@@ -133,8 +145,8 @@ mod tests {
         let all: Vec<Place> = (0..MOST).map(take).collect();
         let next = places.take(ip(200)).unwrap();
         assert!(is_lost(&all[0]).await && !is_lost(&all[1]).await);
-        next.has_spoken();
-        all.iter().for_each(Place::has_spoken);
+        next.claim().is_known();
+        all.iter().for_each(|place| place.claim().is_known());
         assert!(places.take(ip(200)).is_none());
         // Who has lost a place takes nobody else's with it.
         let taken = places.taken().seats.len();

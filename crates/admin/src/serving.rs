@@ -115,8 +115,8 @@ async fn serve(listener: TcpListener, pages: Router, mut stopped: watch::Receive
 
 async fn connection(stream: TcpStream, peer: IpAddr, pages: Router, place: Place) {
     let service = service_fn(|mut request: Request<Incoming>| {
-        place.has_spoken();
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(place.claim());
         pages.clone().call(request)
     });
     let serving = hyper::server::conn::http1::Builder::new()

@@ -145,7 +145,7 @@ pub(crate) async fn log_in(
     let snapshot = handles.shared.snapshot();
     let token = snapshot.document.admin.token.as_deref().unwrap_or_default();
     if token.is_empty() || !bool::from(given.token.as_bytes().ct_eq(token.as_bytes())) {
-        handles.sessions.tries.was_wrong(from);
+        handles.sessions.tries.was_wrong(from, &given.token);
         tracing::warn!(%from, "a log-in with a wrong admin token");
         return form(StatusCode::FORBIDDEN, "That is not the token.");
     }

@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 mod begun;
+mod blanks;
 mod blocking;
 mod body;
 mod build;
@@ -22,6 +23,7 @@ mod key;
 mod kind;
 mod lines;
 mod metric;
+mod network;
 mod nowhere;
 mod once;
 mod outbound;
@@ -38,6 +40,7 @@ mod store;
 mod template;
 mod units;
 
+pub use blanks::trimmed;
 pub use blocking::Blocking;
 pub use body::{Body, BoxBody, UntilClose};
 pub use build::{Build, Identities, Kept, Priority, Provide, Task};
@@ -54,6 +57,7 @@ pub use key::{Key, KeyPart};
 pub use kind::Kind;
 pub use lines::Lines;
 pub use metric::{Counter, Figure, Metric, MetricKind};
+pub use network::network;
 pub use nowhere::Nowhere;
 pub use once::Once;
 pub use outbound::{Call, Destination, Outbound, SendFuture, Trailers};

@@ -3,6 +3,8 @@
 
 use http::HeaderValue;
 
+use crate::trimmed;
+
 /// Most members of a `tracestate`.
 const MOST_STATES: usize = 32;
 /// Longest key or value in it.
@@ -94,14 +96,6 @@ fn is_token(text: &[u8]) -> bool {
 
 fn is_baggage_octet(byte: &u8) -> bool {
     (0x21..0x7f).contains(byte) && !b"\",;\\".contains(byte)
-}
-
-/// Without blanks and tabs around it.
-fn trimmed(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
-        text = rest;
-    }
-    text
 }
 
 #[cfg(test)]

@@ -85,6 +85,34 @@ async fn silent_connections_keep_nobody_out() {
 }
 
 #[tokio::test]
+async fn who_is_not_let_in_keeps_no_place() {
+    let config = "admin: { address: \"127.0.0.1:$ADMIN\", token: the-admin-token }\n\
+                  routes: { /*: { to: { respond: {} } } }\n";
+    let gateway = start(config).await;
+    let admin = gateway.at("ADMIN");
+    let ask = |path: &str, token: &str| {
+        let bearer = format!("Bearer {token}");
+        request("GET", path, &[("Host", "127.0.0.1"), ("Authorization", &bearer)], "")
+    };
+    // All places are taken by four addresses that ask, for what is public and for what is not.
+    let mut strangers = Vec::new();
+    for n in 0..256 {
+        let mut wire = Wire::connect_from(&format!("127.0.1.{}", n % 4), admin).await;
+        let path = if n % 2 == 0 { "/health" } else { "/admin/config" };
+        let status = wire.ask(ask(path, "a-wrong-one")).await.status;
+        assert_eq!(status, if n % 2 == 0 { 200 } else { 401 }, "{n}");
+        strangers.push(wire);
+    }
+    let mut operator = Wire::connect_from("127.0.1.9", admin).await;
+    assert_eq!(operator.ask(ask("/admin/config", "the-admin-token")).await.status, 200);
+    // And once let in, one stays, however many come.
+    for n in 0..256 {
+        strangers.push(Wire::connect_from(&format!("127.0.2.{}", n % 4), admin).await);
+    }
+    assert_eq!(operator.ask(ask("/admin/config", "the-admin-token")).await.status, 200);
+}
+
+#[tokio::test]
 async fn figures_are_told_as_json() {
     let echo = Echo::start("a").await;
     let config = format!(

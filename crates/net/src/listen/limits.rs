@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lockgate_core::network;
+
 /// Locks that workers spread over; each is held for one map operation.
 const SHARDS: usize = 64;
 
@@ -91,7 +93,7 @@ impl Place {
         if most == 0 {
             return true;
         }
-        let key = key(address);
+        let key = network(address);
         let Some(mut shard) = self.gate.shard(key) else { return true };
         let count = shard.entry(key).or_insert(0);
         if *count as usize >= most {
@@ -114,14 +116,6 @@ impl Drop for Place {
         if *count == 0 {
             shard.remove(&key);
         }
-    }
-}
-
-/// One client's key: an IPv4 address, or the /64 that an IPv6 client has all to itself.
-fn key(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
     }
 }
 

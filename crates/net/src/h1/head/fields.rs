@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderValue};
+use lockgate_core::trimmed;
 use memchr::memchr;
 
 use super::finder::Found;
@@ -138,14 +139,6 @@ impl Facts {
 enum Place {
     Kept,
     Gone,
-}
-
-/// Without the blanks around it, and nothing else that some take for blank.
-fn trimmed(mut text: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
-        text = rest;
-    }
-    text
 }
 
 /// Digits alone: no sign, space or list, and no more than fits (RFC 9112 §6.2).
