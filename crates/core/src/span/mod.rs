@@ -174,14 +174,17 @@ impl Spans {
         let Some(stated) = self.below(id) else { return };
         // As a rule the client's is there, and looking for it among a dozen costs a fifth of what
         // an insertion does.
-        let place = match self.remote {
-            Some(_) => headers.iter_mut().find(|(name, _)| **name == TRACEPARENT),
-            None => None,
-        };
-        match place {
-            Some((_, place)) => *place = stated,
-            None => drop(headers.insert(TRACEPARENT, stated)),
+        if self.remote.is_some() {
+            let mut lines = headers.iter_mut();
+            // A map gives all lines of a name in a row.
+            if let Some((_, place)) = lines.find(|(name, _)| **name == TRACEPARENT)
+                && lines.next().is_none_or(|(name, _)| *name != TRACEPARENT)
+            {
+                *place = stated;
+                return;
+            }
         }
+        headers.insert(TRACEPARENT, stated);
     }
 
     /// The attempt under way is over, and its answer, if any, is not passed on.
@@ -274,6 +277,24 @@ mod tests {
         assert_eq!(spans.parts().iter().map(|part| part.id).collect::<Vec<_>>(), [first.span]);
         assert_eq!(spans.attempt().unwrap().0, second.span);
         assert_eq!(spans.remote(), Some(parent.span));
+    }
+
+    #[test]
+    fn whatever_lines_there_are_one_is_left() {
+        for before in 0..4 {
+            let mut headers = HeaderMap::new();
+            headers.insert("a", "1".parse().unwrap());
+            for _ in 0..before {
+                headers.append(TRACEPARENT, "a stranger's".parse().unwrap());
+            }
+            headers.insert("b", "2".parse().unwrap());
+            let mut spans = Spans::own(Some(parent(SAMPLED)), |_| Fate::Sampled);
+            spans.begin_attempt(Instant::now(), &mut headers);
+            let lines: Vec<_> = headers.get_all(TRACEPARENT).iter().map(read).collect();
+            assert_eq!(lines.len(), 1, "of {before}");
+            assert_eq!(lines[0].span, spans.attempt().unwrap().0);
+            assert_eq!(headers.len(), 3);
+        }
     }
 
     #[test]
