@@ -100,7 +100,7 @@ pub(crate) fn kind(limit: &Limit) -> u64 {
         Algorithm::FixedWindow => (4, 0),
         Algorithm::Calendar(calendar) => {
             let unit = calendar.unit as u64;
-            return mixed(5 + unit, calendar.offset_seconds.unsigned_abs().into());
+            return mixed(5 + unit, calendar.offset_seconds.cast_unsigned().into());
         }
     };
     mixed(algorithm, nanos(limit.window).wrapping_add(more.rotate_right(24)))
@@ -116,6 +116,7 @@ mod tests {
     use std::collections::HashSet;
     use std::time::Duration;
 
+    use lockgate_core::{Calendar, CalendarUnit};
     use proptest::prelude::*;
 
     use super::*;
@@ -166,6 +167,18 @@ mod tests {
                 key[place] = 0;
             }
             assert_eq!(tags.len(), length);
+        }
+    }
+
+    #[test]
+    fn calendars_of_all_places_are_told_apart() {
+        let mut kinds = HashSet::new();
+        for unit in [CalendarUnit::Day, CalendarUnit::Month] {
+            for minutes in -14 * 60..=14 * 60 {
+                let calendar = Calendar { unit, offset_seconds: minutes * 60 };
+                let limit = Limit { algorithm: Algorithm::Calendar(calendar), ..limit(1) };
+                assert!(kinds.insert(kind(&limit)), "{unit:?} {minutes}");
+            }
         }
     }
 
