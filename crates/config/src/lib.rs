@@ -18,7 +18,7 @@ mod templates;
 
 pub use changes::{
     Base, Changes, Differing, Entry, FILES_ALONE, Laid, Outcome, between, differing, effective,
-    laid_over, read_value, without_plain_secrets, write_value,
+    laid_over, read_value, shown, without_plain_secrets, write_value,
 };
 pub use check::read_plugin_file;
 pub use diff::{Change, ChangeKind, diff, diff_marked};

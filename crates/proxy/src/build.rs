@@ -360,9 +360,11 @@ fn build_list(
     Ok(built.into_iter().map(|one| (one.from, one.stage, one.policy.into())).collect())
 }
 
-/// Settings as written, when they have references: then nothing else of them may be shown.
+/// Settings as written, when they have references: then nothing else of them may be shown. Nor may
+/// a secret that stands there in plain text.
 fn written(config: &model::Settings) -> Option<Box<str>> {
-    config.has_references().then(|| config.written().to_string().into())
+    let shown = || lockgate_config::bare(config.written().clone()).to_string().into();
+    config.has_references().then(shown)
 }
 
 /// What building the snapshot will refuse in the routes of a document whose plugins have been

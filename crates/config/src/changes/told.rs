@@ -69,8 +69,8 @@ fn one(path: &[&str], old: Option<&Value>, new: Option<&Value>) -> Differing {
     Differing { thing: path.join("."), before, after, is_secret }
 }
 
-/// A thing without its secrets, which are known by where they stand.
-fn shown(path: &[&str], value: Option<&Value>) -> Value {
+/// A thing as a log may tell it: without its secrets, which are known by where they stand.
+pub fn shown(path: &[&str], value: Option<&Value>) -> Value {
     let Some(value) = value else { return Value::Null };
     let around = |inner, key: &&str| Value::Object(Map::from_iter([((*key).to_owned(), inner)]));
     let mut whole = path.iter().rev().fold(value.clone(), around);

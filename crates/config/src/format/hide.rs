@@ -17,6 +17,9 @@ const SECRETS: [&str; 8] = [
     "api_key",
 ];
 
+/// Words in the names of headers whose values are secrets.
+const SECRET_HEADERS: [&str; 6] = ["authorization", "cookie", "key", "token", "secret", "password"];
+
 /// Settings without the secrets that stand in them in plain text.
 pub fn bare(mut settings: Value) -> Value {
     take_out(&mut settings, &mut Vec::new());
@@ -82,10 +85,35 @@ fn take_out(value: &mut Value, hidden: &mut Vec<String>) {
                 }
                 _ => true,
             });
-            map.values_mut().for_each(|part| take_out(part, hidden));
+            for (key, part) in map {
+                if matches!(key.as_str(), "request" | "response") {
+                    credentials(part, hidden);
+                }
+                take_out(part, hidden);
+            }
         }
         Value::Array(items) => items.iter_mut().for_each(|part| take_out(part, hidden)),
         _ => {}
+    }
+}
+
+/// Takes out what a route states to others, or to its clients, as a secret: `headers: { request: {
+/// set: { Authorization } } }`. What has words of the request in it is none.
+fn credentials(direction: &mut Value, hidden: &mut Vec<String>) {
+    for verb in ["set", "add"] {
+        let lines = direction.get_mut(verb).and_then(Value::as_object_mut);
+        lines.into_iter().for_each(|lines| {
+            lines.retain(|name, value| {
+                let Value::String(text) = value else { return true };
+                let name = name.to_ascii_lowercase();
+                let is_plain =
+                    !text.contains("${") && SECRET_HEADERS.iter().any(|word| name.contains(word));
+                if is_plain {
+                    hidden.push(std::mem::take(text));
+                }
+                !is_plain
+            });
+        });
     }
 }
 

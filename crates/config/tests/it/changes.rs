@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use lockgate_config::{
     Changes, Given, Loaded, Outcome, Report, between, differing, effective, load_str_with,
-    load_with, long,
+    load_with, long, shown,
 };
 use serde_json::json;
 
-use crate::fake::directory;
+use crate::fake::{ALL, directory};
 
 const FILE: &str = "\
 defaults: { timeout: 3s }
@@ -60,6 +60,50 @@ fn what_differs_is_told_thing_by_thing_without_secrets() {
     assert_eq!((&of("workers").before, &of("workers").after), (&json!(2), &json!(3)));
     assert!(of("consumers.alice").is_secret && !of("consumers.bob").is_secret);
     assert!(!format!("{told:?}").contains("plain"), "{told:?}");
+}
+
+#[test]
+fn what_a_route_states_as_a_secret_is_never_told() {
+    let route = |secret: &str| {
+        json!({
+            "to": "users",
+            "headers": [
+                { "request": {
+                    "set": { "Authorization": format!("Bearer sk-{secret}"), "X-Team": "blue" },
+                    "add": { "X-Api-Key": "sk-live", "X-Token": "${env:PATH}", "Cookie": "a=sk-live" },
+                } },
+                { "response": { "set": { "Set-Cookie": "a=sk-live" }, "add": { "Vary": "a" } } },
+            ],
+        })
+    };
+    let bare = json!({
+        "to": "users",
+        "headers": [
+            { "request": { "set": { "X-Team": "blue" }, "add": { "X-Token": "${env:PATH}" } } },
+            { "response": { "set": {}, "add": { "Vary": "a" } } },
+        ],
+    });
+    assert_eq!(shown(&["routes", "/a"], Some(&route("one"))), bare);
+    let read = |name: &str, secret: &str| {
+        let mut changes = Changes::default();
+        changes.set("routes", "/b", Some(route(secret))).unwrap();
+        let text = changes.write();
+        let given = Given::Changes { name: "changes.yaml", text: &text };
+        load_with(&file(name, FILE), given, ALL, &mut |_, _| Vec::new()).unwrap()
+    };
+    let (before, after) = (read("stated-1", "one"), read("stated-2", "two"));
+    let long = lockgate_config::long_value(&after.document).to_string();
+    let (before, after) = (before.source.fold(), after.source.fold());
+    let told = differing(&before, &after);
+    let [one] = told.as_slice() else { panic!("{told:?}") };
+    assert!(one.is_secret && one.before == bare && one.after == bare, "{one:?}");
+    for text in [effective(&after), long] {
+        assert!(!text.contains("sk-") && text.contains("blue"), "{text}");
+    }
+    // By itself a consumer's key is as secret as in the whole.
+    let consumer = json!({ "api_keys": ["key-plain", "${env:KEY}"] });
+    let told = shown(&["consumers", "alice"], Some(&consumer));
+    assert_eq!(told, json!({ "api_keys": ["${env:KEY}"] }));
 }
 
 #[test]

@@ -152,6 +152,7 @@ static AUTH: Any = Any("auth");
 static RATE_LIMIT: Any = Any("rate_limit");
 static CACHE: Any = Any("cache");
 static CORS: Any = Any("cors");
+static HEADERS: Any = Any("headers");
 static CONCURRENCY: Any = Any("concurrency");
 static IDEMPOTENCY: Any = Any("idempotency");
 static SERIALIZE: Any = Any("serialize");
@@ -168,6 +169,7 @@ pub(crate) static ALL: &[Plugin] = &[
     Plugin::Policy(&RATE_LIMIT),
     Plugin::Policy(&CACHE),
     Plugin::Policy(&CORS),
+    Plugin::Policy(&HEADERS),
     Plugin::Policy(&CONCURRENCY),
     Plugin::Policy(&IDEMPOTENCY),
     Plugin::Policy(&SERIALIZE),

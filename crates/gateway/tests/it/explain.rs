@@ -31,6 +31,15 @@ async fn a_file_tells_where_a_request_goes() {
 }
 
 #[tokio::test]
+async fn what_is_stated_as_a_secret_is_not_told_beside_a_reference() {
+    let config = "routes:\n  /a:\n    to: { respond: {} }\n    headers: { request: { set: { \
+                  X-Path: \"${env:PATH}\", X-Team: blue, Authorization: Bearer sk-live } } }\n";
+    let ran = cli_on(config, &["explain", "GET", "/a", "-c", "lockgate.yaml"]).await;
+    assert!(ran.stdout.contains("${env:PATH}") && ran.stdout.contains("blue"), "{ran:?}");
+    assert!(!ran.stdout.contains("sk-live"), "{ran:?}");
+}
+
+#[tokio::test]
 async fn a_miss_is_explained_too() {
     let arguments = ["explain", "GET", "http://a.test/orders", "-c", "lockgate.yaml"];
     let ran = cli_on(CONFIG, &arguments).await;
