@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lockgate_admin::{Change, Refused, What, audit};
 use lockgate_config::{
-    Changes, FILES_ALONE, Folded, Laid, Outcome, Report, between, differing, read_value,
+    Changes, FILES_ALONE, Folded, Laid, Outcome, Report, between, differing, read_value, shown,
     write_value,
 };
 use serde_json::{Value, json};
@@ -75,8 +75,9 @@ impl Running {
             return Err(Refused::new(503, "upgrading", text));
         }
         if let Some(why) = self.kept.right().why_not() {
+            let reason = if why.is_taken { "state_dir_taken" } else { "state_dir_unusable" };
             let text = format!("changes are not kept here: {why}");
-            return Err(Refused::new(409, "state_dir_taken", text));
+            return Err(Refused::new(409, reason, text));
         }
         let generation = self.gateway.snapshot().generation;
         if change.generation.is_some_and(|wanted| wanted != generation) {
@@ -163,9 +164,9 @@ impl Running {
                     Some(entry) => entry.to.clone(),
                     None => checked.loaded.source.in_files(&[section, name]),
                 };
-                let bare = |value: Option<Value>| lockgate_config::bare(value.unwrap_or_default());
-                let name = format!("{section}.{name}");
-                Told::Thing { name, was: bare(was), is: bare(to.clone()) }
+                let bare = |value: Option<&Value>| shown(&[section, name], value);
+                let (was, is) = (bare(was.as_ref()), bare(to.as_ref()));
+                Told::Thing { name: format!("{section}.{name}"), was, is }
             }
             What::Whole(_) => as_a_whole("config".to_owned()),
             What::Files => as_a_whole("config, as the files say".to_owned()),

@@ -41,6 +41,8 @@ pub(crate) struct Start {
     pub(crate) checked: Checked,
     /// What outlives the process; the changes in it are part of `checked`.
     pub(crate) kept: Kept,
+    /// What was open before this process began.
+    pub(crate) inherited: Inherited,
     /// Where it comes from, to be read again on a change; `None` when it is built in.
     pub(crate) source: Option<Source>,
     /// Run the demo's services too, on the ports after this one.
@@ -62,12 +64,11 @@ pub(crate) fn run(start: Start) -> anyhow::Result<ExitCode> {
 async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let program = Program::current().context("asking for this program's name")?;
     let mut signals = Signals::listen().context("listening to signals")?;
-    let inherited = Inherited::take()?;
     raise_file_limit(start.checked.loaded.document.http.max_connections);
     let document = &start.checked.loaded.document;
     let count = document.workers.unwrap_or_else(cores);
     let gate = Gate::new();
-    let mut listeners = Listeners::new(Arc::clone(&gate), count, inherited);
+    let mut listeners = Listeners::new(Arc::clone(&gate), count, start.inherited);
     let prepared = listeners.prepare(document)?;
     let admin = document.admin.address.map(|address| admin_socket(address, &mut listeners));
     let admin = admin.transpose()?;
@@ -267,7 +268,7 @@ fn handles(
         written: Arc::new(move || lockgate_config::effective(&written.source())),
         changes: Arc::new(move || changed.changed()),
         versions,
-        no_changes: Box::new(move || right.why_not()),
+        no_changes: Box::new(move || right.why_not().map(|why| why.to_string())),
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),
         history: lockgate_admin::History::default(),

@@ -21,7 +21,7 @@ use crate::orders::Given;
 use crate::signals::{Asked, Signals};
 use crate::source::Source;
 use crate::systemd::Systemd;
-use crate::upgrade::{self, Program, State, Successor};
+use crate::upgrade::{self, Handed, Program, State, Successor};
 use crate::worker::{Command, WorkerThread};
 
 /// How long idle connections are kept when the gateway stops: a request that is just under way to
@@ -68,9 +68,12 @@ impl Running {
                     Asked::Stop => break,
                 },
                 Some(given) = self.ordered.recv() => self.take_on(given, source).await,
-                outcome = outcome(&mut self.successor) => if self.succeeded(outcome) {
-                    return self.leave(signals, ends).await;
-                },
+                outcome = outcome(&mut self.successor) => {
+                    if self.succeeded(outcome) {
+                        return self.leave(signals, ends).await;
+                    }
+                    self.take_over(source).await;
+                }
                 () = self.systemd.tick() => {}
                 () = self.kept.is_due(), if alone => self.take_over(source).await,
                 // A successor reads the files itself; if it fails, they are read here after all.
@@ -97,11 +100,11 @@ impl Running {
         if let Some(successor) = &self.successor {
             return tracing::warn!(pid = successor.pid, "an upgrade is under way already");
         }
-        // The new process asks for it before it serves. If it fails, it is to be had again.
-        self.kept.right().let_go();
-        let sockets = self.sockets().map_err(|error| error.to_string());
-        match sockets.and_then(|sockets| upgrade::start(&self.program, sockets)) {
+        let handed = self.handed().map_err(|error| error.to_string());
+        match handed.and_then(|handed| upgrade::start(&self.program, handed)) {
             Ok(successor) => {
+                // What is kept is the new process's to change.
+                self.kept.right().lend();
                 tracing::info!(pid = successor.pid, "upgrade: a new process starts");
                 self.state = State::Begun { pid: successor.pid };
                 self.successor = Some(successor);
@@ -110,13 +113,13 @@ impl Running {
         }
     }
 
-    /// Everything that is listened on, once more.
-    fn sockets(&self) -> std::io::Result<Vec<(SocketAddr, TcpListener)>> {
+    /// Everything that is listened on, once more, and the right to what is kept.
+    fn handed(&self) -> std::io::Result<Handed> {
         let mut sockets = self.listeners.sockets()?;
         if let Some((address, socket)) = &self.admin_again {
             sockets.push((*address, socket.try_clone()?));
         }
-        Ok(sockets)
+        Ok(Handed { sockets, lock: self.kept.right().again()? })
     }
 
     fn upgrade_failed(&mut self, why: String) {
@@ -130,6 +133,7 @@ impl Running {
         match outcome {
             Ok(()) => {
                 tracing::info!(pid = successor.pid, "upgraded: the new process serves");
+                self.kept.right().let_go();
                 self.systemd.hand_over(successor.pid);
                 self.state = State::Over { pid: successor.pid };
                 true

@@ -14,6 +14,7 @@ use crate::control::Start;
 use crate::demo;
 use crate::demo::cluster::Top;
 use crate::kept::Kept;
+use crate::upgrade::Inherited;
 
 /// Run the gateway with five small services to try it on
 #[derive(Debug, clap::Args)]
@@ -164,6 +165,7 @@ impl Demo {
         crate::control::run(Start {
             checked,
             kept: Kept::nothing(),
+            inherited: Inherited::take()?,
             source: None,
             demo: Some(self.port_base),
         })

@@ -9,6 +9,7 @@ use super::{ConfigFile, output};
 use crate::control::Start;
 use crate::kept::Kept;
 use crate::source::Source;
+use crate::upgrade::Inherited;
 
 /// Run the gateway
 #[derive(Debug, clap::Args)]
@@ -40,12 +41,13 @@ impl Run {
             Ok(source) => source,
             Err(report) => return Ok(output::refuse(&report)),
         };
-        let kept = Kept::open(source.begin(), state)?;
+        let mut inherited = Inherited::take()?;
+        let kept = Kept::open(source.begin(), state, inherited.lock())?;
         let checked = match source.start(kept.given()) {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
         output::warn(&checked.loaded);
-        crate::control::run(Start { checked, kept, source: Some(source), demo: None })
+        crate::control::run(Start { checked, kept, inherited, source: Some(source), demo: None })
     }
 }

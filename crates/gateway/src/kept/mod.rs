@@ -5,6 +5,7 @@ mod dir;
 mod right;
 mod versions;
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lockgate_config::{Begin, Changes, Given};
+use tokio::time::Instant;
 
 use dir::Dir;
 pub(crate) use right::Right;
@@ -33,6 +35,8 @@ pub(crate) struct Kept {
     /// The changes as they stand in their file, and what that is called.
     text: String,
     name: String,
+    /// When the right is to be asked for again.
+    due: Instant,
     pub(crate) versions: Arc<Versions>,
 }
 
@@ -47,16 +51,22 @@ impl Kept {
             changes: Changes::default(),
             text: String::new(),
             name: String::new(),
+            due: Instant::now(),
         }
     }
 
     /// Opens what is kept for a configuration, where it says (`admin.state_dir`), or else where the
-    /// command line or systemd does.
+    /// command line or systemd does. `handed`: the right to it, from the gateway whose place this
+    /// one takes.
     ///
     /// # Errors
     /// A directory that cannot be used, or changes that cannot be read: what was changed must not
     /// be forgotten silently.
-    pub(crate) fn open(config: Begin<'_>, told: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        config: Begin<'_>,
+        told: Option<PathBuf>,
+        handed: Option<File>,
+    ) -> anyhow::Result<Self> {
         let said = lockgate_config::state_dir(config).or(told).or_else(systemd::state_directory);
         let Some(path) = said else {
             return Ok(Self::nothing());
@@ -64,19 +74,33 @@ impl Kept {
         let dir = Dir::open(&path)
             .with_context(|| format!("`admin.state_dir`: {} cannot be used", path.display()))?;
         let right = Arc::new(Right::of(Some(dir.path(LOCK))));
-        right.ask();
+        if !handed.is_some_and(|lock| right.adopt(lock)) {
+            right.ask();
+        }
         let name = dir.path(CHANGES).display().to_string();
         let (text, changes) = read(&dir, &name)
             .map_err(|why| anyhow::anyhow!("{why}. Mend it, or move it away to start without"))?;
         let history = dir.inside("history")?;
         let versions = Arc::new(Versions::of(Some(history), Arc::clone(&right)));
-        Ok(Self { dir: Some(dir), right, changes, text, name, versions })
+        let due = Instant::now() + ASK_AGAIN;
+        Ok(Self { dir: Some(dir), right, changes, text, name, due, versions })
     }
 
     /// Asks for the right to write, where it is not had. Whether it is had since just now, and what
     /// stands in the directory known.
     pub(crate) fn take_over(&mut self) -> bool {
-        let Some(dir) = self.dir.as_ref().filter(|_| self.right.ask()) else { return false };
+        self.due = Instant::now() + ASK_AGAIN;
+        let Some(dir) = &self.dir else { return false };
+        // What was of no use is looked at before it is taken again.
+        if self.right.was_refused()
+            && let Err(why) = read(dir, &self.name)
+        {
+            self.right.refuse(why);
+            return false;
+        }
+        if !self.right.ask() {
+            return false;
+        }
         match read(dir, &self.name) {
             Ok((text, changes)) => {
                 (self.text, self.changes) = (text, changes);
@@ -93,7 +117,7 @@ impl Kept {
     /// Waits until the right to write is to be asked for; for ever, where it is had or not wanted.
     pub(crate) async fn is_due(&self) {
         match self.right.is_wanted() {
-            true => tokio::time::sleep(ASK_AGAIN).await,
+            true => tokio::time::sleep_until(self.due).await,
             false => std::future::pending().await,
         }
     }
@@ -182,4 +206,57 @@ fn read(dir: &Dir, name: &str) -> Result<(String, Changes), String> {
 /// Changes as they stand in their file; nothing when there are none.
 pub(crate) fn text_of(changes: &Changes) -> String {
     if changes.is_empty() { String::new() } else { changes.write() }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockgate_testkit::Dir as Place;
+
+    use super::*;
+
+    fn open(place: &Place) -> Kept {
+        let path = place.path().join("lockgate.yaml");
+        std::fs::write(&path, "routes: {}\n").unwrap();
+        Kept::open(path.as_path().into(), Some(place.path().join("state")), None).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_due_however_often_something_else_happens() {
+        let place = Place::new();
+        let (_first, mut second) = (open(&place), open(&place));
+        let mut asked = 0;
+        // As a watchdog's ticks do in the loop that waits for this too.
+        for _ in 0..40 {
+            tokio::select! {
+                () = second.is_due() => {
+                    assert!(!second.take_over());
+                    asked += 1;
+                }
+                () = tokio::time::sleep(Duration::from_millis(300)) => {}
+            }
+        }
+        assert!((8..=12).contains(&asked), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_not_taken_until_it_can() {
+        let place = Place::new();
+        let (first, mut second) = (open(&place), open(&place));
+        let changes = place.path().join("state").join(CHANGES);
+        std::fs::write(&changes, "[broken").unwrap();
+        drop(first);
+        let lock = Right::of(Some(place.path().join("state").join(LOCK)));
+        for _ in 0..3 {
+            assert!(!second.take_over() && second.right.was_refused());
+            let why = second.right.why_not().unwrap();
+            assert!(!why.is_taken && why.to_string().contains(CHANGES), "{why}");
+            assert!(lock.ask(), "it is nobody's meanwhile");
+            lock.let_go();
+        }
+        assert!(lock.ask());
+        assert!(!second.take_over() && second.right.was_refused(), "it has not even asked");
+        lock.let_go();
+        std::fs::remove_file(&changes).unwrap();
+        assert!(second.take_over() && second.right.is_held());
+    }
 }

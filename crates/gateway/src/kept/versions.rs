@@ -33,8 +33,14 @@ struct Entry {
     version: Version,
     /// What tells its files from others.
     files: String,
-    /// The changes over them, as in their file.
-    changes: String,
+    /// The changes over them, as in their file. `None`: nobody has kept them.
+    changes: Option<String>,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.changes.as_ref().map_or(0, String::len)
+    }
 }
 
 /// What has been put in force.
@@ -73,7 +79,8 @@ impl Versions {
         let files = format!("{:016x}", seen.source.files_hash());
         let mut all = self.all();
         let last = all.back();
-        let is_same = |last: &Entry| last.files == files && last.changes == seen.changes;
+        let is_same =
+            |last: &Entry| last.files == files && last.changes.as_deref() == Some(seen.changes);
         if seen.via == "start" && last.is_some_and(is_same) {
             return;
         }
@@ -87,7 +94,7 @@ impl Versions {
             what: seen.what,
         };
         let own = self.own();
-        let changes = if own.is_some() { seen.changes.to_owned() } else { String::new() };
+        let changes = own.map(|_| seen.changes.to_owned());
         let entry = Entry { version, files, changes };
         if let Some(dir) = own
             && let Err(error) = write(dir, &entry, seen.source)
@@ -121,9 +128,10 @@ impl Versions {
         };
         let found = self.all().iter().find(|entry| entry.version.number == number).cloned();
         let entry = found.ok_or_else(|| format!("there is no version {number}"))?;
+        let lost = || format!("what version {number} was has not been kept");
+        let changes = entry.changes.ok_or_else(lost)?;
         let files = dir.read(&files_name(&entry.files)).map_err(|error| error.to_string())?;
-        let files = files.ok_or_else(|| format!("what version {number} was has not been kept"))?;
-        laid_over(&files, &entry.changes)
+        laid_over(&files.ok_or_else(lost)?, &changes)
     }
 
     fn all(&self) -> MutexGuard<'_, VecDeque<Entry>> {
@@ -153,11 +161,11 @@ fn read(dir: &Dir) -> VecDeque<Entry> {
 
 /// Takes the oldest out that are too many.
 fn too_many(all: &mut VecDeque<Entry>) -> Vec<Entry> {
-    let mut bytes: usize = all.iter().map(|entry| entry.changes.len()).sum();
+    let mut bytes: usize = all.iter().map(Entry::bytes).sum();
     let mut gone = Vec::new();
     while (all.len() > MOST || bytes > MOST_BYTES) && all.len() > 1 {
         let Some(oldest) = all.pop_front() else { break };
-        bytes -= oldest.changes.len();
+        bytes -= oldest.bytes();
         gone.push(oldest);
     }
     gone

@@ -1,18 +1,21 @@
 //! Sockets that were open before this process began: from the gateway whose place it takes, or
 //! from systemd (`sd_listen_fds(3)`).
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::Context;
 use listenfd::ListenFd;
 
-use super::{VARIABLE, handover};
+use super::{Handed, VARIABLE, handover};
 
 /// Inherited sockets, until a listener of the configuration takes them.
 #[derive(Default)]
 pub(crate) struct Inherited {
     sockets: Vec<(SocketAddr, TcpListener)>,
+    /// The right to what is kept.
+    lock: Option<File>,
     /// Where to say that this process serves.
     parent: Option<OwnedFd>,
 }
@@ -26,8 +29,9 @@ impl Inherited {
         if std::env::var_os(VARIABLE).is_some() {
             let parent = std::io::stdin().as_fd().try_clone_to_owned();
             let parent = parent.context("taking over: no standard input")?;
-            let sockets = handover::take(&parent).context("taking over the listening sockets")?;
-            return Ok(Self { sockets, parent: Some(parent) });
+            let Handed { sockets, lock } =
+                handover::take(&parent).context("taking over the listening sockets")?;
+            return Ok(Self { sockets, lock, parent: Some(parent) });
         }
         let mut activated = ListenFd::from_env();
         let mut sockets = Vec::new();
@@ -38,7 +42,12 @@ impl Inherited {
                 sockets.push((socket.local_addr().context("a socket from systemd")?, socket));
             }
         }
-        Ok(Self { sockets, parent: None })
+        Ok(Self { sockets, lock: None, parent: None })
+    }
+
+    /// The right to what is kept, where it was handed over.
+    pub(crate) fn lock(&mut self) -> Option<File> {
+        self.lock.take()
     }
 
     /// The sockets of one listener, at least `workers` of them, or none.

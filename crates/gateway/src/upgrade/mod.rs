@@ -1,5 +1,5 @@
 //! The upgrade of a running gateway: another process of the program, perhaps a newer one, is
-//! given the listening sockets; once it serves, this one drains. One that does not come up
+//! given the listening sockets and the right to what is kept; once it serves, this one drains. One that does not come up
 //! changes nothing. The sockets are shared while both serve, so that no connection is lost.
 
 mod handover;
@@ -8,13 +8,13 @@ mod state;
 
 use std::ffi::OsString;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+pub(crate) use handover::Handed;
 pub(crate) use inherited::Inherited;
 pub(crate) use state::State;
 
@@ -49,15 +49,11 @@ pub(crate) struct Successor {
     pub(crate) outcome: oneshot::Receiver<Result<(), String>>,
 }
 
-/// Starts a successor and hands it these sockets, each under the address that its listener has in
-/// the configuration.
+/// Starts a successor and hands it what it needs.
 ///
 /// # Errors
 /// Why it cannot be started.
-pub(crate) fn start(
-    program: &Program,
-    sockets: Vec<(SocketAddr, TcpListener)>,
-) -> Result<Successor, String> {
+pub(crate) fn start(program: &Program, handed: Handed) -> Result<Successor, String> {
     if std::process::id() == 1 {
         return Err("this is process 1, and its container would end with it: start a new \
                     container beside this one instead"
@@ -78,7 +74,7 @@ pub(crate) fn start(
     std::thread::Builder::new()
         .name("upgrade".to_owned())
         .spawn(move || {
-            let result = handover::give(&ours, &sockets, PATIENCE);
+            let result = handover::give(&ours, &handed, PATIENCE);
             // Who has given up waiting, because the gateway is to end, wants no successor either.
             if let Err(Ok(())) = told.send(conclude(&mut child, result)) {
                 let _ = child.kill();

@@ -1,6 +1,8 @@
 //! The directory of what is kept belongs to one gateway at a time: another one serves, and says
 //! whose it is; after that one's end, and after an upgrade, it is had without a gap.
 
+use std::os::unix::fs::PermissionsExt;
+
 use lockgate_testkit::{Dir, Echo, Gateway, Launch, until};
 use serde_json::{Value, json};
 
@@ -116,4 +118,72 @@ async fn an_upgrade_hands_it_over_and_one_that_fails_gives_it_back() {
     until("the sound file", async || set(&gateway, "d").await.0 == 200).await;
     assert_eq!(status(&gateway, "/d").await, 200);
     assert!(!gateway.said().contains("belongs to another gateway"), "{}", gateway.said());
+}
+
+#[tokio::test]
+async fn a_gateway_that_waits_does_not_come_between_an_upgrade() {
+    let (echo, state, place) = (Echo::start("a").await, Dir::new(), Dir::new());
+    let program = place.path().join("lockgate");
+    std::fs::copy(BINARY, &program).unwrap();
+    let config = config(&echo, &state);
+    let mut first = Launch::new(program.to_str().unwrap()).start(&config).await;
+    let waiting = launch().start(&config).await;
+    assert_eq!(set(&waiting, "x").await.0, 409);
+
+    // None that can be started: nothing has been let go for it.
+    std::fs::remove_file(&program).unwrap();
+    let told = first.admin("POST", "/admin/upgrade", "").await.json();
+    assert_eq!(told["state"], "failed", "{told}");
+    assert_eq!(set(&first, "b").await.0, 200);
+
+    // One that takes longer than the other waits until it asks again.
+    let slow = format!("#!/bin/sh\nsleep 2.5\nexec {BINARY} \"$@\"\n");
+    std::fs::write(&program, slow).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(first.upgrade().await.code, 0, "{}", first.said());
+    let (done, told) = set(&first, "c").await;
+    assert_eq!(done, 200, "{told}");
+    assert_eq!(set(&waiting, "x").await.0, 409);
+    let taken = "are kept by this gateway now";
+    assert!(!waiting.said().contains(taken), "{}", waiting.said());
+    let whose = format!("belongs to another gateway, process {}", first.pid());
+    until("the other knows whose it is now", async || {
+        waiting.admin("GET", "/admin/status", "").await.text().contains(&whose)
+    })
+    .await;
+    drop(first);
+    until("the other has it", async || set(&waiting, "x").await.0 == 200).await;
+    for path in ["/b", "/c", "/x"] {
+        assert_eq!(status(&waiting, path).await, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_has_a_reason_of_its_own() {
+    let (echo, state) = (Echo::start("a").await, Dir::new());
+    let config = config(&echo, &state);
+    let mut first = launch().start(&config).await;
+    assert_eq!(set(&first, "b").await.0, 200);
+    let second = launch().start(&config).await;
+    second.rewrite(&config.replace("/a:", "/e:"));
+    until("the second reads its file", async || status(&second, "/e").await == 200).await;
+    // It knows that there was a version, and not what it was.
+    let newest = versions(&second).await[0]["number"].clone();
+    let diff = second.admin("GET", &format!("/admin/config/diff?from={newest}"), "").await;
+    assert!(diff.status >= 400 && diff.text().contains("has not been kept"), "{}", diff.text());
+
+    let sound = state.read("changes.yaml");
+    state.write("changes.yaml", "[broken");
+    first.kill();
+    let mut told = Value::Null;
+    until("the second finds it broken", async || {
+        told = set(&second, "c").await.1;
+        told["reason"] == "state_dir_unusable"
+    })
+    .await;
+    assert!(told["detail"].as_str().unwrap().contains("changes.yaml"), "{told}");
+    state.write("changes.yaml", &sound);
+    until("the second has it", async || set(&second, "c").await.0 == 200).await;
+    let said = second.said();
+    assert_eq!(said.matches("and refuses changes").count(), 2, "each reason is said once: {said}");
 }
