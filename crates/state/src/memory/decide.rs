@@ -260,11 +260,18 @@ fn spend_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -
 }
 
 /// Takes from an entry if it allows that.
+#[inline]
 fn taken_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
     if let Some(over) = entry.count.take_here(take.limit, now, take.cost, grant) {
         entry.until = turn_after(over);
         return None;
     }
+    taken_at_length(entry, take, now, grant)
+}
+
+/// The same where it refuses, or changes more than the entry.
+#[inline(never)]
+fn taken_at_length(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
     let was = entry.count.heap();
     let over = entry.count.take(take.limit, now, take.cost, grant)?;
     spent(entry, take, over, was)
