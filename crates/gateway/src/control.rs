@@ -24,6 +24,8 @@ use crate::gateway::{Checked, Gateway};
 use crate::kept::{Kept, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
+use crate::priority;
+use crate::rest::Rest;
 use crate::running::Running;
 use crate::sight::Seen;
 use crate::signals::Signals;
@@ -60,7 +62,7 @@ pub(crate) fn run(start: Start) -> anyhow::Result<ExitCode> {
 }
 
 async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
-    let program = Program::current().context("asking for this program's name")?;
+    let program = Program::current().context("asking for this program")?;
     let mut signals = Signals::listen().context("listening to signals")?;
     let inherited = Inherited::take()?;
     raise_file_limit(start.checked.loaded.document.http.max_connections);
@@ -90,6 +92,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     gateway.metrics.register(Arc::new(collector));
 
     let (workers, ends) = workers(&gateway, count)?;
+    priority::step_back();
     let (orders, ordered) = orders::orders();
     let monitor = monitor(&gateway, &listeners, start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
@@ -118,6 +121,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
         program,
         ordered,
         successor: None,
+        rest: Rest::default(),
         state: upgrade::State::Serving,
         systemd,
     };

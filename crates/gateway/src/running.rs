@@ -18,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::kept::Kept;
 use crate::listeners::{Listeners, tell};
 use crate::orders::Given;
+use crate::rest::Rest;
 use crate::signals::{Asked, Signals};
 use crate::source::Source;
 use crate::systemd::Systemd;
@@ -44,6 +45,7 @@ pub(crate) struct Running {
     pub(crate) ordered: Receiver<Given>,
     /// One that has been started and does not serve yet.
     pub(crate) successor: Option<Successor>,
+    pub(crate) rest: Rest,
     pub(crate) state: State,
     pub(crate) systemd: Systemd,
 }
@@ -67,13 +69,15 @@ impl Running {
                     Asked::Upgrade => self.upgrade().await,
                     Asked::Stop => break,
                 },
-                Some(given) = self.ordered.recv() => self.take_on(given, source).await,
+                Some(given) = ordered(&mut self.ordered, &self.rest) => {
+                    self.take_on(given, source).await;
+                }
                 outcome = outcome(&mut self.successor) => if self.succeeded(outcome) {
                     return self.leave(signals, ends).await;
                 },
                 () = self.systemd.tick() => {}
                 // A successor reads the files itself; if it fails, they are read here after all.
-                () = changed(source), if alone => {
+                () = changed(source, &self.rest), if alone => {
                     let _ = self.reload(source).await;
                 }
                 worker = ends.recv() => {
@@ -193,7 +197,9 @@ impl Running {
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
     async fn reload(&mut self, source: &mut Option<Source>) -> Answer {
-        let done = self.try_reload(source).await;
+        let begun = Instant::now();
+        let done = self.try_reload(source, begun).await;
+        self.rest.after(begun);
         if let Err(refused) = &done {
             self.gateway.metrics.reload_refused();
             let why = &refused.detail;
@@ -203,12 +209,11 @@ impl Running {
         done
     }
 
-    async fn try_reload(&mut self, source: &mut Option<Source>) -> Answer {
+    async fn try_reload(&mut self, source: &mut Option<Source>, begun: Instant) -> Answer {
         let Some(source) = source else {
             tracing::info!("nothing to reload: the configuration is built in");
             return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
         };
-        let begun = Instant::now();
         let checked = source.load(self.kept.given());
         let checked = checked.map_err(|report| change::refused(&report))?;
         let changes = self.kept.changes().clone();
@@ -285,10 +290,20 @@ impl Running {
     }
 }
 
-/// Waits for a change of the configuration at its source, if it has one.
-async fn changed(source: &mut Option<Source>) {
+/// Waits for an order, and before it for the end of a rest.
+async fn ordered(orders: &mut Receiver<Given>, rest: &Rest) -> Option<Given> {
+    rest.over().await;
+    orders.recv().await
+}
+
+/// Waits for a change of the configuration at its source, if it has one, and before it for the end
+/// of a rest.
+async fn changed(source: &mut Option<Source>, rest: &Rest) {
     match source {
-        Some(source) => source.changed().await,
+        Some(source) => {
+            rest.over().await;
+            source.changed().await;
+        }
         None => std::future::pending().await,
     }
 }

@@ -17,6 +17,7 @@ const MOST: usize = 32;
 impl Running {
     /// Carries an order out, and with a change those that wait behind it.
     pub(crate) async fn take_on(&mut self, given: Given, source: &mut Option<Source>) {
+        let begun = Instant::now();
         let mut all = Vec::new();
         let mut next = Some(given.take());
         while let Some((order, asker)) = next.take() {
@@ -35,6 +36,7 @@ impl Running {
         if let Some((order, asker)) = next {
             asker.answer(self.obey(order, source).await);
         }
+        self.rest.after(begun);
     }
 
     async fn change_all(&mut self, all: Vec<(Change, Asker)>, source: &mut Option<Source>) {

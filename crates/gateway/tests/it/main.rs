@@ -54,6 +54,7 @@ mod money;
 mod mounted;
 mod oidc;
 mod openapi;
+mod priority;
 mod prometheus;
 mod proxy_protocol;
 mod reload;
