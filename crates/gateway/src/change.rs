@@ -40,7 +40,8 @@ impl Running {
         let text = kept::text_of(&wanted);
         let given = self.kept.given_instead(&text);
         // A change of the files meanwhile is noticed afterwards, whatever becomes of this one.
-        let checked = source.look(given).map_err(|report| refused(&report))?;
+        let before = self.gateway.before();
+        let checked = source.look(given, &before).map_err(|report| refused(&report))?;
         if let What::Set { section, name, to: None } = &change.what
             && self.is_nowhere(&checked, section, name)
         {
@@ -85,8 +86,8 @@ impl Running {
             What::Whole(text) => text.clone(),
             _ => return Ok(()),
         };
-        let files = self.gateway.source();
-        let new = references(&text).find(|reference| !files.files_say(reference));
+        let files = self.gateway.read();
+        let new = references(&text).find(|reference| !files.source.files_say(reference));
         match new {
             None => Ok(()),
             Some(reference) => Err(Refused::new(
@@ -206,8 +207,7 @@ impl Running {
         self.listeners.commit(prepared, &self.workers).await;
         source.in_force(&files);
         let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        let generation = applied.generation;
-        let changes = self.gateway.changes(applied);
+        let (generation, changes) = (applied.generation, applied.changes());
         tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
         for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
             tracing::warn!("{change}");
@@ -227,10 +227,11 @@ impl Running {
 
     /// Keeps what is in force as a version.
     pub(crate) fn remember(&self, generation: u64, cause: Cause<'_>, what: Vec<String>) {
-        let source = self.gateway.source();
+        let read = self.gateway.read();
+        let source = &read.source;
         let changes = self.kept.text();
         let Cause { via, who } = cause;
-        self.kept.versions.keep(Seen { generation, via, who, what, source: &source, changes });
+        self.kept.versions.keep(Seen { generation, via, who, what, source, changes });
     }
 }
 

@@ -266,7 +266,7 @@ fn handles(
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         monitor,
         config: Arc::new(move || shown.shown()),
-        written: Arc::new(move || lockgate_config::effective(&written.source())),
+        written: Arc::new(move || lockgate_config::effective(&written.read().source)),
         changes: Arc::new(move || changed.changed()),
         versions,
         connections: Box::new(move || collect::connections(&gate, &view.load())),
@@ -283,10 +283,10 @@ fn handles(
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),
         explain_pattern: Arc::new(move |pattern| {
-            explain_pattern(&routed.snapshot(), &routed.source(), pattern)
+            explain_pattern(&routed.snapshot(), &routed.read().source, pattern)
         }),
         explain: Arc::new(move |asked| {
-            explain(&gateway.snapshot(), &gateway.source(), asked, true)
+            explain(&gateway.snapshot(), &gateway.read().source, asked, true)
         }),
     }
 }

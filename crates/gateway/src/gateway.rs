@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use lockgate_config::model::{self, Document, Routes, UpstreamTls};
+use lockgate_config::model::{self, Document, UpstreamTls};
 use lockgate_config::{
-    Base, Begin, Change, Changes, Folded, Given, Loaded, Outcome, Problem, Report, RouteMarks,
-    Severity, Source,
+    Base, Begin, Change, Changes, Given, InForce, Loaded, Outcome, Problem, Report, Severity,
+    Source,
 };
-use lockgate_core::Plugin;
+use lockgate_core::{Plugin, Provide};
 use lockgate_net::tls::{ClientTls, ServerTls};
 use lockgate_proxy::route::Router;
 use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
@@ -39,21 +39,34 @@ const LET_GO: Duration = Duration::from_millis(250);
 /// A configuration that has passed every check, with the router that checking it has built.
 pub(crate) struct Checked {
     pub(crate) loaded: Loaded,
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
+}
+
+/// What is in force: as it was read, and as it serves.
+#[derive(Clone)]
+pub(crate) struct Before {
+    read: Arc<InForce>,
+    serves: Arc<Snapshot>,
 }
 
 /// Reads and checks a file, or what else a configuration begins with, with what is given beside it.
+/// What is the same as `before` is taken over.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(crate) fn load(from: Begin<'_>, given: Given<'_>) -> Result<Checked, Report> {
+pub(crate) fn load(
+    from: Begin<'_>,
+    given: Given<'_>,
+    before: Option<&Before>,
+) -> Result<Checked, Report> {
     let mut router = None;
+    let (read, serves) = (before.map(|before| &*before.read), before.map(|before| &*before.serves));
     let mut route = |document: &Document, source: &Source| {
-        let built = lockgate_proxy::router(document).map(|built| router = Some(built));
+        let built = lockgate_proxy::router(document, serves).map(|built| router = Some(built));
         built.err().map(|errors| problems(source, errors)).unwrap_or_default()
     };
-    let loaded = lockgate_config::load_with(from, given, PLUGINS, &mut route)?;
-    check(loaded, router)
+    let loaded = lockgate_config::load_with(from, given, read, PLUGINS, &mut route)?;
+    check(loaded, router, serves)
 }
 
 /// Reads and checks a text.
@@ -61,17 +74,21 @@ pub(crate) fn load(from: Begin<'_>, given: Given<'_>) -> Result<Checked, Report>
 /// # Errors
 /// Everything that is wrong with it.
 pub(crate) fn load_str(name: &str, text: &str) -> Result<Checked, Report> {
-    check(lockgate_config::load_str(name, text, PLUGINS)?, None)
+    check(lockgate_config::load_str(name, text, PLUGINS)?, None, None)
 }
 
 /// The last look: whatever would be refused when the snapshot is built. `router`: as built already.
-fn check(loaded: Loaded, router: Option<Router>) -> Result<Checked, Report> {
+fn check(
+    loaded: Loaded,
+    router: Option<Arc<Router>>,
+    before: Option<&Snapshot>,
+) -> Result<Checked, Report> {
     let router = match router {
         Some(router) => Ok(router),
-        None => lockgate_proxy::router(&loaded.document),
+        None => lockgate_proxy::router(&loaded.document, before),
     };
     let mut found = match &router {
-        Ok(_) => problems(&loaded.source, lockgate_proxy::refusals(&loaded.document)),
+        Ok(_) => problems(&loaded.source, lockgate_proxy::refusals(&loaded.document, before)),
         Err(errors) => problems(&loaded.source, errors.clone()),
     };
     found.extend(unusable_files(&loaded.document, &loaded.source));
@@ -147,9 +164,7 @@ pub(crate) struct Gateway {
     pub(crate) shared: Arc<Shared>,
     /// Set when the process ends as soon as what is under way has.
     pub(crate) draining: AtomicBool,
-    source: ArcSwap<Folded>,
-    /// The routes of the configuration in force, as far as the next one is compared with them.
-    marks: Mutex<RouteMarks>,
+    read: ArcSwap<InForce>,
     generations: AtomicU64,
     /// The access log's settings, to tell whether a new configuration needs a new one.
     log: Mutex<Option<model::AccessLog>>,
@@ -167,11 +182,11 @@ impl Gateway {
         let resolver = Resolver::system();
         let registry = Arc::new(Registry::new(spawn.clone(), resolver.clone()));
         let outbound = Client::start(Arc::clone(&registry), Origins::new(spawn, resolver))?;
-        let Checked { mut loaded, router } = checked;
-        let routes = std::mem::take(&mut loaded.document.routes);
-        let settings = loaded.document.telemetry.access_log.clone();
+        let Checked { loaded, router } = checked;
+        let read = InForce::from(loaded);
+        let document = Arc::clone(&read.document);
+        let settings = document.telemetry.access_log.clone();
         let log = open_log(settings.as_ref())?;
-        let document = Arc::new(loaded.document);
         let upstreams = registry.prepare(&document.upstreams);
         let exporters = Exporters::new(outbound.clone(), &metrics);
         let exported = exporters.prepare(&document.telemetry)?;
@@ -185,10 +200,11 @@ impl Gateway {
             log,
             traces: exported.traces(),
             provide: &provider,
+            before: None,
         };
         let first = builder
-            .build(1, Arc::clone(&document), &routes, router)
-            .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+            .build(1, Arc::clone(&document), router)
+            .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
         registry.commit(upstreams);
         services.accept(provider.into_stores());
         exporters.accept(exported);
@@ -199,8 +215,7 @@ impl Gateway {
             services,
             registry,
             draining: AtomicBool::new(false),
-            source: ArcSwap::from_pointee(loaded.source.fold()),
-            marks: Mutex::new(RouteMarks::of(&routes)),
+            read: ArcSwap::from_pointee(read),
             generations: AtomicU64::new(1),
             log: Mutex::new(settings),
             exporters,
@@ -220,9 +235,14 @@ impl Gateway {
         self.shared.snapshot()
     }
 
-    /// Where the configuration in force was read from.
-    pub(crate) fn source(&self) -> Arc<Folded> {
-        self.source.load_full()
+    /// The configuration in force as it was read.
+    pub(crate) fn read(&self) -> Arc<InForce> {
+        self.read.load_full()
+    }
+
+    /// What the next configuration is read against.
+    pub(crate) fn before(&self) -> Before {
+        Before { read: self.read(), serves: self.snapshot() }
     }
 
     /// The configuration in force, in its long form and with secrets hidden. It takes as long as
@@ -231,7 +251,7 @@ impl Gateway {
     /// # Errors
     /// What its references stand for has changed, and cannot be read any more.
     pub(crate) fn shown(&self) -> Result<serde_json::Value, String> {
-        let document = lockgate_config::shown_again(&self.source(), PLUGINS);
+        let document = lockgate_config::shown_again(&self.read().source, PLUGINS);
         let document = document.map_err(|report| report.render(false))?;
         Ok(lockgate_config::long_value(&document))
     }
@@ -243,13 +263,18 @@ impl Gateway {
     /// What kept it from being built; the old one then stays.
     pub(crate) async fn apply(&self, checked: Checked) -> anyhow::Result<Applied> {
         let old = self.snapshot();
-        let Checked { mut loaded, router } = checked;
-        let routes = std::mem::take(&mut loaded.document.routes);
-        let document = Arc::new(loaded.document);
+        let Checked { loaded, router } = checked;
+        let before = loaded.same.then(|| Arc::clone(&old));
+        let read = InForce::from(loaded);
+        let document = Arc::clone(&read.document);
         let log = self.next_log(&old, &document)?;
         let exported = self.exporters.prepare(&document.telemetry)?;
         let mut upstreams = self.registry.prepare(&document.upstreams);
         let provider = Provider::new(&self.services, &document);
+        // Those of routes that stay as they are ask for nothing.
+        for store in read.asked.blobs() {
+            let _ = provider.blobs(store);
+        }
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
@@ -257,11 +282,12 @@ impl Gateway {
             log,
             traces: exported.traces(),
             provide: &provider,
+            before,
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
         let next = builder
-            .build(generation, Arc::clone(&document), &routes, router)
-            .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+            .build(generation, Arc::clone(&document), router)
+            .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
         let stores = provider.into_stores();
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
@@ -273,42 +299,29 @@ impl Gateway {
         self.registry.commit(upstreams);
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) =
             document.telemetry.access_log.clone();
-        self.source.store(Arc::new(loaded.source.fold()));
+        self.read.store(Arc::new(read));
         self.metrics.reloaded(generation);
         let old = Arc::clone(&old.document);
-        Ok(Applied { generation, old, new: document, routes })
-    }
-
-    /// What a change that has been put in force has changed. It takes a moment, and nothing waits
-    /// for it.
-    pub(crate) fn changes(&self, applied: Applied) -> Vec<Change> {
-        let marks = RouteMarks::of(&applied.routes);
-        let mut kept = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = lockgate_config::diff_marked((&applied.old, &kept), (&applied.new, &marks));
-        *kept = marks;
-        changes
+        Ok(Applied { generation, old, new: document })
     }
 
     /// What would change if this were put in force.
     pub(crate) fn would_change(&self, checked: &Checked) -> Vec<Change> {
-        let (old, new) = (self.snapshot(), &checked.loaded.document);
-        let marks = RouteMarks::of(&new.routes);
-        let kept = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        lockgate_config::diff_marked((&old.document, &kept), (new, &marks))
+        lockgate_config::diff(&self.snapshot().document, &checked.loaded.document)
     }
 
     /// The changes over the files that are in force: each thing, and the place where it stands.
     pub(crate) fn changed(&self) -> serde_json::Value {
-        let source = self.source();
+        let read = self.read();
+        let source = &read.source;
         let Some((file, text)) = source.changes() else { return json!({ "changes": [] }) };
         let changes = Changes::read(text).unwrap_or_default();
-        let places = source.unfold();
-        let laid = changes.entries().iter().zip(places.laid());
+        let laid = changes.entries().iter().zip(source.laid());
         let in_force = laid.filter(|(_, laid)| laid.outcome == Outcome::InForce);
         let all = in_force.map(|(entry, _)| {
             let path = [entry.section.as_str(), entry.name.as_str()];
             let path = if entry.name.is_empty() { &path[..1] } else { &path[..] };
-            let place = entry.to.as_ref().and_then(|_| places.locate(path));
+            let place = entry.to.as_ref().and_then(|_| source.locate(path));
             json!({
                 "section": entry.section,
                 "name": entry.name,
@@ -346,7 +359,13 @@ pub(crate) struct Applied {
     pub(crate) generation: u64,
     old: Arc<Document>,
     new: Arc<Document>,
-    routes: Routes,
+}
+
+impl Applied {
+    /// What it has changed.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        lockgate_config::diff(&self.old, &self.new)
+    }
 }
 
 fn open_log(settings: Option<&model::AccessLog>) -> anyhow::Result<Option<Arc<AccessLog>>> {

@@ -214,7 +214,7 @@ impl Running {
             tracing::info!("nothing to reload: the configuration is built in");
             return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
         };
-        let checked = source.load(self.kept.given());
+        let checked = source.load(self.kept.given(), &self.gateway.before());
         let checked = checked.map_err(|report| change::refused(&report))?;
         let changes = self.kept.changes().clone();
         let cause = Cause { via: "files", who: "" };

@@ -67,7 +67,8 @@ impl Running {
             wanted.set(section, name, to.clone()).ok()?;
         }
         let text = wanted.write();
-        let checked = source.look(self.kept.given_instead(&text)).ok()?;
+        let before = self.gateway.before();
+        let checked = source.look(self.kept.given_instead(&text), &before).ok()?;
         let told: Vec<_> =
             all.iter().map(|(change, _)| self.told(&change.what, &checked)).collect();
         let mut who: Vec<&str> = all.iter().map(|(change, _)| change.who.as_str()).collect();

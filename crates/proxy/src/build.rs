@@ -33,6 +33,9 @@ pub struct Builder<'a> {
     pub traces: Option<Arc<Traces>>,
     /// What plugins may ask for.
     pub provide: &'a dyn Provide,
+    /// The snapshot in force, when the document has been read against its own and all but routes
+    /// is the same in both: routes that are the same objects there are not built again.
+    pub before: Option<Arc<Snapshot>>,
 }
 
 /// What is wrong, and at which path of the document.
@@ -72,8 +75,7 @@ pub(crate) struct Given<'a> {
 }
 
 impl Builder<'_> {
-    /// Builds the snapshot of a document and of its routes, which have been taken out of it: they
-    /// need not be kept as they were read.
+    /// Builds the snapshot of a document.
     ///
     /// # Errors
     /// All that is wrong with its routes.
@@ -81,20 +83,26 @@ impl Builder<'_> {
         &self,
         generation: u64,
         document: Arc<Document>,
-        routes: &model::Routes,
-        router: Router,
+        router: Arc<Router>,
     ) -> Result<Snapshot, Vec<BuildError>> {
         let mut errors = Vec::new();
-        let identities = self.identities(&document, &mut errors);
+        let before = self.before();
+        let identities = match before {
+            Some(before) => before.identities.clone(),
+            None => self.identities(&document, &mut errors),
+        };
         let mut given = Given { identities: &identities, inherited: Inherited::default() };
-        let mut sets = Vec::with_capacity(routes.len());
-        for (place, set) in routes.values().enumerate() {
-            // The router has been built of these very routes.
-            let Some(pattern) = router.text(place) else { continue };
-            let routes = self.routes(&pattern, set, &mut given, &mut errors);
-            sets.push(RouteSet { pattern, captures: router.captures(place), routes });
+        let mut sets = Vec::with_capacity(document.routes.len() + 2);
+        for (place, (pattern, set)) in document.routes.iter().enumerate() {
+            if let Some(same) = before.and_then(|before| before.same(place, pattern, set)) {
+                sets.push(same);
+                continue;
+            }
+            let routes = self.routes(pattern, set, &mut given, &mut errors);
+            let (pattern, captures) = (Arc::clone(pattern), router.captures(place));
+            sets.push(Arc::new(RouteSet { pattern, captures, routes }));
         }
-        let mount = match self.mount(&document, routes, &mut given, &mut sets) {
+        let mount = match self.mount(&document, &mut given, &mut sets) {
             Ok(mount) => mount,
             Err(error) => {
                 errors.push(error);
@@ -117,6 +125,7 @@ impl Builder<'_> {
             traces: self.traces.clone(),
             router,
             sets,
+            identities,
             unrouted: self.metrics.no_route(),
             redirects,
             mount,
@@ -124,6 +133,15 @@ impl Builder<'_> {
             stores: self.provide.asked_blobs().all(),
             document,
         })
+    }
+
+    /// The snapshot before, if its routes could be these: if no upstream is another object.
+    fn before(&self) -> Option<&Snapshot> {
+        let before = self.before.as_deref()?;
+        let is_known = |(name, upstream): (&String, &Arc<Upstream>)| {
+            before.upstreams.get(name).is_some_and(|known| Arc::ptr_eq(known, upstream))
+        };
+        self.upstreams.iter().all(is_known).then_some(before)
     }
 
     fn identities(&self, document: &Document, errors: &mut Vec<BuildError>) -> Identities {
@@ -182,7 +200,7 @@ impl Builder<'_> {
     ) -> Result<Route, BuildError> {
         let mut build = Build {
             route: (**pattern).into(),
-            when: match route.when == model::Condition::default() {
+            when: match *route.when == model::Condition::default() {
                 true => "".into(),
                 false => format!("{:?}", route.when).into(),
             },
@@ -200,7 +218,7 @@ impl Builder<'_> {
         }
         // A stable sort: within a stage the configuration's order holds.
         entries.sort_by_key(|entry| entry.stage);
-        let rewrite = match route.rewrite == model::Rewrite::default() {
+        let rewrite = match *route.rewrite == model::Rewrite::default() {
             true => None,
             false => Some(Box::new(Rewrite::new(&route.rewrite).map_err(|(key, message)| {
                 BuildError::new(&["routes", pattern, "rewrite", key], message)
@@ -224,7 +242,7 @@ impl Builder<'_> {
             target: self.target(pattern, &route.to, &mut build)?,
             rewrite,
             timeout: route.timeout.map(|time| time.0),
-            retry: route.retry.clone().map(Box::new),
+            retry: route.retry.clone(),
             series: self.metrics.route(Arc::clone(pattern), upstream),
             // None share one allocation.
             tags: if route.tags.is_empty() { Arc::default() } else { route.tags.clone().into() },
@@ -316,7 +334,7 @@ impl Builder<'_> {
             model::Target::Split(parts) => {
                 let mut sum = 0_u32;
                 let mut choices = Vec::with_capacity(parts.len());
-                for (name, weight) in parts {
+                for (name, weight) in parts.iter() {
                     sum = sum.saturating_add(*weight);
                     choices.push((sum, upstream(name)?));
                 }
@@ -366,10 +384,13 @@ fn written(config: &model::Settings) -> Option<Box<str>> {
 }
 
 /// What building the snapshot will refuse in the routes of a document whose plugins have been
-/// checked: conditions and rewrites.
-pub fn refusals(document: &Document) -> Vec<BuildError> {
+/// checked: conditions and rewrites. Those that `before` serves have been built already.
+pub fn refusals(document: &Document, before: Option<&Snapshot>) -> Vec<BuildError> {
     let mut errors = Vec::new();
-    for (pattern, set) in &document.routes {
+    for (place, (pattern, set)) in document.routes.iter().enumerate() {
+        if before.is_some_and(|before| before.same(place, pattern, set).is_some()) {
+            continue;
+        }
         for (number, route) in set.routes.iter().enumerate() {
             let number = number.to_string();
             let at: &[&str] = match set.routes.len() {
@@ -387,25 +408,33 @@ pub fn refusals(document: &Document) -> Vec<BuildError> {
     errors
 }
 
-/// The router of a document.
+/// The router of a document: that of the snapshot before, when the patterns are the same.
 ///
 /// # Errors
 /// Every pattern that cannot be read, and every pair of patterns that tie.
-pub fn router(document: &Document) -> Result<Router, Vec<BuildError>> {
+pub fn router(
+    document: &Document,
+    before: Option<&Snapshot>,
+) -> Result<Arc<Router>, Vec<BuildError>> {
+    if let Some(before) = before
+        && before.document.routes.keys().eq(document.routes.keys())
+    {
+        return Ok(Arc::clone(&before.router));
+    }
     let mut errors = Vec::new();
     let mut patterns = Vec::with_capacity(document.routes.len());
     for (index, key) in document.routes.keys().enumerate() {
-        match key.parse::<Pattern>() {
+        match Pattern::new(key) {
             Ok(pattern) => patterns.push((pattern, index)),
             Err(error) => errors.push(BuildError::new(&["routes", key], error.to_string())),
         }
     }
     let conflicts = match Router::build(patterns) {
-        Ok(router) if errors.is_empty() => return Ok(router),
+        Ok(router) if errors.is_empty() => return Ok(Arc::new(router)),
         Ok(_) => return Err(errors),
         Err(conflicts) => conflicts,
     };
-    let key = |index: usize| document.routes.get_index(index).map_or("", |(key, _)| key.as_str());
+    let key = |index: usize| document.routes.get_index(index).map_or("", |(key, _)| &**key);
     for conflict in conflicts {
         let (first, second) = (key(conflict.a.min(conflict.b)), key(conflict.a.max(conflict.b)));
         let message = format!(

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use lockgate_core::Time;
 use serde_json::Value;
 
 use super::inherit::Inherited;
 use super::target::{self, UrlUpstreams};
 use super::{Decoder, Reading, forms, suggest};
-use crate::model::{Condition, PolicyEntry, Rewrite, Route, RouteSet, Settings};
+use crate::model::{self, PolicyEntry, Route, RouteSet, Settings};
+use crate::same::Same;
 use crate::source::{Fail, NodeId, Shape, Spelling};
 
 /// A route's own keys.
@@ -49,13 +49,25 @@ impl<'a, 's> Routes<'a, 's> {
         routes
     }
 
-    pub(super) fn read(&self, node: NodeId, urls: &mut UrlUpstreams) -> IndexMap<String, RouteSet> {
+    /// Reads them all but those that are the same as before, which are taken over.
+    pub(super) fn read(
+        &self,
+        node: NodeId,
+        same: Option<&Same<'_>>,
+        urls: &mut UrlUpstreams,
+    ) -> model::Routes {
         let tree = &self.cx.source.tree;
         if !self.cx.expect_map(node, "a map from patterns to routes") {
-            return IndexMap::new();
+            return model::Routes::new();
         }
-        let mut all = IndexMap::with_capacity(tree.pairs(node).len());
+        let mut all = model::Routes::with_capacity(tree.pairs(node).len());
         for (pattern, key, node) in self.cx.pairs(node) {
+            let known = same.and_then(|same| same.find(self.cx.source, all.len(), pattern, node));
+            if let Some((pattern, set)) = known {
+                urls.take_all(set);
+                all.insert(Arc::clone(pattern), Arc::clone(set));
+                continue;
+            }
             // Mostly one: a list that grows would have room for four.
             let mut routes = Vec::with_capacity(tree.items(node).len().max(1));
             if tree.shape(node) == Shape::List {
@@ -71,7 +83,7 @@ impl<'a, 's> Routes<'a, 's> {
                 routes.extend(self.route(&["routes", pattern], key, node, urls));
             }
             if !routes.is_empty() {
-                all.insert(pattern.to_owned(), RouteSet { routes });
+                all.insert(pattern.into(), Arc::new(RouteSet { routes }));
             }
         }
         all
@@ -95,18 +107,19 @@ impl<'a, 's> Routes<'a, 's> {
             return None;
         }
         let mut to = None;
-        let mut route = (Condition::default(), Rewrite::default(), None, None, None, Vec::new());
+        let (mut when, mut rewrite) = (model::no_condition(), model::no_rewrite());
+        let mut route = (None, None, None, Vec::new());
         let mut own: Vec<(&'s str, NodeId)> = Vec::new();
         for (word, _, value) in cx.pairs(node) {
             match word {
                 "to" => to = Some(target::target(cx, value, self.handlers, urls)),
-                "when" => route.0 = cx.decode(value).unwrap_or_default(),
-                "rewrite" => route.1 = cx.decode(value).unwrap_or_default(),
-                "timeout" if tree.is_off(value) => route.2 = Some(Time::default()),
-                "timeout" => route.2 = cx.decode(value),
-                "retry" => route.3 = cx.decode(self.inherited.retry(value)),
-                "priority" => route.4 = self.priority(value),
-                "tags" => route.5 = cx.decode(value).map_or(Vec::new(), |tags: forms::Tags| tags.0),
+                "when" => when = cx.decode(value).map_or_else(model::no_condition, Arc::new),
+                "rewrite" => rewrite = cx.decode(value).map_or_else(model::no_rewrite, Arc::new),
+                "timeout" if tree.is_off(value) => route.0 = Some(Time::default()),
+                "timeout" => route.0 = cx.decode(value),
+                "retry" => route.1 = cx.decode(self.inherited.retry(value)).map(Arc::new),
+                "priority" => route.2 = self.priority(value),
+                "tags" => route.3 = cx.decode(value).map_or(Vec::new(), |tags: forms::Tags| tags.0),
                 _ => own.push((word, value)),
             }
         }
@@ -115,9 +128,10 @@ impl<'a, 's> Routes<'a, 's> {
             cx.fail(fail.help("an upstream's name, a URL, weights, or a handler"));
         }
         let target = to??;
-        let (when, mut rewrite, timeout, retry, priority, tags) = route;
+        let (timeout, retry, priority, tags) = route;
         if let Some(prefix) = target.prefix {
-            rewrite.add_prefix = Some(match rewrite.add_prefix {
+            let rewrite = Arc::make_mut(&mut rewrite);
+            rewrite.add_prefix = Some(match rewrite.add_prefix.take() {
                 Some(own) => format!("{prefix}/{}", own.trim_start_matches('/')),
                 None => prefix,
             });

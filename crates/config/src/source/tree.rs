@@ -3,10 +3,16 @@
 //! Nodes, pairs and items live in three flat lists and all text in one string, so that thousands
 //! of routes cost a handful of allocations. The tree is only ever added to.
 
-use std::collections::{HashMap, HashSet};
+mod part;
+mod same;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 use xxhash_rust::xxh3::xxh3_64;
+
+pub(crate) use part::Part;
 
 /// A node's index in its [`Tree`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +32,12 @@ pub(crate) struct At {
 struct Range {
     from: u32,
     to: u32,
+}
+
+impl Range {
+    fn of(self) -> std::ops::Range<usize> {
+        self.from as usize..self.to as usize
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +87,7 @@ pub(crate) struct Tree {
     pool: String,
     references: Vec<Reference>,
     /// For maps with many keys: hash of the key and place of the pair, sorted.
-    indices: HashMap<NodeId, Box<[(u64, u32)]>>,
+    indices: HashMap<NodeId, Arc<[(u64, u32)]>>,
 }
 
 /// Maps up to this size are searched from the front.
@@ -103,9 +115,9 @@ impl Tree {
         if pairs.len() > SMALL {
             let hash = |key| xxh3_64(self.written(key).unwrap_or_default().as_bytes());
             let hashes = pairs.iter().zip(0_u32..);
-            let mut index: Box<[_]> = hashes.map(|(pair, place)| (hash(pair.0), place)).collect();
+            let mut index: Vec<_> = hashes.map(|(pair, place)| (hash(pair.0), place)).collect();
             index.sort_unstable();
-            self.indices.insert(id, index);
+            self.indices.insert(id, index.into());
         }
         id
     }
@@ -119,21 +131,6 @@ impl Tree {
     fn push(&mut self, at: At, kind: Kind) -> NodeId {
         self.nodes.push(Node { at, kind });
         NodeId(self.nodes.len() as u32 - 1)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// The scalars and the rest that were added after the first `from`.
-    pub(crate) fn since(&self, from: usize) -> impl Iterator<Item = NodeId> + use<> {
-        (from as u32..self.nodes.len() as u32).map(NodeId)
-    }
-
-    /// The nodes that are keys, among those added after the first `from` nodes.
-    pub(crate) fn keys(&self, from: usize) -> HashSet<NodeId> {
-        let keys = self.pairs.iter().map(|pair| pair.0);
-        keys.filter(|key| key.0 as usize >= from).collect()
     }
 
     /// Says what the `${...}` in a scalar stand for.
@@ -167,19 +164,19 @@ impl Tree {
     /// The pairs of a map; empty for anything else.
     pub(crate) fn pairs(&self, id: NodeId) -> &[(NodeId, NodeId)] {
         let Kind::Map(range) = self.kind(id) else { return &[] };
-        self.pairs.get(range.from as usize..range.to as usize).unwrap_or_default()
+        self.pairs.get(range.of()).unwrap_or_default()
     }
 
     /// The items of a list; empty for anything else.
     pub(crate) fn items(&self, id: NodeId) -> &[NodeId] {
         let Kind::List(range) = self.kind(id) else { return &[] };
-        self.items.get(range.from as usize..range.to as usize).unwrap_or_default()
+        self.items.get(range.of()).unwrap_or_default()
     }
 
     /// A scalar as the file spells it, quotes and escapes undone; `None` for maps and lists.
     pub(crate) fn written(&self, id: NodeId) -> Option<&str> {
         let Kind::Scalar { text, .. } = self.kind(id) else { return None };
-        self.pool.get(text.from as usize..text.to as usize)
+        self.pool.get(text.of())
     }
 
     /// A scalar's text with its references resolved.
@@ -200,8 +197,12 @@ impl Tree {
         &self.references
     }
 
-    pub(crate) fn into_references(self) -> Vec<Reference> {
-        self.references
+    /// Gives back the room that was made for more.
+    pub(crate) fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.pairs.shrink_to_fit();
+        self.items.shrink_to_fit();
+        self.pool.shrink_to_fit();
     }
 
     /// Whether a reference stands in the node or below it.
@@ -221,9 +222,7 @@ impl Tree {
             Kind::Scalar { plain: false, .. } | Kind::Scalar { reference: Some(_), .. } => {
                 Shape::Text
             }
-            Kind::Scalar { text, .. } => {
-                plain_shape(self.pool.get(text.from as usize..text.to as usize).unwrap_or_default())
-            }
+            Kind::Scalar { text, .. } => plain_shape(self.pool.get(text.of()).unwrap_or_default()),
         }
     }
 
@@ -239,16 +238,21 @@ impl Tree {
 
     /// A key's node and its value's.
     pub(crate) fn pair(&self, id: NodeId, key: &str) -> Option<(NodeId, NodeId)> {
+        self.pairs(id).get(self.place(id, key)?).copied()
+    }
+
+    /// Which of a map's pairs has a key.
+    pub(crate) fn place(&self, id: NodeId, key: &str) -> Option<usize> {
         let pairs = self.pairs(id);
         let is = |pair: &(NodeId, NodeId)| self.written(pair.0) == Some(key);
         let Some(index) = self.indices.get(&id).filter(|_| pairs.len() > SMALL) else {
-            return pairs.iter().copied().find(is);
+            return pairs.iter().position(is);
         };
         let hash = xxh3_64(key.as_bytes());
         let first = index.partition_point(|entry| entry.0 < hash);
         let alike =
             index.get(first..).unwrap_or_default().iter().take_while(|entry| entry.0 == hash);
-        alike.filter_map(|entry| pairs.get(entry.1 as usize).copied()).find(is)
+        alike.map(|entry| entry.1 as usize).find(|place| pairs.get(*place).is_some_and(is))
     }
 
     /// The node as a JSON value. `off` is `false` when `resolved`, and else stays a word.

@@ -94,7 +94,7 @@ fn from_file(checked: Checked, asked: &Asked) -> anyhow::Result<Explanation> {
     // Explaining must not touch the log file of a gateway that may be running.
     checked.loaded.document.telemetry.access_log = None;
     let gateway = Gateway::start(checked, 1)?;
-    Ok(crate::explain::explain(&gateway.snapshot(), &gateway.source(), asked, false))
+    Ok(crate::explain::explain(&gateway.snapshot(), &gateway.read().source, asked, false))
 }
 
 /// Asks a running gateway; `None` when none listens there.

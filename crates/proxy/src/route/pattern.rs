@@ -125,6 +125,16 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
+        Self::new(&text.into())
+    }
+}
+
+impl Pattern {
+    /// Reads a pattern, of which the text is kept as it is.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &Arc<str>) -> Result<Self, PatternError> {
         if text.len() > MAX_LENGTH {
             return Err(wrong(MAX_LENGTH, format!("a pattern has at most {MAX_LENGTH} bytes")));
         }
@@ -141,7 +151,7 @@ impl FromStr for Pattern {
         let mut reader = PathReader { names: Vec::new(), segments };
         let end = reader.read(path, begin + slash)?;
         Ok(Self {
-            text: text.into(),
+            text: Arc::clone(text),
             method,
             host,
             segments: reader.segments.into(),
