@@ -8,6 +8,7 @@ mod control;
 mod demo;
 mod explain;
 mod exporters;
+mod figures;
 mod gateway;
 mod kept;
 mod listeners;

@@ -1,7 +1,7 @@
 //! What the process provides to plugins: names of the configuration, files, background work, and
 //! what is shared between policies and outlives a reload.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -19,6 +19,7 @@ use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::figures::Figures;
 use crate::mounted::{self, Mounted};
 use crate::{shared_cache, stores};
 
@@ -27,7 +28,7 @@ pub(crate) struct Services {
     runtime: Handle,
     outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
-    figures: Mutex<BTreeMap<FigureKey, Shown>>,
+    figures: Figures,
     depot: Arc<Depot>,
     /// The stores of the configuration in force.
     stores: Mutex<Option<Stores>>,
@@ -39,11 +40,6 @@ pub(crate) struct Services {
     /// Those of them in which it keeps blobs.
     asked: Mutex<AskedBlobs>,
 }
-
-/// A metric's name and its labels.
-type FigureKey = (&'static str, Vec<String>);
-/// A metric, and where its value comes from.
-type Shown = (&'static Metric, Weak<dyn Figure>);
 
 impl Services {
     /// Must be called on the control runtime.
@@ -95,12 +91,7 @@ impl Services {
 
     /// A metric's labels and values, of those that plugins show.
     pub(crate) fn figures(&self, metric: &str) -> Vec<(Vec<String>, u64)> {
-        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = figures.iter().filter(|((name, _), _)| *name == metric);
-        own.filter_map(|((_, labels), (_, figure))| {
-            Some((labels.clone(), figure.upgrade()?.value()))
-        })
-        .collect()
+        self.figures.of(metric)
     }
 
     /// The stores in which the configuration in force keeps blobs.
@@ -127,13 +118,7 @@ impl Services {
 /// Asked for at a scrape; what is gone by then is forgotten.
 impl Collect for Services {
     fn collect(&self, out: &mut Encoder) {
-        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.retain(|(_, labels), (metric, figure)| {
-            let Some(figure) = figure.upgrade() else { return false };
-            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-            out.count(metric, &labels, figure.value());
-            true
-        });
+        self.figures.collect(out);
         if let Some(memory) = self.counters() {
             let figures = memory.figures();
             out.count(&names::COUNTER_KEYS, &[], figures.keys);
@@ -284,8 +269,6 @@ impl Provide for Provider<'_> {
     }
 
     fn expose(&self, metric: &'static Metric, labels: &[&str], figure: Weak<dyn Figure>) {
-        let labels = labels.iter().map(|&label| label.to_owned()).collect();
-        let mut figures = self.services.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.insert((metric.name, labels), (metric, figure));
+        self.services.figures.expose(metric, labels, figure);
     }
 }

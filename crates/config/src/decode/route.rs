@@ -20,6 +20,13 @@ pub(crate) const ROUTE_KEYS: &[&str] =
 
 const PRIORITIES: &[&str] = &["high", "normal", "low"];
 
+/// Where a route stands: under its pattern, or which of a list there.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    pattern: &'p Arc<str>,
+    number: Option<usize>,
+}
+
 /// Reads `routes`.
 pub(super) struct Routes<'a, 's> {
     cx: &'a Decoder<'s>,
@@ -68,22 +75,24 @@ impl<'a, 's> Routes<'a, 's> {
                 all.insert(Arc::clone(pattern), Arc::clone(set));
                 continue;
             }
+            let pattern: Arc<str> = pattern.into();
             // Mostly one: a list that grows would have room for four.
             let mut routes = Vec::with_capacity(tree.items(node).len().max(1));
             if tree.shape(node) == Shape::List {
                 for (place, item) in tree.items(node).iter().enumerate() {
-                    let path = ["routes", pattern, &place.to_string()];
-                    routes.extend(self.route(&path, *item, *item, urls));
+                    let path = Place { pattern: &pattern, number: Some(place) };
+                    routes.extend(self.route(path, *item, *item, urls));
                 }
                 if tree.items(node).is_empty() {
                     let fail = Fail::new(tree.at(key), "a list of routes needs at least one");
                     self.cx.fail(fail);
                 }
             } else {
-                routes.extend(self.route(&["routes", pattern], key, node, urls));
+                let path = Place { pattern: &pattern, number: None };
+                routes.extend(self.route(path, key, node, urls));
             }
             if !routes.is_empty() {
-                all.insert(pattern.into(), Arc::new(RouteSet { routes }));
+                all.insert(pattern, Arc::new(RouteSet { routes }));
             }
         }
         all
@@ -91,7 +100,7 @@ impl<'a, 's> Routes<'a, 's> {
 
     fn route(
         &self,
-        path: &[&str],
+        path: Place<'_>,
         key: NodeId,
         node: NodeId,
         urls: &mut UrlUpstreams,
@@ -138,11 +147,12 @@ impl<'a, 's> Routes<'a, 's> {
         }
         let policies = self.policies(path, &own);
         let to = target.to;
+        let (tags, policies) = (tags.into(), policies.into());
         Some(Route { when, to, rewrite, timeout, retry, priority, tags, policies })
     }
 
     /// The inherited policies that the route does not name itself, then its own.
-    fn policies(&self, path: &[&str], own: &[(&'s str, NodeId)]) -> Vec<Arc<PolicyEntry>> {
+    fn policies(&self, path: Place<'_>, own: &[(&'s str, NodeId)]) -> Vec<Arc<PolicyEntry>> {
         let inherited: usize = self.shared.iter().map(|(_, shared)| shared.len()).sum();
         let mut entries = Vec::with_capacity(inherited + own.len());
         for (name, shared) in &self.shared {
@@ -151,7 +161,9 @@ impl<'a, 's> Routes<'a, 's> {
             }
         }
         if !own.is_empty() {
-            let path: Vec<Arc<str>> = path.iter().map(|&part| part.into()).collect();
+            let number = path.number.map(|number| number.to_string().into());
+            let front = [self.word("routes"), Arc::clone(path.pattern)].into_iter();
+            let path: Vec<Arc<str>> = front.chain(number).collect();
             for &(name, value) in own {
                 self.policy(&path, name, value, &mut entries);
             }
@@ -170,7 +182,7 @@ impl<'a, 's> Routes<'a, 's> {
         if tree.is_off(node) {
             return;
         }
-        let name = Arc::clone(self.words.borrow_mut().entry(name).or_insert_with(|| name.into()));
+        let name = self.word(name);
         let path = |number: Option<Arc<str>>| {
             path.iter().cloned().chain([Arc::clone(&name)]).chain(number).collect()
         };
@@ -187,7 +199,11 @@ impl<'a, 's> Routes<'a, 's> {
         }
     }
 
-    fn priority(&self, node: NodeId) -> Option<String> {
+    fn word(&self, word: &'s str) -> Arc<str> {
+        Arc::clone(self.words.borrow_mut().entry(word).or_insert_with(|| word.into()))
+    }
+
+    fn priority(&self, node: NodeId) -> Option<Box<str>> {
         let word: String = self.cx.decode(node)?;
         if !PRIORITIES.contains(&word.as_str()) {
             let tree = &self.cx.source.tree;
@@ -195,7 +211,7 @@ impl<'a, 's> Routes<'a, 's> {
             let fail = Fail::new(tree.at(node), format!("`{written}` is not a priority"));
             self.cx.fail(fail.help(suggest(written, PRIORITIES)));
         }
-        Some(word)
+        Some(word.into())
     }
 }
 

@@ -277,7 +277,7 @@ fn route(route: &Route) -> Value {
         out.insert("retry".into(), retry(own));
     }
     if let Some(priority) = &route.priority {
-        out.insert("priority".into(), priority.as_str().into());
+        out.insert("priority".into(), (&**priority).into());
     }
     if !route.tags.is_empty() {
         out.insert("tags".into(), value(&route.tags));

@@ -37,12 +37,12 @@ pub struct Route {
     /// Instead of the upstream's.
     pub retry: Option<Arc<Retry>>,
     /// What is shed last under overload: `high`, `normal`, `low`.
-    pub priority: Option<String>,
+    pub priority: Option<Box<str>>,
     /// Free words, shown by `routes` and in the log.
-    pub tags: Vec<String>,
+    pub tags: Box<[String]>,
     /// The policies of the route, those of `defaults` included, in the configuration's order. What
     /// is inherited is one entry for all routes.
-    pub policies: Vec<Arc<PolicyEntry>>,
+    pub policies: Box<[Arc<PolicyEntry>]>,
 }
 
 impl Route {

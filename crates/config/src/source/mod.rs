@@ -54,6 +54,8 @@ struct File {
     text: Arc<str>,
     /// What was read of it: its part of the tree, and the root in that.
     read: Option<(Part, NodeId)>,
+    /// Whether there may be references in it.
+    refers: bool,
 }
 
 /// A position in a file. Lines and columns count from 1, columns in characters.
@@ -193,10 +195,26 @@ impl Source {
     /// Whether what stands under a node is what stands under one of another source: the same
     /// words with the same meaning, wherever they stand.
     pub(crate) fn is_same(&self, node: NodeId, other: &Self, its: NodeId) -> bool {
+        if self.is_copy(node, other, its) {
+            return true;
+        }
         // Relative paths start from the directory of the file.
         let same_base =
             |own: At, its: At| self.base(own).as_os_str() == other.base(its).as_os_str();
         self.tree.is_same(node, &other.tree, its, &same_base)
+    }
+
+    /// Whether a node was copied from another with all that is below it: then it need not be looked
+    /// at. What references stand for may have changed since.
+    fn is_copy(&self, node: NodeId, other: &Self, its: NodeId) -> bool {
+        let own = self.files.get(self.tree.at(node).file as usize);
+        let before = other.files.get(other.tree.at(its).file as usize);
+        let (Some(own), Some(before)) = (own, before) else { return false };
+        let place = |file: &File, node| file.read.and_then(|(part, _)| part.place(node));
+        !own.refers
+            && Arc::ptr_eq(&own.text, &before.text)
+            && own.base.as_os_str() == before.base.as_os_str()
+            && place(own, node).is_some_and(|own| place(before, its) == Some(own))
     }
 
     pub(crate) fn find(&self, path: &[&str]) -> Option<At> {

@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
     fn enter(&mut self, name: String, base: &Path) {
         self.in_parts = true;
         let (name, base) = (name.into(), base.to_owned());
-        self.files.push(File { name, base, text: "".into(), read: None });
+        self.files.push(File { name, base, text: "".into(), read: None, refers: false });
     }
 
     /// Reads the main file from memory; `path` says how it is called and what it lies beside.
@@ -296,8 +296,10 @@ impl<'a> Reader<'a> {
         let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let known = self.names.get(name).copied().filter(|file| *file.text == *text);
+        let refers = text.contains("${");
         let kept = known.map_or_else(|| Arc::from(text), |file| Arc::clone(&file.text));
-        self.files.push(File { name: name.into(), base: base.clone(), text: kept, read: None });
+        let (name_of, base_of) = (name.into(), base.clone());
+        self.files.push(File { name: name_of, base: base_of, text: kept, read: None, refers });
         if text.len() as u64 > MAX_BYTES {
             let at = At { file: number, ..At::default() };
             return self.give_up(Fail::new(at, "the configuration has more than 16MiB"));
@@ -311,7 +313,7 @@ impl<'a> Reader<'a> {
         if let Some(file) = self.files.last_mut() {
             file.read = Some((part, root));
         }
-        if text.contains("${") && self.resolves {
+        if refers && self.resolves {
             self.resolve(part, &base);
         }
         match self.tree.shape(root) {

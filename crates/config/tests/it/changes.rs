@@ -47,7 +47,7 @@ fn things_are_added_replaced_and_removed() {
     changes.set("upstreams", "more", Some(json!({ "endpoints": ["127.0.0.1:2"] }))).unwrap();
     let loaded = load(&path, &changes).unwrap();
     assert_eq!(patterns(&loaded), ["/a", "/c"]);
-    assert_eq!(loaded.document.routes["/a"].routes[0].tags, ["x"]);
+    assert_eq!(*loaded.document.routes["/a"].routes[0].tags, ["x"]);
     assert_eq!(outcomes(&loaded), [Outcome::InForce; 4]);
     // Each thing says where it stands.
     let of = |pattern| loaded.source.locate(&["routes", pattern]).unwrap().file;
@@ -86,7 +86,7 @@ fn a_file_that_says_something_new_has_the_last_word() {
     fs::write(&path, FILE.replace("/a: { to: users }", "/a: { to: users, tags: [git] }")).unwrap();
     let loaded = load(&path, &changes).unwrap();
     assert_eq!(outcomes(&loaded), [Outcome::Overruled, Outcome::InForce]);
-    assert_eq!(loaded.document.routes["/a"].routes[0].tags, ["git"]);
+    assert_eq!(*loaded.document.routes["/a"].routes[0].tags, ["git"]);
     // And a file that has taken a change over settles it.
     fs::write(&path, FILE.replace("  /b: { to: users }   # the second\n", "")).unwrap();
     let loaded = load(&path, &changes).unwrap();

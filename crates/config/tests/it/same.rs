@@ -103,7 +103,7 @@ fn what_a_route_reads_is_read_again() {
     std::fs::write(path.join("word"), "two").unwrap();
     let third = in_force(&path, Some(&second));
     assert_eq!(kept(&second, &third), ["/b"]);
-    assert_eq!(third.document.routes["/c"].routes[0].tags, ["two"]);
+    assert_eq!(*third.document.routes["/c"].routes[0].tags, ["two"]);
     std::fs::write(path.join("schema"), "bad").unwrap();
     let report = load(&path.join("main.yaml"), "", Some(&third)).unwrap_err();
     assert!(report.to_string().contains("it says bad"), "{report}");

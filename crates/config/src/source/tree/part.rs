@@ -15,6 +15,14 @@ pub(crate) struct Part {
     pool: Range,
 }
 
+impl Part {
+    /// Where in it a node is, if it is in it.
+    pub(crate) fn place(self, node: NodeId) -> Option<u32> {
+        let is_in = (self.nodes.from..self.nodes.to).contains(&node.0);
+        is_in.then(|| node.0.wrapping_sub(self.nodes.from))
+    }
+}
+
 /// How long a tree's lists are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
@@ -53,20 +61,15 @@ impl Tree {
     pub(crate) fn copy(&mut self, from: &Self, part: Part, root: NodeId, file: u16) -> NodeId {
         let mark = self.mark();
         let node = |id: NodeId| NodeId(id.0.wrapping_sub(part.nodes.from).wrapping_add(mark.nodes));
-        let moved = |range: Range, part: Range, to: u32| {
-            let shift = |at: u32| at.wrapping_sub(part.from).wrapping_add(to);
-            Range { from: shift(range.from), to: shift(range.to) }
-        };
         let nodes = from.nodes.get(part.nodes.of()).unwrap_or_default().iter().map(|one| {
-            let kind = match one.kind {
-                Kind::Scalar { text, plain, .. } => {
-                    let text = moved(text, part.pool, mark.pool);
-                    Kind::Scalar { text, plain, reference: None }
-                }
-                Kind::Map(pairs) => Kind::Map(moved(pairs, part.pairs, mark.pairs)),
-                Kind::List(items) => Kind::List(moved(items, part.items, mark.items)),
+            let (old, new) = match one.kind {
+                Kind::Plain | Kind::Quoted => (part.pool.from, mark.pool),
+                Kind::Map => (part.pairs.from, mark.pairs),
+                Kind::List => (part.items.from, mark.items),
             };
-            Node { at: At { file, ..one.at }, kind }
+            let moved = |at: u32| at.wrapping_sub(old).wrapping_add(new);
+            let range = Range { from: moved(one.range.from), to: moved(one.range.to) };
+            Node { at: At { file, ..one.at }, range, kind: one.kind }
         });
         self.nodes.extend(nodes);
         let pairs = from.pairs.get(part.pairs.of()).unwrap_or_default().iter();
@@ -74,8 +77,7 @@ impl Tree {
         let items = from.items.get(part.items.of()).unwrap_or_default().iter();
         self.items.extend(items.map(|&item| node(item)));
         self.pool.push_str(from.pool.get(part.pool.of()).unwrap_or_default());
-        let is_in = |id: &NodeId| (part.nodes.from..part.nodes.to).contains(&id.0);
-        let indices = from.indices.iter().filter(|(id, _)| is_in(id));
+        let indices = from.indices.iter().filter(|(id, _)| part.place(**id).is_some());
         self.indices.extend(indices.map(|(id, index)| (node(*id), Arc::clone(index))));
         node(root)
     }

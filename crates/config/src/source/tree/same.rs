@@ -3,13 +3,12 @@
 use super::{At, Kind, NodeId, Reference, Tree};
 
 impl Tree {
-    /// Whether a scalar is the same in two trees: spelled alike, and what it refers to as well.
+    /// Whether two scalars are spelled alike, and refer to the same.
     fn is_same_scalar(&self, id: NodeId, other: &Self, its: NodeId) -> bool {
-        let plain = |kind| matches!(kind, Kind::Scalar { plain: true, .. });
         let stands_for = |one: &Reference, two: &Reference| {
             one.value == two.value && one.template == two.template
         };
-        plain(self.kind(id)) == plain(other.kind(its))
+        self.kind(id) == other.kind(its)
             && self.written(id) == other.written(its)
             && match (self.reference(id), other.reference(its)) {
                 (None, None) => true,
@@ -28,10 +27,7 @@ impl Tree {
         scalars: &dyn Fn(At, At) -> bool,
     ) -> bool {
         match (self.kind(id), other.kind(its)) {
-            (Kind::Scalar { .. }, Kind::Scalar { .. }) => {
-                self.is_same_scalar(id, other, its) && scalars(self.at(id), other.at(its))
-            }
-            (Kind::Map(_), Kind::Map(_)) => {
+            (Some(Kind::Map), Some(Kind::Map)) => {
                 let (own, others) = (self.pairs(id), other.pairs(its));
                 own.len() == others.len()
                     && own.iter().zip(others).all(|(own, its)| {
@@ -39,12 +35,16 @@ impl Tree {
                             && self.is_same(own.1, other, its.1, scalars)
                     })
             }
-            (Kind::List(_), Kind::List(_)) => {
+            (Some(Kind::List), Some(Kind::List)) => {
                 let (own, others) = (self.items(id), other.items(its));
                 own.len() == others.len()
                     && own.iter().zip(others).all(|(o, i)| self.is_same(*o, other, *i, scalars))
             }
-            _ => false,
+            _ => self.is_same_scalar(id, other, its) && scalars(self.at(id), other.at(its)),
         }
+    }
+
+    fn kind(&self, id: NodeId) -> Option<Kind> {
+        self.node(id).map(|node| node.kind)
     }
 }
