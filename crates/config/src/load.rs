@@ -206,7 +206,7 @@ fn read(
     let mut document = decode(Reading::Resolved, &mut fails);
     let (found, asked) = check::check(&mut document, &source, plugins, same);
     fails.extend(found);
-    if same.is_some_and(|same| !same.knows(&asked)) {
+    if same.is_some_and(|same| !same.holds(&document, &asked)) {
         return Err(Report::new(Vec::new()));
     }
     files.extend(asked.read.iter().map(|read| read.path.clone()));

@@ -35,7 +35,7 @@ pub(crate) struct Same<'b> {
     routes: NodeId,
     /// The patterns of routes whose plugins have read files, which may have changed.
     read: HashSet<&'b str>,
-    /// What plugins keep in stores, by the pattern under which they stand.
+    /// What plugins hold on to, by the pattern under which they stand.
     held: HashMap<&'b str, Vec<&'b Arc<Held>>>,
     /// The same of those in `defaults`, by their names.
     inherited: HashMap<&'b str, Vec<&'b Arc<Held>>>,
@@ -63,7 +63,7 @@ impl<'b> Same<'b> {
         for one in &before.asked.read {
             match one.stands() {
                 ("routes", pattern) => drop(read.insert(pattern)),
-                // They are asked again; see `Asked::knows_the_same`.
+                // They read again, see `holds`.
                 ("identity", _) => {}
                 // The pages' own policies are always built.
                 ("admin", _) => {}
@@ -105,7 +105,7 @@ impl<'b> Same<'b> {
         found.is_some_and(|(.., known)| Arc::ptr_eq(known, set))
     }
 
-    /// What the plugins of these routes keep in stores: their own, and those that they inherit.
+    /// What the plugins of these routes hold on to: their own, and those that they inherit.
     pub(crate) fn held(&self, pattern: &str, set: &RouteSet) -> Vec<&'b Arc<Held>> {
         let mut all: Vec<_> = self.held.get(pattern).into_iter().flatten().copied().collect();
         if !self.inherited.is_empty() {
@@ -117,8 +117,12 @@ impl<'b> Same<'b> {
         all
     }
 
-    /// Whether identities have found in files what they found before.
-    pub(crate) fn knows(&self, asked: &Asked) -> bool {
-        asked.of_identities().eq(self.before.asked.of_identities())
+    /// Whether the surroundings have turned out to be the same in what is only known after all has
+    /// been read: identities have found in files what they found before, and upstreams of URLs that
+    /// plugins name are there still.
+    pub(crate) fn holds(&self, document: &Document, asked: &Asked) -> bool {
+        let mut upstreams = asked.upstreams();
+        upstreams.all(|name| document.upstreams.contains_key(name))
+            && asked.of_identities().eq(self.before.asked.of_identities())
     }
 }

@@ -1,6 +1,6 @@
 //! The figures that plugins show in the metrics, for as long as they live. Of several with the same
-//! labels the last that lives is shown: a route that stays as it is over a reload shows nothing anew,
-//! and what others have shown since may go before it does.
+//! labels the last that lives is shown: a route that stays as it is over a reload shows nothing
+//! anew, and what others have shown since may go before it does.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

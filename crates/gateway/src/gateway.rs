@@ -11,7 +11,7 @@ use lockgate_config::{
     Base, Begin, Change, Changes, Given, InForce, Loaded, Outcome, Problem, Report, Severity,
     Source,
 };
-use lockgate_core::{Plugin, Provide};
+use lockgate_core::Plugin;
 use lockgate_net::tls::{ClientTls, ServerTls};
 use lockgate_proxy::route::Router;
 use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
@@ -192,7 +192,7 @@ impl Gateway {
         let exported = exporters.prepare(&document.telemetry)?;
         let services = Services::new(outbound);
         metrics.register(services.clone());
-        let provider = Provider::new(&services, &document);
+        let provider = Provider::new(&services, &document, false);
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
@@ -206,7 +206,7 @@ impl Gateway {
             .build(1, Arc::clone(&document), router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
         registry.commit(upstreams);
-        services.accept(provider.into_stores());
+        services.accept(provider.into_stores(), read.asked.blobs());
         exporters.accept(exported);
         metrics.reloaded(1);
         Ok(Self {
@@ -270,11 +270,7 @@ impl Gateway {
         let log = self.next_log(&old, &document)?;
         let exported = self.exporters.prepare(&document.telemetry)?;
         let mut upstreams = self.registry.prepare(&document.upstreams);
-        let provider = Provider::new(&self.services, &document);
-        // Those of routes that stay as they are ask for nothing.
-        for store in read.asked.blobs() {
-            let _ = provider.blobs(store);
-        }
+        let provider = Provider::new(&self.services, &document, before.is_some());
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
@@ -292,7 +288,7 @@ impl Gateway {
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
-        self.services.accept(stores);
+        self.services.accept(stores, read.asked.blobs());
         self.exporters.accept(exported);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));

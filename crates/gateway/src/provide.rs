@@ -107,8 +107,15 @@ impl Services {
         }
     }
 
-    /// Takes on what a configuration in force says.
-    pub(crate) fn accept(&self, (stores, asked): (Stores, AskedBlobs)) {
+    /// Takes on what a configuration in force says. `keeping`: the names of the stores in which
+    /// it keeps blobs.
+    pub(crate) fn accept<'n>(
+        &self,
+        (stores, asked): (Stores, AskedBlobs),
+        keeping: impl IntoIterator<Item = &'n str>,
+    ) {
+        let keeping: Vec<_> = keeping.into_iter().filter_map(|store| stores.blobs(store)).collect();
+        asked.only(&keeping);
         stores.resize();
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
@@ -168,10 +175,15 @@ pub(crate) struct Provider<'a> {
 }
 
 impl<'a> Provider<'a> {
-    pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
+    /// `goes_on`: policies that are in force stay, and see what is asked for from now on.
+    pub(crate) fn new(services: &'a Services, document: &'a Document, goes_on: bool) -> Self {
         let consumers = Arc::new(document.known_consumers());
         let stores = services.depot.stores(stores::settings(document), document.memory_size());
-        Self { services, document, consumers, stores, asked: AskedBlobs::default() }
+        let asked = match goes_on {
+            true => services.asked.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            false => AskedBlobs::default(),
+        };
+        Self { services, document, consumers, stores, asked }
     }
 
     /// The configuration's stores and those that keep blobs, for when it is in force.

@@ -1,5 +1,5 @@
-//! The rest between two reloads: as long as the last one took, so that changes that come without end
-//! take half of a core at most. What is asked for meanwhile is put in force together after it.
+//! The rest between two reloads: as long as the last one took, so that changes that come without
+//! end take half of a core at most. What is asked for meanwhile is put in force together after it.
 
 use std::time::Duration;
 

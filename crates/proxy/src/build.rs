@@ -1,7 +1,7 @@
 //! Building a snapshot from a document: every route resolved, every policy built, every error
 //! reported with the place that it came from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -423,9 +423,13 @@ pub fn router(
     }
     let mut errors = Vec::new();
     let mut patterns = Vec::with_capacity(document.routes.len());
+    let mut captures = HashSet::new();
     for (index, key) in document.routes.keys().enumerate() {
         match Pattern::new(key) {
-            Ok(pattern) => patterns.push((pattern, index)),
+            Ok(mut pattern) => {
+                pattern.share_captures(&mut captures);
+                patterns.push((pattern, index));
+            }
             Err(error) => errors.push(BuildError::new(&["routes", key], error.to_string())),
         }
     }

@@ -21,7 +21,7 @@ use crate::model::Document;
 pub(super) struct Dry {
     consumers: Arc<Consumers>,
     plans: Vec<(String, Value)>,
-    upstreams: Vec<String>,
+    upstreams: HashSet<String>,
     stores: Vec<String>,
     base: PathBuf,
     /// Where what is being built stands.
@@ -43,7 +43,13 @@ impl Asked {
     /// The stores in which something keeps blobs.
     pub fn blobs(&self) -> IndexSet<&str> {
         let held = self.held.iter().filter(|held| held.what == What::Blobs);
-        held.map(|held| held.store.as_str()).collect()
+        held.map(|held| held.name.as_str()).collect()
+    }
+
+    /// The upstreams of routes' URLs that plugins name.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &str> {
+        let held = self.held.iter().filter(|held| held.what == What::Upstream);
+        held.map(|held| held.name.as_str())
     }
 
     /// What identities have read.
@@ -69,12 +75,14 @@ impl FileRead {
     }
 }
 
-/// Something that a plugin keeps in a store.
+/// Something that a plugin holds on to: what it keeps in a store, or an upstream that is there only
+/// because a route goes to its URL.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     /// Where the plugin's settings stand.
     pub(crate) path: Vec<String>,
-    pub(crate) store: String,
+    /// The store's name, or the upstream's.
+    pub(crate) name: String,
     pub(crate) what: What,
 }
 
@@ -90,7 +98,7 @@ fn stands(path: &[String]) -> (&str, &str) {
     (word(0), word(1))
 }
 
-/// What is kept.
+/// What is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum What {
     Counters,
@@ -99,6 +107,7 @@ pub(crate) enum What {
     /// Leases for when those asked for first cannot be had.
     LeasesInstead,
     Records,
+    Upstream,
 }
 
 impl Dry {
@@ -127,13 +136,13 @@ impl Dry {
         *self.at.borrow_mut() = path.iter().map(|&part| part.to_owned()).collect();
     }
 
-    /// Notes what is kept, once for each place.
-    fn keep(&self, store: &str, what: What) {
-        let held = Held { path: self.at.borrow().clone(), store: store.to_owned(), what };
+    /// Notes what is held, once for each place.
+    fn keep(&self, name: &str, what: What) {
+        let held = Held { path: self.at.borrow().clone(), name: name.to_owned(), what };
         self.held.borrow_mut().insert(Arc::new(held));
     }
 
-    /// Notes what was kept before by what is not built again.
+    /// Notes what was held before by what is not built again.
     pub(super) fn keep_again(&self, held: Vec<&Arc<Held>>) {
         self.held.borrow_mut().extend(held.into_iter().cloned());
     }
@@ -157,7 +166,10 @@ impl Provide for Dry {
     }
 
     fn has_upstream(&self, name: &str) -> bool {
-        self.upstreams.iter().any(|upstream| upstream == name)
+        if name.contains("://") {
+            self.keep(name, What::Upstream);
+        }
+        self.upstreams.contains(name)
     }
 
     fn stores(&self) -> Vec<&str> {

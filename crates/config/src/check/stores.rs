@@ -27,12 +27,13 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
 pub(super) fn shared(document: &Document, kept: &IndexSet<Arc<Held>>, findings: &mut Findings<'_>) {
     let Some(replicas) = document.replicas.filter(|replicas| *replicas > 1) else { return };
     for held in kept {
-        let Held { path, store, what } = &**held;
-        let shares = |held: &Arc<Held>| held.path == *path && !document.in_memory(&held.store);
+        let Held { path, name: store, what } = &**held;
+        let shares = |held: &Arc<Held>| held.path == *path && !document.in_memory(&held.name);
         if !document.in_memory(store) || *what == What::LeasesInstead && !kept.iter().any(shares) {
             continue;
         }
         let message = match what {
+            What::Upstream => continue,
             What::Counters => format!(
                 "each of the {replicas} replicas counts for itself in `{store}`: together they let \
                  up to {replicas} times as much pass"

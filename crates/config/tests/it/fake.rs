@@ -133,7 +133,8 @@ impl PolicyPlugin for Strict {
     }
 }
 
-/// Keeps counters and answers in the store that it names, and leases in another one.
+/// Keeps counters and answers in the store that it names, and leases in another one; or names an
+/// upstream by its URL.
 struct Keeps;
 
 /// Reads the file that it names, which must not say `bad`.
@@ -154,6 +155,11 @@ impl PolicyPlugin for Keeps {
 
     fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
         let store = config.as_str().unwrap_or("memory");
+        if store.contains("://") {
+            let is_there = build.provide.has_upstream(store);
+            let none = || ConfigError::new(format!("there is no upstream {store}"));
+            return if is_there { Ok(Box::new(Nothing)) } else { Err(none()) };
+        }
         build.counters(store)?;
         build.blobs(store)?;
         build.leases(store)?;

@@ -110,6 +110,16 @@ fn what_a_route_reads_is_read_again() {
 }
 
 #[test]
+fn an_upstream_that_another_route_makes_may_go_with_it() {
+    let both = "  /a: { to: \"http://h:1\" }\n  /b: { to: one, keeps: \"http://h:1\" }\n";
+    let (path, first) = first("same-url", both);
+    let text = format!("{REST}routes:\n  /b: {{ to: one, keeps: \"http://h:1\" }}\n");
+    std::fs::write(path.join("main.yaml"), text).unwrap();
+    let report = load(&path.join("main.yaml"), "", Some(&first)).unwrap_err();
+    assert!(report.to_string().contains("there is no upstream http://h:1"), "{report}");
+}
+
+#[test]
 fn what_every_route_inherits_stays_one() {
     let rest = format!("{REST}defaults: {{ strict: {{ limit: 3 }} }}\n");
     let (path, first) = first("same-inherited", "");
@@ -123,7 +133,7 @@ const PATTERNS: [&str; 7] =
     ["/a", "GET /b/{id}", "/c/*", "example.com/d", "/e", "POST /f", "/g/{x}/y"];
 
 /// What may stand under a pattern. The last ones are wrong, each in its own way.
-const ROUTES: [&str; 22] = [
+const ROUTES: [&str; 23] = [
     "{ to: one }",
     "{ to: two, timeout: 3s }",
     "{ to: { one: 3, two: 1 } }",
@@ -134,6 +144,7 @@ const ROUTES: [&str; 22] = [
     "{ to: one, strict: [{ limit: 1 }, { limit: 2 }] }",
     "{ to: two, keeps: memory }",
     "{ to: two, keeps: shared }",
+    "{ to: one, keeps: \"http://127.0.0.1:9\" }",
     "{ to: one, reads: { file: schema } }",
     "{ to: one, tags: [\"${file:word}\", x] }",
     "[{ when: { header: { a: b } }, to: one }, { to: two, keeps: memory }]",
@@ -161,7 +172,8 @@ const UPSTREAMS: [&str; 4] = [
     "upstreams: { one: { endpoints: [\"127.0.0.1:1\"] }, two: { endpoints: [\"127.0.0.1:2\"] } }\n",
     "upstreams: { one: { endpoints: [\"127.0.0.1:1\"] } }\n",
     "upstreams: { one: { endpoints: [\"127.0.0.1:3\"] }, two: { endpoints: [\"h:2\"] } }\n",
-    "upstreams: { two: { endpoints: [\"127.0.0.1:2\"], balance: { maglev: \"path:id\" } }, one: { endpoints: [\"h:1\"] } }\n",
+    "upstreams: { two: { endpoints: [\"127.0.0.1:2\"], balance: { maglev: \"path:id\" } }, \
+     one: { endpoints: [\"h:1\"] } }\n",
 ];
 
 const OTHERS: [&str; 5] = [
@@ -193,7 +205,7 @@ impl State {
     fn edit(&mut self, (what, one, other): (usize, usize, usize)) {
         let pattern = one % PATTERNS.len();
         // Mostly what is right.
-        let route = if other % 5 == 0 { other % ROUTES.len() } else { other % 16 };
+        let route = if other % 5 == 0 { other % ROUTES.len() } else { other % 17 };
         match what {
             0..=4 => {
                 self.routes.retain(|route| route.0 != pattern);

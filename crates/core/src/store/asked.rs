@@ -20,6 +20,13 @@ impl AskedBlobs {
         }
     }
 
+    /// Leaves out those that are not among these.
+    pub fn only(&self, these: &[Arc<dyn Blobs>]) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_among = |one: &&Arc<dyn Blobs>| these.iter().any(|these| Arc::ptr_eq(these, *one));
+        *all = all.iter().filter(is_among).cloned().collect();
+    }
+
     /// All of them so far.
     pub fn all(&self) -> Arc<[Arc<dyn Blobs>]> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -52,6 +52,23 @@ async fn a_write_clears_what_a_route_keeps() {
 }
 
 #[tokio::test]
+async fn what_a_route_clears_may_be_kept_by_one_that_came_later() {
+    let echo = Echo::start("a").await;
+    let routes = "  POST /w: { invalidate: [\"/c/x\"], to: pool }\n";
+    let gateway = launch().start(&config(&echo, "", routes)).await;
+    let body = "{ cache: 60s, to: pool }";
+    let answer = gateway.admin("PUT", "/admin/routes/c/*", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for _ in 0..2 {
+        assert_eq!(gateway.get("/c/x").await.status, 200);
+    }
+    assert_eq!(echo.hits(), 1);
+    assert_eq!(gateway.ask("POST", "/w", &[], "x").await.status, 200);
+    assert_eq!(gateway.get("/c/x").await.status, 200);
+    assert_eq!(echo.hits(), 3, "the write, and the answer anew");
+}
+
+#[tokio::test]
 async fn what_all_inherit_changes_for_all() {
     let echo = Echo::start("a").await;
     let header = |value| {

@@ -1,4 +1,4 @@
-//! Who goes first when cores are few: the workers, before the control thread, and so in a successor.
+//! Who goes first when cores are few: the workers, before the control thread, in a successor too.
 #![cfg(target_os = "linux")]
 
 use lockgate_testkit::{Echo, until};

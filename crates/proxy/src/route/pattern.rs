@@ -1,6 +1,7 @@
 //! Route patterns: `[METHOD ][HOST]/path`, by the rules of Go's ServeMux, with `/*` for the rest.
 //! Refuses every pattern that could match nothing, or that reads two ways, and says where.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -72,6 +73,15 @@ impl Pattern {
     /// The names of the captures, in the order in which they stand in the path.
     pub fn captures(&self) -> Arc<[Box<str>]> {
         self.captures.clone()
+    }
+
+    /// Takes the names of its captures from `known`, if they are there, or puts them there: most
+    /// patterns have the same few.
+    pub fn share_captures(&mut self, known: &mut HashSet<Arc<[Box<str>]>>) {
+        match known.get(&self.captures) {
+            Some(same) => self.captures = Arc::clone(same),
+            None => drop(known.insert(Arc::clone(&self.captures))),
+        }
     }
 
     /// The method, when the pattern names one.
