@@ -91,10 +91,15 @@ impl<'b> Same<'b> {
         node: NodeId,
     ) -> Option<(&'b Arc<str>, &'b Arc<RouteSet>)> {
         let old = &self.before.source;
-        let (_, pattern, set) = find_routes(&self.before.document.routes, place, pattern)?;
-        let there = old.tree.pairs(self.routes).get(place).copied();
-        let there = there.filter(|pair| old.tree.written(pair.0) == Some(pattern));
-        let its = there.map(|pair| pair.1).or_else(|| old.tree.get(self.routes, pattern))?;
+        let pairs = old.tree.pairs(self.routes);
+        let is_there = |pair: &(NodeId, NodeId)| old.tree.written(pair.0) == Some(pattern);
+        let place = match pairs.get(place).is_some_and(is_there) {
+            true => place,
+            false => old.tree.place(self.routes, pattern)?,
+        };
+        let (_, its) = *pairs.get(place)?;
+        // What is in force has routes for every key of its tree, in that order.
+        let (pattern, set) = self.before.document.routes.get_index(place)?;
         let is_same = source.is_same(node, old, its) && !self.read.contains(&**pattern);
         is_same.then_some((pattern, set))
     }

@@ -206,7 +206,7 @@ impl Gateway {
             .build(1, Arc::clone(&document), router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
         registry.commit(upstreams);
-        services.accept(provider.into_stores(), read.asked.blobs());
+        services.accept(provider.into_stores());
         exporters.accept(exported);
         metrics.reloaded(1);
         Ok(Self {
@@ -288,7 +288,7 @@ impl Gateway {
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
-        self.services.accept(stores, read.asked.blobs());
+        self.services.accept(stores);
         self.exporters.accept(exported);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));

@@ -107,15 +107,8 @@ impl Services {
         }
     }
 
-    /// Takes on what a configuration in force says. `keeping`: the names of the stores in which
-    /// it keeps blobs.
-    pub(crate) fn accept<'n>(
-        &self,
-        (stores, asked): (Stores, AskedBlobs),
-        keeping: impl IntoIterator<Item = &'n str>,
-    ) {
-        let keeping: Vec<_> = keeping.into_iter().filter_map(|store| stores.blobs(store)).collect();
-        asked.only(&keeping);
+    /// Takes on what a configuration in force says.
+    pub(crate) fn accept(&self, (stores, asked): (Stores, AskedBlobs)) {
         stores.resize();
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;

@@ -40,12 +40,6 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The stores in which something keeps blobs.
-    pub fn blobs(&self) -> IndexSet<&str> {
-        let held = self.held.iter().filter(|held| held.what == What::Blobs);
-        held.map(|held| held.name.as_str()).collect()
-    }
-
     /// The upstreams of routes' URLs that plugins name.
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &str> {
         let held = self.held.iter().filter(|held| held.what == What::Upstream);

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Blobs;
 
-/// The stores whose blobs plugins have asked for. Grows while a configuration is built; whoever
-/// holds it sees them all once the configuration is in force.
+/// The stores whose blobs plugins have asked for. Grows while a configuration is built, and while
+/// routes are built beside those that stay; whoever holds it sees them all once they are in force.
 #[derive(Clone, Default)]
 pub struct AskedBlobs(Arc<Mutex<All>>);
 
@@ -18,13 +18,6 @@ impl AskedBlobs {
         if !all.iter().any(|there| Arc::ptr_eq(there, blobs)) {
             *all = all.iter().chain([blobs]).cloned().collect();
         }
-    }
-
-    /// Leaves out those that are not among these.
-    pub fn only(&self, these: &[Arc<dyn Blobs>]) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_among = |one: &&Arc<dyn Blobs>| these.iter().any(|these| Arc::ptr_eq(these, *one));
-        *all = all.iter().filter(is_among).cloned().collect();
     }
 
     /// All of them so far.
