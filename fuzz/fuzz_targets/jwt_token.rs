@@ -12,9 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use lockgate_core::{
-    Blobs, Blocking, Body, Build, Captures, Connection, Consumers, Counters, Exchange, Figure,
-    Identities, Identity, Kept, Leases, Metric, Nowhere, Origin, Outbound, Plugin, Priority, Proof,
-    Provide, Records, RequestId, SendFuture, Step, Task, UpstreamNotes,
+    Blobs, Blocking, Build, Connection, Consumers, Counters, Exchange, Figure, Identities,
+    Identity, Kept, Leases, Metric, Nowhere, Outbound, Plugin, Priority, Proof, Provide, Records,
+    SendFuture, Step, Task,
 };
 use serde_json::{Value, json};
 
@@ -110,37 +110,7 @@ fn exchange(token: &[u8]) -> Option<Exchange> {
     let line = HeaderValue::from_bytes(&[b"Bearer ", token].concat()).ok()?;
     let head = http::Request::get("/").header("authorization", line).body(()).ok()?.into_parts().0;
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let connection = Connection {
-        listener: "web".into(),
-        peer: address,
-        local: address,
-        tls: None,
-        worker: 0,
-        texts: Default::default(),
-    };
-    Some(Exchange {
-        head,
-        body: Body::Empty,
-        connection: Rc::new(connection),
-        client_ip: address.ip(),
-        secure: false,
-        host: "h".into(),
-        id: RequestId::random(),
-        started: tokio::time::Instant::now(),
-        route: None,
-        captures: Captures::default(),
-        consumer: None,
-        origin: Origin::Gateway,
-        upgrade: false,
-        grpc: false,
-        once: None,
-        deadline: None,
-        upstream: UpstreamNotes::default(),
-        fault: None,
-        trace: None,
-        spans: Default::default(),
-        kept: Default::default(),
-    })
+    Some(Exchange::begun(head, Rc::new(Connection::plain(address, address))))
 }
 
 /// Whether the token is believed.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-/// Most bytes of what a line says about before and after.
+/// Most bytes of what a line says about before, and about after.
 const MOST: usize = 4096;
 
 /// Who asks, as far as the admin listener knows.
@@ -37,10 +37,25 @@ fn short(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    if text.len() > MOST {
-        let end = (0..=MOST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
+    let whole = text.len();
+    if whole > MOST {
+        text.truncate(text.floor_char_boundary(MOST));
+        text.push_str(&format!("… (cut: it has {whole} bytes)"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_is_cut_and_says_so() {
+        let long = Value::from("ä".repeat(3000));
+        let told = short(&long);
+        assert!(told.ends_with("ä… (cut: it has 6000 bytes)"), "{told}");
+        assert!(told.len() < MOST + 64);
+        assert_eq!(short(&Value::Null), "");
+        assert_eq!(short(&serde_json::json!({ "to": "x" })), "{\"to\":\"x\"}");
+    }
 }

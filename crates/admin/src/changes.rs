@@ -300,7 +300,11 @@ pub(crate) async fn text_of(handles: &Handles, number: u64) -> Result<String, St
 /// When it cannot be read.
 pub(crate) async fn changed(handles: &Handles) -> Result<Value, String> {
     let changes = Arc::clone(&handles.changes);
-    aside(move || changes()).await
+    let mut told = aside(move || changes()).await?;
+    if let (Some(why), Some(told)) = ((handles.no_changes)(), told.as_object_mut()) {
+        told.insert("refused".to_owned(), why.into());
+    }
+    Ok(told)
 }
 
 fn no_version(why: &str) -> Response {

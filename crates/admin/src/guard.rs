@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::Handles;
 use crate::audit::{Who, audit};
+use crate::session::{self, Sessions};
 
 /// How long a request's body and its answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,11 +50,13 @@ pub(crate) async fn admit(
     let let_in = request.extensions().get::<LetIn>().cloned();
     let is_let_in = let_in.is_some();
     let let_in = let_in.and_then(|let_in| let_in.0);
+    let from = request.extensions().get::<Peer>().map(|peer| peer.0);
     let name = match &admin.token {
         _ if is_let_in => let_in.as_deref(),
-        Some(token) if bears(headers, token) => Some("the token"),
-        Some(token) if handles.sessions.knows(headers, token) => Some("the dashboard"),
-        Some(_) => None,
+        Some(token) => match whose(&handles.sessions, headers, token, from.filter(|_| !public)) {
+            Ok(name) => name,
+            Err(wait) => return too_often(wait),
+        },
         None => Some("this machine"),
     };
     match &admin.token {
@@ -62,11 +65,7 @@ pub(crate) async fn admit(
             if wants_page(headers, path) {
                 return Redirect::to("/admin/login").into_response();
             }
-            let text = "this needs `Authorization: Bearer` with the admin token";
-            let mut response = refuse(StatusCode::UNAUTHORIZED, "no_token", text);
-            let challenge = header::HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            return response;
+            return challenge();
         }
         None if !local_host(headers) => {
             return refuse(
@@ -77,13 +76,14 @@ pub(crate) async fn admit(
         }
         _ => {}
     }
-    let from = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let logged_in = !is_let_in && name == Some(DASHBOARD);
     let who = Who { name: name.unwrap_or("anybody").to_owned(), from };
     request.extensions_mut().insert(who.clone());
     // Other orders tell of themselves, and say more.
     let form = (request.method() == Method::POST && path.starts_with("/admin/status/"))
         .then(|| format!("POST {path}"));
-    match timeout(PATIENCE, next.run(request)).await {
+    let answering = session::within(logged_in, next.run(request));
+    match timeout(PATIENCE, answering).await {
         Ok(response) => {
             if let Some(form) = form {
                 let status = response.status().as_u16().into();
@@ -98,6 +98,47 @@ pub(crate) async fn admit(
         }
     }
 }
+
+/// Whose request it is, where there is a token. `from`: an address that shall not guess, and which
+/// has to wait when it has.
+fn whose(
+    sessions: &Sessions,
+    headers: &HeaderMap,
+    token: &str,
+    from: Option<IpAddr>,
+) -> Result<Option<&'static str>, Duration> {
+    if sessions.knows(headers, token) {
+        return Ok(Some(DASHBOARD));
+    }
+    let Some(given) = borne(headers) else { return Ok(None) };
+    if let Some(wait) = from.and_then(|from| sessions.tries.wait_alone(from)) {
+        return Err(wait);
+    }
+    if given.as_bytes().ct_eq(token.as_bytes()).into() {
+        return Ok(Some("the token"));
+    }
+    from.into_iter().for_each(|from| sessions.tries.was_wrong(from));
+    Ok(None)
+}
+
+fn challenge() -> Response {
+    let text = "this needs `Authorization: Bearer` with the admin token";
+    let mut response = refuse(StatusCode::UNAUTHORIZED, "no_token", text);
+    let challenge = header::HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+fn too_often(wait: Duration) -> Response {
+    let seconds = wait.as_secs() + 1;
+    let text = format!("too many wrong tokens from this address: wait for {seconds} seconds");
+    let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, "too_many_tokens", &text);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    response
+}
+
+/// Who has logged in, by name.
+const DASHBOARD: &str = "the dashboard";
 
 /// What a browser needs to log in.
 const PAGES: [&str; 3] = ["/admin/login", "/admin/status/style.css", "/admin/status/live.js"];
@@ -144,10 +185,9 @@ pub(crate) fn refuse_with(
     (status, kind, format!("{body}\n")).into_response()
 }
 
-fn bears(headers: &HeaderMap, token: &str) -> bool {
+fn borne(headers: &HeaderMap) -> Option<&str> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer "));
-    given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into())
+    given.and_then(|value| value.strip_prefix("Bearer "))
 }
 
 /// A page that has rebound its own name to the loopback still sends that name.

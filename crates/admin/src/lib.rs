@@ -15,15 +15,18 @@ mod guard;
 mod health;
 mod history;
 mod limits;
+mod network;
 mod operations;
 mod orders;
 mod page;
 mod pages;
+mod places;
 mod rates;
 mod ready;
 mod services;
 mod serving;
 mod session;
+mod tries;
 mod uptime;
 
 pub use audit::audit;
@@ -78,6 +81,8 @@ pub struct Handles {
     pub written: Arc<dyn Fn() -> String + Send + Sync>,
     /// The changes over the files: see `GET /admin/config/changes`.
     pub changes: Arc<dyn Fn() -> Value + Send + Sync>,
+    /// Why changes are refused, where another gateway has the place in which they are kept.
+    pub no_changes: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Whether the process is about to end.
     pub draining: Box<dyn Fn() -> bool + Send + Sync>,
     /// The snapshot in force, and the metrics.

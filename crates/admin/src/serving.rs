@@ -11,16 +11,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::guard::{LetIn, Peer};
+use crate::places::{Place, Places};
 use crate::{Handles, MOST_BODY, MOST_CONFIG, history, pages};
 
-/// Most connections at once; more wait to be accepted.
-const MOST_CONNECTIONS: usize = 256;
 /// From a connection's begin, or the answer before, to the end of the next head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// No connection lives longer, whatever it does.
@@ -88,28 +87,22 @@ impl Drop for Serving {
 }
 
 async fn serve(listener: TcpListener, pages: Router, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::new(Places::default());
     // Dropped with this future, and with it all connections.
     let mut connections = JoinSet::new();
     loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            (place, accepted) = next => (place, accepted),
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = stopped.wait_for(|stopped| *stopped) => break,
         };
-        let Ok(place) = place else { return };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer)) => {
-                let serving = connection(stream, peer.ip(), pages.clone());
-                connections.spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
-            }
+            Ok((stream, peer)) => match places.take(peer.ip()) {
+                Some(place) => {
+                    connections.spawn(connection(stream, peer.ip(), pages.clone(), place));
+                }
+                None => tracing::debug!(%peer, "the admin listener has no place for another"),
+            },
             Err(error) => {
                 tracing::warn!(%error, "the admin listener cannot accept");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -120,8 +113,9 @@ async fn serve(listener: TcpListener, pages: Router, mut stopped: watch::Receive
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, peer: IpAddr, pages: Router) {
-    let service = service_fn(move |mut request: Request<Incoming>| {
+async fn connection(stream: TcpStream, peer: IpAddr, pages: Router, place: Place) {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        place.has_spoken();
         request.extensions_mut().insert(Peer(peer));
         pages.clone().call(request)
     });
@@ -131,5 +125,8 @@ async fn connection(stream: TcpStream, peer: IpAddr, pages: Router) {
         .max_buf_size(MOST_BODY)
         .serve_connection(TokioIo::new(stream), service);
     // A client that breaks off, or is cut, has had its say.
-    let _ = timeout(LIFE, serving).await;
+    tokio::select! {
+        _ = timeout(LIFE, serving) => {}
+        () = place.is_lost() => {}
+    }
 }

@@ -2,11 +2,12 @@
 //! cookie is a random number that means nothing elsewhere; attempts are limited.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Form;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
@@ -14,77 +15,72 @@ use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 use crate::Handles;
+use crate::audit::Who;
 use crate::dashboard::{self, Html};
+use crate::tries::Tries;
 
 const COOKIE: &str = "lockgate_admin";
 /// A working day.
 const LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Most browsers at once; the oldest is logged out for one more.
 const MOST: usize = 64;
-/// Wrong tokens in [`WINDOW`] after which nobody is let try.
-const TRIES: u32 = 5;
-const WINDOW: Duration = Duration::from_secs(30);
+
+tokio::task_local! {
+    /// Whether what is answered was asked for by a browser that has logged in.
+    static LOGGED_IN: bool;
+}
+
+/// Runs what answers a request, and lets it know whether that came from a log-in.
+pub(crate) async fn within<F: Future>(logged_in: bool, answering: F) -> F::Output {
+    LOGGED_IN.scope(logged_in, answering).await
+}
+
+/// Whether whoever asks has logged in, so that there is something to log out of.
+pub(crate) fn is_logged_in() -> bool {
+    LOGGED_IN.try_with(|logged_in| *logged_in).unwrap_or(false)
+}
 
 /// The browsers that are logged in.
 #[derive(Default)]
-pub struct Sessions(Mutex<Open>);
-
-#[derive(Default)]
-struct Open {
+pub struct Sessions {
     /// By their cookie: until when, and the token that opened it.
-    open: HashMap<String, (Instant, String)>,
-    wrong: u32,
-    window: Option<Instant>,
+    open: Mutex<HashMap<String, (Instant, String)>>,
+    pub(crate) tries: Tries,
 }
 
 impl Sessions {
     /// Whether a request bears the cookie of one that was opened with the token in force.
     pub(crate) fn knows(&self, headers: &HeaderMap, token: &str) -> bool {
         let Some(given) = cookie(headers) else { return false };
-        let state = self.state();
+        let open = self.all();
         // By equality of a hash map: the numbers are random and as long as a key.
-        let found = state.open.get(given);
+        let found = open.get(given);
         found.is_some_and(|(until, with)| *until > Instant::now() && with == token)
     }
 
     fn open(&self, token: &str) -> Option<String> {
         let number = random()?;
-        let mut state = self.state();
+        let mut open = self.all();
         let now = Instant::now();
-        state.open.retain(|_, (until, _)| *until > now);
-        if state.open.len() >= MOST {
-            let oldest = state.open.iter().min_by_key(|(_, (until, _))| *until);
+        open.retain(|_, (until, _)| *until > now);
+        if open.len() >= MOST {
+            let oldest = open.iter().min_by_key(|(_, (until, _))| *until);
             if let Some(oldest) = oldest.map(|(number, _)| number.clone()) {
-                state.open.remove(&oldest);
+                open.remove(&oldest);
             }
         }
-        state.open.insert(number.clone(), (now + LIFE, token.to_owned()));
+        open.insert(number.clone(), (now + LIFE, token.to_owned()));
         Some(number)
     }
 
     fn close(&self, headers: &HeaderMap) {
         if let Some(given) = cookie(headers) {
-            self.state().open.remove(given);
+            self.all().remove(given);
         }
     }
 
-    /// Whether somebody may try a token now.
-    fn may_try(&self) -> bool {
-        let mut state = self.state();
-        let now = Instant::now();
-        if state.window.is_none_or(|begun| now.duration_since(begun) > WINDOW) {
-            state.window = Some(now);
-            state.wrong = 0;
-        }
-        state.wrong < TRIES
-    }
-
-    fn was_wrong(&self) {
-        self.state().wrong += 1;
-    }
-
-    fn state(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all(&self) -> MutexGuard<'_, HashMap<String, (Instant, String)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,19 +128,25 @@ fn form(status: StatusCode, wrong: &str) -> Response {
 /// `POST /admin/login` with the form's `token`.
 pub(crate) async fn log_in(
     State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
     headers: HeaderMap,
     Form(given): Form<Given>,
 ) -> Response {
-    if !handles.sessions.may_try() {
-        tracing::warn!("too many log-ins with a wrong admin token");
-        let wrong = "Too many attempts: try again in half a minute.";
-        return form(StatusCode::TOO_MANY_REQUESTS, wrong);
+    // Without an address, which a connection always has, it is one of those that have none.
+    let from = who.from.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    if let Some(wait) = handles.sessions.tries.wait(from) {
+        tracing::warn!(%from, "too many log-ins with a wrong admin token");
+        let seconds = wait.as_secs() + 1;
+        let wrong = format!("Too many attempts: try again in {seconds} seconds.");
+        let mut response = form(StatusCode::TOO_MANY_REQUESTS, &wrong);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        return response;
     }
     let snapshot = handles.shared.snapshot();
     let token = snapshot.document.admin.token.as_deref().unwrap_or_default();
     if token.is_empty() || !bool::from(given.token.as_bytes().ct_eq(token.as_bytes())) {
-        handles.sessions.was_wrong();
-        tracing::warn!("a log-in with a wrong admin token");
+        handles.sessions.tries.was_wrong(from);
+        tracing::warn!(%from, "a log-in with a wrong admin token");
         return form(StatusCode::FORBIDDEN, "That is not the token.");
     }
     let Some(number) = handles.sessions.open(token) else {

@@ -17,8 +17,8 @@ mod source;
 mod templates;
 
 pub use changes::{
-    Base, Changes, Entry, FILES_ALONE, Laid, Outcome, between, effective, laid_over, read_value,
-    without_plain_secrets, write_value,
+    Base, Changes, Differing, Entry, FILES_ALONE, Laid, Outcome, between, differing, effective,
+    laid_over, read_value, without_plain_secrets, write_value,
 };
 pub use check::{Asked, read_plugin_file};
 pub use diff::{Change, ChangeKind, diff};

@@ -278,8 +278,15 @@ pub struct UpstreamNotes {
 }
 
 /// A request's id: what the client sent, when it may be kept, or 128 random bits in hex.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RequestId(http::HeaderValue);
+#[derive(Clone)]
+pub struct RequestId(Id);
+
+#[derive(Clone)]
+enum Id {
+    /// Most requests have one of these, which needs no memory of its own.
+    Random([u8; 32]),
+    Given(http::HeaderValue),
+}
 
 impl RequestId {
     /// A fresh random id. Unique enough to find a request by; not a secret.
@@ -288,8 +295,7 @@ impl RequestId {
         for half in text.chunks_exact_mut(16) {
             half.copy_from_slice(&hex::encode(fastrand::u64(..)));
         }
-        let value = http::HeaderValue::from_bytes(&text);
-        Self(value.unwrap_or(http::HeaderValue::from_static("0")))
+        Self(Id::Random(text))
     }
 
     /// Keeps a client's id: 1 to 128 visible characters of letters, digits and `-_.:+/=@`.
@@ -297,22 +303,26 @@ impl RequestId {
         let bytes = value.as_bytes();
         let fits = (1..=128).contains(&bytes.len())
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=@".contains(b));
-        fits.then(|| Self(value.clone()))
-    }
-
-    /// As a header value, to look at.
-    pub fn as_header(&self) -> &http::HeaderValue {
-        &self.0
+        fits.then(|| Self(Id::Given(value.clone())))
     }
 
     /// As a header value.
     pub fn header(&self) -> http::HeaderValue {
-        self.0.clone()
+        match &self.0 {
+            Id::Random(text) => {
+                http::HeaderValue::from_bytes(text).unwrap_or(http::HeaderValue::from_static("0"))
+            }
+            Id::Given(value) => value.clone(),
+        }
     }
 
     /// As text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        let bytes = match &self.0 {
+            Id::Random(text) => text.as_slice(),
+            Id::Given(value) => value.as_bytes(),
+        };
+        str::from_utf8(bytes).unwrap_or_default()
     }
 }
 
@@ -359,6 +369,7 @@ mod tests {
     fn a_random_id_may_be_kept() {
         let id = RequestId::random();
         assert_eq!(id.as_str().len(), 32);
-        assert_eq!(RequestId::keep(id.as_header()), Some(id));
+        let kept = RequestId::keep(&id.header()).unwrap();
+        assert_eq!(kept.as_str(), id.as_str());
     }
 }

@@ -4,6 +4,7 @@
 //! codec, a socket or a store: a policy written against this crate alone builds in seconds.
 #![deny(missing_docs)]
 
+mod begun;
 mod blocking;
 mod body;
 mod build;

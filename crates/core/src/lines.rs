@@ -3,8 +3,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Room that the first line makes for those after it.
-const ROOM: usize = 256;
+/// Room that the first line makes for those after it: what limits, CORS and the request's id say
+/// together.
+const ROOM: usize = 512;
 
 /// Header lines as they stand in a head of HTTP/1.1. They are made of checked names and values
 /// alone, so that nothing in them can end a line or a head.

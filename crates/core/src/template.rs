@@ -319,39 +319,15 @@ mod tests {
     }
 
     fn exchange(claims: serde_json::Value) -> Exchange {
-        let connection = crate::Connection {
-            listener: "web".into(),
-            peer: ([127, 0, 0, 1], 1).into(),
-            local: ([127, 0, 0, 1], 2).into(),
-            tls: None,
-            worker: 0,
-            texts: Default::default(),
-        };
+        let connection =
+            crate::Connection::plain(([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
         let (head, ()) = http::Request::new(()).into_parts();
         let claims = claims.as_object().cloned().unwrap_or_default();
         let consumer = crate::Consumer { name: "ann".into(), claims, ..Default::default() };
         Exchange {
-            head,
-            body: crate::Body::Empty,
-            connection: std::rc::Rc::new(connection),
-            client_ip: [127, 0, 0, 1].into(),
-            secure: false,
             host: "a.example".into(),
-            id: crate::RequestId::random(),
-            started: tokio::time::Instant::now(),
-            route: None,
-            captures: Default::default(),
             consumer: Some(consumer.into()),
-            origin: Default::default(),
-            upgrade: false,
-            grpc: false,
-            once: None,
-            deadline: None,
-            upstream: Default::default(),
-            fault: None,
-            trace: None,
-            spans: Default::default(),
-            kept: Default::default(),
+            ..Exchange::begun(head, std::rc::Rc::new(connection))
         }
     }
 

@@ -1,9 +1,12 @@
 //! Changes of the configuration while the gateway works: what is asked for becomes changes over the
 //! files, is checked whole, kept on the disk, put in force, and remembered as a version.
 
+use std::sync::Arc;
+
 use lockgate_admin::{Change, Refused, What, audit};
 use lockgate_config::{
-    Changes, FILES_ALONE, Laid, Outcome, Report, between, read_value, write_value,
+    Changes, FILES_ALONE, InForce, Laid, Outcome, Report, between, differing, read_value,
+    write_value,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -12,6 +15,9 @@ use crate::gateway::{self, Checked};
 use crate::kept::{self, Kept, Seen};
 use crate::running::Running;
 use crate::source::Source;
+
+/// Most things of one change of the whole of which the audit log tells.
+const MOST_TOLD: usize = 100;
 
 /// Who wants a configuration in force, and by what way.
 pub(crate) struct Cause<'c> {
@@ -56,7 +62,7 @@ impl Running {
         let via = if matches!(change.what, What::Version(_)) { "rollback" } else { "admin" };
         let cause = Cause { via, who: &change.who };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await?;
-        told.audit(&change.who, &done);
+        told.audit(&change.who, &self.gateway.read());
         Ok(done)
     }
 
@@ -68,6 +74,10 @@ impl Running {
         if self.successor.is_some() {
             let text = "an upgrade is under way: try again when it is over";
             return Err(Refused::new(503, "upgrading", text));
+        }
+        if let Some(why) = self.kept.right().why_not() {
+            let text = format!("changes are not kept here: {why}");
+            return Err(Refused::new(409, "state_dir_taken", text));
         }
         let generation = self.gateway.snapshot().generation;
         if change.generation.is_some_and(|wanted| wanted != generation) {
@@ -145,7 +155,7 @@ impl Running {
 
     /// What the audit log will say of a change: what is changed, what it was, what it is.
     pub(crate) fn told(&self, what: &What, checked: &Checked) -> Told {
-        let as_a_whole = |name: String| Told { name, thing: None };
+        let as_a_whole = |name: String| Told::Whole { name, before: self.gateway.read() };
         match what {
             What::Set { section, name, to } => {
                 let mut own = self.kept.changes().entries().iter();
@@ -155,8 +165,8 @@ impl Running {
                     None => checked.loaded.source.in_files(&[section, name]),
                 };
                 let bare = |value: Option<Value>| lockgate_config::bare(value.unwrap_or_default());
-                let thing = Some((bare(was), bare(to.clone())));
-                Told { name: format!("{section}.{name}"), thing }
+                let name = format!("{section}.{name}");
+                Told::Thing { name, was: bare(was), is: bare(to.clone()) }
             }
             What::Whole(_) => as_a_whole("config".to_owned()),
             What::Files => as_a_whole("config, as the files say".to_owned()),
@@ -236,18 +246,30 @@ impl Running {
 }
 
 /// What the audit log will say of a change.
-pub(crate) struct Told {
-    name: String,
+pub(crate) enum Told {
     /// What a single thing was, and is.
-    thing: Option<(Value, Value)>,
+    Thing { name: String, was: Value, is: Value },
+    /// What all of it was.
+    Whole { name: String, before: Arc<InForce> },
 }
 
 impl Told {
-    /// Says it, once it is in force: `done` is what that came to.
-    pub(crate) fn audit(&self, who: &str, done: &Value) {
-        match &self.thing {
-            Some((was, is)) => audit(who, &self.name, was, is),
-            None => audit(who, &self.name, &Value::Null, done.get("what").unwrap_or(&Value::Null)),
+    /// Says it, once it is in force: `after` is then all of it.
+    pub(crate) fn audit(&self, who: &str, after: &InForce) {
+        let (name, before) = match self {
+            Self::Thing { name, was, is } => return audit(who, name, was, is),
+            Self::Whole { name, before } => (name, before),
+        };
+        let all = differing(&before.source, &after.source);
+        let things: Vec<&str> = all.iter().map(|one| one.thing.as_str()).collect();
+        audit(who, name, &Value::Null, &things.into());
+        for one in all.iter().take(MOST_TOLD) {
+            let secret = if one.is_secret { " (only in what is secret)" } else { "" };
+            audit(who, &format!("{}{secret}", one.thing), &one.before, &one.after);
+        }
+        if let Some(rest) = all.len().checked_sub(MOST_TOLD).filter(|rest| *rest > 0) {
+            let text = format!("{rest} more things: `lockgate config diff` shows them");
+            audit(who, name, &Value::Null, &text.into());
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::collect::{self, Collector};
 use crate::demo;
 use crate::explain::{explain, explain_pattern};
 use crate::gateway::{Checked, Gateway};
-use crate::kept::{Kept, Versions};
+use crate::kept::{Kept, Right, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
 use crate::priority;
@@ -98,7 +98,8 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
     let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
     let status = source.as_ref().map(Source::status);
-    let asked = Asked { orders, monitor: seen, versions, source: status };
+    let right = Arc::clone(start.kept.right());
+    let asked = Asked { orders, monitor: seen, versions, right, source: status };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let admin_again = admin.as_ref().map(once_more).transpose().context("the admin listener")?;
     let pages = Pages::start(handles);
@@ -243,12 +244,13 @@ struct Asked {
     orders: Orders,
     monitor: Arc<Monitor>,
     versions: Arc<Versions>,
+    right: Arc<Right>,
     source: Option<Arc<Status>>,
 }
 
 fn handles(
     gateway: Arc<Gateway>,
-    Asked { orders, monitor, versions, source }: Asked,
+    Asked { orders, monitor, versions, right, source }: Asked,
     listeners: &Listeners,
     gate: Arc<Gate>,
 ) -> Handles {
@@ -269,6 +271,7 @@ fn handles(
         written: Arc::new(move || lockgate_config::effective(&written.read().source)),
         changes: Arc::new(move || changed.changed()),
         versions,
+        no_changes: Box::new(move || right.why_not()),
         connections: Box::new(move || collect::connections(&gate, &view.load())),
         certificates: Box::new(move || collect::certificates(&certified.load())),
         history: lockgate_admin::History::default(),

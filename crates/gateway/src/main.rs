@@ -25,6 +25,7 @@ mod signals;
 mod source;
 mod stores;
 mod systemd;
+mod taken;
 mod together;
 mod upgrade;
 mod watch;

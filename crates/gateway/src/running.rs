@@ -76,6 +76,7 @@ impl Running {
                     return self.leave(signals, ends).await;
                 },
                 () = self.systemd.tick() => {}
+                () = self.kept.is_due(), if alone => self.take_over(source).await,
                 // A successor reads the files itself; if it fails, they are read here after all.
                 () = changed(source, &self.rest), if alone => {
                     let _ = self.reload(source).await;
@@ -90,6 +91,7 @@ impl Running {
         // Who gives orders now is told that none are taken.
         self.ordered.close();
         while self.ordered.try_recv().is_ok() {}
+        self.kept.right().let_go();
         self.prepare_to_drain(signals).await;
         self.drain(signals, ends, STOPPING_GRACE).await
     }
@@ -99,6 +101,8 @@ impl Running {
         if let Some(successor) = &self.successor {
             return tracing::warn!(pid = successor.pid, "an upgrade is under way already");
         }
+        // The new process asks for it before it serves. If it fails, it is to be had again.
+        self.kept.right().let_go();
         let sockets = self.sockets().map_err(|error| error.to_string());
         match sockets.and_then(|sockets| upgrade::start(&self.program, sockets)) {
             Ok(successor) => {
@@ -196,7 +200,7 @@ impl Running {
 
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
-    async fn reload(&mut self, source: &mut Option<Source>) -> Answer {
+    pub(crate) async fn reload(&mut self, source: &mut Option<Source>) -> Answer {
         let begun = Instant::now();
         let done = self.try_reload(source, begun).await;
         self.rest.after(begun);

@@ -18,6 +18,7 @@ impl Running {
     /// Carries an order out, and with a change those that wait behind it.
     pub(crate) async fn take_on(&mut self, given: Given, source: &mut Option<Source>) {
         let begun = Instant::now();
+        self.take_over(source).await;
         let mut all = Vec::new();
         let mut next = Some(given.take());
         while let Some((order, asker)) = next.take() {
@@ -76,8 +77,9 @@ impl Running {
         who.dedup();
         let cause = Cause { via: "admin", who: &who.join(", ") };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await.ok()?;
+        let after = self.gateway.read();
         for ((change, _), told) in all.iter().zip(told) {
-            told.audit(&change.who, &done);
+            told.audit(&change.who, &after);
         }
         Some(done)
     }

@@ -7,6 +7,7 @@ mod collect;
 mod figures;
 mod history;
 mod keeper;
+mod moment;
 mod monitor;
 mod published;
 mod sight;

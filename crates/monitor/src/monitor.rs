@@ -18,6 +18,7 @@ use crate::history::disk::Loaded;
 use crate::history::view::{EndpointUptime, KeptWhere, UpstreamUptime};
 use crate::history::{Book, Key};
 use crate::keeper::{Keeper, Opened};
+use crate::moment::Clocks;
 use crate::tell::Post;
 use crate::{Published, Sight, millis, sight};
 
@@ -41,7 +42,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(3);
 pub struct Monitor {
     sight: Box<dyn Sight>,
     outbound: Arc<dyn Outbound>,
-    clock: Clock,
+    clocks: Clocks,
     instance: String,
     book: Mutex<Book>,
     desk: Mutex<Desk>,
@@ -80,7 +81,8 @@ impl Monitor {
         let keeper = Keeper::new(directory);
         let (book, desk) = Default::default();
         let (instance, stop) = (instance(), watch::Sender::new(false));
-        Arc::new(Self { sight, outbound, clock, instance, book, desk, keeper, published, stop })
+        let clocks = Clocks::new(clock);
+        Arc::new(Self { sight, outbound, clocks, instance, book, desk, keeper, published, stop })
     }
 
     /// Looks every second until the process is about to end; then what is not on disk is written,
@@ -186,7 +188,7 @@ impl Monitor {
 
     /// Alerts and who is told of them.
     pub fn alerts(&self) -> AlertsView {
-        self.desk().view(self.clock.now())
+        self.desk().view(self.clocks.day())
     }
 
     /// Times that the history could not be read or written.
@@ -211,7 +213,7 @@ impl Monitor {
         let rules = &document.alerts.rules;
         let mut findings = Findings::default();
         let mut book = self.book();
-        book.look(millis(self.clock.now()));
+        book.look(millis(self.clocks.day()));
         for upstream in upstreams.values() {
             note(&mut book, upstream, now);
             find::upstream(upstream, rules, now, &mut findings);
@@ -229,7 +231,7 @@ impl Monitor {
             let mut names: Vec<&Arc<str>> = upstreams.values().map(|one| one.name()).collect();
             names.sort();
             let services = names.into_iter().map(|name| book.status(name)).collect();
-            self.published.publish(Status { at: self.clock.now(), services });
+            self.published.publish(Status { at: self.clocks.day(), services });
         }
         drop(book);
         self.find(before, &document, findings);
@@ -238,7 +240,7 @@ impl Monitor {
     /// What else is wrong, and what follows from all of it.
     fn find(&self, before: &mut Before, document: &Arc<Document>, mut findings: Findings) {
         let rules = &document.alerts.rules;
-        let now = self.clock.now();
+        let now = self.clocks.day();
         let is_new = !before.document.as_ref().is_some_and(|old| Arc::ptr_eq(old, document));
         if is_new || before.looks.is_multiple_of(CERTIFICATES) {
             before.certificates = find::certificates(&self.sight.certificates(), rules, now);
@@ -253,13 +255,13 @@ impl Monitor {
             desk.configure(&document.alerts, &document.base);
             before.document = Some(Arc::clone(document));
         }
-        desk.step(millis(now), &findings);
+        desk.step(self.clocks.now(), &findings);
     }
 
     /// Sends what is to be told now.
     fn tell(self: &Arc<Self>) {
         let mut desk = self.desk();
-        for letter in desk.letters(self.clock.now()) {
+        for letter in desk.letters(self.clocks.day(), self.clocks.now()) {
             let sink = letter.sink.clone();
             let task = tokio::spawn(Arc::clone(self).deliver(letter));
             desk.under_way(&sink, task.abort_handle());
@@ -268,12 +270,12 @@ impl Monitor {
 
     async fn deliver(self: Arc<Self>, letter: Letter) {
         let Letter { sink, receiver, message } = letter;
-        let now = || millis(self.clock.now());
+        let now = || millis(self.clocks.day());
         let failed = |fail: &crate::tell::Fail| self.desk().failed(&sink, now(), fail);
         let post =
             Post { outbound: &self.outbound, instance: &self.instance, now: &now, failed: &failed };
         let lost = receiver.deliver(&post, &message).await;
-        self.desk().done(&sink, now(), &lost);
+        self.desk().done(&sink, self.clocks.now(), &lost);
     }
 
     /// The disk's part of a look.
@@ -294,7 +296,7 @@ impl Monitor {
     /// Takes what was on disk beneath what has been seen by now.
     fn take(&self, mut loaded: Loaded) {
         if let Some(alerts) = loaded.alerts.take() {
-            self.desk().restore(&alerts);
+            self.desk().restore(&alerts, self.clocks.now());
         }
         self.book().take(loaded);
         self.keeper.settle();

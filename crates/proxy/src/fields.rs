@@ -102,6 +102,11 @@ fn hop_by_hop(name: &HeaderName) -> Option<usize> {
     })
 }
 
+/// Whether a field speaks of one hop alone.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    hop_by_hop(name).is_some()
+}
+
 /// Fields that `Connection` must not take away: a client could disarm the gateway with them.
 fn may_be_named(name: &HeaderName) -> bool {
     !matches!(
@@ -158,12 +163,16 @@ fn folds_into_framing(name: &str) -> bool {
     matches!(name, "content_length" | "transfer_encoding")
 }
 
+/// Nearly no field may be: none of the stated ones begins otherwise.
+pub(crate) fn may_be_stated(name: &str) -> bool {
+    matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'l')) || folds_into_framing(name)
+}
+
 fn is_stated(name: &str, trusted: bool) -> bool {
-    // Nearly every field ends here: none of the stated ones begins otherwise.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'l')) {
-        return folds_into_framing(name);
+    if !may_be_stated(name) {
+        return false;
     }
-    if is_family(name) {
+    if folds_into_framing(name) || is_family(name) {
         return true;
     }
     let folded = |stated: &&&str| {

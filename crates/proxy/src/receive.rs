@@ -25,15 +25,19 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
     let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
-    let Named { id, expects, traced } = look(&head.headers);
+    let Named { id, expects, traced, hops, stated, grpc } = look(&head.headers);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
-    fields::strip_stated(&mut head.headers, trusted);
+    if stated {
+        fields::strip_stated(&mut head.headers, trusted);
+    }
     if expects {
         // The codec has answered it.
         head.headers.remove(header::EXPECT);
     }
-    fields::strip_hop_by_hop(&mut head.headers);
+    if hops {
+        fields::strip_hop_by_hop(&mut head.headers);
+    }
     if let Some(protocol) = upgrade_to {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, protocol);
@@ -41,10 +45,6 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let started = Instant::now();
     let spans = traced::begin(&mut head.headers, traced, snapshot.traces.as_deref(), started);
     let host = own_host(head);
-    let grpc = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
 
     Exchange {
         head: incoming.head,
@@ -80,18 +80,34 @@ struct Named {
     expects: bool,
     /// Whether it says anything of a trace.
     traced: bool,
+    /// Whether anything speaks of this hop alone.
+    hops: bool,
+    /// Whether anything may be what the gateway alone states.
+    stated: bool,
+    /// Whether it is a call of gRPC.
+    grpc: bool,
 }
 
 fn look(headers: &HeaderMap) -> Named {
-    let (mut found, mut id) = (Named::default(), None);
+    let (mut found, mut id, mut typed) = (Named::default(), None, false);
     for (name, value) in headers {
         match *name {
+            // What nearly every request has, and is nothing to look at.
+            header::HOST | header::ACCEPT | header::USER_AGENT | header::AUTHORIZATION => {}
             header::EXPECT => found.expects = true,
-            _ => match name.as_str() {
-                "x-request-id" if id.is_none() => id = Some(RequestId::keep(value)),
-                "traceparent" | "tracestate" | "baggage" => found.traced = true,
-                _ => {}
-            },
+            // Of two, the first is the one that most services read.
+            header::CONTENT_TYPE if !typed => {
+                typed = true;
+                found.grpc = value.as_bytes().starts_with(b"application/grpc");
+            }
+            _ => {
+                found.hops |= fields::is_hop_by_hop(name);
+                match name.as_str() {
+                    "x-request-id" if id.is_none() => id = Some(RequestId::keep(value)),
+                    "traceparent" | "tracestate" | "baggage" => found.traced = true,
+                    name => found.stated |= fields::may_be_stated(name),
+                }
+            }
         }
     }
     Named { id: id.flatten(), ..found }

@@ -124,10 +124,14 @@ fn wants_html(headers: &HeaderMap) -> bool {
     accept.find("json").is_none_or(|json| html < json)
 }
 
-/// What every answer bears, whoever made it.
-pub(crate) fn seal(response: &mut Response<Body>, exchange: &Exchange) {
+/// What every answer bears, whoever made it: its id as a line that goes out beside the head, which
+/// is cheaper than one in it.
+pub(crate) fn seal(response: &mut Response<Body>, exchange: &mut Exchange) {
     let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, exchange.id.header());
+    if headers.keys().any(|name| *name == X_REQUEST_ID) {
+        headers.remove(X_REQUEST_ID);
+    }
+    exchange.kept.lines.push_text("x-request-id: ", exchange.id.as_str());
     for note in exchange.trace.iter().flatten() {
         if let Ok(value) = HeaderValue::from_str(note) {
             headers.append(HeaderName::from_static("lockgate-trace"), value);

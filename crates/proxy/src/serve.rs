@@ -33,7 +33,7 @@ impl Serve for Proxy {
                 Err(fault) => Err(fault),
             };
             let mut answer = answer.unwrap_or_else(|fault| journey.refuse(fault));
-            reply::seal(&mut answer.response, &journey.exchange);
+            reply::seal(&mut answer.response, &mut journey.exchange);
             journey.answered(&answer.response);
             let lines = std::mem::take(&mut journey.exchange.kept.lines);
             let finish = Some(journey as Box<dyn Finish>);

@@ -1,5 +1,6 @@
-//! What one decision costs: by algorithm, with one key and with many, with three limits at once,
-//! and while a flood of keys pushes others out.
+//! What one decision costs: by algorithm, with few keys and with many, when it refuses, with
+//! several limits at once, and while a flood of keys pushes others out. And what so many lines of
+//! memory cost alone, which no decision can beat.
 
 #![allow(
     clippy::expect_used,
@@ -12,12 +13,14 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use lockgate_core::{Algorithm, CounterName, Counters, Grant, Limit, Take};
 use lockgate_state::redis::{Address, Login, RedisCounters, RedisStore, Servers, Settings};
 use lockgate_state::{Bounds, Memory};
 use lockgate_testkit::redis::RedisServer;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 const PLACE: &[u8] = b"routes./orders/*.rate_limit\0";
 
@@ -37,59 +40,137 @@ fn key(number: u64) -> [u8; 36] {
     key
 }
 
-fn take(memory: &Memory, key: &[u8], limit: &Limit) -> bool {
-    let take = Take::new(key, limit, 1);
-    let mut grants = [Grant::default()];
-    let all = memory.take_now(&[take], &mut grants, &name);
+fn take(memory: &dyn Counters, takes: &[Take<'_>]) -> bool {
+    let mut grants = [Grant::default(); 3];
+    let all = black_box(memory).take_now(takes, &mut grants, &name);
     all.expect("at once").expect("memory answers")
 }
 
+/// Keys that come at random, and a clock that goes on as if each came `in_window` times in a
+/// minute: windows move on and forget as they do in earnest, however fast this computer is.
+struct Crowd {
+    keys: u64,
+    in_window: u64,
+    random: fastrand::Rng,
+    at: Instant,
+    step: Duration,
+}
+
+impl Crowd {
+    fn new(keys: u64, in_window: u64) -> Self {
+        let step = Duration::from_nanos(60_000_000_000 / (keys * in_window));
+        Self { keys, in_window, random: fastrand::Rng::with_seed(7), at: Instant::now(), step }
+    }
+
+    fn next(&mut self) -> (u64, Instant) {
+        self.at += self.step;
+        (self.random.u64(..self.keys), self.at)
+    }
+
+    /// Takes once by each of these limits.
+    fn takes<const N: usize>(&mut self, memory: &dyn Counters, limits: &[Limit; N]) -> bool {
+        let (number, at) = self.next();
+        let number = number * N as u64;
+        let keys: [_; N] = std::array::from_fn(|n| black_box(key(number + n as u64)));
+        let one = |n: usize| Take { at: Some(at), ..Take::new(&keys[n], &limits[n], 1) };
+        take(memory, &std::array::from_fn::<_, N, _>(one))
+    }
+}
+
+const ALGORITHMS: [(&str, Algorithm); 4] = [
+    ("sliding_window", Algorithm::SlidingWindow),
+    ("sliding_log", Algorithm::SlidingLog),
+    ("token_bucket", Algorithm::TokenBucket),
+    ("fixed_window", Algorithm::FixedWindow),
+];
+
+/// Of a limit of 100 in a minute each key takes about half; at a million, a twentieth.
 fn algorithms(c: &mut Criterion) {
     let mut group = c.benchmark_group("take");
-    for (word, algorithm) in [
-        ("sliding_window", Algorithm::SlidingWindow),
-        ("sliding_log", Algorithm::SlidingLog),
-        ("token_bucket", Algorithm::TokenBucket),
-        ("fixed_window", Algorithm::FixedWindow),
-    ] {
-        let limit = limit(algorithm, 100);
-        let memory = Memory::new(Bounds::default());
-        let mut turn = 0;
-        for keys in [1_000, 100_000] {
-            group.bench_function(BenchmarkId::new(word, format!("{keys} keys")), |b| {
-                b.iter(|| {
-                    turn = (turn + 7_919) % keys;
-                    take(&memory, black_box(&key(turn)), &limit)
-                });
-            });
+    for (word, algorithm) in ALGORITHMS {
+        let limits = [limit(algorithm, 100)];
+        for (keys, in_window) in [(1_000, 50), (100_000, 50), (1_000_000, 5)] {
+            let id = BenchmarkId::new(word, format!("{keys} keys"));
+            bench(&mut group, id, &limits, Crowd::new(keys, in_window));
         }
-        group.bench_function(BenchmarkId::new(word, "one key, refused"), |b| {
-            (0..100).for_each(|_| {
-                take(&memory, b"one", &limit);
-            });
-            b.iter(|| take(&memory, black_box(b"one"), &limit));
-        });
+    }
+    group.finish();
+}
+
+/// Every key has spent what it may.
+fn refused(c: &mut Criterion) {
+    let mut group = c.benchmark_group("refuse");
+    for (word, algorithm) in ALGORITHMS {
+        let limits = [Limit { window: Duration::from_secs(1 << 30), ..limit(algorithm, 20) }];
+        for keys in [1, 100_000] {
+            let id = BenchmarkId::new(word, format!("{keys} keys"));
+            bench(&mut group, id, &limits, Crowd::new(keys, 60));
+        }
     }
     group.finish();
 }
 
 fn several(c: &mut Criterion) {
+    let mut group = c.benchmark_group("take at once");
+    let window = limit(Algorithm::SlidingWindow, 1_000);
+    let two = [window.clone(), Limit { window: Duration::from_secs(3_600), ..window.clone() }];
+    let [bucket, fixed] =
+        [Algorithm::TokenBucket, Algorithm::FixedWindow].map(|kind| limit(kind, 1_000));
+    let three = [window, bucket, fixed];
+    for keys in [1_000, 100_000] {
+        let id = |what| BenchmarkId::new(what, format!("{keys} keys"));
+        bench(&mut group, id("two windows"), &two, Crowd::new(keys, 5));
+        bench(&mut group, id("three limits"), &three, Crowd::new(keys, 5));
+    }
+    group.finish();
+}
+
+/// Takes on and on, from a table in which each key has come as often as it does in a window.
+fn bench<const N: usize>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: BenchmarkId,
+    limits: &[Limit; N],
+    mut crowd: Crowd,
+) {
     let memory = Memory::new(Bounds::default());
-    let limits = [
-        limit(Algorithm::SlidingWindow, 1 << 30),
-        limit(Algorithm::TokenBucket, 1 << 30),
-        limit(Algorithm::FixedWindow, 1 << 30),
-    ];
-    let mut turn = 0;
-    c.bench_function("three limits at once", |b| {
-        b.iter(|| {
-            turn = (turn + 7_919) % 1_000;
-            let keys = [key(turn), key(turn + 1_000), key(turn + 2_000)];
-            let take = |n: usize| Take::new(&keys[n], &limits[n], 1);
-            let mut grants = [Grant::default(); 3];
-            memory.take_now(&[take(0), take(1), take(2)], &mut grants, &name)
-        });
+    let mut warm = false;
+    group.bench_function(id, |b| {
+        if !warm {
+            (0..crowd.keys * crowd.in_window).for_each(|_| {
+                crowd.takes(&memory, limits);
+            });
+            warm = true;
+        }
+        b.iter(|| crowd.takes(&memory, limits));
     });
+}
+
+/// What this computer's memory takes for itself: so many lines of it, one after the other, each
+/// anywhere in as much as so many keys take.
+fn floor(c: &mut Criterion) {
+    #[repr(align(64))]
+    #[derive(Clone)]
+    struct Line(u64);
+    let mut group = c.benchmark_group("lines alone");
+    for keys in [1_000_u64, 100_000, 1_000_000] {
+        let mut table = vec![Line(0); keys as usize];
+        let mut random = fastrand::Rng::with_seed(7);
+        table.iter_mut().for_each(|line| *line = Line(random.u64(..keys)));
+        for lines in [1, 2, 3] {
+            let id = BenchmarkId::new(format!("{lines}"), format!("{keys} keys"));
+            group.bench_function(id, |b| {
+                let mut place = 0;
+                b.iter(|| {
+                    // Each is known only when the one before it has come.
+                    for _ in 0..lines {
+                        place = (table[place as usize].0 + random.u64(..keys)) % keys;
+                    }
+                    place
+                });
+            });
+        }
+    }
+    group.finish();
 }
 
 /// Spending a slice of a limit that is counted in a Redis, the calls for slices included.
@@ -123,16 +204,26 @@ fn leased(c: &mut Criterion) {
 }
 
 fn flood(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a new key");
     let limit = limit(Algorithm::SlidingWindow, 100);
-    let memory = Memory::new(Bounds { keys: 100_000, ..Bounds::default() });
-    let mut next = 0;
-    c.bench_function("a new key in a full table", |b| {
-        b.iter(|| {
+    for keys in [100_000, 1_000_000] {
+        let memory = Memory::new(Bounds { keys, ..Bounds::default() });
+        let (mut next, at) = (0, Instant::now());
+        let mut take = || {
             next += 1;
-            take(&memory, &key(next), &limit)
+            take(&memory, &[Take { at: Some(at), ..Take::new(&key(next), &limit, 1) }])
+        };
+        let mut full = false;
+        group.bench_function(format!("in a full table of {keys}"), |b| {
+            if !full {
+                (0..2 * keys).for_each(|_| assert!(take()));
+                full = true;
+            }
+            b.iter(&mut take);
         });
-    });
+    }
+    group.finish();
 }
 
-criterion_group!(benches, algorithms, several, leased, flood);
+criterion_group!(benches, floor, algorithms, refused, several, flood, leased);
 criterion_main!(benches);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use lockgate_core::CounterName;
 use serde::Serialize;
 
-use crate::table::Tag;
+use crate::tag::Tag;
 
 /// How many are kept.
 const KEPT: usize = 64;

@@ -12,6 +12,7 @@ mod memory;
 mod records;
 pub mod redis;
 mod table;
+mod tag;
 mod view;
 
 pub use blobs::MemoryBlobs;

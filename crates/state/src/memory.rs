@@ -3,7 +3,8 @@
 //! decision are locked together, it is taken from all of them or from none. Atomics for each key
 //! would spare a free lock's few nanoseconds and could not say that.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+mod decide;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,10 +15,10 @@ use lockgate_core::{
 };
 
 use crate::board::{Board, Refused};
-use crate::clock::{Clock, Now, nanos};
-use crate::count::Count;
-use crate::table::{Cell, Entry, Tag};
-use crate::view::{Figures, Listed, Name};
+use crate::clock::Clock;
+use crate::table::Cell;
+use crate::tag::{Tag, Tagger};
+use crate::view::{Figures, Listed};
 
 /// How much may be kept.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +42,11 @@ const KEYS_OF_A_CELL: usize = 256;
 const NEIGHBOURS: usize = 32;
 /// How many entries are evicted for one decision at most.
 const MOST_EVICTIONS: usize = 4;
-/// A tick of an entry's clock is 2 to the power of this in nanoseconds: 67 ms.
-const TICK: u32 = 26;
 
 /// Counters of one process.
 pub struct Memory {
     cells: Box<[Locked]>,
-    hasher: RandomState,
+    tagger: Tagger,
     clock: Clock,
     bounds: Bounds,
     keys: AtomicU64,
@@ -68,9 +67,6 @@ impl Locked {
     }
 }
 
-/// The cells of one decision, locked in their order, so that no two decisions wait for each other.
-type Held<'a> = [Option<(usize, MutexGuard<'a, Cell>)>; MOST_TAKES];
-
 impl Memory {
     /// An empty one.
     pub fn new(bounds: Bounds) -> Self {
@@ -85,9 +81,10 @@ impl Memory {
 
     fn with(bounds: Bounds, clock: Clock) -> Self {
         let cells = bounds.keys.div_ceil(KEYS_OF_A_CELL).next_power_of_two();
-        let (hasher, keys, bytes, evicted, board) = Default::default();
+        let (keys, bytes, evicted, board) = Default::default();
         let cells = (0..cells).map(|_| Locked::default()).collect();
-        Self { cells, hasher, clock, bounds, keys, bytes, evicted, board }
+        let tagger = Tagger::new();
+        Self { cells, tagger, clock, bounds, keys, bytes, evicted, board }
     }
 
     /// How much is kept, and what had to go.
@@ -112,10 +109,8 @@ impl Memory {
         let mut all = Vec::new();
         for cell in &self.cells {
             let cell = cell.lock();
-            let named = cell.entries().iter().filter_map(|entry| {
-                entry.name.as_ref().and_then(|name| name.listed(entry.count.counted(), now))
-            });
-            all.extend(named);
+            let fixed = cell.entries().iter().filter_map(|entry| entry.count.fixed());
+            all.extend(fixed.filter_map(|fixed| fixed.name.as_ref()?.listed(fixed.counted(), now)));
             if all.len() >= most {
                 break;
             }
@@ -125,12 +120,6 @@ impl Memory {
         all
     }
 
-    fn tag(&self, take: &Take<'_>) -> Tag {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(take.key);
-        Tag(hasher.finish() ^ kind(take.limit))
-    }
-
     fn place(&self, tag: Tag) -> usize {
         // The number of cells is a power of two.
         tag.0 as usize & (self.cells.len() - 1)
@@ -138,131 +127,6 @@ impl Memory {
 
     fn lock(&self, place: usize) -> Option<(usize, MutexGuard<'_, Cell>)> {
         Some((place, self.cells.get(place)?.lock()))
-    }
-
-    fn hold(&self, tags: &[Tag]) -> Held<'_> {
-        let mut held = Held::default();
-        if let [tag] = tags {
-            held[0] = self.lock(self.place(*tag));
-            return held;
-        }
-        let mut places = [usize::MAX; MOST_TAKES];
-        for (place, tag) in places.iter_mut().zip(tags) {
-            *place = self.place(*tag);
-        }
-        places.sort_unstable();
-        let mut last = usize::MAX;
-        for (held, place) in held.iter_mut().zip(places) {
-            if place != last && place != usize::MAX {
-                *held = self.lock(place);
-            }
-            last = place;
-        }
-        held
-    }
-
-    fn decide(&self, takes: &[Take<'_>], grants: &mut [Grant], naming: &Naming<'_>) -> bool {
-        let calendar = takes.iter().any(|take| is_of_calendar(take.limit));
-        let now = self.clock.at(takes.first().and_then(|take| take.at), calendar);
-        if let ([take], [grant, ..]) = (takes, &mut *grants)
-            && self.grants_known(take, now, grant)
-        {
-            return true;
-        }
-        let mut tags = [Tag::default(); MOST_TAKES];
-        let tags = tags.get_mut(..takes.len()).unwrap_or_default();
-        for (tag, take) in tags.iter_mut().zip(takes) {
-            *tag = self.tag(take);
-        }
-        let mut held = self.hold(tags);
-        let mut all = true;
-        for ((take, tag), grant) in takes.iter().zip(&*tags).zip(&mut *grants) {
-            let Some(cell) = cell_of(&mut held, self.place(*tag)) else { continue };
-            *grant = match cell.find(*tag) {
-                Some(entry) => {
-                    entry.meet(tick(now));
-                    entry.count.look(take.limit, now, take.cost)
-                }
-                None => Count::fresh(take.limit).look(take.limit, now, take.cost),
-            };
-            all &= grant.allowed || take.dry;
-        }
-        if all {
-            for (place, (take, grant)) in takes.iter().zip(&mut *grants).enumerate() {
-                if grant.allowed && take.cost > 0 {
-                    self.spend(&mut held, tags, place, take, now, grant, naming);
-                }
-            }
-        }
-        drop(held);
-        for (place, (tag, grant)) in tags.iter().zip(&*grants).enumerate() {
-            if !grant.allowed {
-                self.board.note(*tag, || naming(place));
-            }
-        }
-        all
-    }
-
-    /// Takes from a counter alone that is kept already and has enough: the usual case. False:
-    /// nothing has been taken.
-    fn grants_known(&self, take: &Take<'_>, now: Now, grant: &mut Grant) -> bool {
-        let tag = self.tag(take);
-        let place = self.place(tag);
-        let Some((_, mut cell)) = self.lock(place) else { return false };
-        let before = cell.bytes();
-        let Some(entry) = cell.find(tag) else { return false };
-        entry.meet(tick(now));
-        *grant = entry.count.look(take.limit, now, take.cost);
-        if !grant.allowed {
-            return false;
-        }
-        if take.cost > 0 {
-            let (was, is) = spend_from(entry, take, now, grant);
-            if was != is {
-                cell.resized(was, is);
-                self.settle(&mut cell, before, &[tag], place);
-            }
-        }
-        true
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one step of `decide`")]
-    fn spend(
-        &self,
-        held: &mut Held<'_>,
-        tags: &[Tag],
-        number: usize,
-        take: &Take<'_>,
-        now: Now,
-        grant: &mut Grant,
-        naming: &Naming<'_>,
-    ) {
-        let Some(tag) = tags.get(number).copied() else { return };
-        let Some(cell) = cell_of(held, self.place(tag)) else { return };
-        let before = cell.bytes();
-        if let Some(entry) = cell.find(tag) {
-            let (was, is) = spend_from(entry, take, now, grant);
-            if was != is {
-                cell.resized(was, is);
-                self.settle(cell, before, tags, self.place(tag));
-            }
-            return;
-        }
-        let mut count = Count::fresh(take.limit);
-        count.spend(take.limit, now, take.cost, grant);
-        let name = take.listed.then(|| {
-            let (of, end) = (take.limit.count, now.mono + nanos(grant.reset));
-            Box::new(Name { name: naming(number), of, end })
-        });
-        let until = second_after(now, grant.reset);
-        let entry = Entry { tag, count, name, until, met: tick(now), warmth: 0 };
-        let forgotten = cell.forget(second(now)) as u64;
-        self.keys.fetch_sub(forgotten, Relaxed);
-        self.make_room(cell, tags, self.place(tag));
-        if cell.push(entry) {
-            self.keys.fetch_add(1, Relaxed);
-        }
-        self.settle(cell, before, tags, self.place(tag));
     }
 
     /// Evicts one entry if the table is full: of the key's own cell, or of one nearby.
@@ -317,9 +181,10 @@ impl Memory {
     }
 
     fn resized(&self, before: usize, after: usize) {
-        if after >= before {
+        // Two workers that count at once slow each other down: not for nothing.
+        if after > before {
             self.bytes.fetch_add((after - before) as u64, Relaxed);
-        } else {
+        } else if after < before {
             self.bytes.fetch_sub((before - after) as u64, Relaxed);
         }
     }
@@ -350,7 +215,7 @@ impl Counters for Memory {
 
     fn give_back(&self, taken: &Take<'_>, grant: &Grant) {
         let now = self.clock.now(is_of_calendar(taken.limit));
-        let tag = self.tag(taken);
+        let tag = self.tagger.tag(taken);
         let Some((_, mut cell)) = self.lock(self.place(tag)) else { return };
         let Some(entry) = cell.find(tag) else { return };
         // Never smaller for it: a ring stays as wide as it was.
@@ -358,60 +223,8 @@ impl Counters for Memory {
     }
 }
 
-/// Takes from an entry what a look has just allowed: what it had on the heap before, and after.
-fn spend_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> (usize, usize) {
-    let was = entry.count.heap();
-    entry.count.spend(take.limit, now, take.cost, grant);
-    entry.until = second_after(now, grant.reset);
-    if let Some(name) = &mut entry.name {
-        (name.of, name.end) = (take.limit.count, now.mono + nanos(grant.reset));
-    }
-    (was, entry.count.heap())
-}
-
-fn cell_of<'h>(held: &'h mut Held<'_>, place: usize) -> Option<&'h mut Cell> {
-    let mut found = held.iter_mut().flatten();
-    found.find(|(held, _)| *held == place).map(|(_, cell)| &mut **cell)
-}
-
-/// What tells the counters of one key apart, where it is counted in several ways. No secret: all
-/// of it stands in the configuration.
-pub(crate) fn kind(limit: &Limit) -> u64 {
-    let (algorithm, more) = match limit.algorithm {
-        Algorithm::SlidingWindow => (1, 0),
-        Algorithm::SlidingLog => (2, 0),
-        // A bucket's moments are in units of its count: with another count it is another.
-        Algorithm::TokenBucket => (3, limit.count),
-        Algorithm::FixedWindow => (4, 0),
-        Algorithm::Calendar(calendar) => {
-            let unit = calendar.unit as u64;
-            return mixed(5 + unit, calendar.offset_seconds.unsigned_abs().into());
-        }
-    };
-    mixed(algorithm, nanos(limit.window).wrapping_add(more.rotate_right(24)))
-}
-
-fn mixed(one: u64, other: u64) -> u64 {
-    let mixed = one.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ other.wrapping_mul(0xd6e8_feb8_6659_fd93);
-    mixed ^ mixed >> 29
-}
-
 fn is_of_calendar(limit: &Limit) -> bool {
     matches!(limit.algorithm, Algorithm::FixedWindow | Algorithm::Calendar(_))
-}
-
-fn tick(now: Now) -> u32 {
-    (now.mono >> TICK) as u32
-}
-
-fn second(now: Now) -> u32 {
-    u32::try_from(Duration::from_nanos(now.mono).as_secs()).unwrap_or(u32::MAX)
-}
-
-/// The first whole second after so much time.
-fn second_after(now: Now, time: Duration) -> u32 {
-    let after = Duration::from_nanos(now.mono) + time;
-    u32::try_from(after.as_secs() + 1).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

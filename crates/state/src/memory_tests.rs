@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
+use crate::clock::TICK;
 
 fn limit(algorithm: Algorithm, count: u64, window: u64) -> Limit {
     Limit { algorithm, count, window: Duration::from_secs(window), burst: count }

@@ -4,53 +4,54 @@
 
 use crate::count::Count;
 use crate::index::{Index, MOST};
-use crate::view::Name;
-
-/// A key's hash, which stands for it: SipHash under a random key of the process, so nobody outside
-/// can make two keys meet. By chance, one new key in 2 * 10^13 meets one of a million.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Tag(pub(crate) u64);
-
-impl Tag {
-    /// The part of it that the cell's place does not depend on.
-    fn mark(self) -> u16 {
-        (self.0 >> 48) as u16
-    }
-}
+use crate::tag::Tag;
 
 /// What is kept under a key. Aligned, so that it is never spread over two lines.
 #[repr(align(64))]
 pub(crate) struct Entry {
     pub(crate) tag: Tag,
     pub(crate) count: Count,
-    /// What operators call it, if they may ask.
-    pub(crate) name: Option<Box<Name>>,
-    /// When it will be as if it had never been, in seconds of the store's clock.
+    /// When it will be as if it had never been, in turns of the store's clock.
     pub(crate) until: u32,
-    /// When it was last met, in ticks.
-    pub(crate) met: u32,
-    /// How warm it is: it cools when others come, and is evicted when cold.
-    pub(crate) warmth: u8,
+    pub(crate) warmth: Warmth,
 }
 
+/// How warm an entry is, and above that, the tick of the clock when it was last met. It cools when
+/// others come, and is evicted when cold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Warmth(u32);
+
+/// Bits of the warmth itself.
+const BITS: u32 = 4;
 /// As warm as it gets.
-const HOT: u8 = 14;
+const HOT: u32 = 14;
 /// What being met once more warms it by.
-const WARMER: u8 = 2;
+const WARMER: u32 = 2;
 /// How many entries are looked at for one that can go.
 const LOOKED_AT: usize = 12;
+/// How many are looked at for what is over, each time that one comes: so of those that are over, a
+/// third as many stay as there are others.
+const SWEPT: usize = 4;
 
-impl Entry {
+impl Warmth {
+    /// Of what is met for the first time.
+    pub(crate) fn new(tick: u32) -> Self {
+        Self(tick << BITS)
+    }
+
+    /// Warms it once a tick, so that a burst does not make it hot for long.
     pub(crate) fn meet(&mut self, tick: u32) {
-        // Once a tick, so that a burst does not make it hot for long.
-        if self.met != tick {
-            self.met = tick;
-            self.warmth = (self.warmth + WARMER).min(HOT);
+        if self.0 >> BITS << BITS != tick << BITS {
+            self.0 = tick << BITS | (self.degree() + WARMER).min(HOT);
         }
     }
 
-    fn heap(&self) -> usize {
-        self.count.heap() + self.name.as_ref().map_or(0, |name| name.heap())
+    fn degree(self) -> u32 {
+        self.0 & ((1 << BITS) - 1)
+    }
+
+    fn cool(&mut self) {
+        self.0 -= u32::from(self.degree() > 0);
     }
 }
 
@@ -72,8 +73,18 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn find(&mut self, tag: Tag) -> Option<&mut Entry> {
+        let place = self.position(tag)?;
+        self.entries.get_mut(place)
+    }
+
+    /// Where an entry stands, until another one comes or goes.
+    pub(crate) fn position(&self, tag: Tag) -> Option<usize> {
         let is = |place: usize| self.entries.get(place).is_some_and(|entry| entry.tag == tag);
-        let place = self.index.find(tag.mark(), is)?;
+        self.index.find(tag.mark(), is)
+    }
+
+    /// The entry that stands there.
+    pub(crate) fn at(&mut self, place: usize) -> Option<&mut Entry> {
         self.entries.get_mut(place)
     }
 
@@ -110,7 +121,7 @@ impl Cell {
         if self.entries.len() == self.entries.capacity() {
             self.entries.reserve_exact(self.step());
         }
-        self.resized(0, entry.heap());
+        self.resized(0, entry.count.heap());
         self.entries.push(entry);
         true
     }
@@ -130,18 +141,18 @@ impl Cell {
         if let Some(moved) = self.entries.get(place) {
             self.index.rename(moved.tag.mark(), last, place);
         }
-        self.resized(gone.heap(), 0);
+        self.resized(gone.count.heap(), 0);
         if self.entries.capacity() >= self.entries.len() + 3 * self.step() {
             self.entries.shrink_to(self.entries.len() + self.step());
         }
     }
 
     /// Lets go of the entries among the next few that no longer say anything. How many.
-    pub(crate) fn forget(&mut self, second: u32) -> usize {
+    pub(crate) fn forget(&mut self, turn: u32) -> usize {
         let mut gone = 0;
-        for _ in 0..LOOKED_AT.min(self.entries.len()) {
+        for _ in 0..SWEPT.min(self.entries.len()) {
             let place = next(&mut self.broom, self.entries.len());
-            if self.entries.get(place).is_some_and(|entry| entry.until <= second) {
+            if self.entries.get(place).is_some_and(|entry| entry.until <= turn) {
                 self.remove(place);
                 gone += 1;
             }
@@ -154,19 +165,19 @@ impl Cell {
     /// fills the table more than once between two visits of the other. False:
     /// there is none but those that are to be kept.
     pub(crate) fn evict(&mut self, keep: &[Tag]) -> bool {
-        let mut coldest: Option<(u8, u32, usize)> = None;
+        let mut coldest: Option<(u32, Warmth, usize)> = None;
         for _ in 0..LOOKED_AT.min(self.entries.len()) {
             let place = next(&mut self.hand, self.entries.len());
             let Some(entry) = self.entries.get_mut(place) else { continue };
             if keep.contains(&entry.tag) {
                 continue;
             }
-            let one = (entry.warmth, entry.met, place);
+            let one = (entry.warmth.degree(), entry.warmth, place);
             coldest = Some(coldest.map_or(one, |least| least.min(one)));
-            if entry.warmth == 0 {
+            if entry.warmth.degree() == 0 {
                 break;
             }
-            entry.warmth -= 1;
+            entry.warmth.cool();
         }
         if let Some((_, _, place)) = coldest {
             self.remove(place);
@@ -184,6 +195,17 @@ fn next(hand: &mut u16, count: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_met_again_is_warmer_and_cools_to_nothing() {
+        let mut warmth = Warmth::new(7);
+        warmth.meet(7);
+        assert_eq!(warmth.degree(), 0, "a burst is one visit");
+        (8..30).for_each(|tick| warmth.meet(tick));
+        assert_eq!((warmth.degree(), warmth.0 >> BITS), (HOT, 29));
+        (0..20).for_each(|_| warmth.cool());
+        assert_eq!((warmth.degree(), warmth.0 >> BITS), (0, 29));
+    }
 
     #[test]
     fn a_cell_is_a_cache_line_and_so_is_an_entry() {

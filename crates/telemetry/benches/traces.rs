@@ -31,13 +31,20 @@ fn unsampled(c: &mut Criterion) {
         b.iter(|| traces.begin(Parent::read(black_box(UNSAMPLED)), &none, now));
     });
     c.bench_function("decide_without_parent", |b| b.iter(|| traces.begin(None, &none, now)));
+    let mut headers = HeaderMap::new();
+    for name in ["host", "user-agent", "accept", "authorization", "x-request-id"] {
+        headers.insert(name, HeaderValue::from_static("x"));
+    }
+    headers.insert(TRACEPARENT, HeaderValue::from_static("x"));
     c.bench_function("state", |b| {
         let mut spans = traces.begin(Parent::read(UNSAMPLED), &none, now);
-        let mut headers = HeaderMap::new();
-        headers.insert(TRACEPARENT, HeaderValue::from_static("x"));
+        b.iter(|| spans.begin_attempt(black_box(now), &mut headers));
+    });
+    c.bench_function("all_of_it", |b| {
         b.iter(|| {
-            let parent = spans.begin_attempt(black_box(now));
-            parent.map(|parent| headers.insert(TRACEPARENT, parent))
+            let mut spans = traces.begin(Parent::read(black_box(UNSAMPLED)), &none, now);
+            spans.begin_attempt(now, &mut headers);
+            spans
         });
     });
 }

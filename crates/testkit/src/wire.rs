@@ -93,6 +93,20 @@ impl Wire {
         Ok(Self::over(stream))
     }
 
+    /// Connects in plain text from another address of the loopback, such as `127.0.0.7`.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub async fn connect_from(own: &str, address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        let own = own.parse().expect("an address");
+        socket.bind(SocketAddr::new(own, 0)).expect("its address");
+        let stream = socket.connect(address).await;
+        let stream = stream.unwrap_or_else(|error| panic!("{address}: {error}"));
+        stream.set_nodelay(true).expect("its option");
+        Self::over(stream)
+    }
+
     /// Connects with TLS, asking for this name.
     ///
     /// # Errors

@@ -3,16 +3,15 @@
 #![allow(clippy::expect_used, reason = "a bench may stop")]
 
 use std::hint::black_box;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::Request;
 use lockgate_config::model::{self, Balance};
-use lockgate_core::{Body, Captures, Connection, Exchange, Origin, RequestId, UpstreamNotes};
+use lockgate_core::{Connection, Exchange};
 use lockgate_upstream::{Override, Registry, Resolver, Spawn, Upstream};
-use tokio::time::Instant;
 
 fn upstream(count: u16, balance: Balance) -> Arc<Upstream> {
     let mut settings = model::Upstream { balance, health: None, ..model::Upstream::default() };
@@ -29,36 +28,8 @@ fn upstream(count: u16, balance: Balance) -> Arc<Upstream> {
 fn exchange() -> Exchange {
     let request = Request::get("/").header("x-user", "alice").body(());
     let (head, ()) = request.expect("a request").into_parts();
-    Exchange {
-        head,
-        body: Body::Empty,
-        connection: Rc::new(Connection {
-            listener: "web".into(),
-            peer: SocketAddr::from(([192, 0, 2, 1], 40_000)),
-            local: SocketAddr::from(([127, 0, 0, 1], 80)),
-            tls: None,
-            worker: 0,
-            texts: Default::default(),
-        }),
-        client_ip: IpAddr::from([192, 0, 2, 1]),
-        secure: false,
-        host: "shop.test".into(),
-        id: RequestId::random(),
-        started: Instant::now(),
-        route: None,
-        captures: Captures::default(),
-        origin: Origin::default(),
-        upgrade: false,
-        grpc: false,
-        once: None,
-        deadline: None,
-        upstream: UpstreamNotes::default(),
-        fault: None,
-        trace: None,
-        spans: Default::default(),
-        consumer: None,
-        kept: Default::default(),
-    }
+    let (peer, local) = (([192, 0, 2, 1], 40_000).into(), ([127, 0, 0, 1], 80).into());
+    Exchange::begun(head, Rc::new(Connection::plain(peer, local)))
 }
 
 fn picks(criterion: &mut Criterion) {

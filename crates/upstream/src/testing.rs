@@ -1,13 +1,12 @@
 //! What the tests of this crate share: settings, upstreams without background work, requests.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Request;
 use lockgate_config::model::{self, Balance};
-use lockgate_core::{Body, Captures, Connection, Exchange, Origin, RequestId, UpstreamNotes};
-use tokio::time::Instant;
+use lockgate_core::{Connection, Exchange};
 
 use crate::discover::Resolver;
 use crate::endpoint::Endpoint;
@@ -72,35 +71,7 @@ pub(crate) fn exchange(headers: &[(&str, &str)]) -> Exchange {
         request = request.header(*name, *value);
     }
     let (head, ()) = request.body(()).unwrap().into_parts();
-    let peer = SocketAddr::from(([192, 0, 2, 1], 40_000));
-    Exchange {
-        head,
-        body: Body::Empty,
-        connection: Rc::new(Connection {
-            listener: "web".into(),
-            peer,
-            local: SocketAddr::from(([127, 0, 0, 1], 80)),
-            tls: None,
-            worker: 0,
-            texts: Default::default(),
-        }),
-        client_ip: IpAddr::from([192, 0, 2, 1]),
-        secure: false,
-        host: "shop.test".into(),
-        id: RequestId::random(),
-        started: Instant::now(),
-        route: None,
-        captures: Captures::default(),
-        origin: Origin::default(),
-        upgrade: false,
-        grpc: false,
-        once: None,
-        deadline: None,
-        upstream: UpstreamNotes::default(),
-        fault: None,
-        trace: None,
-        spans: Default::default(),
-        consumer: None,
-        kept: Default::default(),
-    }
+    let (peer, local) = (([192, 0, 2, 1], 40_000).into(), ([127, 0, 0, 1], 80).into());
+    let connection = Rc::new(Connection::plain(peer, local));
+    Exchange { host: "shop.test".into(), ..Exchange::begun(head, connection) }
 }

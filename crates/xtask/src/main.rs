@@ -7,6 +7,7 @@ mod docs;
 mod gates;
 mod money;
 mod new_policy;
+mod release;
 mod setup;
 mod tidy;
 
@@ -44,6 +45,7 @@ enum Task {
     /// Hold the tree to the rules that no compiler knows: who may import whom, sizes, names
     Tidy,
     Bench(bench::Bench),
+    Release(release::Release),
     /// Write a new policy: its folder, a case that passes, and its place in the list
     NewPolicy {
         /// The word for it in the configuration, in snake case
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Task::Docs { check: false } => docs::write(&root),
         Task::Docs { check: true } => docs::check(&root),
         Task::Bench(bench) => bench.run(&root),
+        Task::Release(release) => release.run(&root),
         Task::Tidy => tidy::run(&root),
         Task::NewPolicy { name } => new_policy::write(&root, &name),
     };

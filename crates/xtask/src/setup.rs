@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// A program, and the Debian and Ubuntu package that brings it.
-const TOOLS: [(&str, &str); 9] = [
+const TOOLS: [(&str, &str); 11] = [
     ("chromedriver", "chromium-driver"),
     ("chromium", "chromium"),
     ("curl", "curl"),
@@ -15,12 +15,19 @@ const TOOLS: [(&str, &str); 9] = [
     // What gateways are put below, in a cluster.
     ("haproxy", "haproxy"),
     ("nginx", "nginx-light"),
+    // With it comes `node`.
+    ("npm", "npm"),
     ("openssl", "openssl"),
     // With it comes `promtool`.
     ("prometheus", "prometheus"),
+    ("python3", "python3-venv"),
     // Sentinel is the same program.
     ("redis-server", "redis-server"),
 ];
+
+/// A tool that is asked for unless the variable is 1: its tests are skipped then.
+const OPTIONAL: [(&str, &str); 2] =
+    [("npm", "LOCKGATE_SKIP_OIDC"), ("python3", "LOCKGATE_SKIP_OTLP")];
 
 /// Makes sure of every tool.
 ///
@@ -31,7 +38,9 @@ pub(crate) fn tools() -> Result<()> {
     // Where servers are, and a user's path does not lead.
     let usual = std::path::PathBuf::from("/usr/sbin");
     let folders: Vec<_> = std::env::split_paths(&path).chain([usual]).collect();
-    let missing = packages(|tool| folders.iter().any(|folder| folder.join(tool).is_file()));
+    let missing = packages(|tool| {
+        is_waived(tool) || folders.iter().any(|folder| folder.join(tool).is_file())
+    });
     if missing.is_empty() {
         println!("nothing is missing");
         return Ok(());
@@ -48,13 +57,19 @@ pub(crate) fn tools() -> Result<()> {
     run(&install)
 }
 
+/// Whether whoever runs the tests has said that this tool need not be there.
+fn is_waived(tool: &str) -> bool {
+    let variable = OPTIONAL.iter().find(|(optional, _)| *optional == tool);
+    variable.is_some_and(|(_, name)| std::env::var_os(name).is_some_and(|value| value == "1"))
+}
+
 /// The packages of the tools that are not there.
 fn packages(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
     TOOLS.iter().filter(|(tool, _)| !is_there(tool)).map(|(_, package)| *package).collect()
 }
 
 /// The OpenID provider that tests run against, from npm into `target/oidc`. Where there is no npm
-/// those tests are skipped, and say so.
+/// those tests fail, unless `LOCKGATE_SKIP_OIDC=1` lets them be skipped.
 ///
 /// # Errors
 /// When npm is there and cannot install it.
@@ -68,7 +83,10 @@ pub(crate) fn provider(root: &Path) -> Result<()> {
         return Ok(());
     }
     if Command::new("npm").arg("--version").output().is_err() {
-        println!("**** there is no npm: the tests against a real OpenID provider are skipped ****");
+        println!(
+            "**** there is no npm: the tests against a real OpenID provider fail, unless \
+             LOCKGATE_SKIP_OIDC=1 lets them be skipped ****"
+        );
         return Ok(());
     }
     std::fs::create_dir_all(&home)?;
@@ -145,7 +163,16 @@ mod tests {
         let all_but = packages(|tool| tool == "curl" || tool.starts_with("chrom"));
         assert_eq!(
             all_but,
-            ["etcd-server", "haproxy", "nginx-light", "openssl", "prometheus", "redis-server"]
+            [
+                "etcd-server",
+                "haproxy",
+                "nginx-light",
+                "npm",
+                "openssl",
+                "prometheus",
+                "python3-venv",
+                "redis-server"
+            ]
         );
     }
 }

@@ -25,8 +25,8 @@ use axum::routing::{get, post};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::Handles;
 use crate::services::views;
+use crate::{Handles, session};
 pub(crate) use html::Html;
 use html::{clock, seconds};
 pub(crate) use live::events;
@@ -120,7 +120,7 @@ fn page(handles: &Handles, here: &str, title: &str, live: bool, content: Html) -
         html.raw("<button id=pause class=plain type=button data-own hidden>Pause</button>");
         html.raw("<b id=contact class=bad role=status data-own></b>");
     }
-    if handles.shared.snapshot().document.admin.token.is_some() {
+    if session::is_logged_in() {
         html.raw("<form method=post action=/admin/logout>");
         html.raw("<button class=plain>Log out</button></form>");
     }

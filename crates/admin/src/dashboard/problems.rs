@@ -56,6 +56,9 @@ pub(super) fn found(handles: &Handles, upstreams: &[UpstreamView]) -> Vec<Proble
         );
         add("/config", text);
     }
+    if let Some(why) = (handles.no_changes)() {
+        add("/config", format!("Changes through the admin interface are refused: {why}."));
+    }
     of_certificates(handles, &mut add);
     match metrics.panics() {
         0 => {}

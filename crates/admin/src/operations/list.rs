@@ -384,8 +384,9 @@ fn configuration() -> Vec<(Operation, Handler)> {
                 200,
                 Media::Json,
                 "{file?: str, changes: [{section: str, name: str, removed: bool, inFiles: bool, \
-                 place: str?}]}",
-                "each thing, and the place where it stands",
+                 place: str?}], refused?: str}",
+                "each thing, and the place where it stands; and why changes are refused here, \
+                 where another gateway has `admin.state_dir`",
             )],
             get(changes::list),
         ),

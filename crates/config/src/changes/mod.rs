@@ -4,6 +4,7 @@
 
 mod between;
 mod lay;
+mod told;
 
 use serde_json::{Map, Value, json};
 
@@ -12,6 +13,7 @@ use crate::source::{Reader, Spelling, Tree};
 
 pub use between::{FILES_ALONE, between, effective, laid_over, without_plain_secrets, write_value};
 pub(crate) use lay::lay;
+pub use told::{Differing, differing};
 
 /// The sections of which single things are changed; of the others the whole is: without any
 /// listener, say, there is the one that is there when none is named.

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lockgate_config::{
-    Changes, Given, Loaded, Outcome, Report, between, effective, load_str_with, load_with, long,
-    shown_again,
+    Changes, Given, Loaded, Outcome, Report, between, differing, effective, load_str_with,
+    load_with, long, shown_again,
 };
 use serde_json::json;
 
@@ -35,6 +35,31 @@ fn patterns(loaded: &Loaded) -> Vec<&str> {
 
 fn outcomes(loaded: &Loaded) -> Vec<Outcome> {
     loaded.source.laid().iter().map(|one| one.outcome).collect()
+}
+
+#[test]
+fn what_differs_is_told_thing_by_thing_without_secrets() {
+    let more = "consumers: { alice: { api_keys: [key-one-plain] }, bob: { roles: [x] } }\n\
+                workers: 2\n";
+    let before = load(&file("told-1", &format!("{FILE}{more}")), &Changes::default()).unwrap();
+    let after = FILE.replace("  /b: { to: users }   # the second", "  /c: { to: users }")
+        + &more.replace("key-one", "key-two").replace("roles: [x]", "roles: [y]").replace('2', "3");
+    let after = load(&file("told-2", &after), &Changes::default()).unwrap();
+    let told = differing(&before.source, &after.source);
+    let of = |thing: &str| told.iter().find(|one| one.thing == thing).unwrap();
+    let things: Vec<&str> = told.iter().map(|one| one.thing.as_str()).collect();
+    assert_eq!(
+        things,
+        ["routes./c", "routes./b", "consumers.alice", "consumers.bob", "workers"],
+        "what is only laid out otherwise does not differ"
+    );
+    let route = json!({ "to": "users" });
+    assert_eq!((&of("routes./c").before, &of("routes./c").after), (&json!(null), &route));
+    assert_eq!((&of("routes./b").before, &of("routes./b").after), (&route, &json!(null)));
+    assert_eq!(of("consumers.bob").after, json!({ "roles": ["y"] }));
+    assert_eq!((&of("workers").before, &of("workers").after), (&json!(2), &json!(3)));
+    assert!(of("consumers.alice").is_secret && !of("consumers.bob").is_secret);
+    assert!(!format!("{told:?}").contains("plain"), "{told:?}");
 }
 
 #[test]

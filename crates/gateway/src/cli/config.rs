@@ -136,6 +136,9 @@ async fn changes(admin: &Admin, told: Told) -> anyhow::Result<ExitCode> {
         say(&answer.to_string());
         return Ok(ExitCode::SUCCESS);
     }
+    if answer.get("refused").is_some() {
+        say(&format!("changes are refused here: {}", field(&answer, "refused")));
+    }
     let all = list(&answer, "changes");
     for change in all {
         let (section, name) = (field(change, "section"), field(change, "name"));

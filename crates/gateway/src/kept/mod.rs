@@ -2,25 +2,33 @@
 //! interface, and the versions of the configuration that were in force.
 
 mod dir;
+mod right;
 mod versions;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use lockgate_config::{Begin, Changes, Given};
 
 use dir::Dir;
+pub(crate) use right::Right;
 
 use crate::systemd;
 pub(crate) use versions::{Seen, Versions};
 
 const CHANGES: &str = "changes.yaml";
+const LOCK: &str = "changes.lock";
+/// How often the right to write is asked for that another gateway has.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is kept, and where.
 pub(crate) struct Kept {
     dir: Option<Dir>,
+    /// Only who has it writes into the directory.
+    right: Arc<Right>,
     changes: Changes,
     /// The changes as they stand in their file, and what that is called.
     text: String,
@@ -31,12 +39,14 @@ pub(crate) struct Kept {
 impl Kept {
     /// Keeps nothing.
     pub(crate) fn nothing() -> Self {
+        let right = Arc::new(Right::of(None));
         Self {
             dir: None,
+            versions: Arc::new(Versions::of(None, Arc::clone(&right))),
+            right,
             changes: Changes::default(),
             text: String::new(),
             name: String::new(),
-            versions: Arc::new(Versions::of(None)),
         }
     }
 
@@ -53,16 +63,44 @@ impl Kept {
         };
         let dir = Dir::open(&path)
             .with_context(|| format!("`admin.state_dir`: {} cannot be used", path.display()))?;
+        let right = Arc::new(Right::of(Some(dir.path(LOCK))));
+        right.ask();
         let name = dir.path(CHANGES).display().to_string();
-        let text = dir.read(CHANGES).with_context(|| name.clone())?.unwrap_or_default();
-        let changes = match text.as_str() {
-            "" => Changes::default(),
-            text => Changes::read(text).map_err(|why| {
-                anyhow::anyhow!("{name}: {why}. Mend it, or move it away to start without them")
-            })?,
-        };
-        let versions = Arc::new(Versions::of(Some(dir.inside("history")?)));
-        Ok(Self { dir: Some(dir), changes, text, name, versions })
+        let (text, changes) = read(&dir, &name)
+            .map_err(|why| anyhow::anyhow!("{why}. Mend it, or move it away to start without"))?;
+        let history = dir.inside("history")?;
+        let versions = Arc::new(Versions::of(Some(history), Arc::clone(&right)));
+        Ok(Self { dir: Some(dir), right, changes, text, name, versions })
+    }
+
+    /// Asks for the right to write, where it is not had. Whether it is had since just now, and what
+    /// stands in the directory known.
+    pub(crate) fn take_over(&mut self) -> bool {
+        let Some(dir) = self.dir.as_ref().filter(|_| self.right.ask()) else { return false };
+        match read(dir, &self.name) {
+            Ok((text, changes)) => {
+                (self.text, self.changes) = (text, changes);
+                self.versions.read_again();
+                true
+            }
+            Err(why) => {
+                self.right.refuse(why);
+                false
+            }
+        }
+    }
+
+    /// Waits until the right to write is to be asked for; for ever, where it is had or not wanted.
+    pub(crate) async fn is_due(&self) {
+        match self.right.is_wanted() {
+            true => tokio::time::sleep(ASK_AGAIN).await,
+            false => std::future::pending().await,
+        }
+    }
+
+    /// The right to write here.
+    pub(crate) fn right(&self) -> &Arc<Right> {
+        &self.right
     }
 
     /// The changes, to be laid over the files.
@@ -105,7 +143,7 @@ impl Kept {
     /// When they cannot be written.
     pub(crate) fn keep_again(&mut self, changes: Changes) -> io::Result<()> {
         let text = text_of(&changes);
-        let written = self.dir.as_ref().map_or(Ok(()), |dir| dir.write(CHANGES, &text));
+        let written = self.own().map_or(Ok(()), |dir| dir.write(CHANGES, &text));
         (self.changes, self.text) = (changes, text);
         written
     }
@@ -117,13 +155,28 @@ impl Kept {
     pub(crate) fn keep(&mut self, changes: Changes) -> io::Result<()> {
         let text = text_of(&changes);
         if text != self.text
-            && let Some(dir) = &self.dir
+            && let Some(dir) = self.own()
         {
             dir.write(CHANGES, &text)?;
         }
         (self.changes, self.text) = (changes, text);
         Ok(())
     }
+
+    /// The directory, where it may be written to.
+    fn own(&self) -> Option<&Dir> {
+        self.dir.as_ref().filter(|_| self.right.is_held())
+    }
+}
+
+/// The changes that stand in a directory.
+fn read(dir: &Dir, name: &str) -> Result<(String, Changes), String> {
+    let text = dir.read(CHANGES).map_err(|error| format!("{name}: {error}"))?.unwrap_or_default();
+    let changes = match text.as_str() {
+        "" => Changes::default(),
+        text => Changes::read(text).map_err(|why| format!("{name}: {why}"))?,
+    };
+    Ok((text, changes))
 }
 
 /// Changes as they stand in their file; nothing when there are none.

@@ -2,7 +2,7 @@
 //! for all versions with the same files, and the changes over them.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockgate_admin::Version;
@@ -10,6 +10,7 @@ use lockgate_config::{Source, laid_over};
 use serde::{Deserialize, Serialize};
 
 use super::dir::Dir;
+use super::right::Right;
 
 /// Most versions that are kept.
 const MOST: usize = 100;
@@ -20,6 +21,8 @@ const MOST_BYTES: usize = 16 << 20;
 pub(crate) struct Versions {
     /// `None`: only what happened is known, not what it was.
     dir: Option<Dir>,
+    /// Only who has it writes into the directory.
+    right: Arc<Right>,
     all: Mutex<VecDeque<Entry>>,
 }
 
@@ -48,14 +51,21 @@ pub(crate) struct Seen<'s> {
 
 impl Versions {
     /// Those of a directory, with all that is still whole in it.
-    pub(crate) fn of(dir: Option<Dir>) -> Self {
-        let names = dir.as_ref().map(Dir::names).unwrap_or_default();
-        let read = |name: &String| -> Option<Entry> {
-            let text = dir.as_ref()?.read(name).ok()??;
-            serde_json::from_str(&text).ok()
-        };
-        let all = names.iter().filter(|name| name.ends_with(".json")).filter_map(read).collect();
-        Self { dir, all: Mutex::new(all) }
+    pub(crate) fn of(dir: Option<Dir>, right: Arc<Right>) -> Self {
+        let all = dir.as_ref().map(read).unwrap_or_default();
+        Self { dir, right, all: Mutex::new(all) }
+    }
+
+    /// Takes what another gateway has kept until now in place of what this one could not keep.
+    pub(super) fn read_again(&self) {
+        if let Some(dir) = &self.dir {
+            *self.all() = read(dir);
+        }
+    }
+
+    /// The directory, where it may be written to.
+    fn own(&self) -> Option<&Dir> {
+        self.dir.as_ref().filter(|_| self.right.is_held())
     }
 
     /// Keeps a version, unless it is the last one still.
@@ -76,17 +86,17 @@ impl Versions {
             who: seen.who.to_owned(),
             what: seen.what,
         };
-        let is_kept = self.dir.is_some();
-        let changes = if is_kept { seen.changes.to_owned() } else { String::new() };
+        let own = self.own();
+        let changes = if own.is_some() { seen.changes.to_owned() } else { String::new() };
         let entry = Entry { version, files, changes };
-        if let Some(dir) = &self.dir
+        if let Some(dir) = own
             && let Err(error) = write(dir, &entry, seen.source)
         {
             tracing::warn!(%error, "this version of the configuration cannot be kept");
         }
         all.push_back(entry);
         let gone = too_many(&mut all);
-        if let Some(dir) = &self.dir
+        if let Some(dir) = own
             && !gone.is_empty()
         {
             let used: HashSet<&str> = all.iter().map(|entry| entry.files.as_str()).collect();
@@ -129,6 +139,16 @@ impl lockgate_admin::Versions for Versions {
     fn text(&self, number: u64) -> Result<String, String> {
         self.whole(number).map(lockgate_config::without_plain_secrets)
     }
+}
+
+/// Those of a directory that are still whole.
+fn read(dir: &Dir) -> VecDeque<Entry> {
+    let names = dir.names();
+    let read = |name: &String| -> Option<Entry> {
+        let text = dir.read(name).ok()??;
+        serde_json::from_str(&text).ok()
+    };
+    names.iter().filter(|name| name.ends_with(".json")).filter_map(read).collect()
 }
 
 /// Takes the oldest out that are too many.

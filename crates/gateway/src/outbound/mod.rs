@@ -5,7 +5,7 @@ mod address;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 use lockgate_config::model::HostHeader;
 use lockgate_core::{
-    Body, Call, Connection, Destination, Exchange, Fault, Origin, Outbound, RequestId, SendFuture,
-    Trailers, reasons,
+    Body, Call, Connection, Destination, Exchange, Fault, Outbound, SendFuture, Trailers, reasons,
 };
 use lockgate_upstream::{Caller, Origins, Plan, Registry, Upstream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -105,14 +104,8 @@ struct Sender {
 impl Sender {
     fn new(registry: Arc<Registry>, origins: Origins) -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let connection = Connection {
-            listener: "outbound".into(),
-            peer: nowhere,
-            local: nowhere,
-            tls: None,
-            worker: 0,
-            texts: Default::default(),
-        };
+        let connection =
+            Connection { listener: "outbound".into(), ..Connection::plain(nowhere, nowhere) };
         Self { caller: Caller::new(), registry, origins, connection: Rc::new(connection) }
     }
 
@@ -193,26 +186,9 @@ impl Sender {
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         Exchange {
             host: host.unwrap_or_default().into(),
-            head,
             body,
-            connection: Rc::clone(&self.connection),
-            client_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            secure: false,
-            id: RequestId::random(),
-            started: Instant::now(),
-            route: None,
-            captures: Default::default(),
-            consumer: None,
-            origin: Origin::Gateway,
-            upgrade: false,
-            grpc: false,
-            once: None,
             deadline: Some(deadline),
-            upstream: Default::default(),
-            fault: None,
-            trace: None,
-            spans: Default::default(),
-            kept: Default::default(),
+            ..Exchange::begun(head, Rc::clone(&self.connection))
         }
     }
 }

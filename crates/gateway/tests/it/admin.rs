@@ -1,6 +1,6 @@
 //! The admin listener and the commands that ask it: what they tell, and what they change.
 
-use lockgate_testkit::{Echo, Gateway, Port, Ran, request, until};
+use lockgate_testkit::{Echo, Gateway, Port, Ran, Wire, request, until};
 use serde_json::Value;
 
 use crate::support::{launch, start, upstream};
@@ -53,6 +53,35 @@ async fn services_are_told_one_by_one_and_checked_at_once() {
     assert_eq!(none.status, 404, "{}", none.text());
     let odd = gateway.admin("POST", "/admin/health/check", "{\"servise\": 1}").await;
     assert_eq!(odd.status, 400, "{}", odd.text());
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let gateway = start("routes: { /*: { to: { respond: {} } } }\n").await;
+    let admin = gateway.at("ADMIN");
+    let health = || request("GET", "/health", &[("Host", "127.0.0.1")], "");
+    // From one address, and from so many that all places are taken.
+    let mut silent = Vec::new();
+    for n in 0..400 {
+        silent.push(Wire::connect_from(&format!("127.0.1.{}", n % 4), admin).await);
+    }
+    for n in 0..4 {
+        let mut wire = Wire::connect_from(&format!("127.0.1.{n}"), admin).await;
+        assert_eq!(wire.ask(health()).await.status, 200, "{n}");
+    }
+    assert_eq!(gateway.admin("GET", "/health", "").await.status, 200);
+
+    // Who speaks has its share, and others theirs.
+    let mut spoken = Vec::new();
+    for _ in 0..64 {
+        let mut wire = Wire::connect_from("127.0.1.9", admin).await;
+        assert_eq!(wire.ask(health()).await.status, 200);
+        spoken.push(wire);
+    }
+    let mut one_more = Wire::connect_from("127.0.1.9", admin).await;
+    one_more.closed().await;
+    assert_eq!(gateway.admin("GET", "/health", "").await.status, 200);
+    assert_eq!(spoken[0].ask(health()).await.status, 200);
 }
 
 #[tokio::test]

@@ -176,8 +176,19 @@ async fn a_whole_configuration_is_sent_and_a_version_comes_back() {
     assert_eq!(changes["changes"], json!([]));
     let line = gateway.said();
     let audit: Vec<_> = line.lines().filter(|line| line.contains("lockgate::audit")).collect();
-    assert_eq!(audit.len(), 3, "{line}");
-    assert!(audit[0].contains("this machine from 127.0.0.1"), "{}", audit[0]);
+    // One for each of the three, and one for each route that differs.
+    assert_eq!(audit.len(), 5, "{line}");
+    assert!(audit.iter().all(|line| line.contains("this machine from 127.0.0.1")), "{line}");
+    let fields = |at: usize| {
+        let told: Value = serde_json::from_str(audit[at]).unwrap();
+        ["what", "before", "after"].map(|name| told[name].as_str().unwrap().to_owned())
+    };
+    let route = "{\"to\":\"pool\"}";
+    assert_eq!(fields(0), ["config", "", "[\"routes./b\"]"]);
+    assert_eq!(fields(1), ["routes./b", route, ""]);
+    assert_eq!(fields(2), ["config", "", "[]"], "the same again");
+    assert_eq!(fields(3), ["config, as in version 1", "", "[\"routes./b\"]"]);
+    assert_eq!(fields(4), ["routes./b", "", route]);
     assert!(!line.contains("reloaded"), "only the audit log is told at this level: {line}");
 }
 
@@ -294,6 +305,9 @@ async fn a_key_goes_when_it_is_taken_out_and_not_otherwise() {
     assert_eq!((with("key-number-one").await, with("key-number-two").await), (403, 200));
     let export = gateway.admin("GET", "/admin/config/export", "").await.text();
     assert!(!export.contains("key-number"), "{export}");
+    let said = gateway.said();
+    assert!(said.contains("consumers.alice (only in what is secret)"), "{said}");
+    assert!(!said.contains("key-number"), "{said}");
 }
 
 #[tokio::test]

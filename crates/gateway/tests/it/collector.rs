@@ -4,11 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use lockgate_testkit::{Leaf, Port, Wire, request, until};
+use lockgate_testkit::{Leaf, Port, Wire, may_be_skipped, request, until};
 use serde_json::Value;
-
-/// Says that the tests that need the collector may be skipped where it is not installed.
-const SKIP: &str = "LOCKGATE_SKIP_OTLP";
 
 /// Where `cargo xtask test` has installed what the collector needs, when there is Python.
 fn installed() -> Option<PathBuf> {
@@ -21,11 +18,7 @@ fn installed() -> Option<PathBuf> {
     }
     let missing = "the tests against a real OTLP collector need Python and the packages of \
                    tests/otlp/requirements.txt in target/otlp: `cargo xtask test` installs them";
-    assert!(
-        std::env::var_os(SKIP).is_some_and(|value| value == "1"),
-        "{missing}; with {SKIP}=1 they are skipped"
-    );
-    eprintln!("\n**** SKIPPED: {missing} ****\n");
+    may_be_skipped("LOCKGATE_SKIP_OTLP", missing);
     None
 }
 

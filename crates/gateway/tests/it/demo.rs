@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use lockgate_testkit::{Answer, Dir, Wire, cli, request, until};
+use lockgate_testkit::{Answer, Dir, Wire, cli, needs, request, until};
 
 use crate::support::{BINARY, cli_on};
 
@@ -110,10 +110,7 @@ async fn its_resources_can_be_worked_with() {
 /// below tells what will be seen, a status and a text, it is held to that.
 #[tokio::test]
 async fn the_lines_that_it_prints_work() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("curl is not installed");
-        return;
-    }
+    needs("curl");
     let demo = Demo::start().await;
     until("the end of what to try", async || demo.dir.read("stdout").contains("Ctrl-C")).await;
     let mut promised = Vec::new();

@@ -2,10 +2,10 @@
 //! addresses are changed: the gateway's own for free ones, the services' for echoes.
 
 use std::io::Read;
-use std::process::Command;
 use std::time::Duration;
 
-use lockgate_testkit::{Answer, Echo, Gateway, H2, Pieces, Socket, cli, until};
+use lockgate_testkit::{Answer, Echo, Gateway, H2, Pieces, Socket, cli, needs, until};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::support::{BINARY, launch};
@@ -70,11 +70,8 @@ fn refusal(answer: &Answer) -> (u16, Option<&str>) {
 /// Runs the lines of a file's comment in their order, as a reader would.
 #[tokio::test]
 async fn the_lines_in_the_files_answer_as_they_say() {
-    if Command::new("curl").arg("--version").output().is_err() {
-        eprintln!("curl is not installed");
-        return;
-    }
-    for name in ["auth", "limits", "cache", "edge", "testing"] {
+    needs("curl");
+    for name in ["auth", "limits", "cache", "edge", "status", "testing"] {
         let example = Example::start(name).await;
         let web = example.gateway.web().to_string();
         let mut tried = 0;
@@ -92,6 +89,37 @@ async fn the_lines_in_the_files_answer_as_they_say() {
         }
         assert!(tried >= 4, "{name}");
     }
+}
+
+#[tokio::test]
+async fn the_status_page_tells_names_and_history_and_nothing_else() {
+    let example = Example::start("status").await;
+    let json = [("Accept", "application/json")];
+    let mut told = Value::Null;
+    until("both services to be up", async || {
+        told = example.ask("GET", "/status", &json).await.json();
+        told["services"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2 && all.iter().all(|one| one["status"] == "up"))
+    })
+    .await;
+    assert_eq!(
+        (&told["services"][0]["name"], &told["services"][1]["name"]),
+        (&"users".into(), &"orders".into())
+    );
+    assert_eq!(told["services"][0]["days"].as_array().map(Vec::len), Some(90), "{told}");
+    assert_eq!(example.ask("GET", "/status.json", &[]).await.json()["services"][0]["status"], "up");
+    let page = example.ask("GET", "/status", &[("Accept", "text/html")]).await.text();
+    assert!(page.contains("Example Shop") && page.contains("orders"), "{page}");
+    let badge = example.ask("GET", "/status/badge/users.svg", &[]).await;
+    assert_eq!(badge.header("content-type"), Some("image/svg+xml"));
+    let all = format!("{told}{page}{}", badge.text());
+    let address = example.service(1).address().to_string();
+    for hidden in ["ledger", "127.0.0.1", &address] {
+        assert!(!all.contains(hidden), "{hidden}: {all}");
+    }
+    let members: Vec<&String> = told["services"][0].as_object().unwrap().keys().collect();
+    assert_eq!(members, ["name", "status", "since", "availability", "days"]);
 }
 
 #[tokio::test]

@@ -64,6 +64,7 @@ mod routing;
 mod serialize;
 mod shared_cache;
 mod sources;
+mod state_dir;
 mod status;
 mod stores;
 mod stores_tls;

@@ -2,17 +2,13 @@
 
 use std::process::{Command, Stdio};
 
-use lockgate_testkit::{Authority, Echo, H2, client_config, request, until};
+use lockgate_testkit::{Authority, Echo, H2, client_config, needs, request, until};
 
 use crate::support::{launch, pool, start};
 
 #[tokio::test]
 async fn promtool_has_nothing_to_say() {
-    let Ok(found) = Command::new("promtool").arg("--version").output() else {
-        eprintln!("promtool is not installed: `cargo xtask test` installs it");
-        return;
-    };
-    assert!(found.status.success());
+    needs("promtool");
     let echo = Echo::start("a").await;
     let settings = "breaker: { of_last: 10 }\nhealth: { interval: 100ms }";
     let gateway = start(&pool(&[echo.address()], settings)).await;

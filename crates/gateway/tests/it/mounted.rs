@@ -42,6 +42,28 @@ async fn ask_with(
 }
 
 #[tokio::test]
+async fn one_logs_out_where_one_has_logged_in() {
+    let echo = Echo::start("a").await;
+    let config = config(&echo).replace("also_on:", "token: let-me-in-please, also_on:");
+    // Its name is no log-in.
+    let config = config.replace("  root:", "  the dashboard:");
+    let launch = launch().env("ROOT_KEY", "key-of-root-1").env("ALICE_KEY", "key-of-alice-1");
+    let gateway = launch.start(&config).await;
+    let there = ask(&gateway, "WEB", "GET", "/admin/status", "key-of-root-1").await;
+    assert_eq!(there.status, 200, "{}", there.text());
+    assert!(!there.text().contains("Log out"), "{}", there.text());
+    let token = [("Authorization", "Bearer let-me-in-please")];
+    let borne = ask_with(&gateway, "ADMIN", "GET", "/admin/status", &token, "").await;
+    assert!(borne.status == 200 && !borne.text().contains("Log out"), "{}", borne.text());
+    let form = [("Content-Type", "application/x-www-form-urlencoded")];
+    let text = "token=let-me-in-please";
+    let given = ask_with(&gateway, "ADMIN", "POST", "/admin/login", &form, text).await;
+    let cookie = given.header("set-cookie").unwrap().split(';').next().unwrap();
+    let own = ask_with(&gateway, "ADMIN", "GET", "/admin/status", &[("Cookie", cookie)], "").await;
+    assert!(own.text().contains("Log out"), "{}", own.text());
+}
+
+#[tokio::test]
 async fn only_an_admin_sees_them_there() {
     let echo = Echo::start("a").await;
     let gateway = start(&echo).await;

@@ -4,21 +4,20 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use lockgate_testkit::{Answer, Echo, Gateway, Port, Wire, request, until};
+use lockgate_testkit::{Answer, Echo, Gateway, Port, Wire, may_be_skipped, request, until};
 
 use crate::support::start;
 
-/// Where `cargo xtask test` has installed the provider, when there is npm.
+/// Where `cargo xtask test` has installed the provider; `None` where it need not be.
 fn installed() -> Option<PathBuf> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/oidc");
     let has_node = Command::new("node").arg("--version").output().is_ok();
     if has_node && home.join("node_modules/oidc-provider").is_dir() {
         return home.canonicalize().ok();
     }
-    eprintln!(
-        "\n**** SKIPPED: the tests against a real OpenID provider need node, npm and the package \
-         oidc-provider in target/oidc: `cargo xtask test` installs it where npm is ****\n"
-    );
+    let missing = "the tests against a real OpenID provider need node and the package \
+                   oidc-provider in target/oidc: `cargo xtask test` installs them";
+    may_be_skipped("LOCKGATE_SKIP_OIDC", missing);
     None
 }
 

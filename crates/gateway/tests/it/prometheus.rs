@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use lockgate_testkit::{Answer, Dir, Echo, Load, Port, Wire, request, until};
+use lockgate_testkit::{Answer, Dir, Echo, Load, Port, Wire, needs, request, until};
 use serde_json::Value;
 
 use crate::support::{pool, start};
@@ -18,12 +18,9 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes this address, five times a second. `None` when there is none here.
-    async fn start(scraped: SocketAddr) -> Option<Self> {
-        if Command::new("prometheus").arg("--version").output().is_err() {
-            eprintln!("prometheus is not installed: `cargo xtask test` installs it");
-            return None;
-        }
+    /// Starts one that scrapes this address, five times a second.
+    async fn start(scraped: SocketAddr) -> Self {
+        needs("prometheus");
         let (port, dir) = (Port::reserve(), Dir::new());
         let deployed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/prometheus");
         let config = std::fs::read_to_string(deployed.join("prometheus.yml")).unwrap();
@@ -56,7 +53,7 @@ impl Prometheus {
             prometheus.ask("/-/ready").await.is_some_and(|answer| answer.status == 200)
         })
         .await;
-        Some(prometheus)
+        prometheus
     }
 
     async fn ask(&self, path: &str) -> Option<Answer> {
@@ -112,7 +109,7 @@ async fn a_real_prometheus_scrapes_records_and_alerts() {
     let config = pool(&[a.address(), b.address()], settings) + "  /ill/*: { to: pool }\n";
     let mut gateway = start(&config).await;
     let scraped = gateway.at("ADMIN");
-    let Some(prometheus) = Prometheus::start(scraped).await else { return };
+    let prometheus = Prometheus::start(scraped).await;
     let load = Load::start(gateway.web(), 4, &request("GET", "/x", &[], ""));
 
     until("a scrape", async || prometheus.value("up{job=\"lockgate\"}").await == Some(1.0)).await;

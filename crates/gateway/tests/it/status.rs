@@ -180,11 +180,34 @@ async fn with_a_token_one_logs_in_and_out() {
     let out = form(&gateway, "/admin/logout", "", cookie, "").await;
     assert_eq!(out.status, 303, "{}", out.text());
     assert_eq!(browse(cookie).await.status, 303, "logged out");
-    for _ in 0..5 {
-        form(&gateway, "/admin/login", "", "", "token=guess").await;
+    // One wrong token was before.
+    for _ in 1..30 {
+        let wrong = form(&gateway, "/admin/login", "", "", "token=guess").await;
+        assert_eq!(wrong.status, 403);
     }
     let late = form(&gateway, "/admin/login", "", "", &format!("token={token}")).await;
     assert_eq!(late.status, 429, "guessing is limited");
+    let wait: u64 = late.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    // By whichever way; what is public is told all the same.
+    let bearer = [("Host", "127.0.0.1"), ("Authorization", "Bearer let-me-in-please")];
+    let ask = async |path: &str| {
+        let mut wire = Wire::connect(gateway.at("ADMIN")).await;
+        wire.ask(request("GET", path, &bearer, "")).await
+    };
+    let borne = ask("/admin/config").await;
+    assert_eq!(borne.status, 429, "{}", borne.text());
+    assert_eq!(borne.json()["reason"], "too_many_tokens");
+    assert_eq!(ask("/health").await.status, 200);
+    // Who guesses keeps nobody else out.
+    let text = request(
+        "POST",
+        "/admin/login",
+        &[("Host", "127.0.0.1"), ("Content-Type", "application/x-www-form-urlencoded")],
+        &format!("token={token}"),
+    );
+    let other = Wire::connect_from("127.0.0.7", gateway.at("ADMIN")).await.ask(text).await;
+    assert_eq!(other.status, 303, "{}", other.text());
 }
 
 #[tokio::test]

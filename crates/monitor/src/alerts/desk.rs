@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::engine::Engine;
 use super::find::{Findings, Id};
 use super::view::{AlertView, AlertsView, SinkView};
+use crate::moment::Moment;
 use crate::tell::message::Message;
 use crate::tell::outbox::{Outbox, Policy, Told};
 use crate::tell::{Fail, Receiver};
@@ -101,20 +102,19 @@ impl Desk {
     }
 
     /// Takes what is wrong now.
-    pub(crate) fn step(&mut self, now: u64, findings: &Findings) {
+    pub(crate) fn step(&mut self, now: Moment, findings: &Findings) {
         self.fresh |= self.engine.step(now, findings, self.settings.group_wait.0);
     }
 
-    /// What is to be told now.
-    pub(crate) fn letters(&mut self, now: SystemTime) -> Vec<Letter> {
-        let millis = crate::millis(now);
+    /// What is to be told now; at some times of `day`, less.
+    pub(crate) fn letters(&mut self, day: SystemTime, now: Moment) -> Vec<Letter> {
         let firing = self.engine.firing();
         let mut letters = Vec::new();
         for (name, sink) in &mut self.sinks {
             let Ok(receiver) = &sink.receiver else { continue };
-            let policy = policy(&self.settings, &sink.settings, receiver, now);
+            let policy = policy(&self.settings, &sink.settings, receiver, day);
             let ended = |id: &Id| self.engine.ended(id);
-            if let Some(message) = sink.outbox.next(millis, &policy, &firing, &ended) {
+            if let Some(message) = sink.outbox.next(now, &policy, &firing, &ended) {
                 let receiver = Arc::clone(receiver);
                 letters.push(Letter { sink: name.clone(), receiver, message });
             }
@@ -142,14 +142,14 @@ impl Desk {
     }
 
     /// A message has arrived, but for what is lost.
-    pub(crate) fn done(&mut self, name: &str, now: u64, lost: &BTreeSet<Id>) {
+    pub(crate) fn done(&mut self, name: &str, now: Moment, lost: &BTreeSet<Id>) {
         let Some(sink) = self.sinks.get_mut(name) else { return };
         self.fresh = true;
         sink.delivery = None;
         sink.outbox.done(now, lost);
         if lost.is_empty() {
             sink.counts.delivered += 1;
-            sink.counts.delivered_at = Some(now);
+            sink.counts.delivered_at = Some(now.at);
             sink.counts.last_error = None;
         } else {
             sink.counts.given_up += 1;
@@ -225,11 +225,12 @@ impl Desk {
     }
 
     /// Takes what a process before this one has kept. What cannot be read is let go.
-    pub(crate) fn restore(&mut self, text: &str) {
-        let Ok(kept) = serde_json::from_str::<Kept>(text) else {
+    pub(crate) fn restore(&mut self, text: &str, now: Moment) {
+        let Ok(mut kept) = serde_json::from_str::<Kept>(text) else {
             return tracing::warn!("what was kept of alerts cannot be read: it is let go");
         };
         self.engine.restore(kept.firing, kept.recent);
+        kept.told.values_mut().flatten().for_each(|told| told.restored(now));
         for (name, told) in &kept.told {
             if let Some(sink) = self.sinks.get_mut(name) {
                 sink.outbox = Outbox::restored(told.clone());

@@ -8,6 +8,7 @@ use lockgate_config::model::Severity;
 
 use super::find::{Findings, Found, Id};
 use super::view::AlertView;
+use crate::moment::Moment;
 
 /// Alerts that are over and still shown.
 const RECENT: usize = 100;
@@ -25,9 +26,9 @@ pub(crate) struct Engine {
 struct Alert {
     severity: Severity,
     summary: String,
-    since: u64,
+    since: Moment,
     fired: Option<u64>,
-    absent: Option<u64>,
+    absent: Option<Moment>,
 }
 
 impl Alert {
@@ -37,7 +38,7 @@ impl Alert {
             subject: id.subject.clone(),
             severity: self.severity,
             summary: self.summary.clone(),
-            since: self.since,
+            since: self.since.at,
             fired_at: self.fired,
             ended_at: ended,
         }
@@ -46,12 +47,11 @@ impl Alert {
 
 impl Engine {
     /// Takes what is wrong now: whether an alert has begun to fire or is over.
-    pub(crate) fn step(&mut self, now: u64, findings: &Findings, grace: Duration) -> bool {
+    pub(crate) fn step(&mut self, now: Moment, findings: &Findings, grace: Duration) -> bool {
         let mut changed = false;
         for found in &findings.found {
             changed |= self.take(now, found);
         }
-        let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let present: std::collections::BTreeSet<&Id> =
             findings.found.iter().map(|found| &found.id).collect();
         let mut over = Vec::new();
@@ -63,9 +63,9 @@ impl Engine {
                 return false;
             }
             let absent = *alert.absent.get_or_insert(now);
-            let stays = now.saturating_sub(absent) < grace;
+            let stays = now.since(absent) < grace;
             if !stays {
-                over.push(alert.view(id, Some(absent)));
+                over.push(alert.view(id, Some(absent.at)));
             }
             stays
         });
@@ -78,7 +78,7 @@ impl Engine {
         changed
     }
 
-    fn take(&mut self, now: u64, found: &Found) -> bool {
+    fn take(&mut self, now: Moment, found: &Found) -> bool {
         let room = self.alerts.len() < MOST_ALERTS || self.alerts.contains_key(&found.id);
         if !room {
             return false;
@@ -93,10 +93,9 @@ impl Engine {
         alert.severity = found.severity;
         found.summary.clone_into(&mut alert.summary);
         alert.absent = None;
-        let lasted = Duration::from_millis(now.saturating_sub(alert.since));
-        let fires = alert.fired.is_none() && lasted >= found.lasting;
+        let fires = alert.fired.is_none() && now.since(alert.since) >= found.lasting;
         if fires {
-            alert.fired = Some(now);
+            alert.fired = Some(now.at);
             tracing::warn!(
                 rule = found.id.rule,
                 subject = found.id.subject,
@@ -137,7 +136,8 @@ impl Engine {
             let alert = Alert {
                 severity: one.severity,
                 summary: one.summary,
-                since: one.since,
+                // It fires already, so nobody asks how long it has lasted.
+                since: Moment { at: one.since, steady: 0 },
                 fired: one.fired_at,
                 absent: None,
             };

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 
 use super::engine::Engine;
 use super::find::{Findings, Found, Id};
+use crate::moment::Moment;
 use crate::tell::message::{LISTED, Message};
-use crate::tell::outbox::{Outbox, Policy};
+use crate::tell::outbox::{Outbox, Policy, Told};
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -17,6 +18,8 @@ const HOUR: u64 = 3_600 * SECOND;
 /// One sink, told at once whatever it is to be told.
 struct Stage {
     now: u64,
+    /// By how much the time of day has been put forward, or back.
+    put: i64,
     engine: Engine,
     outbox: Outbox,
     policy: Policy,
@@ -33,6 +36,7 @@ impl Stage {
     fn new(group_wait: u64, repeat: Option<u64>) -> Self {
         Self {
             now: 0,
+            put: 0,
             engine: Engine::default(),
             outbox: Outbox::default(),
             policy: Policy {
@@ -56,17 +60,18 @@ impl Stage {
         for _ in 0..seconds {
             let mut findings = Findings { found: wrong.to_vec(), ..Findings::default() };
             findings.unsure.extend(self.unsure.iter().cloned());
-            self.engine.step(self.now, &findings, self.policy.group_wait);
+            let now = self.moment();
+            self.engine.step(now, &findings, self.policy.group_wait);
             if let Some(quiet) = &self.quiet {
-                self.policy.quiet = quiet.holds(time(self.now));
+                self.policy.quiet = quiet.holds(time(now.at));
             }
             let firing = self.engine.firing();
             let ended = |id: &Id| self.engine.ended(id);
-            if let Some(mut message) = self.outbox.next(self.now, &self.policy, &firing, &ended) {
+            if let Some(mut message) = self.outbox.next(now, &self.policy, &firing, &ended) {
                 let sent = message.all().map(|(_, alert)| id(alert));
                 let lost = sent.filter(|id| !self.works || self.refused.contains(id));
                 let lost: BTreeSet<Id> = lost.collect();
-                self.outbox.done(self.now, &lost);
+                self.outbox.done(now, &lost);
                 for list in [&mut message.firing, &mut message.resolved] {
                     list.retain(|alert| !lost.contains(&id(alert)));
                 }
@@ -76,6 +81,10 @@ impl Stage {
             }
             self.now += SECOND;
         }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { at: self.now.checked_add_signed(self.put).unwrap(), ..moment(self.now) }
     }
 
     /// What was sent: when, and which subjects fire and are over.
@@ -90,6 +99,10 @@ impl Stage {
 
 fn id(alert: &super::AlertView) -> Id {
     Id::new(&alert.rule, alert.subject.as_str())
+}
+
+fn moment(millis: u64) -> Moment {
+    Moment { at: millis, steady: i64::try_from(millis).unwrap() }
 }
 
 fn time(millis: u64) -> SystemTime {
@@ -258,22 +271,22 @@ fn nothing_is_told_twice_while_it_is_under_way() {
     let both = [wrong("a", Severity::Warning, 0), wrong("b", Severity::Warning, 0)];
     let grace = Duration::ZERO;
     let never = |_: &Id| None;
-    stage.engine.step(0, &findings(&both[..1]), grace);
-    let first = stage.outbox.next(0, &stage.policy, &stage.engine.firing(), &never);
+    stage.engine.step(moment(0), &findings(&both[..1]), grace);
+    let first = stage.outbox.next(moment(0), &stage.policy, &stage.engine.firing(), &never);
     assert_eq!(first.unwrap().firing.len(), 1);
-    stage.engine.step(1, &findings(&both), grace);
-    assert!(stage.outbox.next(1, &stage.policy, &stage.engine.firing(), &never).is_none());
-    stage.outbox.done(2, &BTreeSet::new());
-    let second = stage.outbox.next(2, &stage.policy, &stage.engine.firing(), &never);
+    stage.engine.step(moment(1), &findings(&both), grace);
+    assert!(stage.outbox.next(moment(1), &stage.policy, &stage.engine.firing(), &never).is_none());
+    stage.outbox.done(moment(2), &BTreeSet::new());
+    let second = stage.outbox.next(moment(2), &stage.policy, &stage.engine.firing(), &never);
     assert_eq!(second.unwrap().firing[0].subject, "b");
     // Over and back while its end is under way: told anew after that.
-    stage.outbox.done(3, &BTreeSet::new());
-    stage.engine.step(4, &findings(&[]), grace);
-    let over = stage.outbox.next(4, &stage.policy, &stage.engine.firing(), &never).unwrap();
+    stage.outbox.done(moment(3), &BTreeSet::new());
+    stage.engine.step(moment(4), &findings(&[]), grace);
+    let over = stage.outbox.next(moment(4), &stage.policy, &stage.engine.firing(), &never).unwrap();
     assert_eq!(over.resolved.len(), 2);
-    stage.engine.step(5, &findings(&both[..1]), grace);
-    stage.outbox.done(6, &BTreeSet::new());
-    let anew = stage.outbox.next(6, &stage.policy, &stage.engine.firing(), &never).unwrap();
+    stage.engine.step(moment(5), &findings(&both[..1]), grace);
+    stage.outbox.done(moment(6), &BTreeSet::new());
+    let anew = stage.outbox.next(moment(6), &stage.policy, &stage.engine.firing(), &never).unwrap();
     assert_eq!((anew.firing.len(), anew.resolved.len()), (1, 0));
 }
 
@@ -287,7 +300,9 @@ fn a_restart_repeats_nothing_and_forgets_nothing() {
     let mut after = Stage::new(0, None);
     after.now = stage.now + 30 * SECOND;
     after.engine.restore(firing, stage.engine.recent());
-    after.outbox = Outbox::restored(serde_json::from_str(&told).unwrap());
+    let mut told: Vec<Told> = serde_json::from_str(&told).unwrap();
+    told.iter_mut().for_each(|told| told.restored(moment(after.now)));
+    after.outbox = Outbox::restored(told);
     // Nothing is known of either yet.
     after.unsure = vec![warn("a").id, warn("b").id];
     after.run(30, &[]);
@@ -298,6 +313,28 @@ fn a_restart_repeats_nothing_and_forgets_nothing() {
     let begin = (stage.now + 60 * SECOND) / SECOND;
     assert_eq!(after.told(), [(begin, vec![], words(&["b"]))]);
     assert_eq!(after.engine.firing().values().next().unwrap().since, 0, "since when it was so");
+}
+
+#[test]
+fn a_clock_that_is_put_back_or_forward_delays_and_hurries_nothing() {
+    for put in [-5, 5] {
+        let mut stage = Stage::new(5, Some(3_600));
+        stage.now = 10 * HOUR;
+        let begin = stage.now / SECOND;
+        stage.run(5, &[warn("a")]);
+        stage.put = put * HOUR as i64;
+        stage.run(7_295, &[warn("a")]);
+        // Fires after ten seconds, told after five more; then once an hour, and that it is over.
+        let times: Vec<u64> = stage.told().into_iter().map(|(at, ..)| at - begin).collect();
+        assert_eq!(times, [15, 3_620, 7_225], "{put}");
+        let alert = stage.engine.firing().into_values().next().unwrap();
+        let fired = (10 * HOUR + 10 * SECOND).checked_add_signed(stage.put);
+        assert_eq!((alert.since, alert.fired_at), (10 * HOUR, fired), "as people's clocks tell");
+        stage.run(3, &[]);
+        stage.put = 0;
+        stage.run(60, &[]);
+        assert_eq!(stage.told(), [(begin + 7_310, vec![], words(&["a"]))], "{put}");
+    }
 }
 
 #[test]

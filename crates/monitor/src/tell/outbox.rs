@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::message::Message;
 use crate::alerts::{AlertView, Id};
+use crate::moment::Moment;
 
-/// After a message was given up, so long nothing is sent, in milliseconds.
-const HOLD: u64 = 300_000;
+/// After a message was given up, so long nothing is sent.
+const HOLD: Duration = Duration::from_secs(300);
 
 /// What a sink wants to be told, now.
 #[derive(Debug, Clone)]
@@ -47,10 +48,11 @@ pub(crate) struct Outbox {
     /// What it had been told of those in the message under way.
     before: BTreeMap<Id, Option<Told>>,
     /// Since when something is to be told.
-    first: Option<u64>,
-    held_until: u64,
-    /// Alerts of which nothing is sent before that moment, though others are.
-    held: BTreeMap<Id, u64>,
+    first: Option<Moment>,
+    /// When a message was given up: nothing is sent for a while.
+    held: Option<Moment>,
+    /// The same of single alerts, though others are sent.
+    held_alone: BTreeMap<Id, Moment>,
 }
 
 /// What is to be told: what fires and has not been told, or not lately; and what is over.
@@ -63,8 +65,26 @@ struct Due {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub(crate) alert: AlertView,
-    /// When it was told last.
-    pub(crate) at: u64,
+    /// When it was told last: milliseconds since 1970.
+    at: u64,
+    /// The same by the clock of this process.
+    #[serde(skip)]
+    steady: i64,
+}
+
+impl Told {
+    fn now(alert: AlertView, now: Moment) -> Self {
+        Self { alert, at: now.at, steady: now.steady }
+    }
+
+    /// Of a process before this one, of which the time of day alone was kept.
+    pub(crate) fn restored(&mut self, now: Moment) {
+        self.steady = now.before(self.at).steady;
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { at: self.at, steady: self.steady }
+    }
 }
 
 impl Outbox {
@@ -90,7 +110,7 @@ impl Outbox {
     /// `ended` says when an alert was over.
     pub(crate) fn next(
         &mut self,
-        now: u64,
+        now: Moment,
         policy: &Policy,
         firing: &BTreeMap<Id, AlertView>,
         ended: &dyn Fn(&Id) -> Option<u64>,
@@ -98,7 +118,7 @@ impl Outbox {
         if self.is_sending() {
             return None;
         }
-        self.held.retain(|_, until| now < *until);
+        self.held_alone.retain(|_, since| now.since(*since) < HOLD);
         self.told.retain(|id, told| {
             let over = !firing.contains_key(id);
             policy.wants(&told.alert) && (policy.resolved || !over)
@@ -109,22 +129,22 @@ impl Outbox {
             return None;
         }
         let first = *self.first.get_or_insert(now);
-        let waited = Duration::from_millis(now.saturating_sub(first));
-        if waited < policy.group_wait || now < self.held_until {
+        let is_held = self.held.is_some_and(|since| now.since(since) < HOLD);
+        if now.since(first) < policy.group_wait || is_held {
             return None;
         }
         self.first = None;
-        let mut message = Message { at: now, ..Message::default() };
+        let mut message = Message { at: now.at, ..Message::default() };
         for id in begun {
             let Some(alert) = firing.get(&id).cloned() else { continue };
             message.firing.push(alert.clone());
-            let before = self.told.insert(id.clone(), Told { alert, at: now });
+            let before = self.told.insert(id.clone(), Told::now(alert, now));
             self.before.insert(id, before);
         }
         for id in over {
             if let Some(told) = self.told.remove(&id) {
                 let mut alert = told.alert.clone();
-                alert.ended_at = ended(&id).or(Some(now));
+                alert.ended_at = ended(&id).or(Some(now.at));
                 message.resolved.push(alert);
                 self.before.insert(id, Some(told));
             }
@@ -134,16 +154,15 @@ impl Outbox {
     }
 
     /// What there is to be told, as far as this hour lets it.
-    fn due(&self, now: u64, policy: &Policy, firing: &BTreeMap<Id, AlertView>) -> Due {
-        let stale = |told: &Told| {
-            let age = Duration::from_millis(now.saturating_sub(told.at));
-            policy.repeat.is_some_and(|repeat| age >= repeat)
-        };
+    fn due(&self, now: Moment, policy: &Policy, firing: &BTreeMap<Id, AlertView>) -> Due {
+        let stale =
+            |told: &Told| policy.repeat.is_some_and(|repeat| now.since(told.moment()) >= repeat);
         let is_due = |id: &Id, alert: &AlertView| match self.told.get(id) {
             Some(told) => told.alert.severity < alert.severity || stale(told),
             None => true,
         };
-        let lets = |id: &Id, alert: &AlertView| policy.lets(alert) && !self.held.contains_key(id);
+        let lets =
+            |id: &Id, alert: &AlertView| policy.lets(alert) && !self.held_alone.contains_key(id);
         let begun = firing
             .iter()
             .filter(|(id, alert)| policy.wants(alert) && lets(id, alert) && is_due(id, alert));
@@ -159,14 +178,14 @@ impl Outbox {
 
     /// The message under way has arrived but for what is lost: that is told anew after a while, if
     /// it is still true.
-    pub(crate) fn done(&mut self, now: u64, lost: &BTreeSet<Id>) {
+    pub(crate) fn done(&mut self, now: Moment, lost: &BTreeSet<Id>) {
         let sent = std::mem::take(&mut self.before);
         // Where something arrives, what is lost keeps nothing else from it.
         if sent.keys().all(|id| lost.contains(id)) {
-            self.held_until = now + HOLD;
+            self.held = Some(now);
         }
         for (id, before) in sent.into_iter().filter(|(id, _)| lost.contains(id)) {
-            self.held.insert(id.clone(), now + HOLD);
+            self.held_alone.insert(id.clone(), now);
             match before {
                 Some(before) => self.told.insert(id, before),
                 None => self.told.remove(&id),

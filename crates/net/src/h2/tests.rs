@@ -19,14 +19,8 @@ use crate::testing::{End, Service, frames, limits, on_paused_worker, on_worker};
 use crate::{ClientAnswer, Drain};
 
 fn connection() -> Rc<Connection> {
-    Rc::new(Connection {
-        listener: "web".into(),
-        peer: "192.0.2.1:5".parse().unwrap(),
-        local: "192.0.2.2:80".parse().unwrap(),
-        tls: None,
-        worker: 0,
-        texts: Default::default(),
-    })
+    let (peer, local) = ("192.0.2.1:5".parse().unwrap(), "192.0.2.2:80".parse().unwrap());
+    Rc::new(Connection::plain(peer, local))
 }
 
 /// A server on one end of a pipe.

@@ -100,7 +100,7 @@ impl Caching {
         collapsed: bool,
     ) -> Response<Body> {
         let said = hit(&answer.life, age, collapsed);
-        let mut response = answer.hit(blob, age, said, &exchange.id);
+        let mut response = answer.hit(blob, age, said);
         if !conditions::is_plain(&exchange.head.headers) {
             suit(&exchange.head.headers, &exchange.head.method, &mut response);
         }

@@ -8,7 +8,7 @@ use http::header::{
     HeaderName, HeaderValue, LAST_MODIFIED,
 };
 use http::{Response, StatusCode};
-use lockgate_core::{Blob, BlobHead, Body, RequestId};
+use lockgate_core::{Blob, BlobHead, Body};
 use tokio::time::Instant;
 
 use super::freshness::Life;
@@ -86,21 +86,13 @@ impl Answer {
     pub(super) fn give(&self, blob: &Blob, age: Duration) -> Response<Body> {
         let mut response = self.copy(blob, age);
         response.headers_mut().remove(CACHE_STATUS);
-        response.headers_mut().remove(X_REQUEST_ID);
         response
     }
 
     /// The whole of it, for a client that needs no more.
-    pub(super) fn hit(
-        &self,
-        blob: &Blob,
-        age: Duration,
-        said: HeaderValue,
-        id: &RequestId,
-    ) -> Response<Body> {
+    pub(super) fn hit(&self, blob: &Blob, age: Duration, said: HeaderValue) -> Response<Body> {
         let mut response = self.copy(blob, age);
         put(response.headers_mut(), CACHE_STATUS, said);
-        put(response.headers_mut(), X_REQUEST_ID, id.header());
         response
     }
 
@@ -164,9 +156,10 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     }
 }
 
-/// Gives what is said anew each time its place.
+/// Gives what is said anew each time its place, and what was the first request's alone none.
 pub(super) fn make_room(headers: &mut HeaderMap) {
-    for name in [AGE, CACHE_STATUS, X_REQUEST_ID] {
+    headers.remove(X_REQUEST_ID);
+    for name in [AGE, CACHE_STATUS] {
         headers.insert(name, HeaderValue::from_static("0"));
     }
     // A full table would grow even where a line takes another's place.

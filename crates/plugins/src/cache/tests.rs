@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Request, StatusCode};
 use http_cache_semantics::{CacheOptions, CachePolicy};
-use lockgate_core::{Captures, Connection, Origin, RequestId, UpstreamNotes};
+use lockgate_core::Connection;
 use proptest::prelude::*;
 
 use super::freshness::{AskedBy, Life};
@@ -131,35 +131,7 @@ fn key(query: &str) -> Vec<u8> {
 
 fn exchange(target: &str) -> Exchange {
     let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let connection = Connection {
-        listener: "web".into(),
-        peer: SocketAddr::new(ip, 40_000),
-        local: SocketAddr::new(ip, 8080),
-        tls: None,
-        worker: 0,
-        texts: Default::default(),
-    };
-    Exchange {
-        head: Request::get(target).body(()).unwrap().into_parts().0,
-        body: Body::Empty,
-        connection: Rc::new(connection),
-        client_ip: ip,
-        secure: false,
-        host: "a.test".into(),
-        id: RequestId::random(),
-        started: tokio::time::Instant::now(),
-        route: None,
-        captures: Captures::default(),
-        consumer: None,
-        origin: Origin::Gateway,
-        upgrade: false,
-        grpc: false,
-        once: None,
-        deadline: None,
-        upstream: UpstreamNotes::default(),
-        fault: None,
-        trace: None,
-        spans: Default::default(),
-        kept: Default::default(),
-    }
+    let connection = Connection::plain(SocketAddr::new(ip, 40_000), SocketAddr::new(ip, 8080));
+    let head = Request::get(target).body(()).unwrap().into_parts().0;
+    Exchange { host: "a.test".into(), ..Exchange::begun(head, Rc::new(connection)) }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lockgate_core::{
     Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange, Fault, Handler,
-    Identities, Identity, Listed, Origin, Plugin, Policy, Priority, Provide, RequestId, Stage,
-    Step, Tls, UpstreamNotes, Verdict, Write,
+    Identities, Identity, Listed, Origin, Plugin, Policy, Priority, Provide, Stage, Step, Tls,
+    Verdict, Write,
 };
 use serde_json::Value;
 
@@ -388,36 +388,18 @@ fn make(
     pattern: &str,
 ) -> Exchange {
     let client_ip = request.client_ip.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    let peer = SocketAddr::new(client_ip, 40_000);
     let connection = Connection {
-        listener: "web".into(),
-        peer: SocketAddr::new(client_ip, 40_000),
-        local: SocketAddr::from(([127, 0, 0, 1], 8080)),
         tls: request.certificate.map(tls),
-        worker: 0,
-        texts: Default::default(),
+        ..Connection::plain(peer, SocketAddr::from(([127, 0, 0, 1], 8080)))
     };
     Exchange {
-        head,
         body: request.body.into(),
-        connection: Rc::new(connection),
-        client_ip,
         secure,
         host: host.into(),
-        id: RequestId::random(),
-        started: tokio::time::Instant::now(),
         route: Some(pattern.into()),
         captures,
-        consumer: None,
-        origin: Origin::Gateway,
-        upgrade: false,
-        grpc: false,
-        once: None,
-        deadline: None,
-        upstream: UpstreamNotes::default(),
-        fault: None,
-        trace: None,
-        spans: Default::default(),
-        kept: Default::default(),
+        ..Exchange::begun(head, Rc::new(connection))
     }
 }
 

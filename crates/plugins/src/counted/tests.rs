@@ -4,44 +4,16 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use lockgate_core::{
-    Body, Connection, Counters, Exchange, Fault, Figure, Grant, Kind, Nowhere, Origin, Policy,
-    RequestId, Step, Take, Verdict, reasons,
+    Body, Connection, Counters, Exchange, Fault, Figure, Grant, Kind, Nowhere, Policy, Step, Take,
+    Verdict, reasons,
 };
 
 use super::*;
 
 fn exchange() -> Exchange {
     let (head, ()) = Request::get("/").body(()).unwrap().into_parts();
-    Exchange {
-        head,
-        body: Body::Empty,
-        connection: std::rc::Rc::new(Connection {
-            listener: "web".into(),
-            peer: std::net::SocketAddr::from(([192, 0, 2, 1], 40_000)),
-            local: std::net::SocketAddr::from(([127, 0, 0, 1], 80)),
-            tls: None,
-            worker: 0,
-            texts: Default::default(),
-        }),
-        client_ip: [192, 0, 2, 1].into(),
-        secure: false,
-        host: "a".into(),
-        id: RequestId::random(),
-        started: tokio::time::Instant::now(),
-        route: None,
-        captures: Default::default(),
-        consumer: None,
-        origin: Origin::Gateway,
-        upgrade: false,
-        grpc: false,
-        once: None,
-        deadline: None,
-        upstream: Default::default(),
-        fault: None,
-        trace: None,
-        spans: Default::default(),
-        kept: Default::default(),
-    }
+    let (peer, local) = (([192, 0, 2, 1], 40_000).into(), ([127, 0, 0, 1], 80).into());
+    Exchange::begun(head, std::rc::Rc::new(Connection::plain(peer, local)))
 }
 
 /// A limit of two whose store is out of reach.

@@ -28,7 +28,7 @@ reasons! {
     TOO_LARGE = Unauthenticated, "token_too_large", "The token is too large",
         "The token has more bytes than the identity's `max_size`.";
     CRITICAL = Unauthenticated, "token_critical", "The token has critical extensions",
-        "The token's header demands an extension (`crit`, RFC 7515 §4.1.11, or `b64`, RFC 7797). None is supported.";
+        "The token's header demands an extension (`crit`, RFC 7515 §4.1.11, or `b64`, which RFC 7797 forbids in JWTs). None is supported.";
     ALGORITHM = Unauthenticated, "token_algorithm", "The token's algorithm is not accepted",
         "The token's `alg` is not one that its key may be used with: `none`, an unknown one, one of another type of key, or one that the key's own `alg` or the setting `algorithms` leaves out.";
     KEY_UNKNOWN = Unauthenticated, "token_key_unknown", "The token's key is not known",

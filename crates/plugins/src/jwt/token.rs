@@ -58,6 +58,7 @@ impl<'t> Token<'t> {
 
 /// The header's algorithm. It picks among those that the key allows, no more.
 fn algorithm(head: &Map<String, Value>) -> Result<Algorithm, Rejection> {
+    // An unencoded payload (`b64: false`) is not for JWTs, by RFC 7797's update of RFC 7519.
     if head.contains_key("crit") || head.contains_key("b64") {
         return Err(rejected(&CRITICAL, "the header has `crit` or `b64`"));
     }

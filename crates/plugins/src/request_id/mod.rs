@@ -215,7 +215,7 @@ mod tests {
         for format in [Format::Hex, Format::Uuid, Format::Ulid] {
             let length = format.make().as_str().len();
             assert!([32, 36, 26].contains(&length), "{length}");
-            assert_ne!(format.make(), format.make());
+            assert_ne!(format.make().as_str(), format.make().as_str());
         }
     }
 }

@@ -25,9 +25,27 @@ fn moment(limit: &Limit, now: Now) -> u128 {
 }
 
 /// Rounded up.
-fn time(units: u128, limit: &Limit) -> Duration {
-    let nanos = units.div_ceil(u128::from(limit.count.max(1)));
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+fn time(units: u128, limit: &Limit) -> u64 {
+    let count = limit.count.max(1);
+    divided(units.saturating_add(u128::from(count - 1)), count)
+}
+
+/// How many tokens are there, with so many units owed.
+fn tokens(limit: &Limit, owed: u128) -> u64 {
+    divided(most(limit).saturating_sub(owed), nanos(limit.window).max(1))
+}
+
+/// What a full bucket owes nothing of.
+fn most(limit: &Limit) -> u128 {
+    u128::from(limit.burst) * token(limit)
+}
+
+/// Most often both are short, and then it takes a tenth of the time.
+fn divided(units: u128, by: u64) -> u64 {
+    match u64::try_from(units) {
+        Ok(units) => units / by,
+        Err(_) => u64::try_from(units / u128::from(by)).unwrap_or(u64::MAX),
+    }
 }
 
 impl Bucket {
@@ -35,25 +53,41 @@ impl Bucket {
         u128::from(self.high) << 64 | u128::from(self.low)
     }
 
+    fn fill_at(&mut self, full: u128) {
+        (self.high, self.low) = ((full >> 64) as u64, full as u64);
+    }
+
     pub(super) fn look(&self, limit: &Limit, now: Now, cost: u64) -> Grant {
-        let now = moment(limit, now);
-        let owed = self.full().saturating_sub(now);
-        let most = u128::from(limit.burst) * token(limit);
+        let owed = self.full().saturating_sub(moment(limit, now));
         let after = owed + u128::from(cost) * token(limit);
-        let remaining = most.saturating_sub(owed) / token(limit).max(1);
+        let over = after.saturating_sub(most(limit));
         Grant {
-            allowed: after <= most,
-            remaining: u64::try_from(remaining).unwrap_or(u64::MAX),
-            reset: time(owed, limit),
-            wait: time(after.saturating_sub(most), limit),
+            allowed: over == 0,
+            remaining: tokens(limit, owed),
+            reset: Duration::from_nanos(time(owed, limit)),
+            wait: Duration::from_nanos(time(over, limit)),
             at: 0,
         }
     }
 
-    pub(super) fn spend(&mut self, limit: &Limit, now: Now, cost: u64) -> Duration {
-        let now = moment(limit, now);
-        let full = self.full().max(now) + u128::from(cost) * token(limit);
-        (self.high, self.low) = ((full >> 64) as u64, full as u64);
-        time(full - now, limit)
+    /// Takes what a look has allowed. When the bucket is full again.
+    pub(super) fn spend(&mut self, limit: &Limit, now: Now, cost: u64) -> u64 {
+        let moment = moment(limit, now);
+        let full = self.full().max(moment) + u128::from(cost) * token(limit);
+        self.fill_at(full);
+        now.mono.saturating_add(time(full - moment, limit))
+    }
+
+    /// A look and, if it allows, a spending, in one go: what remains after it, and when the bucket
+    /// is full again.
+    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Option<(u64, u64)> {
+        let moment = moment(limit, now);
+        let full = self.full().max(moment) + u128::from(cost) * token(limit);
+        let owed = full - moment;
+        if owed > most(limit) {
+            return None;
+        }
+        self.fill_at(full);
+        Some((tokens(limit, owed), now.mono.saturating_add(time(owed, limit))))
     }
 }

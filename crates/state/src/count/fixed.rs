@@ -5,12 +5,15 @@ use std::time::Duration;
 use lockgate_core::{Algorithm, Grant, Limit};
 
 use crate::clock::{Now, nanos};
+use crate::view::Name;
 
 #[derive(Default)]
 pub(crate) struct Fixed {
     /// The window's begin, in nanoseconds since 1970.
     begin: u64,
     count: u64,
+    /// What operators call it, if they may ask.
+    pub(crate) name: Option<Box<Name>>,
 }
 
 /// The window around a moment, in nanoseconds since 1970.
@@ -54,10 +57,20 @@ impl Fixed {
         }
     }
 
-    pub(super) fn spend(&mut self, limit: &Limit, now: Now, cost: u64) -> Duration {
+    /// Takes what a look has allowed. When the window ends.
+    pub(super) fn spend(&mut self, limit: &Limit, now: Now, cost: u64) -> u64 {
         let (begin, end, count) = self.window(limit, now);
         (self.begin, self.count) = (begin, count.saturating_add(cost));
-        Duration::from_nanos(end.saturating_sub(nanos(now.unix)))
+        now.mono.saturating_add(end.saturating_sub(nanos(now.unix)))
+    }
+
+    /// A look and, if it allows, a spending, in one go: what remains after it, and when the window
+    /// ends.
+    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Option<(u64, u64)> {
+        let (begin, end, count) = self.window(limit, now);
+        let remaining = limit.count.checked_sub(count)?.checked_sub(cost)?;
+        (self.begin, self.count) = (begin, count + cost);
+        Some((remaining, now.mono.saturating_add(end.saturating_sub(nanos(now.unix)))))
     }
 
     pub(super) fn give_back(&mut self, now: Now, cost: u64, at: u64) {
@@ -67,7 +80,11 @@ impl Fixed {
         }
     }
 
-    pub(super) fn counted(&self) -> u64 {
+    pub(crate) fn counted(&self) -> u64 {
         self.count
+    }
+
+    pub(super) fn heap(&self) -> usize {
+        self.name.as_ref().map_or(0, |name| name.heap())
     }
 }

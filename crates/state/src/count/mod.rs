@@ -2,8 +2,10 @@
 //! that is not kept at all is the same as a fresh one.
 
 mod bucket;
+mod few;
 mod fixed;
 mod log;
+mod nibbles;
 mod ring;
 mod sliding;
 #[cfg(test)]
@@ -50,22 +52,70 @@ impl Count {
         grant
     }
 
-    /// Takes what a look has just allowed.
-    pub(crate) fn spend(&mut self, limit: &Limit, now: Now, cost: u64, grant: &mut Grant) {
-        grant.remaining = grant.remaining.saturating_sub(cost);
-        grant.reset = match self {
+    /// Takes what a look has just allowed. When the counter will be as if it had never been, by
+    /// the store's clock.
+    pub(crate) fn spend(&mut self, limit: &Limit, now: Now, cost: u64, grant: &mut Grant) -> u64 {
+        let over = match self {
             Self::Sliding(sliding) => sliding.spend(limit, now, cost),
             Self::Log(log) => log.spend(limit, now, cost),
             Self::Bucket(bucket) => bucket.spend(limit, now, cost),
             Self::Fixed(fixed) => fixed.spend(limit, now, cost),
         };
+        grant.remaining = grant.remaining.saturating_sub(cost);
+        grant.reset = until(over, now.mono);
+        over
+    }
+
+    /// A look, and then a spending if it allows. When the counter will be as if it had never been,
+    /// if something was taken.
+    pub(crate) fn take(
+        &mut self,
+        limit: &Limit,
+        now: Now,
+        cost: u64,
+        grant: &mut Grant,
+    ) -> Option<u64> {
+        if let Some(over) = self.take_here(limit, now, cost, grant) {
+            return Some(over);
+        }
+        let took = match self {
+            Self::Log(log) if cost > 0 => log.take(limit, now, cost),
+            Self::Fixed(fixed) if cost > 0 => fixed.take(limit, now, cost),
+            _ => None,
+        };
+        if let Some(took) = took {
+            return Some(granted(took, now, grant));
+        }
+        *grant = self.look(limit, now, cost);
+        (grant.allowed && cost > 0).then(|| self.spend(limit, now, cost, grant))
+    }
+
+    /// The same with less work, where that changes the entry alone: the usual case. None: nothing
+    /// is taken, and nothing said.
+    #[inline]
+    pub(crate) fn take_here(
+        &mut self,
+        limit: &Limit,
+        now: Now,
+        cost: u64,
+        grant: &mut Grant,
+    ) -> Option<u64> {
+        let took = match self {
+            _ if cost == 0 => None,
+            Self::Sliding(sliding) => sliding.take(limit, now, cost),
+            Self::Bucket(bucket) => bucket.take(limit, now, cost),
+            // Its name has a say in when it is over.
+            Self::Fixed(fixed) if fixed.name.is_none() => fixed.take(limit, now, cost),
+            Self::Fixed(_) | Self::Log(_) => None,
+        };
+        took.map(|took| granted(took, now, grant))
     }
 
     /// Gives back what was taken at `at`, as far as it still counts.
     pub(crate) fn give_back(&mut self, limit: &Limit, now: Now, cost: u64, at: u64) {
         match self {
             Self::Sliding(sliding) => sliding.give_back(limit, cost, at),
-            Self::Log(log) => log.give_back(cost, at),
+            Self::Log(log) => log.give_back(limit, cost, at),
             Self::Bucket(_) => {}
             Self::Fixed(fixed) => fixed.give_back(now, cost, at),
         }
@@ -76,17 +126,33 @@ impl Count {
         match self {
             Self::Sliding(sliding) => sliding.heap(),
             Self::Log(log) => log.heap(),
-            Self::Bucket(_) | Self::Fixed(_) => 0,
+            Self::Bucket(_) => 0,
+            Self::Fixed(fixed) => fixed.heap(),
         }
     }
 
-    /// How much counts now, in a window of the calendar.
-    pub(crate) fn counted(&self) -> u64 {
+    /// The counter if it is one of those that may bear a name: of a round time.
+    pub(crate) fn fixed(&self) -> Option<&fixed::Fixed> {
         match self {
-            Self::Fixed(fixed) => fixed.counted(),
-            _ => 0,
+            Self::Fixed(fixed) => Some(fixed),
+            _ => None,
         }
     }
+
+    /// The same, to be changed.
+    pub(crate) fn fixed_mut(&mut self) -> Option<&mut fixed::Fixed> {
+        match self {
+            Self::Fixed(fixed) => Some(fixed),
+            _ => None,
+        }
+    }
+}
+
+/// Says what is left after a taking, and when all of it is there again.
+fn granted((remaining, over): (u64, u64), now: Now, grant: &mut Grant) -> u64 {
+    let (reset, wait) = (until(over, now.mono), Duration::ZERO);
+    *grant = Grant { allowed: true, remaining, reset, wait, at: now.mono };
+    over
 }
 
 /// Until a moment of the monotonic clock.

@@ -1,21 +1,20 @@
-//! Sixty-one small counters in a ring. Most keys are met a few times in a window, so few counters
-//! that are not zero stand in the entry itself; more of them get a ring on the heap, as narrow as
-//! the largest allows.
+//! Sixty-one counters in a ring. Most keys are met a few times in a bucket at most, or in a few
+//! buckets, so that small counters, or few, stand in the entry itself; for more there is a ring on
+//! the heap, as narrow as the largest allows.
+
+use super::few::Few;
+use super::nibbles::Nibbles;
 
 /// How many buckets a ring has: those of one whole window, and the one that has begun.
 pub(super) const BUCKETS: usize = 61;
-/// How many buckets stand in the entry itself.
-const FEW: usize = 6;
 
 /// Counters of the buckets `head - 60` to `head`.
 pub(super) enum Ring {
-    /// Some of the buckets, the oldest first: how far back they are, and what they count.
-    Few {
-        len: u8,
-        back: [u8; FEW],
-        count: [u16; FEW],
-    },
-    /// All of them, each at its number modulo 61.
+    /// Up to 15 each.
+    Nibbles(Nibbles),
+    /// More, in few of the buckets.
+    Few(Few),
+    /// More, each at its number modulo 61.
     Narrow(Box<[u8; BUCKETS]>),
     Middle(Box<[u16; BUCKETS]>),
     Wide(Box<[u32; BUCKETS]>),
@@ -23,7 +22,7 @@ pub(super) enum Ring {
 
 impl Default for Ring {
     fn default() -> Self {
-        Self::Few { len: 0, back: [0; FEW], count: [0; FEW] }
+        Self::Nibbles(Nibbles::default())
     }
 }
 
@@ -31,11 +30,8 @@ impl Ring {
     /// What the buckets count together, but for the `gone` oldest ones.
     pub(super) fn total(&self, head: u64, gone: usize) -> u64 {
         match self {
-            Self::Few { len, back, count } => {
-                let few = back.iter().zip(count).take(usize::from(*len));
-                let live = few.filter(|(back, _)| usize::from(**back) + gone < BUCKETS);
-                live.map(|(_, count)| u64::from(*count)).sum()
-            }
+            Self::Nibbles(nibbles) => nibbles.moved(gone).total(),
+            Self::Few(few) => few.moved(gone).total(),
             Self::Narrow(ring) => total(ring, head, gone),
             Self::Middle(ring) => total(ring, head, gone),
             Self::Wide(ring) => total(ring, head, gone),
@@ -46,20 +42,36 @@ impl Ring {
     /// oldest ones are forgotten already. `None`: all of them together are too little.
     pub(super) fn frees(&self, head: u64, gone: usize, missing: u64) -> Option<u64> {
         let back = match self {
-            Self::Few { len, back, count } => {
-                let few = back.iter().zip(count).take(usize::from(*len));
-                let live = few.filter(|(back, _)| usize::from(**back) + gone < BUCKETS);
-                let mut sums = live.scan(0, |sum, (back, count)| {
-                    *sum += u64::from(*count);
-                    Some((*sum, u64::from(*back)))
-                });
-                sums.find(|(sum, _)| *sum >= missing)?.1
-            }
+            Self::Nibbles(nibbles) => nibbles.moved(gone).frees(missing)?.checked_sub(gone)?,
+            Self::Few(few) => few.moved(gone).frees(missing)?.checked_sub(gone)?,
             Self::Narrow(ring) => frees(ring, head, gone, missing)?,
             Self::Middle(ring) => frees(ring, head, gone, missing)?,
             Self::Wide(ring) => frees(ring, head, gone, missing)?,
         };
-        head.checked_sub(back)
+        head.checked_sub(back as u64)
+    }
+
+    /// Moves on by so many buckets and counts, if that is done in the entry itself and not more
+    /// than `most` count then. What counted before.
+    #[inline]
+    pub(super) fn take_here(&mut self, by: usize, cost: u64, most: u64) -> Option<u64> {
+        match self {
+            Self::Nibbles(nibbles) => {
+                let moved = nibbles.moved(by);
+                let total = moved.total();
+                let fits = total.saturating_add(cost) <= most;
+                *nibbles = moved.plus(cost).filter(|_| fits)?;
+                Some(total)
+            }
+            Self::Few(few) => {
+                let moved = few.moved(by);
+                let total = moved.total();
+                let fits = total.saturating_add(cost) <= most;
+                *few = moved.plus(cost).filter(|_| fits)?;
+                Some(total)
+            }
+            _ => None,
+        }
     }
 
     /// Moves on by so many buckets, and forgets as many of the oldest.
@@ -69,19 +81,8 @@ impl Ring {
             return;
         }
         match self {
-            Self::Few { len, back, count } => {
-                let mut kept = 0;
-                for from in 0..usize::from(*len) {
-                    let moved = back.get(from).map_or(BUCKETS, |back| usize::from(*back) + by);
-                    let was = count.get(from).copied().unwrap_or_default();
-                    if moved < BUCKETS && was > 0 {
-                        set(back, kept, moved as u8);
-                        set(count, kept, was);
-                        kept += 1;
-                    }
-                }
-                *len = kept as u8;
-            }
+            Self::Nibbles(nibbles) => *nibbles = nibbles.moved(by),
+            Self::Few(few) => *few = few.moved(by),
             Self::Narrow(ring) => clear(ring, head, by),
             Self::Middle(ring) => clear(ring, head, by),
             Self::Wide(ring) => clear(ring, head, by),
@@ -91,17 +92,18 @@ impl Ring {
     /// Counts in the newest bucket.
     pub(super) fn add(&mut self, head: u64, cost: u64) {
         let fits = match self {
-            Self::Few { len, back, count } => add_few(len, back, count, cost),
+            Self::Nibbles(nibbles) => nibbles.plus(cost).map(|more| *nibbles = more).is_some(),
+            Self::Few(few) => few.plus(cost).map(|more| *few = more).is_some(),
             Self::Narrow(ring) => add(ring, head, cost),
             Self::Middle(ring) => add(ring, head, cost),
             Self::Wide(ring) => add(ring, head, cost),
         };
         if !fits {
             let mut all = self.spread(head);
-            if let Some(newest) = all.get_mut(place(head)) {
+            if let Some(newest) = all.first_mut() {
                 *newest = newest.saturating_add(u32::try_from(cost).unwrap_or(u32::MAX));
             }
-            *self = Self::dense(&all);
+            *self = Self::of(&all, head);
         }
     }
 
@@ -111,50 +113,47 @@ impl Ring {
             return;
         };
         match self {
-            Self::Few { len, back, count } => {
-                let few = back.iter().zip(count.iter_mut()).take(usize::from(*len));
-                for (_, count) in few.filter(|(back, _)| u64::from(**back) == gap) {
-                    *count = u64::from(*count).saturating_sub(cost) as u16;
-                }
-            }
+            Self::Nibbles(nibbles) => nibbles.subtract(gap as usize, cost),
+            Self::Few(few) => few.subtract(gap as usize, cost),
             Self::Narrow(ring) => subtract(ring, bucket, cost),
             Self::Middle(ring) => subtract(ring, bucket, cost),
             Self::Wide(ring) => subtract(ring, bucket, cost),
         }
     }
 
-    /// All buckets, each at its number modulo 61.
+    /// All buckets, the newest first.
     fn spread(&self, head: u64) -> [u32; BUCKETS] {
-        let mut all = [0; BUCKETS];
-        match self {
-            Self::Few { len, back, count } => {
-                for (back, count) in back.iter().zip(count).take(usize::from(*len)) {
-                    let bucket = head.saturating_sub(u64::from(*back));
-                    set(&mut all, place(bucket), u32::from(*count));
-                }
-            }
-            Self::Narrow(ring) => copy(ring.as_slice(), &mut all),
-            Self::Middle(ring) => copy(ring.as_slice(), &mut all),
-            Self::Wide(ring) => copy(ring.as_slice(), &mut all),
-        }
-        all
+        std::array::from_fn(|back| match self {
+            Self::Nibbles(nibbles) => nibbles.at(back),
+            Self::Few(few) => few.at(back),
+            Self::Narrow(ring) => at(ring, head, back).into(),
+            Self::Middle(ring) => at(ring, head, back).into(),
+            Self::Wide(ring) => at(ring, head, back),
+        })
     }
 
-    fn dense(all: &[u32; BUCKETS]) -> Self {
+    /// As small as can be.
+    fn of(all: &[u32; BUCKETS], head: u64) -> Self {
+        if let Some(nibbles) = Nibbles::of(all) {
+            return Self::Nibbles(nibbles);
+        }
+        if let Some(few) = Few::of(all.iter().copied()) {
+            return Self::Few(few);
+        }
         let most = all.iter().copied().max().unwrap_or_default();
         if most <= u32::from(u8::MAX) {
-            return Self::Narrow(Box::new(all.map(|count| count as u8)));
+            return Self::Narrow(Box::new(ring(all, head, |count| count as u8)));
         }
         if most <= u32::from(u16::MAX) {
-            return Self::Middle(Box::new(all.map(|count| count as u16)));
+            return Self::Middle(Box::new(ring(all, head, |count| count as u16)));
         }
-        Self::Wide(Box::new(*all))
+        Self::Wide(Box::new(ring(all, head, |count| count)))
     }
 
     /// Bytes on the heap.
     pub(super) fn heap(&self) -> usize {
         match self {
-            Self::Few { .. } => 0,
+            Self::Nibbles(_) | Self::Few(_) => 0,
             Self::Narrow(ring) => size_of_val(&**ring),
             Self::Middle(ring) => size_of_val(&**ring),
             Self::Wide(ring) => size_of_val(&**ring),
@@ -177,10 +176,20 @@ fn set<T>(list: &mut [T], place: usize, value: T) {
     }
 }
 
-fn copy<T: Copy + Into<u32>>(ring: &[T], all: &mut [u32; BUCKETS]) {
-    for (to, from) in all.iter_mut().zip(ring) {
-        *to = (*from).into();
+/// What a bucket counts that is so far back.
+fn at<T: Width>(ring: &[T; BUCKETS], head: u64, back: usize) -> T {
+    let bucket = head.checked_sub(back as u64);
+    bucket.and_then(|bucket| ring.get(place(bucket))).copied().unwrap_or_default()
+}
+
+fn ring<T: Width>(all: &[u32; BUCKETS], head: u64, narrow: fn(u32) -> T) -> [T; BUCKETS] {
+    let mut ring = [T::default(); BUCKETS];
+    for (back, count) in all.iter().enumerate() {
+        // Before the first bucket of all there was none, and nothing to count.
+        let Some(bucket) = head.checked_sub(back as u64) else { break };
+        set(&mut ring, place(bucket), narrow(*count));
     }
+    ring
 }
 
 /// The buckets that are not forgotten, the oldest first, in two parts.
@@ -197,20 +206,24 @@ fn live<T>(ring: &[T; BUCKETS], head: u64, gone: usize) -> (&[T], &[T]) {
 }
 
 fn total<T: Width>(ring: &[T; BUCKETS], head: u64, gone: usize) -> u64 {
-    let sum = |part: &[T]| part.iter().map(|count| (*count).into()).sum::<u64>();
-    let (old, new) = live(ring, head, gone);
-    sum(old) + sum(new)
+    if gone >= BUCKETS {
+        return 0;
+    }
+    // A ring is busy, so that few are gone: all in one go, less those.
+    let all: u64 = ring.iter().map(|count| (*count).into()).sum();
+    let forgotten = (1..=gone as u64).filter_map(|step| ring.get(place(head + step)));
+    all - forgotten.map(|count| (*count).into()).sum::<u64>()
 }
 
 /// How far back the bucket is with which so much has been counted, from the oldest on.
-fn frees<T: Width>(ring: &[T; BUCKETS], head: u64, gone: usize, missing: u64) -> Option<u64> {
+fn frees<T: Width>(ring: &[T; BUCKETS], head: u64, gone: usize, missing: u64) -> Option<usize> {
     let (old, new) = live(ring, head, gone);
     let mut sums = old.iter().chain(new).scan(0, |sum, count| {
         *sum += (*count).into();
         Some(*sum)
     });
     let place = sums.position(|sum| sum >= missing)?;
-    (old.len() + new.len()).checked_sub(place + 1).map(|back| back as u64)
+    (old.len() + new.len()).checked_sub(place + 1)
 }
 
 fn clear<T: Width>(ring: &mut [T; BUCKETS], head: u64, by: usize) {
@@ -230,18 +243,4 @@ fn subtract<T: Width>(ring: &mut [T; BUCKETS], bucket: u64, cost: u64) {
     if let Some(there) = ring.get_mut(place(bucket)) {
         *there = T::try_from((*there).into().saturating_sub(cost)).unwrap_or_default();
     }
-}
-
-fn add_few(len: &mut u8, back: &mut [u8; FEW], count: &mut [u16; FEW], cost: u64) -> bool {
-    let used = usize::from(*len);
-    let newest = back.iter().take(used).position(|back| *back == 0).unwrap_or(used);
-    let was = if newest < used { count.get(newest).copied().unwrap_or_default() } else { 0 };
-    let Ok(sum) = u16::try_from(u64::from(was).saturating_add(cost)) else { return false };
-    let Some(there) = count.get_mut(newest) else { return false };
-    *there = sum;
-    if newest == used {
-        set(back, newest, 0);
-        *len += 1;
-    }
-    true
 }

@@ -18,56 +18,74 @@ pub(crate) struct Sliding {
     head: u64,
 }
 
-/// A bucket's length: a sixtieth of the window, rounded up.
+/// A moment among the buckets of a limit.
+#[derive(Clone, Copy)]
+struct Place {
+    /// A bucket's length: a sixtieth of the window, rounded up.
+    length: u64,
+    /// The bucket's number.
+    bucket: u64,
+    /// How many buckets have been forgotten since the newest that counts.
+    gone: usize,
+}
+
+impl Place {
+    /// When a bucket's count is forgotten.
+    fn forgotten(self, bucket: u64) -> u64 {
+        (bucket + BUCKETS as u64).saturating_mul(self.length)
+    }
+}
+
 fn length(limit: &Limit) -> u64 {
-    nanos(limit.window).div_ceil(BUCKETS as u64 - 1).max(1)
+    (nanos(limit.window).max(1) - 1) / (BUCKETS as u64 - 1) + 1
 }
 
 impl Sliding {
-    /// The bucket of a moment; another thread may have seen a later one already.
-    fn bucket(&self, limit: &Limit, now: Now) -> u64 {
-        (now.mono / length(limit)).max(self.head)
-    }
-
-    fn gone(&self, bucket: u64) -> usize {
-        usize::try_from(bucket - self.head).unwrap_or(BUCKETS).min(BUCKETS)
-    }
-
-    /// When a bucket's count is forgotten.
-    fn forgotten(bucket: u64, limit: &Limit) -> u64 {
-        (bucket + BUCKETS as u64).saturating_mul(length(limit))
+    fn place(&self, limit: &Limit, now: Now) -> Place {
+        let length = length(limit);
+        // Another thread may have seen a later moment already.
+        let bucket = (now.mono / length).max(self.head);
+        let gone = (bucket - self.head).min(BUCKETS as u64) as usize;
+        Place { length, bucket, gone }
     }
 
     pub(super) fn look(&self, limit: &Limit, now: Now, cost: u64) -> Grant {
-        let gone = self.gone(self.bucket(limit, now));
-        let total = self.ring.total(self.head, gone);
+        let place = self.place(limit, now);
+        let total = self.ring.total(self.head, place.gone);
         let remaining = limit.count.saturating_sub(total);
         let allowed = cost <= remaining;
         let reset = match total {
             0 => Duration::ZERO,
-            _ => until(Self::forgotten(self.head, limit), now.mono),
+            _ => until(place.forgotten(self.head), now.mono),
         };
-        let wait =
-            if allowed { Duration::ZERO } else { self.wait(limit, now, gone, cost - remaining) };
+        let wait = if allowed {
+            Duration::ZERO
+        } else {
+            match self.ring.frees(self.head, place.gone, cost - remaining) {
+                Some(bucket) => until(place.forgotten(bucket), now.mono),
+                // More than the limit is asked for: never.
+                None => limit.window,
+            }
+        };
         Grant { allowed, remaining, reset, wait, at: 0 }
     }
 
-    /// Until so much has been forgotten.
-    fn wait(&self, limit: &Limit, now: Now, gone: usize, missing: u64) -> Duration {
-        match self.ring.frees(self.head, gone, missing) {
-            Some(bucket) => until(Self::forgotten(bucket, limit), now.mono),
-            // More than the limit is asked for: never.
-            None => limit.window,
-        }
+    /// Takes what a look has allowed. When all of it is forgotten.
+    pub(super) fn spend(&mut self, limit: &Limit, now: Now, cost: u64) -> u64 {
+        let place = self.place(limit, now);
+        self.ring.advance(self.head, place.gone);
+        self.head = place.bucket;
+        self.ring.add(place.bucket, cost);
+        place.forgotten(place.bucket)
     }
 
-    pub(super) fn spend(&mut self, limit: &Limit, now: Now, cost: u64) -> Duration {
-        let bucket = self.bucket(limit, now);
-        let gone = self.gone(bucket);
-        self.ring.advance(self.head, gone);
-        self.head = bucket;
-        self.ring.add(bucket, cost);
-        until(Self::forgotten(bucket, limit), now.mono)
+    /// A look and, if it allows, a spending, in one go, where that is quick: what remains after
+    /// it, and when all is forgotten.
+    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Option<(u64, u64)> {
+        let place = self.place(limit, now);
+        let total = self.ring.take_here(place.gone, cost, limit.count)?;
+        self.head = place.bucket;
+        Some((limit.count - total - cost, place.forgotten(place.bucket)))
     }
 
     pub(super) fn give_back(&mut self, limit: &Limit, cost: u64, at: u64) {

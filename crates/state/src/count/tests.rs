@@ -15,11 +15,16 @@ fn now(mono: u64) -> Now {
     Now { mono, unix: START + Duration::from_nanos(mono) }
 }
 
-/// Takes as the memory does.
+/// Takes as the memory does for one limit alone; a look before tells the same.
 fn take(count: &mut Count, limit: &Limit, at: u64, cost: u64) -> Grant {
-    let mut grant = count.look(limit, now(at), cost);
+    let look = count.look(limit, now(at), cost);
+    let mut grant = Grant::default();
+    count.take(limit, now(at), cost, &mut grant);
     if grant.allowed {
-        count.spend(limit, now(at), cost, &mut grant);
+        let (remaining, reset) = (look.remaining - cost, grant.reset);
+        assert_eq!(grant, Grant { remaining, reset, ..look });
+    } else {
+        assert_eq!(grant, look);
     }
     grant
 }
@@ -228,7 +233,11 @@ fn a_ring_grows_with_what_it_counts() {
     for second in 0..60 {
         assert!(take(&mut count, &small, second * 1_000_000_000, 1).allowed);
     }
+    assert_eq!(count.heap(), 0);
+    assert!(take(&mut count, &small, 59 * 1_000_000_000, 15).allowed);
     assert_eq!(count.heap(), 61);
+    assert!(take(&mut count, &small, 180 * 1_000_000_000, 1).allowed);
+    assert_eq!(count.heap(), 0, "small again");
 }
 
 #[test]

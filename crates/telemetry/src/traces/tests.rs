@@ -8,9 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use http::{Request, Response};
-use lockgate_core::{
-    Body, Call, Connection, Exchange, Fault, Origin, Reason, RequestId, SendFuture, reasons,
-};
+use lockgate_core::{Call, Connection, Exchange, Fault, Reason, SendFuture, reasons};
 use tokio::sync::Notify;
 
 use super::*;
@@ -58,37 +56,9 @@ impl Outbound for Away {
 
 fn exchange(spans: Spans) -> Exchange {
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
-    let connection = Connection {
-        listener: "web".into(),
-        peer: address,
-        local: address,
-        tls: None,
-        worker: 0,
-        texts: Default::default(),
-    };
-    Exchange {
-        head: Request::get("/").body(()).unwrap().into_parts().0,
-        body: Body::Empty,
-        connection: Rc::new(connection),
-        client_ip: address.ip(),
-        secure: false,
-        host: "a.test".into(),
-        id: RequestId::random(),
-        started: Instant::now(),
-        route: None,
-        captures: Default::default(),
-        consumer: None,
-        origin: Origin::Gateway,
-        upgrade: false,
-        grpc: false,
-        once: None,
-        deadline: None,
-        upstream: Default::default(),
-        fault: None,
-        trace: None,
-        spans,
-        kept: Default::default(),
-    }
+    let head = Request::get("/").body(()).unwrap().into_parts().0;
+    let connection = Connection::plain(address, address);
+    Exchange { spans, ..Exchange::begun(head, Rc::new(connection)) }
 }
 
 /// Traces that tell all to this collector.
@@ -127,7 +97,7 @@ async fn an_endpoint_is_not_to_blame_for_a_client_that_leaves() {
         (&reasons::INTERNAL, Blame::Gateway, true),
     ] {
         let mut exchange = exchange(Spans::own(None, |_| Fate::Sampled));
-        exchange.spans.begin_attempt(Instant::now());
+        exchange.spans.begin_attempt(Instant::now(), &mut exchange.head.headers);
         let mut out = Vec::new();
         assert_eq!(told(&exchange, Some(reason), Some(blame)).push_below(&mut out), 1);
         let Some(Field::Bytes(attempt)) = find(&out, 2) else { panic!() };

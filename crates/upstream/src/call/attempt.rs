@@ -12,7 +12,6 @@ use http::Method;
 use http::header::{self, HeaderValue};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use lockgate_config::model::{HostHeader, Retry, RetryOn};
-use lockgate_core::span::TRACEPARENT;
 use lockgate_core::{Blame, Body, Exchange, Fault, Resend, reasons};
 use lockgate_net::ClientAnswer;
 use lockgate_net::h1::{ClientLimits, Reuse};
@@ -126,9 +125,7 @@ async fn attempt(
     {
         exchange.head.headers.insert(header::HOST, host);
     }
-    if let Some(parent) = exchange.spans.begin_attempt(begun) {
-        exchange.head.headers.insert(TRACEPARENT, parent);
-    }
+    exchange.spans.begin_attempt(begun, &mut exchange.head.headers);
     let sent = match quick(&call, plan, exchange, cargo, begun) {
         Some(answer) => checked(answer.await, exchange),
         None => None,

@@ -50,6 +50,12 @@ impl Load {
         Self::Wrk { path, connections, post: false, tls: true, headers: &[] }
     }
 
+    pub(crate) fn path(&self) -> &'static str {
+        match *self {
+            Self::Wrk { path, .. } | Self::H2 { path, .. } | Self::Rate { path, .. } => path,
+        }
+    }
+
     pub(crate) fn tls(&self) -> bool {
         matches!(self, Self::Wrk { tls: true, .. } | Self::H2 { .. })
     }

@@ -20,6 +20,36 @@ pub(crate) fn cpu(pids: &[u32]) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
+/// How much of the CPU time of these processes so far was their own code's, and not the kernel's:
+/// the first of the two, of all, by the kernel's ticks (`/proc/PID/stat`, fields 14 and 15).
+pub(crate) fn own_share(pids: &[u32]) -> Result<Ticks> {
+    let mut ticks = Ticks::default();
+    for pid in pids {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a proxy has ended")?;
+        // The name, in parentheses, may hold anything.
+        let after = stat.rsplit_once(')').map_or("", |(_, after)| after);
+        let mut fields = after.split_whitespace().skip(11).map(|n| n.parse::<u64>().unwrap_or(0));
+        ticks.own += fields.next().context("stat")?;
+        ticks.kernel += fields.next().context("stat")?;
+    }
+    Ok(ticks)
+}
+
+/// CPU time in hundredths of a second.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Ticks {
+    own: u64,
+    kernel: u64,
+}
+
+impl Ticks {
+    /// The share of what has been spent since `before` that was the process' own.
+    pub(crate) fn since(self, before: Self) -> f64 {
+        let (own, kernel) = (self.own - before.own, self.kernel - before.kernel);
+        own as f64 / (own + kernel).max(1) as f64
+    }
+}
+
 /// Resident memory of these processes together.
 pub(crate) fn rss_mb(pids: &[u32]) -> Result<f64> {
     let mut kilobytes = 0_u64;

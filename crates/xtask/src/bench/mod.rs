@@ -10,6 +10,7 @@ mod measure;
 mod report;
 mod rivals;
 mod tax;
+mod train;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,12 +21,15 @@ use anyhow::{Context, Result, bail};
 use load::Load;
 use rivals::Rival;
 
+pub(crate) use train::train;
+
 /// Measure Lockgate beside nginx and HAProxy
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask bench                    everything, about 12 minutes
   cargo xtask bench --rounds 3 --seconds 3 --only get-1k
   cargo xtask bench --tax              what each policy costs, about 3 minutes
+  cargo xtask bench --binary target/released/lockgate
 Needs nginx, haproxy, wrk, h2load, taskset and openssl:
   apt-get install nginx-light haproxy wrk nghttp2-client util-linux openssl")]
 pub(crate) struct Bench {
@@ -41,6 +45,9 @@ pub(crate) struct Bench {
     /// What policies cost: Lockgate bare, and with more and more of them
     #[arg(long)]
     tax: bool,
+    /// Measure this binary of Lockgate, and not one that is built now
+    #[arg(long)]
+    binary: Option<PathBuf>,
     /// A word for the result's file name
     #[arg(long, default_value = "bench")]
     label: String,
@@ -77,6 +84,8 @@ pub(crate) struct Sample {
     pub(crate) round: usize,
     /// CPU microseconds per request, user and system, all threads.
     pub(crate) cpu_us: f64,
+    /// The part of it that is the proxy's own code and not the kernel's.
+    pub(crate) own_us: f64,
     pub(crate) requests: u64,
     pub(crate) errors: u64,
     pub(crate) per_second: f64,
@@ -91,16 +100,16 @@ impl Bench {
         if !self.inner {
             return self.in_release(root);
         }
-        for tool in ["nginx", "haproxy", "wrk", "h2load", "taskset", "openssl"] {
-            need(tool)?;
-        }
+        need("nginx")?;
+        need("haproxy")?;
+        tools()?;
         let dir = root.join("target/bench");
         std::fs::create_dir_all(&dir)?;
         rivals::certificate(&dir)?;
         measure::pin_to_core(1)?;
         let backend = backend::start()?;
         let makes = if self.tax { tax::RIVALS } else { rivals::ALL };
-        let rivals = Rival::start_all(makes, root, &dir, backend.port)?;
+        let rivals = Rival::start_all(makes, &self.lockgate(root), &dir, backend.port)?;
         let mut samples = Vec::new();
         for scenario in self.scenarios().iter().filter(|s| s.name.contains(&self.only)) {
             for round in 0..self.rounds {
@@ -124,6 +133,11 @@ impl Bench {
         Ok(())
     }
 
+    fn lockgate(&self, root: &Path) -> PathBuf {
+        let built = || root.join("target/release/lockgate");
+        self.binary.clone().unwrap_or_else(built)
+    }
+
     fn scenarios(&self) -> &'static [Scenario] {
         if self.tax { &tax::SCENARIOS } else { &SCENARIOS }
     }
@@ -131,7 +145,10 @@ impl Bench {
     /// The load generator and the backend must not be slower than what they measure.
     fn in_release(&self, root: &Path) -> Result<()> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let build = ["build", "--release", "-p", "lockgate", "-p", "xtask"];
+        let mut build = vec!["build", "--release", "-p", "xtask"];
+        if self.binary.is_none() {
+            build.extend(["-p", "lockgate"]);
+        }
         let status = Command::new(cargo).args(build).current_dir(root).status()?;
         if !status.success() {
             bail!("the release build failed");
@@ -139,6 +156,7 @@ impl Bench {
         let status = Command::new(root.join("target/release/xtask"))
             .args(["bench", "--inner", "--label", &self.label, "--only", &self.only])
             .args(self.tax.then_some("--tax"))
+            .args(self.binary.iter().flat_map(|path| [Path::new("--binary"), path]))
             .args(["--rounds", &self.rounds.to_string()])
             .args(["--seconds", &self.seconds.to_string()])
             .current_dir(root)
@@ -160,18 +178,21 @@ impl Bench {
         let time = Duration::from_secs(self.seconds);
         // The first connections warm pools and branch predictors.
         scenario.load.run(port, Duration::from_millis(500), dir)?;
-        let before = measure::cpu(&rival.pids())?;
+        let (before, ticks) = (measure::cpu(&rival.pids())?, measure::own_share(&rival.pids())?);
         let result = scenario
             .load
             .run(port, time, dir)
             .with_context(|| format!("{} against {}", scenario.name, rival.name))?;
         let spent = measure::cpu(&rival.pids())? - before;
+        let share = measure::own_share(&rival.pids())?.since(ticks);
         let requests = result.requests.max(1);
+        let cpu_us = spent.as_secs_f64() * 1e6 / requests as f64;
         Ok(Sample {
             scenario: scenario.name,
             rival: rival.name,
             round,
-            cpu_us: spent.as_secs_f64() * 1e6 / requests as f64,
+            cpu_us,
+            own_us: cpu_us * share,
             requests: result.requests,
             errors: result.errors,
             per_second: requests as f64 / result.took.as_secs_f64(),
@@ -180,6 +201,11 @@ impl Bench {
             rss_mb: measure::rss_mb(&rival.pids())?,
         })
     }
+}
+
+/// What makes the load.
+pub(crate) fn tools() -> Result<()> {
+    ["wrk", "h2load", "taskset", "openssl"].into_iter().try_for_each(|tool| need(tool).map(drop))
 }
 
 fn need(tool: &str) -> Result<PathBuf> {

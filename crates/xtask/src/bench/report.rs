@@ -19,11 +19,17 @@ pub(crate) fn write(root: &Path, label: &str, bench: &Bench, samples: &[Sample])
         measure::version("nginx", "-v"),
         measure::version("haproxy", "-v")
     );
+    let built = match &bench.binary {
+        None => "as `cargo build --release` builds it".to_owned(),
+        Some(path) => format!("the binary `{}`", path.display()),
+    };
+    let _ = writeln!(text, "Lockgate: {built}.");
     let _ = writeln!(
         text,
         "Each proxy with one worker on the first core; backend and load on the second. {} rounds \
-         of {} s, interleaved; medians. CPU is user and system time of all threads, per request; \
-         ×ng is the median of the ratios to nginx in the same round.\n",
+         of {} s, interleaved; medians. CPU is user and system time of all threads, per request, \
+         of which a part is the proxy's own code and the rest the kernel's; ×ng is the median of \
+         the ratios to nginx in the same round.\n",
         bench.rounds, bench.seconds
     );
     text.push_str(&table(samples));
@@ -40,8 +46,8 @@ pub(crate) fn write(root: &Path, label: &str, bench: &Bench, samples: &[Sample])
 
 fn table(samples: &[Sample]) -> String {
     let mut text = String::from(
-        "| load | proxy | CPU µs/request | ×ng | requests/s | p50 ms | p99 ms | RSS MB | errors |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+        "| load | proxy | CPU µs/request | of it own | ×ng | requests/s | p50 ms | p99 ms | RSS MB \
+         | errors |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for scenario in names(samples, |sample| sample.scenario) {
         for rival in names(samples, |sample| sample.rival) {
@@ -60,9 +66,10 @@ fn table(samples: &[Sample]) -> String {
             let errors: u64 = own.iter().map(|s| s.errors).sum();
             let _ = writeln!(
                 text,
-                "| {} | {rival} | {:.2} | {:.2} | {:.0} | {:.3} | {:.3} | {:.1} | {errors} |",
+                "| {} | {rival} | {:.2} | {:.2} | {:.2} | {:.0} | {:.3} | {:.3} | {:.1} | {errors} |",
                 scenario,
                 figure(|s| s.cpu_us),
+                figure(|s| s.own_us),
                 median(ratios),
                 figure(|s| s.per_second),
                 figure(|s| s.p50_ms),
@@ -77,15 +84,17 @@ fn table(samples: &[Sample]) -> String {
 /// What each step costs over the bare proxy, in the same round.
 fn tax(samples: &[Sample]) -> String {
     let mut text = String::from(
-        "\n| policies | CPU µs over bare | requests per CPU second, × bare |\n|---|---|---|\n",
+        "\n| policies | CPU µs over bare | of it own | requests per CPU second, × bare |\n\
+         |---|---|---|---|\n",
     );
     let bare: Vec<&Sample> = samples.iter().filter(|s| s.rival == "bare").collect();
     for rival in names(samples, |sample| sample.rival) {
         let own: Vec<&Sample> = samples.iter().filter(|s| s.rival == rival).collect();
         let both = || own.iter().zip(&bare);
         let over = median(both().map(|(own, bare)| own.cpu_us - bare.cpu_us).collect());
+        let own_over = median(both().map(|(own, bare)| own.own_us - bare.own_us).collect());
         let times = median(both().map(|(own, bare)| bare.cpu_us / own.cpu_us).collect());
-        let _ = writeln!(text, "| {rival} | {over:+.2} | {times:.2} |");
+        let _ = writeln!(text, "| {rival} | {over:+.2} | {own_over:+.2} | {times:.2} |");
     }
     text
 }

@@ -35,7 +35,7 @@ impl Rival {
     /// backend itself, for the latency that a proxy adds.
     pub(crate) fn start_all(
         makes: &[(&'static str, Make)],
-        root: &Path,
+        lockgate: &Path,
         dir: &Path,
         backend: u16,
     ) -> Result<Vec<Self>> {
@@ -43,7 +43,7 @@ impl Rival {
         for &(name, make) in makes {
             let [plain, tls, admin] = free_ports()?;
             let ports = Ports { plain, tls, admin, backend };
-            let mut command = make(root, dir, &ports)?;
+            let mut command = make(lockgate, dir, &ports)?;
             let log = fs::File::create(dir.join(format!("{name}.log")))?;
             command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null());
             let process = command.spawn().with_context(|| format!("starting {name}"))?;
@@ -75,6 +75,25 @@ impl Rival {
         }
     }
 
+    /// Whether it is one of the proxies, and not the backend alone.
+    pub(crate) fn is_proxy(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Ends it as an operator does, so that it has time for its last words.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        Command::new("kill").args(["-TERM", &process.id().to_string()]).status()?;
+        for _ in 0..500 {
+            if process.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        process.kill()?;
+        bail!("{} did not end when it was asked to", self.name)
+    }
+
     /// Its processes.
     pub(crate) fn pids(&self) -> Vec<u32> {
         let Some(process) = &self.process else { return Vec::new() };
@@ -92,7 +111,8 @@ pub(crate) struct Ports {
     backend: u16,
 }
 
-/// Writes a proxy's configuration, and gives the command that runs it.
+/// Writes a proxy's configuration, and gives the command that runs it. The first path is
+/// Lockgate's binary, the second the folder for files.
 pub(crate) type Make = fn(&Path, &Path, &Ports) -> Result<Command>;
 
 /// What everything is compared to.
@@ -202,12 +222,13 @@ backend b
     Ok(command)
 }
 
-fn lockgate_bare(root: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
-    Setup { name: "bare", ..Setup::BARE }.command(root, dir, ports)
+fn lockgate_bare(lockgate: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
+    Setup { name: "bare", ..Setup::BARE }.command(lockgate, dir, ports)
 }
 
-fn lockgate_full(root: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
-    Setup { name: "full", log: true, upstream: RESILIENT, ..Setup::BARE }.command(root, dir, ports)
+fn lockgate_full(lockgate: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
+    Setup { name: "full", log: true, upstream: RESILIENT, ..Setup::BARE }
+        .command(lockgate, dir, ports)
 }
 
 /// An upstream with health checks, retries, breaker and outlier detection.
@@ -242,19 +263,19 @@ impl Setup {
     };
 
     /// Writes the configuration, and gives the command that runs it.
-    pub(crate) fn command(&self, root: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
+    pub(crate) fn command(&self, binary: &Path, dir: &Path, ports: &Ports) -> Result<Command> {
         let log = dir.join(format!("lockgate-{}-access.log", self.name));
         let _ = fs::remove_file(&log);
         let telemetry = match self.log {
             true => format!("access_log: {{ to: {}, format: json }}", log.display()),
             false => "access_log: off, metrics: off".to_owned(),
         };
-        lockgate(root, dir, ports, self, &telemetry)
+        lockgate(binary, dir, ports, self, &telemetry)
     }
 }
 
 fn lockgate(
-    root: &Path,
+    binary: &Path,
     dir: &Path,
     ports: &Ports,
     setup: &Setup,
@@ -289,7 +310,7 @@ upstreams:
     );
     let file = dir.join(format!("lockgate-{}.yaml", setup.name));
     fs::write(&file, text)?;
-    let mut command = on_first_core(root.join("target/release/lockgate"));
+    let mut command = on_first_core(binary);
     command.args(["run", "-c"]).arg(file).env("LOCKGATE_LOG", "warn");
     Ok(command)
 }

@@ -35,27 +35,33 @@ const LOG: Setup = Setup { name: "tax-log", log: true, ..Setup::BARE };
 /// What is measured, in the order of the table. nginx gives the ratio.
 pub(super) const RIVALS: &[(&str, Make)] = &[
     NGINX,
-    ("bare", |root, dir, ports| BARE.command(root, dir, ports)),
-    ("log, metrics", |root, dir, ports| LOG.command(root, dir, ports)),
-    ("+ rate limit", |root, dir, ports| {
+    ("bare", |lockgate, dir, ports| BARE.command(lockgate, dir, ports)),
+    ("log, metrics", |lockgate, dir, ports| LOG.command(lockgate, dir, ports)),
+    ("+ rate limit", |lockgate, dir, ports| {
         let policies = "    rate_limit: { limit: 1000000000/min, by: ip }\n";
-        Setup { name: "tax-limit", policies, ..LOG }.command(root, dir, ports)
+        Setup { name: "tax-limit", policies, ..LOG }.command(lockgate, dir, ports)
     }),
-    ("+ jwt", |root, dir, ports| {
+    ("+ jwt", |lockgate, dir, ports| {
         let (sections, policies) = (SECTIONS, "    auth: own\n");
-        Setup { name: "tax-jwt", sections, policies, ..LOG }.command(root, dir, ports)
+        Setup { name: "tax-jwt", sections, policies, ..LOG }.command(lockgate, dir, ports)
     }),
-    ("all", |root, dir, ports| {
-        let policies = "    auth: own
+    ("all", ALL),
+    ("cache hit", CACHE),
+];
+
+/// Every policy that most routes have.
+pub(super) const ALL: Make = |lockgate, dir, ports| {
+    let policies = "    auth: own
     rate_limit: [{ limit: 1000000000/min, by: ip }, { limit: 1000000000/min, by: consumer }]
     cors: { origins: [\"https://app.example\"] }
     headers: { request: { set: { X-A: b } }, response: { set: { X-C: d } } }
 ";
-        let (sections, upstream) = (SECTIONS, RESILIENT);
-        Setup { name: "tax-all", sections, policies, upstream, ..LOG }.command(root, dir, ports)
-    }),
-    ("cache hit", |root, dir, ports| {
-        let policies = "    cache: { ttl: 60s, shared: true }\n";
-        Setup { name: "tax-cache", policies, ..BARE }.command(root, dir, ports)
-    }),
-];
+    let (sections, upstream) = (SECTIONS, RESILIENT);
+    Setup { name: "tax-all", sections, policies, upstream, ..LOG }.command(lockgate, dir, ports)
+};
+
+/// Answers from memory.
+pub(super) const CACHE: Make = |lockgate, dir, ports| {
+    let policies = "    cache: { ttl: 60s, shared: true }\n";
+    Setup { name: "tax-cache", policies, ..BARE }.command(lockgate, dir, ports)
+};

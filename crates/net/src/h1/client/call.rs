@@ -154,7 +154,7 @@ impl Call {
             let Some(found) = self.finder.find(self.input.bytes(), &limits)? else { break };
             self.finder = Finder::default();
             let head = self.input.take_copy(found.size);
-            let head = read_response(&head, found.headers, &self.method)?;
+            let head = read_response(&head, &found, &self.method)?;
             let status = head.parts.status;
             if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(head));

@@ -3,10 +3,12 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderValue};
 use memchr::memchr;
 
+use super::finder::Found;
 use super::host::is_host;
+use super::name::{Meaning, Name, name};
 use super::{Framing, Wrong};
 
 /// The header lines of a message. Framing headers are not in the map, only in the facts.
@@ -54,6 +56,8 @@ pub(crate) enum Expect {
     Other,
 }
 
+const CONTROL: Wrong = Wrong::Framing("a control character in a header value");
+
 impl Facts {
     /// The framing that length and coding mean together (RFC 9112 §6.3), if they say anything.
     pub(crate) fn framing(&self, old: bool) -> Result<Option<Framing>, Wrong> {
@@ -83,43 +87,65 @@ impl Facts {
         Ok(())
     }
 
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Place {
-        match name.as_str() {
-            "transfer-encoding" => {
+    /// Notes what a field means to the codec, and tells whether others are to see it.
+    fn note(&mut self, meaning: Meaning, value: &[u8]) -> Result<Place, Wrong> {
+        match meaning {
+            Meaning::Field => {}
+            Meaning::Length => {
+                self.note_length(value)?;
+                return Ok(Place::Gone);
+            }
+            Meaning::Coding => {
                 let first = self.coding == Coding::Identity;
-                let chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+                let chunked = value.eq_ignore_ascii_case(b"chunked");
+                if !chunked {
+                    HeaderValue::from_bytes(value).map_err(|_| CONTROL)?;
+                }
                 self.coding = if first && chunked { Coding::Chunked } else { Coding::Other };
-                return Place::Gone;
+                return Ok(Place::Gone);
             }
-            "connection" => self.connection(value.as_bytes()),
-            "upgrade" => self.protocol = true,
-            "host" => {
+            Meaning::Connection => return Ok(self.connection(value)),
+            Meaning::Upgrade => self.protocol = true,
+            Meaning::Host => {
                 self.hosts += 1;
-                self.is_host = is_host(value.as_bytes());
+                self.is_host = is_host(value);
             }
-            "expect" => {
-                let known = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+            Meaning::Expect => {
+                let known = value.eq_ignore_ascii_case(b"100-continue");
                 let first = self.expect == Expect::Nothing;
                 self.expect = if known && first { Expect::Continue } else { Expect::Other };
             }
-            _ => {}
         }
-        Place::Kept
+        Ok(Place::Kept)
     }
 
-    fn connection(&mut self, value: &[u8]) {
+    /// Its options are noted. Others need to see it only where it names fields.
+    fn connection(&mut self, value: &[u8]) -> Place {
+        let mut place = Place::Gone;
         for option in value.split(|byte| *byte == b',') {
-            let option = option.trim_ascii();
-            self.close |= option.eq_ignore_ascii_case(b"close");
-            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-            self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            match trimmed(option) {
+                option if option.eq_ignore_ascii_case(b"close") => self.close = true,
+                option if option.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = true,
+                option if option.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+                b"" => {}
+                _ => place = Place::Kept,
+            }
         }
+        place
     }
 }
 
 enum Place {
     Kept,
     Gone,
+}
+
+/// Without the blanks around it, and nothing else that some take for blank.
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }
 
 /// Digits alone: no sign, space or list, and no more than fits (RFC 9112 §6.2).
@@ -139,32 +165,30 @@ fn length(value: &[u8]) -> Result<u64, Wrong> {
     Ok(length)
 }
 
-/// Reads the header lines that begin at `from`, up to the empty line that ends `head`.
-/// `expected` is about how many there are, `room` how many more the map should have room for.
+/// Reads the header lines that begin at `from`, after the first line, up to the empty line that
+/// ends `head`. `room` is how many more the map should have room for.
 pub(crate) fn fields(
     head: &Bytes,
+    found: &Found,
     from: usize,
-    expected: usize,
     room: usize,
 ) -> Result<Fields, Wrong> {
     let mut fields = Fields {
-        headers: HeaderMap::with_capacity(expected.min(256) + room),
+        headers: HeaderMap::with_capacity(found.headers.min(256) + room),
         facts: Facts::default(),
     };
-    let mut at = from;
+    let (mut at, mut number) = (from, 0);
     loop {
-        let (line, next) = line(head, at)?;
+        number += 1;
+        let (line, next) = line(head, at, found.end(number))?;
         if line.is_empty() {
             break;
         }
-        let (name, place) = split(line)?;
-        if name == header::CONTENT_LENGTH {
-            fields.facts.note_length(line.get(place).unwrap_or_default())?;
-        } else {
+        let (Name { name, meaning, .. }, place) = split(line)?;
+        let bytes = line.get(place.clone()).unwrap_or_default();
+        if let Place::Kept = fields.facts.note(meaning, bytes)? {
             let value = shared(head, at, place)?;
-            if let Place::Kept = fields.facts.note(&name, &value) {
-                fields.headers.try_append(name, value).map_err(|_| Wrong::ManyHeaders)?;
-            }
+            fields.headers.try_append(name, value).map_err(|_| Wrong::ManyHeaders)?;
         }
         at = next;
     }
@@ -177,11 +201,11 @@ pub(crate) fn trailers(block: &Bytes) -> Result<HeaderMap, Wrong> {
     let mut kept = HeaderMap::new();
     let mut at = 0;
     loop {
-        let (line, next) = line(block, at)?;
+        let (line, next) = line(block, at, None)?;
         if line.is_empty() {
             return Ok(kept);
         }
-        let (name, place) = split(line)?;
+        let (Name { name, .. }, place) = split(line)?;
         let value = shared(block, at, place)?;
         if !is_forbidden_trailer(name.as_str()) {
             kept.try_append(name, value).map_err(|_| Wrong::ManyHeaders)?;
@@ -190,39 +214,32 @@ pub(crate) fn trailers(block: &Bytes) -> Result<HeaderMap, Wrong> {
     }
 }
 
-/// The line at `at` without its CRLF, and where the next one begins.
-pub(crate) fn line(head: &Bytes, at: usize) -> Result<(&[u8], usize), Wrong> {
+/// The line at `at` without its CRLF, and where the next one begins. `end` is where its LF is, if
+/// that is known.
+pub(crate) fn line(head: &Bytes, at: usize, end: Option<usize>) -> Result<(&[u8], usize), Wrong> {
     let rest = head.get(at..).unwrap_or_default();
-    let end = memchr(b'\n', rest).ok_or(Wrong::Framing("the head has no end"))?;
+    let known =
+        end.and_then(|end| end.checked_sub(at)).filter(|end| rest.get(*end) == Some(&b'\n'));
+    let end = known.or_else(|| memchr(b'\n', rest)).ok_or(Wrong::Framing("the head has no end"))?;
     let line = rest.get(..end).unwrap_or_default();
     let line = line.strip_suffix(b"\r").ok_or(Wrong::Framing("a line ends in a bare LF"))?;
     Ok((line, at + end + 1))
 }
 
 /// Splits a field line: its name, and where in it the value stands, without the blanks around it.
-fn split(line: &[u8]) -> Result<(HeaderName, Range<usize>), Wrong> {
-    if let [b' ' | b'\t', ..] = line {
-        return Err(Wrong::Framing("a folded header line"));
-    }
-    // Names are too short for `memchr` to be worth its beginning.
-    let colon = line.iter().position(|byte| *byte == b':');
-    let colon = colon.ok_or(Wrong::Framing("a header line without a colon"))?;
-    let (name, value) = line.split_at(colon);
-    let name = HeaderName::from_bytes(name)
-        .map_err(|_| Wrong::Framing("a header name that is not a token"))?;
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let value = value.get(1..).unwrap_or_default();
-    let before = value.iter().take_while(|byte| blank(byte)).count();
-    let value = value.get(before..).unwrap_or_default();
-    let after = value.iter().rev().take_while(|byte| blank(byte)).count();
-    let begin = colon + 1 + before;
-    Ok((name, begin..begin + value.len() - after))
+fn split(line: &[u8]) -> Result<(Name, Range<usize>), Wrong> {
+    let name = name(line)?;
+    let value = line.get(name.colon + 1..).unwrap_or_default();
+    let before = value.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let begin = name.colon + 1 + before;
+    let value = trimmed(value.get(before..).unwrap_or_default());
+    Ok((name, begin..begin + value.len()))
 }
 
 /// The value at this place of the line at `at`. It shares the head's memory.
 fn shared(head: &Bytes, at: usize, place: Range<usize>) -> Result<HeaderValue, Wrong> {
     HeaderValue::from_maybe_shared(head.slice(at + place.start..at + place.end))
-        .map_err(|_| Wrong::Framing("a control character in a header value"))
+        .map_err(|_| CONTROL)
 }
 
 /// Whether a field must not come after a body: framing, routing, credentials, and what would change

@@ -10,9 +10,13 @@ use super::{HeadLimits, Wrong};
 /// Empty lines tolerated before a request (RFC 9112 §2.2 asks for one at least).
 const BLANK_LINES: u8 = 2;
 
+/// Lines of which it is remembered where they end: what most heads have, and few bytes to carry.
+const REMEMBERED: usize = 16;
+
 /// Progress in one head. A new one for each message.
 #[derive(Debug, Default)]
 pub(crate) struct Finder {
+    ends: [u32; REMEMBERED],
     line: usize,
     seen: usize,
     lines: usize,
@@ -26,6 +30,16 @@ pub(crate) struct Found {
     pub(crate) size: usize,
     /// Its header lines.
     pub(crate) headers: usize,
+    /// Where the LF of each of its first lines is, so that it need not be looked for again; 0 in
+    /// place of those that there are not.
+    ends: [u32; REMEMBERED],
+}
+
+impl Found {
+    /// The place of a line's LF, if it is remembered. The first line is number 0.
+    pub(crate) fn end(&self, line: usize) -> Option<usize> {
+        self.ends.get(line).filter(|end| **end > 0).map(|end| *end as usize)
+    }
 }
 
 impl Finder {
@@ -62,12 +76,16 @@ impl Finder {
             if lf == 0 || input.get(lf - 1) != Some(&b'\r') {
                 return Err(Wrong::Framing("a line ends in a bare LF"));
             }
+            if let Some(end) = self.ends.get_mut(self.lines) {
+                *end = u32::try_from(lf).unwrap_or(0);
+            }
             let empty = lf - 1 == self.line;
             self.seen = lf + 1;
             self.line = self.seen;
             if empty {
                 self.check(self.seen, limits)?;
-                return Ok(Some(Found { size: self.seen, headers: self.lines.saturating_sub(1) }));
+                let headers = self.lines.saturating_sub(1);
+                return Ok(Some(Found { size: self.seen, headers, ends: self.ends }));
             }
             self.lines += 1;
             if self.lines > limits.headers + 1 {

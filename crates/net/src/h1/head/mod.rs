@@ -7,6 +7,7 @@
 mod fields;
 mod finder;
 mod host;
+mod name;
 mod request;
 mod response;
 mod wrong;

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Version, header};
 use memchr::{memchr, memrchr};
 
 use super::fields::{Expect, Facts, fields, line};
-use super::finder::Finder;
+use super::finder::{Finder, Found};
 use super::host::is_host;
 use super::{Framing, HeadLimits, Wrong};
 
@@ -44,16 +44,16 @@ pub fn parse_request(
     let input = input.get(skip..).unwrap_or_default();
     let Some(found) = finder.find(input, limits)? else { return Ok(None) };
     let head = Bytes::copy_from_slice(input.get(..found.size).unwrap_or_default());
-    Ok(Some((*read_request(&head, found.headers, limits)?, skip + found.size)))
+    Ok(Some((*read_request(&head, &found, limits)?, skip + found.size)))
 }
 
-/// Reads `head`, which is one whole head with about `lines` header lines.
+/// Reads `head`, which is the whole head that was found.
 pub(crate) fn read_request(
     head: &Bytes,
-    lines: usize,
+    found: &Found,
     limits: &HeadLimits,
 ) -> Result<Box<RequestHead>, Wrong> {
-    let (first, next) = line(head, 0)?;
+    let (first, next) = line(head, 0, found.end(0))?;
     let (method, target, version) = first_line(first)?;
     if target.len() > limits.target {
         return Err(Wrong::LongTarget);
@@ -61,7 +61,7 @@ pub(crate) fn read_request(
     let old = version == Version::HTTP_10;
     let from = first.len() - target.len() - " HTTP/1.x".len();
     let uri = uri(&method, &head.slice(from..from + target.len()))?;
-    let fields = fields(head, next, lines, ROOM)?;
+    let fields = fields(head, found, next, ROOM)?;
     let facts = fields.facts;
 
     let (mut parts, ()) = Request::new(()).into_parts();

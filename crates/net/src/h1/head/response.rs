@@ -5,7 +5,7 @@ use http::response::{Parts, Response};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::fields::{Coding, fields, line};
-use super::finder::Finder;
+use super::finder::{Finder, Found};
 use super::{Framing, HeadLimits, Wrong};
 
 /// Header lines that the request path will add.
@@ -35,19 +35,19 @@ pub fn parse_response(
 ) -> Result<Option<(ResponseHead, usize)>, Wrong> {
     let Some(found) = Finder::default().find(input, limits)? else { return Ok(None) };
     let head = Bytes::copy_from_slice(input.get(..found.size).unwrap_or_default());
-    Ok(Some((read_response(&head, found.headers, method)?, found.size)))
+    Ok(Some((read_response(&head, &found, method)?, found.size)))
 }
 
-/// Reads `head`, which is one whole head with about `lines` header lines.
+/// Reads `head`, which is the whole head that was found.
 pub(crate) fn read_response(
     head: &Bytes,
-    lines: usize,
+    found: &Found,
     method: &Method,
 ) -> Result<ResponseHead, Wrong> {
-    let (first, next) = line(head, 0)?;
+    let (first, next) = line(head, 0, found.end(0))?;
     let (version, status) = first_line(first)?;
     let old = version == Version::HTTP_10;
-    let mut fields = fields(head, next, lines, ROOM)?;
+    let mut fields = fields(head, found, next, ROOM)?;
     let facts = fields.facts;
 
     let said = facts.framing(old)?;

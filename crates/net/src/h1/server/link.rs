@@ -135,7 +135,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Link<IO> {
             return Ok(None);
         };
         let head = self.input.take_copy(found.size);
-        read_request(&head, found.headers, &self.heads).map(Some)
+        read_request(&head, &found, &self.heads).map(Some)
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {

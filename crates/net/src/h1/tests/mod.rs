@@ -52,15 +52,7 @@ pub(super) fn limits() -> Http {
 
 pub(super) fn connection() -> Rc<Connection> {
     let address = "127.0.0.1:1".parse().unwrap();
-    let listener = "web".into();
-    Rc::new(Connection {
-        listener,
-        peer: address,
-        local: address,
-        tls: None,
-        worker: 0,
-        texts: Default::default(),
-    })
+    Rc::new(Connection::plain(address, address))
 }
 
 type Handler = dyn Fn(Incoming) -> LocalFuture<'static, Reply>;

@@ -145,12 +145,27 @@ proptest! {
     }
 }
 
+/// Where the first lines end is remembered, of the others it is looked for: all are read alike.
+#[test]
+fn a_head_of_many_lines_is_read_to_its_last() {
+    for count in [1, 14, 15, 16, 17, 40] {
+        let lines: String = (0..count).map(|n| format!("X-{n}: value {n}\r\n")).collect();
+        let input = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let (head, size) = parse_request(input.as_bytes(), &LIMITS).unwrap().unwrap();
+        assert_eq!((head.parts.headers.len(), size), (count + 1, input.len()));
+        for n in 0..count {
+            assert_eq!(head.parts.headers[format!("x-{n}")], format!("value {n}"));
+        }
+    }
+}
+
 #[test]
 fn header_values_share_the_heads_memory() {
     let input = b"GET / HTTP/1.1\r\nHost: a\r\nX-Long: abcdefghijklmnopqrstuvwxyz\r\n\r\n";
     let head = Bytes::copy_from_slice(input);
     let range = head.as_ptr_range();
-    let read = crate::h1::head::read_request(&head, 2, &LIMITS).unwrap();
+    let found = Finder::default().find(&head, &LIMITS).unwrap().unwrap();
+    let read = crate::h1::head::read_request(&head, &found, &LIMITS).unwrap();
     assert!(range.contains(&read.parts.headers["x-long"].as_bytes().as_ptr()));
 }
 

@@ -134,14 +134,22 @@ fn the_pss_example_of_rfc_7520_holds() {
     assert_eq!(holds(key, Algorithm::Ps384, &spoilt(&token)), Some(false));
 }
 
-/// RFC 7797 §4.1: what is signed there is not what is read here.
+/// RFC 7797 §4, with the key of RFC 7515 A.1: as signatures both examples hold. The second leaves
+/// its payload unencoded (§4.2), which a JWT must not: RFC 7797 updates RFC 7519 by just that.
 #[test]
 fn the_unencoded_payload_of_rfc_7797_is_refused() {
     let runtime = crate::cases::runtime();
     let _inside = runtime.enter();
+    let key = || json!({ "kty": "oct", "k": A1_KEY });
+    let encoded = "eyJhbGciOiJIUzI1NiJ9.JC4wMg.5mvfOroL-g7HyqJoozehmsaqmvTYGEq5jTI1gVvoEoQ";
+    assert_eq!(holds(key(), Algorithm::Hs256, encoded), Some(true));
     let own = super::own();
+    assert_eq!(judge(&*own, encoded), Err("token_malformed"), "`$.02` is no claims");
     let header = "eyJhbGciOiJIUzI1NiIsImI2NCI6ZmFsc2UsImNyaXQiOlsiYjY0Il19";
     let signature = "A5dxf2s96_n5FLueVuW1Z_vh161FwXZC4YLPff6dmDY";
+    let unencoded = format!("{header}.$.02.{signature}");
+    assert_eq!(holds(key(), Algorithm::Hs256, &unencoded), Some(true));
+    assert_eq!(holds(key(), Algorithm::Hs256, &spoilt(&unencoded)), Some(false));
     assert_eq!(judge(&*own, &format!("{header}.$02.{signature}")), Err("token_critical"));
     assert_eq!(judge(&*own, &format!("{header}.$.02.{signature}")), Err("token_malformed"));
     assert_eq!(judge(&*own, &format!("{header}..{signature}")), Err("token_critical"));

@@ -17,7 +17,7 @@ use super::pass::Pass;
 use super::question::{DECIDE, Question, life, read, takes_back};
 use super::table::Row;
 use crate::redis::Arg;
-use crate::table::Tag;
+use crate::tag::Tag;
 
 /// For how long somebody is known to be over whose count may yet go down.
 const MAY_CHANGE: Duration = Duration::from_secs(1);

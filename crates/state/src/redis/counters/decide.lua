@@ -81,7 +81,9 @@ function sliding.look(key, limit, state)
     wait = limit.window
     local missing = limit.cost - remaining
     local first = state.bucket - LAST
-    local counts = redis.call('HMGET', key, unpack(fields_of(first, state.newest)))
+    local fields = fields_of(first, state.newest)
+    -- Nothing that counts: more is asked for than the limit ever gives.
+    local counts = #fields > 0 and redis.call('HMGET', key, unpack(fields)) or {}
     for place, count in ipairs(counts) do
       missing = missing - (tonumber(count) or 0)
       if missing <= 0 then

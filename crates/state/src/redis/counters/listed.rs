@@ -8,7 +8,7 @@ use lockgate_core::{CounterName, Limit};
 
 use super::known::Told;
 use crate::clock::nanos;
-use crate::table::Tag;
+use crate::tag::Tag;
 use crate::view::{Listed, Name};
 
 /// Most that are kept.

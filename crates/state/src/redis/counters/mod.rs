@@ -25,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use super::{LIMITS_WITHIN, RedisStore, Servers};
 use crate::board::{Board, Refused};
 use crate::clock::Clock;
-use crate::table::Tag;
+use crate::tag::Tag;
 use crate::view::Listed;
 
 pub use figures::CounterFigures;

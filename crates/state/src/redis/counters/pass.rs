@@ -12,7 +12,7 @@ use super::Inner;
 use super::ask::refill;
 use super::known::Spent;
 use super::table::Row;
-use crate::table::Tag;
+use crate::tag::Tag;
 
 /// What became of one take here.
 #[derive(Clone, Copy, Default)]

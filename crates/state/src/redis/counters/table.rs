@@ -8,8 +8,7 @@ use lockgate_core::{Limit, Take};
 use tokio::sync::watch;
 
 use super::known::Known;
-use crate::memory::kind;
-use crate::table::Tag;
+use crate::tag::{Tag, kind};
 
 /// How many cells, a power of two.
 const CELLS: usize = 4096;

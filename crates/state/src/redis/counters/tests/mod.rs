@@ -224,6 +224,23 @@ fn the_script_grants_slices_as_the_protocol_says() {
         .unwrap();
 }
 
+/// Also where all that was counted before is forgotten.
+#[test]
+fn more_than_a_limit_ever_gives_is_refused() {
+    let mut redis = Told4Time::start();
+    let window = Duration::from_secs(60);
+    for algorithm in [
+        Algorithm::SlidingWindow,
+        Algorithm::SlidingLog,
+        Algorithm::TokenBucket,
+        Algorithm::FixedWindow,
+    ] {
+        let limit = Limit { algorithm, count: 1, window, burst: 1 };
+        let steps = [(0, 2, 0, false), (1, 1, 0, false), (5_000, 2, 0, false), (1, 1, 0, false)];
+        slices_as_told(&limit, &steps, &mut redis).unwrap();
+    }
+}
+
 #[test]
 fn counters_are_forgotten_when_they_say_nothing_any_more() {
     let mut redis = Told4Time::start();

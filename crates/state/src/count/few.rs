@@ -1,0 +1,150 @@
+//! A few counters of the sixty-one, those that are not zero: for keys that come in bursts.
+
+use super::ring::BUCKETS;
+
+/// How many there may be.
+pub(super) const FEW: usize = 10;
+
+/// Some of the buckets, the oldest first: how far back they are, and what they count.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Few {
+    len: u8,
+    back: [u8; FEW],
+    count: [u16; FEW],
+}
+
+impl Few {
+    /// Of all buckets, the newest first. None: there are too many, or one counts too much.
+    pub(super) fn of(all: impl Iterator<Item = u32>) -> Option<Self> {
+        let mut few = Self::default();
+        for (back, count) in all.enumerate().filter(|(_, count)| *count > 0) {
+            let place = few.counters().count();
+            *few.back.get_mut(place)? = u8::try_from(back).ok()?;
+            *few.count.get_mut(place)? = u16::try_from(count).ok()?;
+            few.len += 1;
+        }
+        let len = usize::from(few.len);
+        few.back.get_mut(..len)?.reverse();
+        few.count.get_mut(..len)?.reverse();
+        Some(few)
+    }
+
+    /// How far back each is, and what it counts, the oldest first.
+    fn counters(&self) -> impl Iterator<Item = (usize, u64)> {
+        let all = self.back.iter().zip(&self.count).take(usize::from(self.len));
+        all.map(|(back, count)| (usize::from(*back), u64::from(*count)))
+    }
+
+    /// So many buckets later.
+    pub(super) fn moved(self, by: usize) -> Self {
+        if by == 0 {
+            return self;
+        }
+        let mut moved = Self::default();
+        let mut kept = moved.back.iter_mut().zip(&mut moved.count);
+        for (back, count) in self.counters() {
+            if back + by < BUCKETS
+                && count > 0
+                && let Some((to, counts)) = kept.next()
+            {
+                (*to, *counts) = ((back + by) as u8, count as u16);
+                moved.len += 1;
+            }
+        }
+        moved
+    }
+
+    /// What all of them count.
+    pub(super) fn total(self) -> u64 {
+        self.counters().map(|(_, count)| count).sum()
+    }
+
+    /// Adds to the newest, if it can count so much and there is room.
+    pub(super) fn plus(mut self, cost: u64) -> Option<Self> {
+        let len = usize::from(self.len);
+        let last = len.checked_sub(1).filter(|last| self.back.get(*last) == Some(&0));
+        let place = last.unwrap_or(len);
+        let count = self.count.get_mut(place)?;
+        let was = if last.is_some() { u64::from(*count) } else { 0 };
+        *count = u16::try_from(was.checked_add(cost)?).ok()?;
+        *self.back.get_mut(place)? = 0;
+        self.len = place as u8 + 1;
+        Some(self)
+    }
+
+    /// Takes from the counter of `back` buckets ago what it has of `cost`.
+    pub(super) fn subtract(&mut self, back: usize, cost: u64) {
+        let all = self.back.iter().zip(&mut self.count).take(usize::from(self.len));
+        for (_, count) in all.filter(|(there, _)| usize::from(**there) == back) {
+            *count = u64::from(*count).saturating_sub(cost) as u16;
+        }
+    }
+
+    /// How far back the bucket is with which so much has been counted, from the oldest on.
+    pub(super) fn frees(self, missing: u64) -> Option<usize> {
+        let mut sum = 0;
+        let mut counters = self.counters();
+        let enough = counters.find(|(_, count)| {
+            sum += count;
+            sum >= missing
+        });
+        enough.map(|(back, _)| back)
+    }
+
+    /// What the bucket counts that is so far back.
+    pub(super) fn at(self, back: usize) -> u32 {
+        let there = self.counters().find(|(there, _)| *there == back);
+        there.map_or(0, |(_, count)| count as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against a plain list.
+        #[test]
+        fn they_count_as_a_list_does(
+            steps in prop::collection::vec(
+                (prop_oneof![3 => 0_usize..3, 2 => 0_usize..20, 1 => 0_usize..70],
+                 prop_oneof![9 => 1_u64..20, 1 => 1_u64..40_000], 0_usize..61), 1..100,
+            ),
+        ) {
+            let mut few = Few::default();
+            let mut list = VecDeque::from([0_u64; BUCKETS]);
+            for (by, cost, back) in steps {
+                few = few.moved(by);
+                (0..by).for_each(|_| list.push_front(0));
+                list.truncate(BUCKETS);
+                match few.plus(cost) {
+                    Some(more) => {
+                        few = more;
+                        list[0] += cost;
+                    }
+                    None => {
+                        let used = few.counters().count();
+                        prop_assert!(used == FEW || list[0] + cost > u64::from(u16::MAX));
+                        few.subtract(back, cost);
+                        list[back] = list[back].saturating_sub(cost);
+                    }
+                }
+                let total: u64 = list.iter().sum();
+                prop_assert_eq!(few.total(), total);
+                let each: Vec<u64> = (0..BUCKETS).map(|back| u64::from(few.at(back))).collect();
+                prop_assert_eq!(&each[..], &*list.make_contiguous());
+                for missing in [1, cost, total.max(1), total + 1] {
+                    let from = |back: &usize| list.range(*back..).sum::<u64>() >= missing;
+                    prop_assert_eq!(few.frees(missing), (0..BUCKETS).rev().find(from));
+                }
+                let again = Few::of(list.iter().map(|count| *count as u32));
+                let again = again.map(|again| (again.total(), again.frees(1)));
+                prop_assert_eq!(again, Some((total, few.frees(1))));
+            }
+        }
+    }
+}

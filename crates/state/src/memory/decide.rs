@@ -1,0 +1,298 @@
+//! Decisions: which counters a request meets, whether they all let it pass, and taking from them.
+//! One counter that is kept already is the usual case, a few are the next; each has a way of its
+//! own that does no more than it must.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering::Relaxed;
+
+use lockgate_core::{Grant, MOST_TAKES, Naming, Take};
+
+use super::{Memory, is_of_calendar};
+use crate::clock::{Now, TICK};
+use crate::count::Count;
+use crate::table::{Cell, Entry, Warmth};
+use crate::tag::Tag;
+use crate::view::Name;
+
+/// A turn, in which it is told when an entry is over: 1.07 s.
+const TURN: u32 = 30;
+
+/// The cells of one decision, locked in their order, so that no two decisions wait for each other.
+type Held<'a> = [Option<(usize, MutexGuard<'a, Cell>)>; MOST_TAKES];
+
+/// The same where each take has a cell of its own, in the order of the takes.
+type HeldEach<'a, const N: usize> = [Option<(MutexGuard<'a, Cell>, usize)>; N];
+
+impl Memory {
+    pub(super) fn decide(
+        &self,
+        takes: &[Take<'_>],
+        grants: &mut [Grant],
+        naming: &Naming<'_>,
+    ) -> bool {
+        if let ([take], [grant, ..]) = (takes, &mut *grants) {
+            let now = self.clock.at(take.at, is_of_calendar(take.limit));
+            let tag = self.tagger.tag(take);
+            return match self.decide_one(take, tag, now, grant) {
+                Some(all) if grant.allowed => all,
+                known => self.decided(known, takes, &[tag], now, grants, naming),
+            };
+        }
+        let calendar = takes.iter().any(|take| is_of_calendar(take.limit));
+        let now = self.clock.at(takes.first().and_then(|take| take.at), calendar);
+        let mut tags = [Tag::default(); MOST_TAKES];
+        let tags = tags.get_mut(..takes.len()).unwrap_or_default();
+        for (tag, take) in tags.iter_mut().zip(takes) {
+            *tag = self.tagger.tag(take);
+        }
+        let known = match takes.len() {
+            2 => self.decide_known::<2>(takes, tags, now, grants),
+            3 => self.decide_known::<3>(takes, tags, now, grants),
+            4 => self.decide_known::<4>(takes, tags, now, grants),
+            _ => None,
+        };
+        self.decided(known, takes, tags, now, grants, naming)
+    }
+
+    /// Decides, unless that is done, and notes who is refused.
+    fn decided(
+        &self,
+        known: Option<bool>,
+        takes: &[Take<'_>],
+        tags: &[Tag],
+        now: Now,
+        grants: &mut [Grant],
+        naming: &Naming<'_>,
+    ) -> bool {
+        let all = known.unwrap_or_else(|| self.decide_any(takes, tags, now, grants, naming));
+        for (place, (tag, grant)) in tags.iter().zip(&*grants).enumerate() {
+            if !grant.allowed {
+                self.board.note(*tag, || naming(place));
+            }
+        }
+        all
+    }
+
+    /// Decides for a counter alone that is kept already: the usual case. None: there is no such.
+    fn decide_one(&self, take: &Take<'_>, tag: Tag, now: Now, grant: &mut Grant) -> Option<bool> {
+        let place = self.place(tag);
+        let (_, mut cell) = self.lock(place)?;
+        let entry = cell.find(tag)?;
+        entry.warmth.meet(tick(now));
+        let grown = taken_from(entry, take, now, grant);
+        self.grown(&mut cell, grown, &[tag], place);
+        Some(grant.allowed || take.dry)
+    }
+
+    /// The same for some counters, each of another cell. None: it is not so, and nothing is taken.
+    fn decide_known<const N: usize>(
+        &self,
+        takes: &[Take<'_>],
+        tags: &[Tag],
+        now: Now,
+        grants: &mut [Grant],
+    ) -> Option<bool> {
+        let mut held = self.hold_each::<N>(tags)?;
+        // All are found before the first is looked at: their lines come from afar side by side.
+        let mut found = [0; N];
+        for ((found, (cell, _)), tag) in found.iter_mut().zip(held.iter().flatten()).zip(tags) {
+            *found = cell.position(*tag)?;
+        }
+        let mut grown: [Grown; N] = [None; N];
+        let mut all = true;
+        let cells = held.iter_mut().flatten();
+        let steps = found.iter().zip(cells).zip(takes).zip(&mut *grants).zip(&mut grown);
+        for (number, ((((found, (cell, _)), take), grant), grown)) in steps.enumerate() {
+            let entry = cell.at(*found)?;
+            entry.warmth.meet(tick(now));
+            if all && number + 1 == N {
+                // All others have allowed it: no look is needed before.
+                *grown = taken_from(entry, take, now, grant);
+            } else {
+                *grant = entry.count.look(take.limit, now, take.cost);
+            }
+            all &= grant.allowed || take.dry;
+        }
+        if all {
+            let cells = held.iter_mut().flatten();
+            let steps = found.iter().zip(cells).zip(takes).zip(grants).zip(&mut grown);
+            for ((((found, (cell, _)), take), grant), grown) in steps.take(N - 1) {
+                if grant.allowed && take.cost > 0 {
+                    *grown = spend_from(cell.at(*found)?, take, now, grant);
+                }
+            }
+        }
+        for ((cell, place), grown) in held.iter_mut().flatten().zip(grown) {
+            self.grown(cell, grown, tags, *place);
+        }
+        Some(all)
+    }
+
+    /// Decides for any counters, and keeps those that are new.
+    fn decide_any(
+        &self,
+        takes: &[Take<'_>],
+        tags: &[Tag],
+        now: Now,
+        grants: &mut [Grant],
+        naming: &Naming<'_>,
+    ) -> bool {
+        let mut held = self.hold(tags);
+        let mut all = true;
+        for ((take, tag), grant) in takes.iter().zip(tags).zip(&mut *grants) {
+            let Some(cell) = cell_of(&mut held, self.place(*tag)) else { continue };
+            *grant = match cell.find(*tag) {
+                Some(entry) => {
+                    entry.warmth.meet(tick(now));
+                    entry.count.look(take.limit, now, take.cost)
+                }
+                None => Count::fresh(take.limit).look(take.limit, now, take.cost),
+            };
+            all &= grant.allowed || take.dry;
+        }
+        if all {
+            for (place, (take, grant)) in takes.iter().zip(&mut *grants).enumerate() {
+                if grant.allowed && take.cost > 0 {
+                    self.spend(&mut held, tags, place, take, now, grant, naming);
+                }
+            }
+        }
+        all
+    }
+
+    /// Counts what an entry of a cell has grown by on the heap, if it has.
+    #[inline]
+    fn grown(&self, cell: &mut Cell, grown: Grown, keep: &[Tag], place: usize) {
+        if let Some((was, is)) = grown {
+            let before = cell.bytes();
+            cell.resized(was, is);
+            self.settle(cell, before, keep, place);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of `decide`")]
+    fn spend(
+        &self,
+        held: &mut Held<'_>,
+        tags: &[Tag],
+        number: usize,
+        take: &Take<'_>,
+        now: Now,
+        grant: &mut Grant,
+        naming: &Naming<'_>,
+    ) {
+        let Some(tag) = tags.get(number).copied() else { return };
+        let Some(cell) = cell_of(held, self.place(tag)) else { return };
+        let place = self.place(tag);
+        if let Some(entry) = cell.find(tag) {
+            let grown = spend_from(entry, take, now, grant);
+            self.grown(cell, grown, tags, place);
+            return;
+        }
+        let mut count = Count::fresh(take.limit);
+        let over = count.spend(take.limit, now, take.cost, grant);
+        if let Some(fixed) = count.fixed_mut().filter(|_| take.listed) {
+            let (name, of) = (naming(number), take.limit.count);
+            fixed.name = Some(Box::new(Name { name, of, end: over }));
+        }
+        let entry = Entry { tag, count, until: turn_after(over), warmth: Warmth::new(tick(now)) };
+        let before = cell.bytes();
+        let forgotten = cell.forget(turn(now.mono)) as u64;
+        if forgotten > 0 {
+            self.keys.fetch_sub(forgotten, Relaxed);
+        }
+        self.make_room(cell, tags, place);
+        if cell.push(entry) {
+            self.keys.fetch_add(1, Relaxed);
+        }
+        self.settle(cell, before, tags, place);
+    }
+
+    /// Locks the cells of these tags, in their order. None: two of them are one.
+    fn hold_each<const N: usize>(&self, tags: &[Tag]) -> Option<HeldEach<'_, N>> {
+        let tags: &[Tag; N] = tags.try_into().ok()?;
+        let places = tags.map(|tag| self.place(tag));
+        let mut order: [usize; N] = std::array::from_fn(|number| number);
+        order.sort_unstable_by_key(|number| places.get(*number));
+        let mut held = [const { None }; N];
+        let mut last = None;
+        for number in order {
+            let place = places.get(number).copied()?;
+            if last == Some(place) {
+                return None;
+            }
+            last = Some(place);
+            *held.get_mut(number)? = Some((self.cells.get(place)?.lock(), place));
+        }
+        Some(held)
+    }
+
+    fn hold(&self, tags: &[Tag]) -> Held<'_> {
+        let mut held = Held::default();
+        if let [tag] = tags {
+            held[0] = self.lock(self.place(*tag));
+            return held;
+        }
+        let mut places = [usize::MAX; MOST_TAKES];
+        for (place, tag) in places.iter_mut().zip(tags) {
+            *place = self.place(*tag);
+        }
+        places.sort_unstable();
+        let mut last = usize::MAX;
+        for (held, place) in held.iter_mut().zip(places) {
+            if place != last && place != usize::MAX {
+                *held = self.lock(place);
+            }
+            last = place;
+        }
+        held
+    }
+}
+
+/// What an entry had on the heap before, and after, if that is not the same.
+type Grown = Option<(usize, usize)>;
+
+/// Takes from an entry what a look has just allowed.
+fn spend_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
+    let was = entry.count.heap();
+    let over = entry.count.spend(take.limit, now, take.cost, grant);
+    spent(entry, take, over, was)
+}
+
+/// Takes from an entry if it allows that.
+fn taken_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
+    if let Some(over) = entry.count.take_here(take.limit, now, take.cost, grant) {
+        entry.until = turn_after(over);
+        return None;
+    }
+    let was = entry.count.heap();
+    let over = entry.count.take(take.limit, now, take.cost, grant)?;
+    spent(entry, take, over, was)
+}
+
+fn spent(entry: &mut Entry, take: &Take<'_>, over: u64, was: usize) -> Grown {
+    entry.until = turn_after(over);
+    if let Some(name) = entry.count.fixed_mut().and_then(|fixed| fixed.name.as_mut()) {
+        (name.of, name.end) = (take.limit.count, over);
+    }
+    let is = entry.count.heap();
+    (was != is).then_some((was, is))
+}
+
+fn cell_of<'h>(held: &'h mut Held<'_>, place: usize) -> Option<&'h mut Cell> {
+    let mut found = held.iter_mut().flatten();
+    found.find(|(held, _)| *held == place).map(|(_, cell)| &mut **cell)
+}
+
+fn tick(now: Now) -> u32 {
+    (now.mono >> TICK) as u32
+}
+
+fn turn(moment: u64) -> u32 {
+    u32::try_from(moment >> TURN).unwrap_or(u32::MAX)
+}
+
+/// The first turn that begins after a moment.
+fn turn_after(moment: u64) -> u32 {
+    turn(moment).saturating_add(1)
+}
