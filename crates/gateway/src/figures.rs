@@ -2,7 +2,7 @@
 //! labels the last that lives is shown: a route that stays as it is over a reload shows nothing
 //! anew, and what others have shown since may go before it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use lockgate_core::{Figure, Metric};
@@ -38,9 +38,15 @@ impl Figures {
         let mut all = self.all();
         let shown = all.entry((metric.name, labels));
         let figures = &mut shown.or_insert(Shown { metric, figures: Vec::new() }).figures;
-        // Before there is more room, what is gone makes some.
+        if figures.last().is_some_and(|last| address(last) == address(&figure)) {
+            return;
+        }
+        // Before there is more room, what is gone or stands further back too makes some.
         if figures.len() == figures.capacity() {
-            figures.retain(|figure| figure.strong_count() > 0);
+            let mut seen = HashSet::new();
+            figures.reverse();
+            figures.retain(|one| one.strong_count() > 0 && seen.insert(address(one)));
+            figures.reverse();
         }
         figures.push(figure);
     }
@@ -69,6 +75,11 @@ impl Figures {
     }
 }
 
+/// Two of one address are one: what has been let go keeps its place for as long as it is listed.
+fn address(figure: &Weak<dyn Figure>) -> usize {
+    figure.as_ptr().addr()
+}
+
 #[cfg(test)]
 mod tests {
     use lockgate_telemetry::names;
@@ -95,6 +106,28 @@ mod tests {
         assert_eq!(now(), Some(1));
         drop(first);
         assert_eq!(now(), None);
+    }
+
+    #[test]
+    fn what_is_shown_again_and_again_takes_no_room() {
+        let figures = Figures::default();
+        let (one, other) = (figure(1), figure(2));
+        let show = |one: &Arc<dyn Figure>| {
+            figures.expose(&names::COUNTER_KEYS, &[], Arc::downgrade(one));
+        };
+        for _ in 0..10_000 {
+            show(&one);
+        }
+        assert!(figures.all().values().all(|shown| shown.figures.len() == 1));
+        for _ in 0..10_000 {
+            show(&other);
+            show(&one);
+        }
+        assert!(figures.all().values().all(|shown| shown.figures.capacity() < 64));
+        let now = || figures.of(names::COUNTER_KEYS.name).first().map(|one| one.1);
+        assert_eq!(now(), Some(1));
+        drop(one);
+        assert_eq!(now(), Some(2));
     }
 
     #[test]
