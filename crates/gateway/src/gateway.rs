@@ -271,6 +271,7 @@ impl Gateway {
         let exported = self.exporters.prepare(&document.telemetry)?;
         let mut upstreams = self.registry.prepare(&document.upstreams);
         let provider = Provider::new(&self.services, &document, before.is_some());
+        let before = before.filter(|_| provider.goes_on());
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),

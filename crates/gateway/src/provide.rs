@@ -165,18 +165,29 @@ pub(crate) struct Provider<'a> {
     stores: Stores,
     /// Those whose blobs a plugin has asked for.
     asked: AskedBlobs,
+    goes_on: bool,
 }
 
 impl<'a> Provider<'a> {
-    /// `goes_on`: policies that are in force stay, and see what is asked for from now on.
-    pub(crate) fn new(services: &'a Services, document: &'a Document, goes_on: bool) -> Self {
+    /// `same`: policies that are in force may stay, if [`goes_on`](Self::goes_on) agrees. They see
+    /// what is asked for from now on.
+    pub(crate) fn new(services: &'a Services, document: &'a Document, same: bool) -> Self {
         let consumers = Arc::new(document.known_consumers());
         let stores = services.depot.stores(stores::settings(document), document.memory_size());
+        let known = services.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = same && known.as_ref().is_some_and(|known| stores.go_on(known));
+        drop(known);
         let asked = match goes_on {
             true => services.asked.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             false => AskedBlobs::default(),
         };
-        Self { services, document, consumers, stores, asked }
+        Self { services, document, consumers, stores, asked, goes_on }
+    }
+
+    /// Whether policies that are in force may stay: what they hold of stores is what they would be
+    /// given now. A store whose text is the same is another when its certificate's file is.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     /// The configuration's stores and those that keep blobs, for when it is in force.
