@@ -135,11 +135,12 @@ impl Builder<'_> {
         })
     }
 
-    /// The snapshot before, if its routes could be these: if no upstream is another object.
+    /// The snapshot before, if its routes could be these: if no upstream that it has is another
+    /// object now. One that it has not, none of its routes goes to.
     fn before(&self) -> Option<&Snapshot> {
         let before = self.before.as_deref()?;
         let is_known = |(name, upstream): (&String, &Arc<Upstream>)| {
-            before.upstreams.get(name).is_some_and(|known| Arc::ptr_eq(known, upstream))
+            before.upstreams.get(name).is_none_or(|known| Arc::ptr_eq(known, upstream))
         };
         self.upstreams.iter().all(is_known).then_some(before)
     }
