@@ -193,6 +193,7 @@ impl Gateway {
         let services = Services::new(outbound);
         metrics.register(services.clone());
         let provider = Provider::new(&services, &document, false);
+        let kept = provider.keep(read.asked.blobs());
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
@@ -200,13 +201,14 @@ impl Gateway {
             log,
             traces: exported.traces(),
             provide: &provider,
+            stores: Arc::clone(&kept),
             before: None,
         };
         let first = builder
             .build(1, Arc::clone(&document), router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
         registry.commit(upstreams);
-        services.accept(provider.into_stores());
+        services.accept(provider.into_stores(), kept);
         exporters.accept(exported);
         metrics.reloaded(1);
         Ok(Self {
@@ -272,6 +274,7 @@ impl Gateway {
         let mut upstreams = self.registry.prepare(&document.upstreams);
         let provider = Provider::new(&self.services, &document, before.is_some());
         let before = before.filter(|_| provider.goes_on());
+        let kept = provider.keep(read.asked.blobs());
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
@@ -279,6 +282,7 @@ impl Gateway {
             log,
             traces: exported.traces(),
             provide: &provider,
+            stores: Arc::clone(&kept),
             before,
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
@@ -289,7 +293,7 @@ impl Gateway {
         // Nothing can fail from here on; until here nothing that runs has noticed.
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
         self.generations.store(generation, Ordering::Relaxed);
-        self.services.accept(stores);
+        self.services.accept(stores, kept);
         self.exporters.accept(exported);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));

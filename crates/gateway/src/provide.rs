@@ -1,7 +1,7 @@
 //! What the process provides to plugins: names of the configuration, files, background work, and
 //! what is shared between policies and outlives a reload.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -38,13 +38,15 @@ pub(crate) struct Services {
     /// How services are, as the monitor publishes it.
     pub(crate) published: Arc<Published>,
     /// Those of them in which it keeps blobs.
+    blobs: Mutex<Arc<[Arc<dyn Blobs>]>>,
+    /// Those that policies in force see, with such as are no longer asked for.
     asked: Mutex<AskedBlobs>,
 }
 
 impl Services {
     /// Must be called on the control runtime.
     pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, stores, published, asked) = Default::default();
+        let (kept, figures, stores, published, blobs, asked) = Default::default();
         let (runtime, depot, pages) = (Handle::current(), Depot::new(), Default::default());
         let places = Arc::new(Semaphore::new(mounted::MOST));
         Arc::new(Self {
@@ -57,6 +59,7 @@ impl Services {
             pages,
             places,
             published,
+            blobs,
             asked,
         })
     }
@@ -96,7 +99,7 @@ impl Services {
 
     /// The stores in which the configuration in force keeps blobs.
     pub(crate) fn blobs(&self) -> Arc<[Arc<dyn Blobs>]> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).all()
+        Arc::clone(&self.blobs.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The end of the process: this gateway is no longer counted by those it shares stores with.
@@ -108,8 +111,13 @@ impl Services {
     }
 
     /// Takes on what a configuration in force says.
-    pub(crate) fn accept(&self, (stores, asked): (Stores, AskedBlobs)) {
+    pub(crate) fn accept(
+        &self,
+        (stores, asked): (Stores, AskedBlobs),
+        blobs: Arc<[Arc<dyn Blobs>]>,
+    ) {
         stores.resize();
+        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = blobs;
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
@@ -190,7 +198,16 @@ impl<'a> Provider<'a> {
         self.goes_on
     }
 
-    /// The configuration's stores and those that keep blobs, for when it is in force.
+    /// The stores of these names, each once: where this configuration keeps blobs. What plugins
+    /// have asked for while it was built does not tell that: some were not built again.
+    pub(crate) fn keep<'n>(&self, names: impl Iterator<Item = &'n str>) -> Arc<[Arc<dyn Blobs>]> {
+        let kept = AskedBlobs::default();
+        let names: BTreeSet<&str> = names.collect();
+        names.iter().filter_map(|name| self.stores.blobs(name)).for_each(|one| kept.add(&one));
+        kept.all()
+    }
+
+    /// The configuration's stores and those that were asked for blobs, for when it is in force.
     pub(crate) fn into_stores(self) -> (Stores, AskedBlobs) {
         (self.stores, self.asked)
     }

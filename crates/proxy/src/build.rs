@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use lockgate_config::model::{self, Document};
 use lockgate_core::{
-    Build, ConfigError, Identities, Listed, Plugin, Policy, PolicyPlugin, Priority, Provide, Stage,
+    Blobs, Build, ConfigError, Identities, Listed, Plugin, Policy, PolicyPlugin, Priority, Provide,
+    Stage,
 };
 use lockgate_telemetry::{AccessLog, Metrics, Traces};
 use lockgate_upstream::Upstream;
@@ -33,6 +34,8 @@ pub struct Builder<'a> {
     pub traces: Option<Arc<Traces>>,
     /// What plugins may ask for.
     pub provide: &'a dyn Provide,
+    /// The stores in which the document's plugins keep blobs.
+    pub stores: Arc<[Arc<dyn Blobs>]>,
     /// The snapshot in force, when the document has been read against its own and all but routes
     /// is the same in both: routes that are the same objects there are not built again.
     pub before: Option<Arc<Snapshot>>,
@@ -130,7 +133,7 @@ impl Builder<'_> {
             redirects,
             mount,
             plans: Plans::new(&document, self.provide),
-            stores: self.provide.asked_blobs().all(),
+            stores: Arc::clone(&self.stores),
             document,
         })
     }

@@ -46,6 +46,12 @@ impl Asked {
         held.map(|held| held.name.as_str())
     }
 
+    /// The stores in which plugins keep blobs.
+    pub fn blobs(&self) -> impl Iterator<Item = &str> {
+        let held = self.held.iter().filter(|held| held.what == What::Blobs);
+        held.map(|held| held.name.as_str())
+    }
+
     /// What identities have read.
     pub(crate) fn of_identities(&self) -> impl Iterator<Item = &FileRead> {
         self.read.iter().filter(|one| one.stands().0 == "identity")

@@ -1,5 +1,6 @@
 //! Routes that stay as they are while others change: what they do, know and keep goes on.
 
+use lockgate_testkit::redis::RedisServer;
 use lockgate_testkit::{Echo, Gateway, until};
 
 use crate::support::{launch, upstream};
@@ -66,6 +67,28 @@ async fn what_a_route_clears_may_be_kept_by_one_that_came_later() {
     assert_eq!(gateway.ask("POST", "/w", &[], "x").await.status, 200);
     assert_eq!(gateway.get("/c/x").await.status, 200);
     assert_eq!(echo.hits(), 3, "the write, and the answer anew");
+}
+
+#[tokio::test]
+async fn a_store_that_no_route_keeps_answers_in_any_more_is_not_told_of_writes() {
+    let (echo, redis) = (Echo::start("a").await, RedisServer::start().await);
+    let stores = format!("stores: {{ shared: {{ redis: \"{}\" }} }}\n", redis.url());
+    let routes = "  POST /w: { to: pool }\n";
+    let gateway = launch().start(&config(&echo, &stores, routes)).await;
+    let told = async || {
+        assert_eq!(gateway.ask("POST", "/w", &[], "x").await.status, 200);
+        gateway.metrics().await.sum("lockgate_store_calls_total", &[("use", "blobs")])
+    };
+    assert_eq!(told().await, 0.0);
+    let body = "{ cache: { ttl: 60s, store: shared }, to: pool }";
+    let answer = gateway.admin("PUT", "/admin/routes/c/*", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let before = told().await;
+    assert!(told().await > before);
+    let answer = gateway.admin("DELETE", "/admin/routes/c/*", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let before = told().await;
+    assert_eq!(told().await, before);
 }
 
 #[tokio::test]
