@@ -20,7 +20,7 @@ pub use changes::{
     Base, Changes, Differing, Entry, FILES_ALONE, Laid, Outcome, between, differing, effective,
     laid_over, read_value, without_plain_secrets, write_value,
 };
-pub use check::{Asked, read_plugin_file};
+pub use check::{Asked, Content, read_plugin_file};
 pub use diff::{Change, ChangeKind, diff};
 pub use format::{Refusal, bare, format, long, long_value};
 pub use load::{

@@ -183,7 +183,7 @@ impl Gateway {
         let registry = Arc::new(Registry::new(spawn.clone(), resolver.clone()));
         let outbound = Client::start(Arc::clone(&registry), Origins::new(spawn, resolver))?;
         let Checked { loaded, router } = checked;
-        let read = InForce::from(loaded);
+        let mut read = InForce::from(loaded);
         let document = Arc::clone(&read.document);
         let settings = document.telemetry.access_log.clone();
         let log = open_log(settings.as_ref())?;
@@ -214,6 +214,7 @@ impl Gateway {
         Ok(Self {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
             metrics,
+        read.asked.built_with(&provider.read_files());
             services,
             registry,
             draining: AtomicBool::new(false),
@@ -267,7 +268,7 @@ impl Gateway {
         let old = self.snapshot();
         let Checked { loaded, router } = checked;
         let before = loaded.same.then(|| Arc::clone(&old));
-        let read = InForce::from(loaded);
+        let mut read = InForce::from(loaded);
         let document = Arc::clone(&read.document);
         let log = self.next_log(&old, &document)?;
         let exported = self.exporters.prepare(&document.telemetry)?;
@@ -297,6 +298,7 @@ impl Gateway {
         self.exporters.accept(exported);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));
+        read.asked.built_with(&provider.read_files());
         self.registry.commit(upstreams);
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) =
             document.telemetry.access_log.clone();

@@ -1,12 +1,14 @@
 //! What the process provides to plugins: names of the configuration, files, background work, and
 //! what is shared between policies and outlives a reload.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use lockgate_config::model::Document;
+use lockgate_config::Content;
 use lockgate_core::{
     AskedBlobs, Blobs, Blocking, Board, Consumers, Counters, Figure, Handler, Kept, Leases, Metric,
     Outbound, Provide, Records, SendFuture, Task,
@@ -189,7 +191,8 @@ impl<'a> Provider<'a> {
             true => services.asked.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             false => AskedBlobs::default(),
         };
-        Self { services, document, consumers, stores, asked, goes_on }
+        let read = RefCell::default();
+        Self { services, document, consumers, stores, asked, goes_on, read }
     }
 
     /// Whether policies that are in force may stay: what they hold of stores is what they would be
@@ -199,6 +202,8 @@ impl<'a> Provider<'a> {
     }
 
     /// The stores of these names, each once: where this configuration keeps blobs. What plugins
+    /// The files that plugins have read, and what they said.
+    read: RefCell<Vec<(PathBuf, Content)>>,
     /// have asked for while it was built does not tell that: some were not built again.
     pub(crate) fn keep<'n>(&self, names: impl Iterator<Item = &'n str>) -> Arc<[Arc<dyn Blobs>]> {
         let kept = AskedBlobs::default();
@@ -223,6 +228,11 @@ impl Provide for Provider<'_> {
     fn consumers(&self) -> &Arc<Consumers> {
         &self.consumers
     }
+    /// The files that plugins have read so far, and what they said.
+    pub(crate) fn read_files(&self) -> Vec<(PathBuf, Content)> {
+        self.read.take()
+    }
+
 
     fn plan(&self, name: &str) -> Option<&Value> {
         self.document.plans.get(name).map(|settings| &**settings)
@@ -287,7 +297,9 @@ impl Provide for Provider<'_> {
 
     fn read(&self, path: &Path) -> Result<Bytes, String> {
         let path: PathBuf = self.document.base.join(path);
-        lockgate_config::read_plugin_file(&path)
+        let bytes = lockgate_config::read_plugin_file(&path)?;
+        self.read.borrow_mut().push((path, Content::of(&bytes)));
+        Ok(bytes)
     }
 
     fn shared(&self, key: &str, make: &mut dyn FnMut() -> Kept) -> Kept {

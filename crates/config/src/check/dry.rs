@@ -52,6 +52,23 @@ impl Asked {
         held.map(|held| held.name.as_str())
     }
 
+    /// Notes what files said when they were read once more, to build what serves: what is built of
+    /// a file that has changed since it was checked must not pass for what was checked.
+    pub fn built_with(&mut self, files: &[(PathBuf, Content)]) {
+        let is_other = |one: &FileRead| {
+            let mut again = files.iter().filter(|(path, _)| *path == one.path);
+            again.any(|(_, content)| one.content != Some(*content))
+        };
+        if !self.read.iter().any(is_other) {
+            return;
+        }
+        let noted = std::mem::take(&mut self.read).into_iter().map(|one| match is_other(&one) {
+            true => FileRead { content: None, ..one },
+            false => one,
+        });
+        self.read = noted.collect();
+    }
+
     /// What identities have read.
     pub(crate) fn of_identities(&self) -> impl Iterator<Item = &FileRead> {
         self.read.iter().filter(|one| one.stands().0 == "identity")
@@ -65,7 +82,18 @@ pub(crate) struct FileRead {
     at: Vec<String>,
     pub(crate) path: PathBuf,
     /// A hash of what was in it; `None`: it could not be read.
-    content: Option<u128>,
+    content: Option<Content>,
+}
+
+/// What a file said that a plugin was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Content(u128);
+
+impl Content {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(xxh3_128(bytes))
+    }
 }
 
 impl FileRead {
@@ -213,7 +241,7 @@ impl Provide for Dry {
     fn read(&self, path: &Path) -> Result<Bytes, String> {
         let path = self.base.join(path);
         let read = read_plugin_file(&path);
-        let content = read.as_ref().ok().map(|bytes| xxh3_128(bytes));
+        let content = read.as_ref().ok().map(|bytes| Content::of(bytes));
         let at = self.at.borrow().clone();
         self.read.borrow_mut().insert(FileRead { at, path, content });
         read

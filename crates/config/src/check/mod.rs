@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use lockgate_core::Plugin;
 
 pub(crate) use dry::Held;
-pub use dry::{Asked, read_plugin_file};
+pub use dry::{Asked, Content, read_plugin_file};
 
 use crate::model::Document;
 use crate::same::Same;
