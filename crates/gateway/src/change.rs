@@ -48,6 +48,7 @@ impl Running {
         // A change of the files meanwhile is noticed afterwards, whatever becomes of this one.
         let before = self.gateway.before();
         let checked = source.look(given, &before).map_err(|report| refused(&report))?;
+        self.rest.let_others().await;
         if let What::Set { section, name, to: None } = &change.what
             && self.is_nowhere(&checked, section, name)
         {
@@ -214,7 +215,9 @@ impl Running {
                 return Err(refused);
             }
         };
+        let at = Instant::now();
         self.listeners.commit(prepared, &self.workers).await;
+        self.rest.has_waited(applied.waited + at.elapsed());
         source.in_force(&files);
         let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let (generation, changes) = (applied.generation, applied.changes());

@@ -1,5 +1,6 @@
 //! The start of a gateway: everything that is needed is had before the first request is taken.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -121,6 +122,8 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
         admin_again,
         program,
         ordered,
+        apart: VecDeque::new(),
+        is_due: false,
         successor: None,
         rest: Rest::default(),
         state: upgrade::State::Serving,

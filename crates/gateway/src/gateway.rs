@@ -18,6 +18,7 @@ use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
 use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::exporters::Exporters;
 use crate::outbound::Client;
@@ -300,12 +301,14 @@ impl Gateway {
         tokio::spawn(let_go(Arc::clone(&old)));
         read.asked.built_with(&provider.read_files());
         self.registry.commit(upstreams);
+        let begun = Instant::now();
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) =
+        let waited = begun.elapsed();
             document.telemetry.access_log.clone();
         self.read.store(Arc::new(read));
         self.metrics.reloaded(generation);
         let old = Arc::clone(&old.document);
-        Ok(Applied { generation, old, new: document })
+        Ok(Applied { generation, waited, old, new: document })
     }
 
     /// What would change if this were put in force.
@@ -367,6 +370,8 @@ pub(crate) struct Applied {
 impl Applied {
     /// What it has changed.
     pub(crate) fn changes(&self) -> Vec<Change> {
+    /// How long names were waited for.
+    pub(crate) waited: Duration,
         lockgate_config::diff(&self.old, &self.new)
     }
 }

@@ -1,6 +1,7 @@
 //! Changes that were asked for while another was put in force: they are read, checked and put in
 //! force together, in the time of one, and each is answered. When they are refused together, each
-//! is tried for itself, so that nobody pays for what another has asked for.
+//! is tried for itself, so that nobody pays for what another has asked for; what else is due, an
+//! end of the process above all, comes between.
 
 use lockgate_admin::{Change, Order, What};
 use serde_json::Value;
@@ -17,8 +18,8 @@ const MOST: usize = 32;
 impl Running {
     /// Carries an order out, and with a change those that wait behind it.
     pub(crate) async fn take_on(&mut self, given: Given, source: &mut Option<Source>) {
-        let begun = Instant::now();
         self.take_over(source).await;
+        self.rest.work_begins();
         let mut all = Vec::new();
         let mut next = Some(given.take());
         while let Some((order, asker)) = next.take() {
@@ -33,23 +34,27 @@ impl Running {
                 }
             }
         }
-        self.change_all(all, source).await;
-        if let Some((order, asker)) = next {
-            asker.answer(self.obey(order, source).await);
+        let is_alone = all.len() < 2;
+        if !is_alone && let Some(done) = self.together(&all, source).await {
+            all.into_iter().for_each(|(_, asker)| asker.answer(Ok(done.clone())));
+        } else {
+            let each = all.into_iter().map(|(change, asker)| (Order::Change(change.into()), asker));
+            self.apart.extend(each);
         }
-        self.rest.after(begun);
+        self.apart.extend(next);
+        self.rest.work_ends();
+        // Otherwise there has been work, and the first of them waits as well.
+        if is_alone {
+            self.take_apart(source).await;
+        }
     }
 
-    async fn change_all(&mut self, all: Vec<(Change, Asker)>, source: &mut Option<Source>) {
-        if all.len() > 1
-            && let Some(done) = self.together(&all, source).await
-        {
-            all.into_iter().for_each(|(_, asker)| asker.answer(Ok(done.clone())));
-            return;
-        }
-        for (change, asker) in all {
-            asker.answer(self.change(change, source).await);
-        }
+    /// Carries out one of the orders that are carried out one by one, with a rest after each.
+    pub(crate) async fn take_apart(&mut self, source: &mut Option<Source>) {
+        let Some((order, asker)) = self.apart.pop_front() else { return };
+        self.rest.work_begins();
+        asker.answer(self.obey(order, source).await);
+        self.rest.work_ends();
     }
 
     /// All of them at once; `None` when that cannot be, and nothing has changed.
@@ -70,6 +75,7 @@ impl Running {
         let text = wanted.write();
         let before = self.gateway.before();
         let checked = source.look(self.kept.given_instead(&text), &before).ok()?;
+        self.rest.let_others().await;
         let told: Vec<_> =
             all.iter().map(|(change, _)| self.told(&change.what, &checked)).collect();
         let mut who: Vec<&str> = all.iter().map(|(change, _)| change.who.as_str()).collect();
