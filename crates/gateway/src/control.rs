@@ -82,7 +82,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     };
     let files = start.checked.loaded.files.clone();
     change::settle_at_start(&mut start.kept, &start.checked);
-    let gateway = Arc::new(Gateway::start(start.checked, count)?);
+    let gateway = Arc::new(Gateway::start(start.checked, count, program.starter())?);
     let mut source = begun_with(start.source, &gateway, &files).await;
     gateway.know_names().await;
     let collector = Collector {

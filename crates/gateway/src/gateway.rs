@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::exporters::Exporters;
 use crate::outbound::Client;
+use crate::priority::Starter;
 use crate::provide::{Provider, Services};
 use crate::stores;
 
@@ -169,6 +170,7 @@ pub(crate) struct Gateway {
     generations: AtomicU64,
     /// The access log's settings, to tell whether a new configuration needs a new one.
     log: Mutex<Option<model::AccessLog>>,
+    starter: Starter,
     exporters: Exporters,
 }
 
@@ -177,7 +179,11 @@ impl Gateway {
     ///
     /// # Errors
     /// An access log that cannot be opened, or a policy that cannot be built.
-    pub(crate) fn start(checked: Checked, workers: usize) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        checked: Checked,
+        workers: usize,
+        starter: Starter,
+    ) -> anyhow::Result<Self> {
         let metrics = Metrics::new(workers);
         let spawn = Spawn::on(tokio::runtime::Handle::current());
         let resolver = Resolver::system();
@@ -187,11 +193,11 @@ impl Gateway {
         let mut read = InForce::from(loaded);
         let document = Arc::clone(&read.document);
         let settings = document.telemetry.access_log.clone();
-        let log = open_log(settings.as_ref())?;
+        let log = open_log(settings.as_ref(), &starter)?;
         let upstreams = registry.prepare(&document.upstreams);
         let exporters = Exporters::new(outbound.clone(), &metrics);
         let exported = exporters.prepare(&document.telemetry)?;
-        let services = Services::new(outbound);
+        let services = Services::new(outbound).context("starting the threads beside workers")?;
         metrics.register(services.clone());
         let provider = Provider::new(&services, &document, false);
         let kept = provider.keep(read.asked.blobs());
@@ -208,6 +214,7 @@ impl Gateway {
         let first = builder
             .build(1, Arc::clone(&document), router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
+        read.asked.built_with(&provider.read_files());
         registry.commit(upstreams);
         services.accept(provider.into_stores(), kept);
         exporters.accept(exported);
@@ -215,13 +222,13 @@ impl Gateway {
         Ok(Self {
             shared: Arc::new(Shared::new(first, Arc::clone(&metrics))),
             metrics,
-        read.asked.built_with(&provider.read_files());
             services,
             registry,
             draining: AtomicBool::new(false),
             read: ArcSwap::from_pointee(read),
             generations: AtomicU64::new(1),
             log: Mutex::new(settings),
+            starter,
             exporters,
         })
     }
@@ -291,19 +298,19 @@ impl Gateway {
         let next = builder
             .build(generation, Arc::clone(&document), router)
             .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
+        read.asked.built_with(&provider.read_files());
         let stores = provider.into_stores();
         // Nothing can fail from here on; until here nothing that runs has noticed.
+        let begun = Instant::now();
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
+        let waited = begun.elapsed();
         self.generations.store(generation, Ordering::Relaxed);
         self.services.accept(stores, kept);
         self.exporters.accept(exported);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));
-        read.asked.built_with(&provider.read_files());
         self.registry.commit(upstreams);
-        let begun = Instant::now();
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) =
-        let waited = begun.elapsed();
             document.telemetry.access_log.clone();
         self.read.store(Arc::new(read));
         self.metrics.reloaded(generation);
@@ -348,7 +355,7 @@ impl Gateway {
         if *settings == document.telemetry.access_log {
             return Ok(old.log.clone());
         }
-        open_log(document.telemetry.access_log.as_ref())
+        open_log(document.telemetry.access_log.as_ref(), &self.starter)
     }
 }
 
@@ -363,6 +370,8 @@ async fn let_go(old: Arc<Snapshot>) {
 /// A configuration that has been put in force, and the one before.
 pub(crate) struct Applied {
     pub(crate) generation: u64,
+    /// How long names were waited for.
+    pub(crate) waited: Duration,
     old: Arc<Document>,
     new: Arc<Document>,
 }
@@ -370,12 +379,16 @@ pub(crate) struct Applied {
 impl Applied {
     /// What it has changed.
     pub(crate) fn changes(&self) -> Vec<Change> {
-    /// How long names were waited for.
-    pub(crate) waited: Duration,
         lockgate_config::diff(&self.old, &self.new)
     }
 }
 
-fn open_log(settings: Option<&model::AccessLog>) -> anyhow::Result<Option<Arc<AccessLog>>> {
-    settings.map(|log| AccessLog::start(log).context("opening the access log")).transpose()
+/// Its thread takes what workers hand over, and is as little nice as they are.
+fn open_log(
+    settings: Option<&model::AccessLog>,
+    starter: &Starter,
+) -> anyhow::Result<Option<Arc<AccessLog>>> {
+    let Some(settings) = settings.cloned() else { return Ok(None) };
+    let log = starter.run(move || AccessLog::start(&settings));
+    log.map(Some).context("opening the access log")
 }

@@ -20,13 +20,14 @@ pub(crate) fn step_back() {
     }
 }
 
-/// Starts processes from a thread that has never stepped back: a successor's workers would be as
-/// nice as this process's control thread otherwise, and each successor's nicer than the last.
+/// Starts processes and threads from a thread that has never stepped back: a successor's workers
+/// would be as nice as this process's control thread otherwise, and each successor's nicer than the
+/// last; and so would be what requests wait for.
 #[derive(Debug, Clone)]
 pub(crate) struct Starter(SyncSender<Job>);
 
-/// What is to be started, and who is told.
-type Job = (Command, SyncSender<io::Result<Child>>);
+/// What starts something, and tells who waits for it.
+type Job = Box<dyn FnOnce() + Send>;
 
 impl Starter {
     /// Must be called before the calling thread steps back.
@@ -36,8 +37,8 @@ impl Starter {
     pub(crate) fn new() -> io::Result<Self> {
         let (give, jobs) = sync_channel::<Job>(0);
         std::thread::Builder::new().name("starter".to_owned()).spawn(move || {
-            for (mut command, told) in jobs {
-                let _ = told.send(command.spawn());
+            for start in jobs {
+                start();
             }
         })?;
         Ok(Self(give))
@@ -47,10 +48,22 @@ impl Starter {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn spawn(&self, command: Command) -> io::Result<Child> {
-        let gone = || io::Error::other("the thread that starts processes is gone: a bug");
+    pub(crate) fn spawn(&self, mut command: Command) -> io::Result<Child> {
+        self.run(move || command.spawn())
+    }
+
+    /// Starts something, and waits until it has.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        start: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let gone = || io::Error::other("the thread that starts others is gone: a bug");
         let (tell, told) = sync_channel(1);
-        self.0.send((command, tell)).map_err(|_| gone())?;
+        let job = Box::new(move || drop(tell.send(start())));
+        self.0.send(job).map_err(|_| gone())?;
         told.recv().unwrap_or_else(|_| Err(gone()))
     }
 }

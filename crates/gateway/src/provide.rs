@@ -3,12 +3,13 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
-use lockgate_config::model::Document;
 use lockgate_config::Content;
+use lockgate_config::model::Document;
 use lockgate_core::{
     AskedBlobs, Blobs, Blocking, Board, Consumers, Counters, Figure, Handler, Kept, Leases, Metric,
     Outbound, Provide, Records, SendFuture, Task,
@@ -18,7 +19,7 @@ use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::figures::Figures;
@@ -28,6 +29,7 @@ use crate::{shared_cache, stores};
 /// What lives as long as the process.
 pub(crate) struct Services {
     runtime: Handle,
+    threads: Arc<Threads>,
     outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
     figures: Figures,
@@ -47,12 +49,17 @@ pub(crate) struct Services {
 
 impl Services {
     /// Must be called on the control runtime.
-    pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// When there can be no threads beside the workers.
+    pub(crate) fn new(outbound: Arc<dyn Outbound>) -> io::Result<Arc<Self>> {
+        let threads = Arc::new(Threads::new()?);
         let (kept, figures, stores, published, blobs, asked) = Default::default();
         let (runtime, depot, pages) = (Handle::current(), Depot::new(), Default::default());
         let places = Arc::new(Semaphore::new(mounted::MOST));
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             runtime,
+            threads,
             outbound,
             kept,
             figures,
@@ -63,7 +70,7 @@ impl Services {
             published,
             blobs,
             asked,
-        })
+        }))
     }
 
     /// How requests of the gateway's own are sent.
@@ -158,12 +165,30 @@ fn slices(counters: &RedisCounters, out: &mut Encoder) {
     out.count(&names::SLICE_TOKENS, &[store, "lost"], figures.lost);
 }
 
-/// The threads beside the control runtime.
-struct Threads(Handle);
+/// Threads for work that requests wait for. Workers start them, so they are as little nice as
+/// workers are; those beside the control runtime are not.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn new() -> io::Result<Self> {
+        Builder::new_current_thread().thread_name("aside").build().map(|own| Self(Some(own)))
+    }
+}
 
 impl Blocking for Threads {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
-        self.0.spawn_blocking(work);
+        if let Some(own) = &self.0 {
+            own.spawn_blocking(work);
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Whoever lets go may be a runtime's thread, which must not wait.
+        if let Some(own) = self.0.take() {
+            own.shutdown_background();
+        }
     }
 }
 
@@ -176,6 +201,8 @@ pub(crate) struct Provider<'a> {
     /// Those whose blobs a plugin has asked for.
     asked: AskedBlobs,
     goes_on: bool,
+    /// The files that plugins have read, and what they said.
+    read: RefCell<Vec<(PathBuf, Content)>>,
 }
 
 impl<'a> Provider<'a> {
@@ -201,9 +228,12 @@ impl<'a> Provider<'a> {
         self.goes_on
     }
 
+    /// The files that plugins have read so far, and what they said.
+    pub(crate) fn read_files(&self) -> Vec<(PathBuf, Content)> {
+        self.read.take()
+    }
+
     /// The stores of these names, each once: where this configuration keeps blobs. What plugins
-    /// The files that plugins have read, and what they said.
-    read: RefCell<Vec<(PathBuf, Content)>>,
     /// have asked for while it was built does not tell that: some were not built again.
     pub(crate) fn keep<'n>(&self, names: impl Iterator<Item = &'n str>) -> Arc<[Arc<dyn Blobs>]> {
         let kept = AskedBlobs::default();
@@ -228,11 +258,6 @@ impl Provide for Provider<'_> {
     fn consumers(&self) -> &Arc<Consumers> {
         &self.consumers
     }
-    /// The files that plugins have read so far, and what they said.
-    pub(crate) fn read_files(&self) -> Vec<(PathBuf, Content)> {
-        self.read.take()
-    }
-
 
     fn plan(&self, name: &str) -> Option<&Value> {
         self.document.plans.get(name).map(|settings| &**settings)
@@ -292,7 +317,7 @@ impl Provide for Provider<'_> {
     }
 
     fn blocking(&self) -> Arc<dyn Blocking> {
-        Arc::new(Threads(self.services.runtime.clone()))
+        Arc::clone(&self.services.threads) as Arc<dyn Blocking>
     }
 
     fn read(&self, path: &Path) -> Result<Bytes, String> {

@@ -44,6 +44,11 @@ impl Program {
         let words = std::env::args_os().skip(1).collect();
         Ok(Self { path: std::env::current_exe()?, words, starter: Starter::new()? })
     }
+
+    /// What starts threads and processes with the priority that this process had then.
+    pub(crate) fn starter(&self) -> Starter {
+        self.starter.clone()
+    }
 }
 
 /// A successor that has been started.
