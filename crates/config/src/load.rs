@@ -25,6 +25,7 @@ pub struct Loaded {
     /// Whether all but routes is as in the configuration that it was read against.
     pub same: bool,
     pub(crate) asked: Asked,
+    pub(crate) inherited: check::Inherited,
 }
 
 /// What is given beside the files.
@@ -204,7 +205,7 @@ fn read(
         document
     };
     let mut document = decode(Reading::Resolved, &mut fails);
-    let (found, asked) = check::check(&mut document, &source, plugins, same);
+    let (found, asked, in_force) = check::check(&mut document, &source, plugins, same);
     fails.extend(found);
     if same.is_some_and(|same| !same.holds(&document, &asked)) {
         return Err(Report::new(Vec::new()));
@@ -226,8 +227,8 @@ fn read(
     if reading == Reading::Shown {
         document = decode(reading, &mut Vec::new());
     }
-    let same = same.is_some();
-    Ok(Loaded { document, source, warnings: problems, files, same, asked })
+    let (same, inherited) = (same.is_some(), in_force);
+    Ok(Loaded { document, source, warnings: problems, files, same, asked, inherited })
 }
 
 /// Fails as problems, in the order of the files.

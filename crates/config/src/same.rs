@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::check::{Asked, Held};
+use crate::check::{Asked, Held, Inherited};
 use crate::load::Loaded;
 use crate::model::{Document, RouteSet, find_routes};
 use crate::source::{At, NodeId, Source};
@@ -18,14 +18,16 @@ pub struct InForce {
     pub document: Arc<Document>,
     /// What its plugins asked for.
     pub asked: Asked,
+    /// What its routes inherit, for those that come.
+    inherited: Inherited,
 }
 
 impl From<Loaded> for InForce {
     fn from(loaded: Loaded) -> Self {
-        let Loaded { document, mut source, asked, .. } = loaded;
+        let Loaded { document, mut source, asked, inherited, .. } = loaded;
         // It is kept for as long as it is in force.
         source.tree.shrink();
-        Self { source, document: Arc::new(document), asked }
+        Self { source, document: Arc::new(document), asked, inherited }
     }
 }
 
@@ -38,7 +40,7 @@ pub(crate) struct Same<'b> {
     /// What plugins hold on to, by the pattern under which they stand.
     held: HashMap<&'b str, Vec<&'b Arc<Held>>>,
     /// The same of those in `defaults`, by their names.
-    inherited: HashMap<&'b str, Vec<&'b Arc<Held>>>,
+    held_by_inherited: HashMap<&'b str, Vec<&'b Arc<Held>>>,
 }
 
 impl<'b> Same<'b> {
@@ -70,15 +72,16 @@ impl<'b> Same<'b> {
                 _ => return None,
             }
         }
-        let (mut held, mut inherited) = <(HashMap<_, Vec<_>>, HashMap<_, Vec<_>>)>::default();
+        let (mut held, mut held_by_inherited) =
+            <(HashMap<_, Vec<_>>, HashMap<_, Vec<_>>)>::default();
         for one in &before.asked.held {
             match one.stands() {
                 ("routes", pattern) => held.entry(pattern).or_default().push(one),
-                ("defaults", name) => inherited.entry(name).or_default().push(one),
+                ("defaults", name) => held_by_inherited.entry(name).or_default().push(one),
                 _ => {}
             }
         }
-        Some(Self { before, routes, read, held, inherited })
+        Some(Self { before, routes, read, held, held_by_inherited })
     }
 
     /// The routes under a pattern, when a node says what was said of them before; `place`: where
@@ -113,13 +116,23 @@ impl<'b> Same<'b> {
     /// What the plugins of these routes hold on to: their own, and those that they inherit.
     pub(crate) fn held(&self, pattern: &str, set: &RouteSet) -> Vec<&'b Arc<Held>> {
         let mut all: Vec<_> = self.held.get(pattern).into_iter().flatten().copied().collect();
-        if !self.inherited.is_empty() {
+        if !self.held_by_inherited.is_empty() {
             let policies = set.routes.iter().flat_map(|route| &route.policies);
             for policy in policies.filter(|policy| policy.is_inherited()) {
-                all.extend(self.inherited.get(&*policy.name).into_iter().flatten());
+                all.extend(self.held_by_inherited(&policy.name));
             }
         }
         all
+    }
+
+    /// What the plugin of a name in `defaults` holds on to.
+    pub(crate) fn held_by_inherited(&self, name: &str) -> Vec<&'b Arc<Held>> {
+        self.held_by_inherited.get(name).into_iter().flatten().copied().collect()
+    }
+
+    /// What routes inherit, checked already.
+    pub(crate) fn inherited(&self) -> &'b Inherited {
+        &self.before.inherited
     }
 
     /// Whether the surroundings have turned out to be the same in what is only known after all has

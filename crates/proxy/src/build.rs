@@ -65,11 +65,12 @@ impl BuildError {
     }
 }
 
-/// The policies that are one for all routes that inherit them, by the first of their entries.
-type Inherited = HashMap<*const model::PolicyEntry, Vec<Ready>>;
+/// The policies that are one for all routes that inherit them, by where the first of their entries
+/// is in memory, which holding on to it keeps from being another's.
+pub(crate) type Inherited = HashMap<usize, (Arc<model::PolicyEntry>, Vec<Ready>)>;
 
 /// A policy that has been built: of which entry of its list, when it runs, itself.
-type Ready = (usize, Stage, Arc<dyn Policy>);
+pub(crate) type Ready = (usize, Stage, Arc<dyn Policy>);
 
 /// What all routes of a document are built with.
 pub(crate) struct Given<'a> {
@@ -94,7 +95,8 @@ impl Builder<'_> {
             Some(before) => before.identities.clone(),
             None => self.identities(&document, &mut errors),
         };
-        let mut given = Given { identities: &identities, inherited: Inherited::default() };
+        let inherited = before.map(|before| before.inherited.clone()).unwrap_or_default();
+        let mut given = Given { identities: &identities, inherited };
         let mut sets = Vec::with_capacity(document.routes.len() + 2);
         for (place, (pattern, set)) in document.routes.iter().enumerate() {
             if let Some(same) = before.and_then(|before| before.same(place, pattern, set)) {
@@ -120,6 +122,7 @@ impl Builder<'_> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let inherited = given.inherited;
         Ok(Snapshot {
             generation,
             loaded: SystemTime::now(),
@@ -128,6 +131,7 @@ impl Builder<'_> {
             traces: self.traces.clone(),
             router,
             sets,
+            inherited,
             identities,
             unrouted: self.metrics.no_route(),
             redirects,
@@ -296,13 +300,14 @@ impl Builder<'_> {
             let message = format!("there is no policy `{}`", first.name);
             return Err(BuildError::of(&first.path, ConfigError::new(message)));
         };
-        let known = inherited.get(&Arc::as_ptr(first)).cloned();
+        let place = Arc::as_ptr(first).addr();
+        let known = inherited.get(&place).map(|(_, built)| built.clone());
         let built = match known {
             Some(built) => built,
             None => {
                 let built = build_list(plugin, list, build)?;
                 if plugin.is_routeless() && Arc::strong_count(first) > 1 {
-                    inherited.insert(Arc::as_ptr(first), built.clone());
+                    inherited.insert(place, (Arc::clone(first), built.clone()));
                 }
                 built
             }

@@ -14,6 +14,7 @@ use lockgate_telemetry::{AccessLog, RouteSeries, Traces};
 use lockgate_upstream::Upstream;
 use subtle::ConstantTimeEq;
 
+use crate::build::Inherited;
 use crate::mount::Mount;
 use crate::pipeline::Entry;
 use crate::plans::Plans;
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub(crate) router: Arc<Router>,
     /// In the order of the document's routes, and those of the gateway's own after them.
     pub(crate) sets: Vec<Arc<RouteSet>>,
+    /// What routes inherit, for those that come.
+    pub(crate) inherited: Inherited,
     /// What the routes identify callers by.
     pub(crate) identities: Identities,
     pub(crate) unrouted: Arc<RouteSeries>,

@@ -17,6 +17,7 @@ use lockgate_core::Plugin;
 
 pub(crate) use dry::Held;
 pub use dry::{Asked, Content, read_plugin_file};
+pub(crate) use plugins::Inherited;
 
 use crate::model::Document;
 use crate::same::Same;
@@ -30,13 +31,13 @@ pub(crate) fn handler_names(plugins: &[Plugin]) -> Vec<&'static str> {
 
 /// Checks a decoded document, but for the routes that are the same as before. Settings that a
 /// plugin takes only in another spelling (`off` as a word, a number as text) are put into that.
-/// Also returns what plugins have asked for.
+/// Also returns what plugins have asked for, and what routes inherit.
 pub(crate) fn check(
     document: &mut Document,
     source: &Source,
     plugins: &[Plugin],
     same: Option<&Same<'_>>,
-) -> (Vec<Fail>, Asked) {
+) -> (Vec<Fail>, Asked, Inherited) {
     let mut findings = Findings { source, fails: Vec::new() };
     listeners::check(document, &mut findings);
     upstreams::check(document, &mut findings);
@@ -44,10 +45,10 @@ pub(crate) fn check(
     stores::check(document, &mut findings);
     telemetry::check(document, &mut findings);
     alerts::check(document, &mut findings);
-    let asked = plugins::check(document, plugins, same, &mut findings);
+    let (asked, inherited) = plugins::check(document, plugins, same, &mut findings);
     stores::shared(document, &asked.held, &mut findings);
     unused::check(document, &mut findings);
-    (findings.fails, asked)
+    (findings.fails, asked, inherited)
 }
 
 /// What was found so far, and where to look places up.

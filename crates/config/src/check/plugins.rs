@@ -36,16 +36,19 @@ const RESERVED: &[&str] = &[
 /// How many values of one plugin's settings are tried in their other spelling.
 const MAX_RESPELLED: usize = 64;
 
-/// Returns what plugins have asked for.
+/// What routes inherit, each as its plugin takes it, by its path: one object for all of them.
+pub(crate) type Inherited = HashMap<Arc<[Arc<str>]>, Arc<PolicyEntry>>;
+
+/// Returns what plugins have asked for, and what routes inherit.
 pub(super) fn check(
     document: &mut Document,
     plugins: &[Plugin],
     same: Option<&Same<'_>>,
     findings: &mut Findings<'_>,
-) -> Asked {
+) -> (Asked, Inherited) {
     let dry = Dry::new(document);
-    let mut checker =
-        Checker { plugins, findings, inherited: HashMap::new(), together: HashSet::new() };
+    let inherited = same.map(|same| same.inherited().clone()).unwrap_or_default();
+    let mut checker = Checker { plugins, findings, inherited, together: HashSet::new() };
     checker.defaults();
     let identities = checker.identities(document, &dry);
     let listed = checker.findings.source.listed_routes();
@@ -67,6 +70,9 @@ pub(super) fn check(
             let before = checker.findings.fails.len();
             for policy in &mut route.policies {
                 checker.policy(&at, policy);
+                if let Some(same) = same.filter(|_| policy.is_inherited()) {
+                    dry.keep_again(same.held_by_inherited(&policy.name));
+                }
             }
             if checker.findings.fails.len() == before {
                 for list in route.policies.chunk_by(|one, next| one.name == next.name) {
@@ -93,7 +99,7 @@ pub(super) fn check(
         let entry = PolicyEntry { name: "auth".into(), config: auth.into(), path: path.into() };
         checker.policy(&at, &mut Arc::new(entry));
     }
-    dry.into_asked()
+    (dry.into_asked(), checker.inherited)
 }
 
 /// The route that something stands in.
@@ -124,8 +130,8 @@ impl Stands<'_> {
 struct Checker<'a, 's> {
     plugins: &'a [Plugin],
     findings: &'a mut Findings<'s>,
-    /// What is inherited is checked once: its path → itself, as the plugin takes it.
-    inherited: HashMap<Arc<[Arc<str>]>, Arc<PolicyEntry>>,
+    /// What is inherited is checked once.
+    inherited: Inherited,
     /// The inherited lists that were checked as a whole.
     together: HashSet<Arc<str>>,
 }

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockgate_config::{Changes, Given, InForce, Loaded, Report, load_with};
+use lockgate_config::model::PolicyEntry;
+use lockgate_config::{Changes, Content, Given, InForce, Loaded, Report, load_with};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -270,6 +271,47 @@ fn places(loaded: &Loaded) -> Vec<String> {
         all.push(format!("{:?}", loaded.source.in_files(&["routes", pattern])));
     }
     all
+}
+
+/// What a route inherits, as it is in memory.
+fn inherits<'a>(config: &'a InForce, pattern: &str, name: &str) -> &'a Arc<PolicyEntry> {
+    let mut policies = config.document.routes[pattern].routes[0].policies.iter();
+    policies.find(|policy| *policy.name == *name).unwrap()
+}
+
+#[test]
+fn what_routes_inherit_stays_one_over_many_changes() {
+    let rest = format!("{REST}defaults: {{ strict: {{ word: off }} }}\n");
+    let routes = |a: u32, b: u32| {
+        format!(
+            "  /a: {{ to: one, timeout: {a}s }}\n  /b: {{ to: one, timeout: {b}s }}\n  /c: {{ to: one }}\n"
+        )
+    };
+    let (path, first) = first("same-inherited", "  /c: { to: one }\n");
+    let second = next(&path, &rest, &routes(1, 1), &first);
+    let third = next(&path, &rest, &routes(2, 1), &second);
+    let fourth = next(&path, &rest, &routes(2, 2), &third);
+    assert_eq!(kept(&third, &fourth), ["/a", "/c"]);
+    for pattern in ["/a", "/b"] {
+        let one = inherits(&fourth, pattern, "strict");
+        assert!(Arc::ptr_eq(one, inherits(&second, "/c", "strict")), "{pattern}");
+    }
+    let other = format!("{REST}defaults: {{ strict: {{ word: \"on\" }} }}\n");
+    let fifth = next(&path, &other, &routes(2, 2), &fourth);
+    assert_eq!(inherits(&fifth, "/a", "strict").config["word"], "on");
+}
+
+#[test]
+fn an_identity_of_a_file_that_changed_after_its_check_is_not_kept() {
+    let (path, mut first) = first("same-changed-file", "  /a: { to: one }\n");
+    let file = path.join("key");
+    first.asked.built_with(&[(file.clone(), Content::of(b"k"))]);
+    let second = next(&path, REST, "  /a: { to: one }\n", &first);
+    assert_eq!(kept(&first, &second), ["/a"]);
+    // It said something else for a moment, when it was read to be built with.
+    first.asked.built_with(&[(file, Content::of(b"other"))]);
+    let second = next(&path, REST, "  /a: { to: one }\n", &first);
+    assert!(kept(&first, &second).is_empty());
 }
 
 proptest! {
