@@ -57,7 +57,7 @@ async fn what_requests_wait_for_is_started_as_little_nice_as_workers() {
         let found = nice(gateway.pid(), name);
         !found.is_empty() && found.iter().all(|one| *one == own)
     };
-    assert!(all_as_own("access-log"));
+    until("the log's thread", async || all_as_own("access-log")).await;
     gateway.rewrite(&config("two.log"));
     until("the new log", async || gateway.dir().path().join("two.log").exists()).await;
     until("its thread alone", async || nice(gateway.pid(), "access-log").len() == 1).await;
