@@ -284,7 +284,8 @@ fn what_routes_inherit_stays_one_over_many_changes() {
     let rest = format!("{REST}defaults: {{ strict: {{ word: off }} }}\n");
     let routes = |a: u32, b: u32| {
         format!(
-            "  /a: {{ to: one, timeout: {a}s }}\n  /b: {{ to: one, timeout: {b}s }}\n  /c: {{ to: one }}\n"
+            "  /a: {{ to: one, timeout: {a}s }}\n  /b: {{ to: one, timeout: {b}s }}\n  \
+             /c: {{ to: one }}\n"
         )
     };
     let (path, first) = first("same-inherited", "  /c: { to: one }\n");
