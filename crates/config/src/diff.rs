@@ -1,13 +1,12 @@
 //! What differs between two documents, by section and name, and what of it a reload cannot do.
 
 use std::fmt;
-use std::hash::Hash;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::mark::RouteMarks;
-use crate::model::Document;
+use crate::model::{Document, Routes, find_routes};
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,6 +18,12 @@ pub struct Change {
     pub kind: ChangeKind,
     /// Why it takes a restart to come into force; `None`: a reload does it.
     pub needs_restart: Option<&'static str>,
+}
+
+impl Change {
+    fn of(section: &'static str, name: &str, kind: ChangeKind) -> Self {
+        Self { section, name: name.to_owned(), kind, needs_restart: None }
+    }
 }
 
 /// How a thing differs.
@@ -50,15 +55,6 @@ impl fmt::Display for Change {
 
 /// All that differs, in the order of the sections.
 pub fn diff(old: &Document, new: &Document) -> Vec<Change> {
-    let marks = |document: &Document| RouteMarks::of(&document.routes);
-    diff_marked((old, &marks(old)), (new, &marks(new)))
-}
-
-/// [`diff`] of documents whose routes have been let go, all but their marks.
-pub fn diff_marked(
-    (old, old_routes): (&Document, &RouteMarks),
-    (new, new_routes): (&Document, &RouteMarks),
-) -> Vec<Change> {
     let mut changes = Vec::new();
     named("listeners", &old.listeners, &new.listeners, &mut changes);
     if old.admin.address != new.admin.address {
@@ -98,7 +94,7 @@ pub fn diff_marked(
     whole("replicas", old.replicas != new.replicas, &mut changes);
     named("plans", &old.plans, &new.plans, &mut changes);
     named("upstreams", &old.upstreams, &new.upstreams, &mut changes);
-    named("routes", &old_routes.0, &new_routes.0, &mut changes);
+    routes(&old.routes, &new.routes, &mut changes);
     whole("telemetry", old.telemetry != new.telemetry, &mut changes);
     whole("alerts", old.alerts != new.alerts, &mut changes);
     changes
@@ -106,21 +102,17 @@ pub fn diff_marked(
 
 fn whole(section: &'static str, differs: bool, changes: &mut Vec<Change>) {
     if differs {
-        let kind = ChangeKind::Changed;
-        changes.push(Change { section, name: String::new(), kind, needs_restart: None });
+        changes.push(Change::of(section, "", ChangeKind::Changed));
     }
 }
 
-fn named<N: AsRef<str> + Hash + Eq, T: PartialEq>(
+fn named<T: PartialEq>(
     section: &'static str,
-    old: &IndexMap<N, T>,
-    new: &IndexMap<N, T>,
+    old: &IndexMap<String, T>,
+    new: &IndexMap<String, T>,
     changes: &mut Vec<Change>,
 ) {
-    let mut add = |name: &N, kind| {
-        let name = name.as_ref().to_owned();
-        changes.push(Change { section, name, kind, needs_restart: None });
-    };
+    let mut add = |name: &String, kind| changes.push(Change::of(section, name, kind));
     for (name, value) in old {
         match new.get(name) {
             None => add(name, ChangeKind::Removed),
@@ -128,7 +120,26 @@ fn named<N: AsRef<str> + Hash + Eq, T: PartialEq>(
             Some(_) => {}
         }
     }
-    for name in new.keys().filter(|name| !old.contains_key::<N>(name)) {
+    for name in new.keys().filter(|name| !old.contains_key(*name)) {
         add(name, ChangeKind::Added);
+    }
+}
+
+/// [`named`] of thousands, most of which are the same objects in the same places.
+fn routes(old: &Routes, new: &Routes, changes: &mut Vec<Change>) {
+    let mut add = |name: &str, kind| changes.push(Change::of("routes", name, kind));
+    for (place, (pattern, set)) in old.iter().enumerate() {
+        match find_routes(new, place, pattern) {
+            None => add(pattern, ChangeKind::Removed),
+            Some((.., other)) if !Arc::ptr_eq(other, set) && other != set => {
+                add(pattern, ChangeKind::Changed);
+            }
+            Some(_) => {}
+        }
+    }
+    for (place, pattern) in new.keys().enumerate() {
+        if find_routes(old, place, pattern).is_none() {
+            add(pattern, ChangeKind::Added);
+        }
     }
 }

@@ -9,9 +9,9 @@ mod decode;
 mod diff;
 mod format;
 mod load;
-mod mark;
 pub mod model;
 mod report;
+mod same;
 mod schema;
 mod source;
 mod templates;
@@ -20,14 +20,14 @@ pub use changes::{
     Base, Changes, Differing, Entry, FILES_ALONE, Laid, Outcome, between, differing, effective,
     laid_over, read_value, shown, without_plain_secrets, write_value,
 };
-pub use check::read_plugin_file;
-pub use diff::{Change, ChangeKind, diff, diff_marked};
+pub use check::{Asked, Content, read_plugin_file};
+pub use diff::{Change, ChangeKind, diff};
 pub use format::{Refusal, bare, format, long, long_value};
 pub use load::{
     Given, Loaded, More, load, load_shown, load_str, load_str_with, load_with, shown_again,
     state_dir,
 };
-pub use mark::RouteMarks;
 pub use report::{Problem, Report, Severity};
+pub use same::InForce;
 pub use schema::schema;
-pub use source::{Begin, Folded, Lookup, Place, Source, parts};
+pub use source::{Begin, Lookup, Place, Source, parts};

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use lockgate_core::Plugin;
 
-use crate::check;
+use crate::check::{self, Asked};
 use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
 use crate::report::{Problem, Report, Severity};
-use crate::source::{Begin, Fail, Finished, Folded, Lookup, NodeId, Reader, Source};
+use crate::same::{InForce, Same};
+use crate::source::{Begin, Fail, Finished, Lookup, NodeId, Reader, Source};
 use crate::templates;
 
 /// A configuration that may be used.
@@ -21,6 +22,10 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// All files that were read or named, to be watched: includes, references, certificates.
     pub files: Vec<PathBuf>,
+    /// Whether all but routes is as in the configuration that it was read against.
+    pub same: bool,
+    pub(crate) asked: Asked,
+    pub(crate) inherited: check::Inherited,
 }
 
 /// What is given beside the files.
@@ -41,26 +46,37 @@ pub enum Given<'g> {
 /// # Errors
 /// All problems at once; [`Report::is_unreadable`] when the file itself cannot be read.
 pub fn load<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<Loaded, Report> {
-    load_with(from, Given::Nothing, plugins, &mut no_more)
+    load_with(from, Given::Nothing, None, plugins, &mut no_more)
 }
 
 /// What else is to be checked of a document, with the places that it was read from. It is asked
 /// about a document with errors too, of which it has what could be read.
 pub type More<'m> = &'m mut dyn FnMut(&Document, &Source) -> Vec<Problem>;
 
-/// [`load`] with something beside the files, and with more to check.
+/// [`load`] with something beside the files, and with more to check. What is the same as in
+/// `before` is taken over from it; what comes of it does not depend on that.
 ///
 /// # Errors
 /// All problems at once, those of `more` among them.
 pub fn load_with<'b>(
     from: impl Into<Begin<'b>>,
     given: Given<'_>,
+    before: Option<&InForce>,
     plugins: &[Plugin],
     more: More<'_>,
 ) -> Result<Loaded, Report> {
     let env = |name: &str| std::env::var(name).ok();
-    let (reader, root) = open(from.into(), given, &env)?;
-    read(reader, root, plugins, Reading::Resolved, more)
+    let from = from.into();
+    if before.is_some() {
+        let (reader, root) = open(from, given, before, &env)?;
+        // What is refused is read once more as if it were the first, so that nothing that is said
+        // of it depends on what was before.
+        if let Ok(loaded) = read(reader, root, plugins, Reading::Resolved, before, more) {
+            return Ok(loaded);
+        }
+    }
+    let (reader, root) = open(from, given, None, &env)?;
+    read(reader, root, plugins, Reading::Resolved, None, more)
 }
 
 /// [`load_with`], decoded with references as they are written wherever the field takes that.
@@ -73,8 +89,8 @@ pub(crate) fn shown(
     plugins: &[Plugin],
 ) -> Result<Loaded, Report> {
     let env = |name: &str| std::env::var(name).ok();
-    let (reader, root) = open(from, given, &env)?;
-    read(reader, root, plugins, Reading::Shown, &mut no_more)
+    let (reader, root) = open(from, given, None, &env)?;
+    read(reader, root, plugins, Reading::Shown, None, &mut no_more)
 }
 
 /// Where a file says that what outlives the process is kept: `admin.state_dir`. Nothing else of it
@@ -91,9 +107,10 @@ pub fn state_dir<'b>(from: impl Into<Begin<'b>>) -> Option<PathBuf> {
 fn open<'e>(
     from: Begin<'_>,
     given: Given<'_>,
+    before: Option<&'e InForce>,
     env: Lookup<'e>,
 ) -> Result<(Reader<'e>, NodeId), Report> {
-    let mut reader = Reader::new(env);
+    let mut reader = Reader::new(env).knowing(before.map(|before| &before.source));
     if let Given::Instead { name, text } = given {
         let root = reader.instead(from, name, text);
         return Ok((reader, root));
@@ -128,7 +145,7 @@ pub fn load_str_with(
 ) -> Result<Loaded, Report> {
     let mut reader = Reader::new(env);
     let root = reader.begin(Path::new(name), text.to_owned());
-    finish(reader, root, plugins, &mut no_more)
+    read(reader, root, plugins, Reading::Resolved, None, &mut no_more)
 }
 
 /// Loads a file, and if nothing is wrong decodes it anew with references as they are written,
@@ -145,19 +162,10 @@ pub fn load_shown<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<
 ///
 /// # Errors
 /// As of [`load`], when what its references stand for has changed and is wrong now.
-pub fn shown_again(folded: &Folded, plugins: &[Plugin]) -> Result<Document, Report> {
+pub fn shown_again(source: &Source, plugins: &[Plugin]) -> Result<Document, Report> {
     let env = |name: &str| std::env::var(name).ok();
-    let (reader, root) = Reader::anew(folded, &env);
-    Ok(read(reader, root, plugins, Reading::Shown, &mut no_more)?.document)
-}
-
-fn finish(
-    reader: Reader<'_>,
-    root: NodeId,
-    plugins: &[Plugin],
-    more: More<'_>,
-) -> Result<Loaded, Report> {
-    read(reader, root, plugins, Reading::Resolved, more)
+    let (reader, root) = Reader::anew(source, &env);
+    Ok(read(reader, root, plugins, Reading::Shown, None, &mut no_more)?.document)
 }
 
 fn no_more(_: &Document, _: &Source) -> Vec<Problem> {
@@ -169,6 +177,7 @@ fn read(
     root: NodeId,
     plugins: &[Plugin],
     reading: Reading,
+    before: Option<&InForce>,
     more: More<'_>,
 ) -> Result<Loaded, Report> {
     let mut fails = std::mem::take(&mut reader.fails);
@@ -185,16 +194,23 @@ fn read(
             unresolved.push(node);
         }
     }
+    let same = before.and_then(|before| Same::of(before, &source));
+    let same = same.as_ref();
     let inherited = decode::inherit(&mut source);
     let handlers: Vec<&str> = check::handler_names(plugins);
     let decode = |reading, fails: &mut Vec<Fail>| {
         let decoder = Decoder::new(&source, reading, &unresolved);
-        let document = decode::document(&decoder, &inherited, &handlers);
+        let document = decode::document(&decoder, &inherited, &handlers, same);
         fails.extend(decoder.into_fails());
         document
     };
     let mut document = decode(Reading::Resolved, &mut fails);
-    fails.extend(check::check(&mut document, &source, plugins, &mut files));
+    let (found, asked, in_force) = check::check(&mut document, &source, plugins, same);
+    fails.extend(found);
+    if same.is_some_and(|same| !same.holds(&document, &asked)) {
+        return Err(Report::new(Vec::new()));
+    }
+    files.extend(asked.read.iter().map(|read| read.path.clone()));
     let mut problems = tell(&source, fails);
     let found = more(&document, &source);
     if !found.is_empty() {
@@ -211,7 +227,8 @@ fn read(
     if reading == Reading::Shown {
         document = decode(reading, &mut Vec::new());
     }
-    Ok(Loaded { document, source, warnings: problems, files })
+    let (same, inherited) = (same.is_some(), in_force);
+    Ok(Loaded { document, source, warnings: problems, files, same, asked, inherited })
 }
 
 /// Fails as problems, in the order of the files.

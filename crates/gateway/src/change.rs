@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lockgate_admin::{Change, Refused, What, audit};
 use lockgate_config::{
-    Changes, FILES_ALONE, Folded, Laid, Outcome, Report, between, differing, read_value, shown,
+    Changes, FILES_ALONE, InForce, Laid, Outcome, Report, between, differing, read_value, shown,
     write_value,
 };
 use serde_json::{Value, json};
@@ -46,7 +46,9 @@ impl Running {
         let text = kept::text_of(&wanted);
         let given = self.kept.given_instead(&text);
         // A change of the files meanwhile is noticed afterwards, whatever becomes of this one.
-        let checked = source.look(given).map_err(|report| refused(&report))?;
+        let before = self.gateway.before();
+        let checked = source.look(given, &before).map_err(|report| refused(&report))?;
+        self.rest.let_others().await;
         if let What::Set { section, name, to: None } = &change.what
             && self.is_nowhere(&checked, section, name)
         {
@@ -61,7 +63,7 @@ impl Running {
         let via = if matches!(change.what, What::Version(_)) { "rollback" } else { "admin" };
         let cause = Cause { via, who: &change.who };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await?;
-        told.audit(&change.who, &self.gateway.source());
+        told.audit(&change.who, &self.gateway.read());
         Ok(done)
     }
 
@@ -96,8 +98,8 @@ impl Running {
             What::Whole(text) => text.clone(),
             _ => return Ok(()),
         };
-        let files = self.gateway.source();
-        let new = references(&text).find(|reference| !files.files_say(reference));
+        let files = self.gateway.read();
+        let new = references(&text).find(|reference| !files.source.files_say(reference));
         match new {
             None => Ok(()),
             Some(reference) => Err(Refused::new(
@@ -155,7 +157,7 @@ impl Running {
 
     /// What the audit log will say of a change: what is changed, what it was, what it is.
     pub(crate) fn told(&self, what: &What, checked: &Checked) -> Told {
-        let as_a_whole = |name: String| Told::Whole { name, before: self.gateway.source() };
+        let as_a_whole = |name: String| Told::Whole { name, before: self.gateway.read() };
         match what {
             What::Set { section, name, to } => {
                 let mut own = self.kept.changes().entries().iter();
@@ -214,11 +216,12 @@ impl Running {
                 return Err(refused);
             }
         };
+        let at = Instant::now();
         self.listeners.commit(prepared, &self.workers).await;
+        self.rest.has_waited(applied.waited + at.elapsed());
         source.in_force(&files);
         let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
-        let generation = applied.generation;
-        let changes = self.gateway.changes(applied);
+        let (generation, changes) = (applied.generation, applied.changes());
         tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
         for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
             tracing::warn!("{change}");
@@ -238,10 +241,11 @@ impl Running {
 
     /// Keeps what is in force as a version.
     pub(crate) fn remember(&self, generation: u64, cause: Cause<'_>, what: Vec<String>) {
-        let source = self.gateway.source();
+        let read = self.gateway.read();
+        let source = &read.source;
         let changes = self.kept.text();
         let Cause { via, who } = cause;
-        self.kept.versions.keep(Seen { generation, via, who, what, source: &source, changes });
+        self.kept.versions.keep(Seen { generation, via, who, what, source, changes });
     }
 }
 
@@ -250,17 +254,17 @@ pub(crate) enum Told {
     /// What a single thing was, and is.
     Thing { name: String, was: Value, is: Value },
     /// What all of it was.
-    Whole { name: String, before: Arc<Folded> },
+    Whole { name: String, before: Arc<InForce> },
 }
 
 impl Told {
     /// Says it, once it is in force: `after` is then all of it.
-    pub(crate) fn audit(&self, who: &str, after: &Folded) {
+    pub(crate) fn audit(&self, who: &str, after: &InForce) {
         let (name, before) = match self {
             Self::Thing { name, was, is } => return audit(who, name, was, is),
             Self::Whole { name, before } => (name, before),
         };
-        let all = differing(before, after);
+        let all = differing(&before.source, &after.source);
         let things: Vec<&str> = all.iter().map(|one| one.thing.as_str()).collect();
         audit(who, name, &Value::Null, &things.into());
         for one in all.iter().take(MOST_TOLD) {

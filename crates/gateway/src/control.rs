@@ -1,5 +1,6 @@
 //! The start of a gateway: everything that is needed is had before the first request is taken.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ use crate::gateway::{Checked, Gateway};
 use crate::kept::{Kept, Right, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
+use crate::priority;
+use crate::rest::Rest;
 use crate::running::Running;
 use crate::sight::Seen;
 use crate::signals::Signals;
@@ -62,7 +65,7 @@ pub(crate) fn run(start: Start) -> anyhow::Result<ExitCode> {
 }
 
 async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
-    let program = Program::current().context("asking for this program's name")?;
+    let program = Program::current().context("asking for this program")?;
     let mut signals = Signals::listen().context("listening to signals")?;
     raise_file_limit(start.checked.loaded.document.http.max_connections);
     let document = &start.checked.loaded.document;
@@ -80,7 +83,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     };
     let files = start.checked.loaded.files.clone();
     change::settle_at_start(&mut start.kept, &start.checked);
-    let gateway = Arc::new(Gateway::start(start.checked, count)?);
+    let gateway = Arc::new(Gateway::start(start.checked, count, program.starter())?);
     let mut source = begun_with(start.source, &gateway, &files).await;
     gateway.know_names().await;
     let collector = Collector {
@@ -91,6 +94,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     gateway.metrics.register(Arc::new(collector));
 
     let (workers, ends) = workers(&gateway, count)?;
+    priority::step_back();
     let (orders, ordered) = orders::orders();
     let monitor = monitor(&gateway, &listeners, start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
@@ -119,7 +123,10 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
         admin_again,
         program,
         ordered,
+        apart: VecDeque::new(),
+        is_due: false,
         successor: None,
+        rest: Rest::default(),
         state: upgrade::State::Serving,
         systemd,
     };
@@ -265,7 +272,7 @@ fn handles(
         refusals: Box::new(move || refusals.figures("lockgate_limit_refusals_total")),
         monitor,
         config: Arc::new(move || shown.shown()),
-        written: Arc::new(move || lockgate_config::effective(&written.source())),
+        written: Arc::new(move || lockgate_config::effective(&written.read().source)),
         changes: Arc::new(move || changed.changed()),
         versions,
         no_changes: Box::new(move || right.why_not().map(|why| why.to_string())),
@@ -283,10 +290,10 @@ fn handles(
         shared: Arc::clone(&gateway.shared),
         blobs: Box::new(move || stored.services.blobs()),
         explain_pattern: Arc::new(move |pattern| {
-            explain_pattern(&routed.snapshot(), &routed.source(), pattern)
+            explain_pattern(&routed.snapshot(), &routed.read().source, pattern)
         }),
         explain: Arc::new(move |asked| {
-            explain(&gateway.snapshot(), &gateway.source(), asked, true)
+            explain(&gateway.snapshot(), &gateway.read().source, asked, true)
         }),
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use lockgate_config::model::{self, Document, Routes, UpstreamTls};
+use lockgate_config::model::{self, Document, UpstreamTls};
 use lockgate_config::{
-    Base, Begin, Change, Changes, Folded, Given, Loaded, Outcome, Problem, Report, RouteMarks,
-    Severity, Source,
+    Base, Begin, Change, Changes, Given, InForce, Loaded, Outcome, Problem, Report, Severity,
+    Source,
 };
 use lockgate_core::Plugin;
 use lockgate_net::tls::{ClientTls, ServerTls};
@@ -18,9 +18,11 @@ use lockgate_proxy::{BuildError, Builder, Shared, Snapshot};
 use lockgate_telemetry::{AccessLog, Metrics};
 use lockgate_upstream::{Origins, Registry, Resolver, Spawn};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::exporters::Exporters;
 use crate::outbound::Client;
+use crate::priority::Starter;
 use crate::provide::{Provider, Services};
 use crate::stores;
 
@@ -39,21 +41,34 @@ const LET_GO: Duration = Duration::from_millis(250);
 /// A configuration that has passed every check, with the router that checking it has built.
 pub(crate) struct Checked {
     pub(crate) loaded: Loaded,
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
+}
+
+/// What is in force: as it was read, and as it serves.
+#[derive(Clone)]
+pub(crate) struct Before {
+    read: Arc<InForce>,
+    serves: Arc<Snapshot>,
 }
 
 /// Reads and checks a file, or what else a configuration begins with, with what is given beside it.
+/// What is the same as `before` is taken over.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub(crate) fn load(from: Begin<'_>, given: Given<'_>) -> Result<Checked, Report> {
+pub(crate) fn load(
+    from: Begin<'_>,
+    given: Given<'_>,
+    before: Option<&Before>,
+) -> Result<Checked, Report> {
     let mut router = None;
+    let (read, serves) = (before.map(|before| &*before.read), before.map(|before| &*before.serves));
     let mut route = |document: &Document, source: &Source| {
-        let built = lockgate_proxy::router(document).map(|built| router = Some(built));
+        let built = lockgate_proxy::router(document, serves).map(|built| router = Some(built));
         built.err().map(|errors| problems(source, errors)).unwrap_or_default()
     };
-    let loaded = lockgate_config::load_with(from, given, PLUGINS, &mut route)?;
-    check(loaded, router)
+    let loaded = lockgate_config::load_with(from, given, read, PLUGINS, &mut route)?;
+    check(loaded, router, serves)
 }
 
 /// Reads and checks a text.
@@ -61,17 +76,21 @@ pub(crate) fn load(from: Begin<'_>, given: Given<'_>) -> Result<Checked, Report>
 /// # Errors
 /// Everything that is wrong with it.
 pub(crate) fn load_str(name: &str, text: &str) -> Result<Checked, Report> {
-    check(lockgate_config::load_str(name, text, PLUGINS)?, None)
+    check(lockgate_config::load_str(name, text, PLUGINS)?, None, None)
 }
 
 /// The last look: whatever would be refused when the snapshot is built. `router`: as built already.
-fn check(loaded: Loaded, router: Option<Router>) -> Result<Checked, Report> {
+fn check(
+    loaded: Loaded,
+    router: Option<Arc<Router>>,
+    before: Option<&Snapshot>,
+) -> Result<Checked, Report> {
     let router = match router {
         Some(router) => Ok(router),
-        None => lockgate_proxy::router(&loaded.document),
+        None => lockgate_proxy::router(&loaded.document, before),
     };
     let mut found = match &router {
-        Ok(_) => problems(&loaded.source, lockgate_proxy::refusals(&loaded.document)),
+        Ok(_) => problems(&loaded.source, lockgate_proxy::refusals(&loaded.document, before)),
         Err(errors) => problems(&loaded.source, errors.clone()),
     };
     found.extend(unusable_files(&loaded.document, &loaded.source));
@@ -147,12 +166,11 @@ pub(crate) struct Gateway {
     pub(crate) shared: Arc<Shared>,
     /// Set when the process ends as soon as what is under way has.
     pub(crate) draining: AtomicBool,
-    source: ArcSwap<Folded>,
-    /// The routes of the configuration in force, as far as the next one is compared with them.
-    marks: Mutex<RouteMarks>,
+    read: ArcSwap<InForce>,
     generations: AtomicU64,
     /// The access log's settings, to tell whether a new configuration needs a new one.
     log: Mutex<Option<model::AccessLog>>,
+    starter: Starter,
     exporters: Exporters,
 }
 
@@ -161,23 +179,28 @@ impl Gateway {
     ///
     /// # Errors
     /// An access log that cannot be opened, or a policy that cannot be built.
-    pub(crate) fn start(checked: Checked, workers: usize) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        checked: Checked,
+        workers: usize,
+        starter: Starter,
+    ) -> anyhow::Result<Self> {
         let metrics = Metrics::new(workers);
         let spawn = Spawn::on(tokio::runtime::Handle::current());
         let resolver = Resolver::system();
         let registry = Arc::new(Registry::new(spawn.clone(), resolver.clone()));
         let outbound = Client::start(Arc::clone(&registry), Origins::new(spawn, resolver))?;
-        let Checked { mut loaded, router } = checked;
-        let routes = std::mem::take(&mut loaded.document.routes);
-        let settings = loaded.document.telemetry.access_log.clone();
-        let log = open_log(settings.as_ref())?;
-        let document = Arc::new(loaded.document);
+        let Checked { loaded, router } = checked;
+        let mut read = InForce::from(loaded);
+        let document = Arc::clone(&read.document);
+        let settings = document.telemetry.access_log.clone();
+        let log = open_log(settings.as_ref(), &starter)?;
         let upstreams = registry.prepare(&document.upstreams);
         let exporters = Exporters::new(outbound.clone(), &metrics);
         let exported = exporters.prepare(&document.telemetry)?;
-        let services = Services::new(outbound);
+        let services = Services::new(outbound).context("starting the threads beside workers")?;
         metrics.register(services.clone());
-        let provider = Provider::new(&services, &document);
+        let provider = Provider::new(&services, &document, false);
+        let kept = provider.keep(read.asked.blobs());
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
@@ -185,12 +208,15 @@ impl Gateway {
             log,
             traces: exported.traces(),
             provide: &provider,
+            stores: Arc::clone(&kept),
+            before: None,
         };
         let first = builder
-            .build(1, Arc::clone(&document), &routes, router)
-            .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+            .build(1, Arc::clone(&document), router)
+            .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
+        read.asked.built_with(&provider.read_files());
         registry.commit(upstreams);
-        services.accept(provider.into_stores());
+        services.accept(provider.into_stores(), kept);
         exporters.accept(exported);
         metrics.reloaded(1);
         Ok(Self {
@@ -199,10 +225,10 @@ impl Gateway {
             services,
             registry,
             draining: AtomicBool::new(false),
-            source: ArcSwap::from_pointee(loaded.source.fold()),
-            marks: Mutex::new(RouteMarks::of(&routes)),
+            read: ArcSwap::from_pointee(read),
             generations: AtomicU64::new(1),
             log: Mutex::new(settings),
+            starter,
             exporters,
         })
     }
@@ -220,9 +246,14 @@ impl Gateway {
         self.shared.snapshot()
     }
 
-    /// Where the configuration in force was read from.
-    pub(crate) fn source(&self) -> Arc<Folded> {
-        self.source.load_full()
+    /// The configuration in force as it was read.
+    pub(crate) fn read(&self) -> Arc<InForce> {
+        self.read.load_full()
+    }
+
+    /// What the next configuration is read against.
+    pub(crate) fn before(&self) -> Before {
+        Before { read: self.read(), serves: self.snapshot() }
     }
 
     /// The configuration in force, in its long form and with secrets hidden. It takes as long as
@@ -231,7 +262,7 @@ impl Gateway {
     /// # Errors
     /// What its references stand for has changed, and cannot be read any more.
     pub(crate) fn shown(&self) -> Result<serde_json::Value, String> {
-        let document = lockgate_config::shown_again(&self.source(), PLUGINS);
+        let document = lockgate_config::shown_again(&self.read().source, PLUGINS);
         let document = document.map_err(|report| report.render(false))?;
         Ok(lockgate_config::long_value(&document))
     }
@@ -243,13 +274,16 @@ impl Gateway {
     /// What kept it from being built; the old one then stays.
     pub(crate) async fn apply(&self, checked: Checked) -> anyhow::Result<Applied> {
         let old = self.snapshot();
-        let Checked { mut loaded, router } = checked;
-        let routes = std::mem::take(&mut loaded.document.routes);
-        let document = Arc::new(loaded.document);
+        let Checked { loaded, router } = checked;
+        let before = loaded.same.then(|| Arc::clone(&old));
+        let mut read = InForce::from(loaded);
+        let document = Arc::clone(&read.document);
         let log = self.next_log(&old, &document)?;
         let exported = self.exporters.prepare(&document.telemetry)?;
         let mut upstreams = self.registry.prepare(&document.upstreams);
-        let provider = Provider::new(&self.services, &document);
+        let provider = Provider::new(&self.services, &document, before.is_some());
+        let before = before.filter(|_| provider.goes_on());
+        let kept = provider.keep(read.asked.blobs());
         let builder = Builder {
             plugins: PLUGINS,
             upstreams: upstreams.upstreams(),
@@ -257,58 +291,50 @@ impl Gateway {
             log,
             traces: exported.traces(),
             provide: &provider,
+            stores: Arc::clone(&kept),
+            before,
         };
         let generation = self.generations.load(Ordering::Relaxed) + 1;
         let next = builder
-            .build(generation, Arc::clone(&document), &routes, router)
-            .map_err(|errors| anyhow::anyhow!("{}", report(&loaded.source, errors)))?;
+            .build(generation, Arc::clone(&document), router)
+            .map_err(|errors| anyhow::anyhow!("{}", report(&read.source, errors)))?;
+        read.asked.built_with(&provider.read_files());
         let stores = provider.into_stores();
         // Nothing can fail from here on; until here nothing that runs has noticed.
+        let begun = Instant::now();
         self.registry.begin(&mut upstreams, NAMES_ON_RELOAD).await;
+        let waited = begun.elapsed();
         self.generations.store(generation, Ordering::Relaxed);
-        self.services.accept(stores);
+        self.services.accept(stores, kept);
         self.exporters.accept(exported);
         self.shared.replace(next);
         tokio::spawn(let_go(Arc::clone(&old)));
         self.registry.commit(upstreams);
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) =
             document.telemetry.access_log.clone();
-        self.source.store(Arc::new(loaded.source.fold()));
+        self.read.store(Arc::new(read));
         self.metrics.reloaded(generation);
         let old = Arc::clone(&old.document);
-        Ok(Applied { generation, old, new: document, routes })
-    }
-
-    /// What a change that has been put in force has changed. It takes a moment, and nothing waits
-    /// for it.
-    pub(crate) fn changes(&self, applied: Applied) -> Vec<Change> {
-        let marks = RouteMarks::of(&applied.routes);
-        let mut kept = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = lockgate_config::diff_marked((&applied.old, &kept), (&applied.new, &marks));
-        *kept = marks;
-        changes
+        Ok(Applied { generation, waited, old, new: document })
     }
 
     /// What would change if this were put in force.
     pub(crate) fn would_change(&self, checked: &Checked) -> Vec<Change> {
-        let (old, new) = (self.snapshot(), &checked.loaded.document);
-        let marks = RouteMarks::of(&new.routes);
-        let kept = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        lockgate_config::diff_marked((&old.document, &kept), (new, &marks))
+        lockgate_config::diff(&self.snapshot().document, &checked.loaded.document)
     }
 
     /// The changes over the files that are in force: each thing, and the place where it stands.
     pub(crate) fn changed(&self) -> serde_json::Value {
-        let source = self.source();
+        let read = self.read();
+        let source = &read.source;
         let Some((file, text)) = source.changes() else { return json!({ "changes": [] }) };
         let changes = Changes::read(text).unwrap_or_default();
-        let places = source.unfold();
-        let laid = changes.entries().iter().zip(places.laid());
+        let laid = changes.entries().iter().zip(source.laid());
         let in_force = laid.filter(|(_, laid)| laid.outcome == Outcome::InForce);
         let all = in_force.map(|(entry, _)| {
             let path = [entry.section.as_str(), entry.name.as_str()];
             let path = if entry.name.is_empty() { &path[..1] } else { &path[..] };
-            let place = entry.to.as_ref().and_then(|_| places.locate(path));
+            let place = entry.to.as_ref().and_then(|_| source.locate(path));
             json!({
                 "section": entry.section,
                 "name": entry.name,
@@ -329,7 +355,7 @@ impl Gateway {
         if *settings == document.telemetry.access_log {
             return Ok(old.log.clone());
         }
-        open_log(document.telemetry.access_log.as_ref())
+        open_log(document.telemetry.access_log.as_ref(), &self.starter)
     }
 }
 
@@ -344,11 +370,25 @@ async fn let_go(old: Arc<Snapshot>) {
 /// A configuration that has been put in force, and the one before.
 pub(crate) struct Applied {
     pub(crate) generation: u64,
+    /// How long names were waited for.
+    pub(crate) waited: Duration,
     old: Arc<Document>,
     new: Arc<Document>,
-    routes: Routes,
 }
 
-fn open_log(settings: Option<&model::AccessLog>) -> anyhow::Result<Option<Arc<AccessLog>>> {
-    settings.map(|log| AccessLog::start(log).context("opening the access log")).transpose()
+impl Applied {
+    /// What it has changed.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        lockgate_config::diff(&self.old, &self.new)
+    }
+}
+
+/// Its thread takes what workers hand over, and is as little nice as they are.
+fn open_log(
+    settings: Option<&model::AccessLog>,
+    starter: &Starter,
+) -> anyhow::Result<Option<Arc<AccessLog>>> {
+    let Some(settings) = settings.cloned() else { return Ok(None) };
+    let log = starter.run(move || AccessLog::start(&settings));
+    log.map(Some).context("opening the access log")
 }

@@ -1,11 +1,14 @@
 //! What the process provides to plugins: names of the configuration, files, background work, and
 //! what is shared between policies and outlives a reload.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use lockgate_config::Content;
 use lockgate_config::model::Document;
 use lockgate_core::{
     AskedBlobs, Blobs, Blocking, Board, Consumers, Counters, Figure, Handler, Kept, Leases, Metric,
@@ -16,18 +19,20 @@ use lockgate_state::redis::RedisCounters;
 use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::figures::Figures;
 use crate::mounted::{self, Mounted};
 use crate::{shared_cache, stores};
 
 /// What lives as long as the process.
 pub(crate) struct Services {
     runtime: Handle,
+    threads: Arc<Threads>,
     outbound: Arc<dyn Outbound>,
     kept: Mutex<HashMap<String, Weak<dyn std::any::Any + Send + Sync>>>,
-    figures: Mutex<BTreeMap<FigureKey, Shown>>,
+    figures: Figures,
     depot: Arc<Depot>,
     /// The stores of the configuration in force.
     stores: Mutex<Option<Stores>>,
@@ -37,22 +42,24 @@ pub(crate) struct Services {
     /// How services are, as the monitor publishes it.
     pub(crate) published: Arc<Published>,
     /// Those of them in which it keeps blobs.
+    blobs: Mutex<Arc<[Arc<dyn Blobs>]>>,
+    /// Those that policies in force see, with such as are no longer asked for.
     asked: Mutex<AskedBlobs>,
 }
 
-/// A metric's name and its labels.
-type FigureKey = (&'static str, Vec<String>);
-/// A metric, and where its value comes from.
-type Shown = (&'static Metric, Weak<dyn Figure>);
-
 impl Services {
     /// Must be called on the control runtime.
-    pub(crate) fn new(outbound: Arc<dyn Outbound>) -> Arc<Self> {
-        let (kept, figures, stores, published, asked) = Default::default();
+    ///
+    /// # Errors
+    /// When there can be no threads beside the workers.
+    pub(crate) fn new(outbound: Arc<dyn Outbound>) -> io::Result<Arc<Self>> {
+        let threads = Arc::new(Threads::new()?);
+        let (kept, figures, stores, published, blobs, asked) = Default::default();
         let (runtime, depot, pages) = (Handle::current(), Depot::new(), Default::default());
         let places = Arc::new(Semaphore::new(mounted::MOST));
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             runtime,
+            threads,
             outbound,
             kept,
             figures,
@@ -61,8 +68,9 @@ impl Services {
             pages,
             places,
             published,
+            blobs,
             asked,
-        })
+        }))
     }
 
     /// How requests of the gateway's own are sent.
@@ -95,17 +103,12 @@ impl Services {
 
     /// A metric's labels and values, of those that plugins show.
     pub(crate) fn figures(&self, metric: &str) -> Vec<(Vec<String>, u64)> {
-        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = figures.iter().filter(|((name, _), _)| *name == metric);
-        own.filter_map(|((_, labels), (_, figure))| {
-            Some((labels.clone(), figure.upgrade()?.value()))
-        })
-        .collect()
+        self.figures.of(metric)
     }
 
     /// The stores in which the configuration in force keeps blobs.
     pub(crate) fn blobs(&self) -> Arc<[Arc<dyn Blobs>]> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).all()
+        Arc::clone(&self.blobs.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The end of the process: this gateway is no longer counted by those it shares stores with.
@@ -117,8 +120,13 @@ impl Services {
     }
 
     /// Takes on what a configuration in force says.
-    pub(crate) fn accept(&self, (stores, asked): (Stores, AskedBlobs)) {
+    pub(crate) fn accept(
+        &self,
+        (stores, asked): (Stores, AskedBlobs),
+        blobs: Arc<[Arc<dyn Blobs>]>,
+    ) {
         stores.resize();
+        *self.blobs.lock().unwrap_or_else(PoisonError::into_inner) = blobs;
         *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = Some(stores);
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
     }
@@ -127,13 +135,7 @@ impl Services {
 /// Asked for at a scrape; what is gone by then is forgotten.
 impl Collect for Services {
     fn collect(&self, out: &mut Encoder) {
-        let mut figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.retain(|(_, labels), (metric, figure)| {
-            let Some(figure) = figure.upgrade() else { return false };
-            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-            out.count(metric, &labels, figure.value());
-            true
-        });
+        self.figures.collect(out);
         if let Some(memory) = self.counters() {
             let figures = memory.figures();
             out.count(&names::COUNTER_KEYS, &[], figures.keys);
@@ -163,12 +165,30 @@ fn slices(counters: &RedisCounters, out: &mut Encoder) {
     out.count(&names::SLICE_TOKENS, &[store, "lost"], figures.lost);
 }
 
-/// The threads beside the control runtime.
-struct Threads(Handle);
+/// Threads for work that requests wait for. Workers start them, so they are as little nice as
+/// workers are; those beside the control runtime are not.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn new() -> io::Result<Self> {
+        Builder::new_current_thread().thread_name("aside").build().map(|own| Self(Some(own)))
+    }
+}
 
 impl Blocking for Threads {
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
-        self.0.spawn_blocking(work);
+        if let Some(own) = &self.0 {
+            own.spawn_blocking(work);
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // Whoever lets go may be a runtime's thread, which must not wait.
+        if let Some(own) = self.0.take() {
+            own.shutdown_background();
+        }
     }
 }
 
@@ -180,16 +200,49 @@ pub(crate) struct Provider<'a> {
     stores: Stores,
     /// Those whose blobs a plugin has asked for.
     asked: AskedBlobs,
+    goes_on: bool,
+    /// The files that plugins have read, and what they said.
+    read: RefCell<Vec<(PathBuf, Content)>>,
 }
 
 impl<'a> Provider<'a> {
-    pub(crate) fn new(services: &'a Services, document: &'a Document) -> Self {
+    /// `same`: policies that are in force may stay, if [`goes_on`](Self::goes_on) agrees. They see
+    /// what is asked for from now on.
+    pub(crate) fn new(services: &'a Services, document: &'a Document, same: bool) -> Self {
         let consumers = Arc::new(document.known_consumers());
         let stores = services.depot.stores(stores::settings(document), document.memory_size());
-        Self { services, document, consumers, stores, asked: AskedBlobs::default() }
+        let known = services.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes_on = same && known.as_ref().is_some_and(|known| stores.go_on(known));
+        drop(known);
+        let asked = match goes_on {
+            true => services.asked.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            false => AskedBlobs::default(),
+        };
+        let read = RefCell::default();
+        Self { services, document, consumers, stores, asked, goes_on, read }
     }
 
-    /// The configuration's stores and those that keep blobs, for when it is in force.
+    /// Whether policies that are in force may stay: what they hold of stores is what they would be
+    /// given now. A store whose text is the same is another when its certificate's file is.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on
+    }
+
+    /// The files that plugins have read so far, and what they said.
+    pub(crate) fn read_files(&self) -> Vec<(PathBuf, Content)> {
+        self.read.take()
+    }
+
+    /// The stores of these names, each once: where this configuration keeps blobs. What plugins
+    /// have asked for while it was built does not tell that: some were not built again.
+    pub(crate) fn keep<'n>(&self, names: impl Iterator<Item = &'n str>) -> Arc<[Arc<dyn Blobs>]> {
+        let kept = AskedBlobs::default();
+        let names: BTreeSet<&str> = names.collect();
+        names.iter().filter_map(|name| self.stores.blobs(name)).for_each(|one| kept.add(&one));
+        kept.all()
+    }
+
+    /// The configuration's stores and those that were asked for blobs, for when it is in force.
     pub(crate) fn into_stores(self) -> (Stores, AskedBlobs) {
         (self.stores, self.asked)
     }
@@ -264,12 +317,14 @@ impl Provide for Provider<'_> {
     }
 
     fn blocking(&self) -> Arc<dyn Blocking> {
-        Arc::new(Threads(self.services.runtime.clone()))
+        Arc::clone(&self.services.threads) as Arc<dyn Blocking>
     }
 
     fn read(&self, path: &Path) -> Result<Bytes, String> {
         let path: PathBuf = self.document.base.join(path);
-        lockgate_config::read_plugin_file(&path)
+        let bytes = lockgate_config::read_plugin_file(&path)?;
+        self.read.borrow_mut().push((path, Content::of(&bytes)));
+        Ok(bytes)
     }
 
     fn shared(&self, key: &str, make: &mut dyn FnMut() -> Kept) -> Kept {
@@ -284,8 +339,6 @@ impl Provide for Provider<'_> {
     }
 
     fn expose(&self, metric: &'static Metric, labels: &[&str], figure: Weak<dyn Figure>) {
-        let labels = labels.iter().map(|&label| label.to_owned()).collect();
-        let mut figures = self.services.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        figures.insert((metric.name, labels), (metric, figure));
+        self.services.figures.expose(metric, labels, figure);
     }
 }

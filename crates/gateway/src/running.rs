@@ -1,6 +1,7 @@
 //! A running gateway, on the control runtime: it reloads when told or when files change, hands over
 //! to a successor, drains, ends.
 
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::change::{self, Cause};
 use crate::gateway::Gateway;
 use crate::kept::Kept;
 use crate::listeners::{Listeners, tell};
-use crate::orders::Given;
+use crate::orders::{Asker, Given};
+use crate::rest::Rest;
 use crate::signals::{Asked, Signals};
 use crate::source::Source;
 use crate::systemd::Systemd;
@@ -42,8 +44,13 @@ pub(crate) struct Running {
     pub(crate) admin_again: Option<(SocketAddr, TcpListener)>,
     pub(crate) program: Program,
     pub(crate) ordered: Receiver<Given>,
+    /// Orders that have been taken and are carried out one by one, before those that wait.
+    pub(crate) apart: VecDeque<(Order, Asker)>,
+    /// Whether a signal has asked for a reload, after the rest.
+    pub(crate) is_due: bool,
     /// One that has been started and does not serve yet.
     pub(crate) successor: Option<Successor>,
+    pub(crate) rest: Rest,
     pub(crate) state: State,
     pub(crate) systemd: Systemd,
 }
@@ -62,12 +69,19 @@ impl Running {
                 asked = signals.next() => match asked {
                     Asked::Reload => {
                         self.reopen_log();
-                        let _ = self.reload(source).await;
+                        self.is_due = true;
                     }
                     Asked::Upgrade => self.upgrade().await,
                     Asked::Stop => break,
                 },
-                Some(given) = self.ordered.recv() => self.take_on(given, source).await,
+                () = self.rest.over(), if self.is_due => {
+                    self.is_due = false;
+                    let _ = self.reload(source).await;
+                }
+                () = self.rest.over(), if !self.apart.is_empty() => self.take_apart(source).await,
+                Some(given) = ordered(&mut self.ordered, &self.rest), if self.apart.is_empty() => {
+                    self.take_on(given, source).await;
+                }
                 outcome = outcome(&mut self.successor) => {
                     if self.succeeded(outcome) {
                         return self.leave(signals, ends).await;
@@ -77,7 +91,7 @@ impl Running {
                 () = self.systemd.tick() => {}
                 () = self.kept.is_due(), if alone => self.take_over(source).await,
                 // A successor reads the files itself; if it fails, they are read here after all.
-                () = changed(source), if alone => {
+                () = changed(source, &self.rest), if alone => {
                     let _ = self.reload(source).await;
                 }
                 worker = ends.recv() => {
@@ -89,6 +103,7 @@ impl Running {
         self.successor = None;
         // Who gives orders now is told that none are taken.
         self.ordered.close();
+        self.apart.clear();
         while self.ordered.try_recv().is_ok() {}
         self.kept.right().let_go();
         self.prepare_to_drain(signals).await;
@@ -148,6 +163,7 @@ impl Running {
     /// Leaves everything to a successor that serves.
     async fn leave(&mut self, signals: &mut Signals, ends: Receiver<usize>) -> ExitCode {
         self.admin_again = None;
+        self.apart.clear();
         while let Ok(given) = self.ordered.try_recv() {
             given.take().1.answer(Ok(self.state.shown()));
         }
@@ -201,7 +217,9 @@ impl Running {
     /// Reads the file again and puts it in force; what is wrong with it is logged, counted, and
     /// leaves everything as it was.
     pub(crate) async fn reload(&mut self, source: &mut Option<Source>) -> Answer {
+        self.rest.work_begins();
         let done = self.try_reload(source).await;
+        self.rest.work_ends();
         if let Err(refused) = &done {
             self.gateway.metrics.reload_refused();
             let why = &refused.detail;
@@ -212,13 +230,14 @@ impl Running {
     }
 
     async fn try_reload(&mut self, source: &mut Option<Source>) -> Answer {
+        let begun = Instant::now();
         let Some(source) = source else {
             tracing::info!("nothing to reload: the configuration is built in");
             return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
         };
-        let begun = Instant::now();
-        let checked = source.load(self.kept.given());
+        let checked = source.load(self.kept.given(), &self.gateway.before());
         let checked = checked.map_err(|report| change::refused(&report))?;
+        self.rest.let_others().await;
         let changes = self.kept.changes().clone();
         let cause = Cause { via: "files", who: "" };
         Box::pin(self.put_in_force(checked, changes, cause, source, begun)).await
@@ -293,10 +312,20 @@ impl Running {
     }
 }
 
-/// Waits for a change of the configuration at its source, if it has one.
-async fn changed(source: &mut Option<Source>) {
+/// Waits for an order, and before it for the end of a rest.
+async fn ordered(orders: &mut Receiver<Given>, rest: &Rest) -> Option<Given> {
+    rest.over().await;
+    orders.recv().await
+}
+
+/// Waits for a change of the configuration at its source, if it has one, and before it for the end
+/// of a rest.
+async fn changed(source: &mut Option<Source>, rest: &Rest) {
     match source {
-        Some(source) => source.changed().await,
+        Some(source) => {
+            rest.over().await;
+            source.changed().await;
+        }
         None => std::future::pending().await,
     }
 }

@@ -14,7 +14,8 @@ impl Running {
             return;
         }
         tracing::info!("changes through the admin interface are kept by this gateway now");
-        if self.kept.text() != self.gateway.source().changes().map_or("", |(_, text)| text) {
+        let read = self.gateway.read();
+        if self.kept.text() != read.source.changes().map_or("", |(_, text)| text) {
             let _ = self.reload(source).await;
         } else {
             let generation = self.gateway.snapshot().generation;

@@ -1,6 +1,7 @@
 //! Changes that were asked for while another was put in force: they are read, checked and put in
 //! force together, in the time of one, and each is answered. When they are refused together, each
-//! is tried for itself, so that nobody pays for what another has asked for.
+//! is tried for itself, so that nobody pays for what another has asked for; what else is due, an
+//! end of the process above all, comes between.
 
 use lockgate_admin::{Change, Order, What};
 use serde_json::Value;
@@ -18,6 +19,7 @@ impl Running {
     /// Carries an order out, and with a change those that wait behind it.
     pub(crate) async fn take_on(&mut self, given: Given, source: &mut Option<Source>) {
         self.take_over(source).await;
+        self.rest.work_begins();
         let mut all = Vec::new();
         let mut next = Some(given.take());
         while let Some((order, asker)) = next.take() {
@@ -32,22 +34,27 @@ impl Running {
                 }
             }
         }
-        self.change_all(all, source).await;
-        if let Some((order, asker)) = next {
-            asker.answer(self.obey(order, source).await);
+        let is_alone = all.len() < 2;
+        if !is_alone && let Some(done) = self.together(&all, source).await {
+            all.into_iter().for_each(|(_, asker)| asker.answer(Ok(done.clone())));
+        } else {
+            let each = all.into_iter().map(|(change, asker)| (Order::Change(change.into()), asker));
+            self.apart.extend(each);
+        }
+        self.apart.extend(next);
+        self.rest.work_ends();
+        // Otherwise there has been work, and the first of them waits as well.
+        if is_alone {
+            self.take_apart(source).await;
         }
     }
 
-    async fn change_all(&mut self, all: Vec<(Change, Asker)>, source: &mut Option<Source>) {
-        if all.len() > 1
-            && let Some(done) = self.together(&all, source).await
-        {
-            all.into_iter().for_each(|(_, asker)| asker.answer(Ok(done.clone())));
-            return;
-        }
-        for (change, asker) in all {
-            asker.answer(self.change(change, source).await);
-        }
+    /// Carries out one of the orders that are carried out one by one, with a rest after each.
+    pub(crate) async fn take_apart(&mut self, source: &mut Option<Source>) {
+        let Some((order, asker)) = self.apart.pop_front() else { return };
+        self.rest.work_begins();
+        asker.answer(self.obey(order, source).await);
+        self.rest.work_ends();
     }
 
     /// All of them at once; `None` when that cannot be, and nothing has changed.
@@ -66,7 +73,9 @@ impl Running {
             wanted.set(section, name, to.clone()).ok()?;
         }
         let text = wanted.write();
-        let checked = source.look(self.kept.given_instead(&text)).ok()?;
+        let before = self.gateway.before();
+        let checked = source.look(self.kept.given_instead(&text), &before).ok()?;
+        self.rest.let_others().await;
         let told: Vec<_> =
             all.iter().map(|(change, _)| self.told(&change.what, &checked)).collect();
         let mut who: Vec<&str> = all.iter().map(|(change, _)| change.who.as_str()).collect();
@@ -74,7 +83,7 @@ impl Running {
         who.dedup();
         let cause = Cause { via: "admin", who: &who.join(", ") };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await.ok()?;
-        let after = self.gateway.source();
+        let after = self.gateway.read();
         for ((change, _), told) in all.iter().zip(told) {
             told.audit(&change.who, &after);
         }

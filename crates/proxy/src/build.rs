@@ -1,13 +1,14 @@
 //! Building a snapshot from a document: every route resolved, every policy built, every error
 //! reported with the place that it came from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use lockgate_config::model::{self, Document};
 use lockgate_core::{
-    Build, ConfigError, Identities, Listed, Plugin, Policy, PolicyPlugin, Priority, Provide, Stage,
+    Blobs, Build, ConfigError, Identities, Listed, Plugin, Policy, PolicyPlugin, Priority, Provide,
+    Stage,
 };
 use lockgate_telemetry::{AccessLog, Metrics, Traces};
 use lockgate_upstream::Upstream;
@@ -33,6 +34,11 @@ pub struct Builder<'a> {
     pub traces: Option<Arc<Traces>>,
     /// What plugins may ask for.
     pub provide: &'a dyn Provide,
+    /// The stores in which the document's plugins keep blobs.
+    pub stores: Arc<[Arc<dyn Blobs>]>,
+    /// The snapshot in force, when the document has been read against its own and all but routes
+    /// is the same in both: routes that are the same objects there are not built again.
+    pub before: Option<Arc<Snapshot>>,
 }
 
 /// What is wrong, and at which path of the document.
@@ -59,11 +65,12 @@ impl BuildError {
     }
 }
 
-/// The policies that are one for all routes that inherit them, by the first of their entries.
-type Inherited = HashMap<*const model::PolicyEntry, Vec<Ready>>;
+/// The policies that are one for all routes that inherit them, by where the first of their entries
+/// is in memory, which holding on to it keeps from being another's.
+pub(crate) type Inherited = HashMap<usize, (Arc<model::PolicyEntry>, Vec<Ready>)>;
 
 /// A policy that has been built: of which entry of its list, when it runs, itself.
-type Ready = (usize, Stage, Arc<dyn Policy>);
+pub(crate) type Ready = (usize, Stage, Arc<dyn Policy>);
 
 /// What all routes of a document are built with.
 pub(crate) struct Given<'a> {
@@ -72,8 +79,7 @@ pub(crate) struct Given<'a> {
 }
 
 impl Builder<'_> {
-    /// Builds the snapshot of a document and of its routes, which have been taken out of it: they
-    /// need not be kept as they were read.
+    /// Builds the snapshot of a document.
     ///
     /// # Errors
     /// All that is wrong with its routes.
@@ -81,20 +87,27 @@ impl Builder<'_> {
         &self,
         generation: u64,
         document: Arc<Document>,
-        routes: &model::Routes,
-        router: Router,
+        router: Arc<Router>,
     ) -> Result<Snapshot, Vec<BuildError>> {
         let mut errors = Vec::new();
-        let identities = self.identities(&document, &mut errors);
-        let mut given = Given { identities: &identities, inherited: Inherited::default() };
-        let mut sets = Vec::with_capacity(routes.len());
-        for (place, set) in routes.values().enumerate() {
-            // The router has been built of these very routes.
-            let Some(pattern) = router.text(place) else { continue };
-            let routes = self.routes(&pattern, set, &mut given, &mut errors);
-            sets.push(RouteSet { pattern, captures: router.captures(place), routes });
+        let before = self.before();
+        let identities = match before {
+            Some(before) => before.identities.clone(),
+            None => self.identities(&document, &mut errors),
+        };
+        let inherited = before.map(|before| before.inherited.clone()).unwrap_or_default();
+        let mut given = Given { identities: &identities, inherited };
+        let mut sets = Vec::with_capacity(document.routes.len() + 2);
+        for (place, (pattern, set)) in document.routes.iter().enumerate() {
+            if let Some(same) = before.and_then(|before| before.same(place, pattern, set)) {
+                sets.push(same);
+                continue;
+            }
+            let routes = self.routes(pattern, set, &mut given, &mut errors);
+            let (pattern, captures) = (Arc::clone(pattern), router.captures(place));
+            sets.push(Arc::new(RouteSet { pattern, captures, routes }));
         }
-        let mount = match self.mount(&document, routes, &mut given, &mut sets) {
+        let mount = match self.mount(&document, &mut given, &mut sets) {
             Ok(mount) => mount,
             Err(error) => {
                 errors.push(error);
@@ -109,6 +122,7 @@ impl Builder<'_> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let inherited = given.inherited;
         Ok(Snapshot {
             generation,
             loaded: SystemTime::now(),
@@ -117,13 +131,25 @@ impl Builder<'_> {
             traces: self.traces.clone(),
             router,
             sets,
+            inherited,
+            identities,
             unrouted: self.metrics.no_route(),
             redirects,
             mount,
             plans: Plans::new(&document, self.provide),
-            stores: self.provide.asked_blobs().all(),
+            stores: Arc::clone(&self.stores),
             document,
         })
+    }
+
+    /// The snapshot before, if its routes could be these: if no upstream that it has is another
+    /// object now. One that it has not, none of its routes goes to.
+    fn before(&self) -> Option<&Snapshot> {
+        let before = self.before.as_deref()?;
+        let is_known = |(name, upstream): (&String, &Arc<Upstream>)| {
+            before.upstreams.get(name).is_none_or(|known| Arc::ptr_eq(known, upstream))
+        };
+        self.upstreams.iter().all(is_known).then_some(before)
     }
 
     fn identities(&self, document: &Document, errors: &mut Vec<BuildError>) -> Identities {
@@ -182,7 +208,7 @@ impl Builder<'_> {
     ) -> Result<Route, BuildError> {
         let mut build = Build {
             route: (**pattern).into(),
-            when: match route.when == model::Condition::default() {
+            when: match *route.when == model::Condition::default() {
                 true => "".into(),
                 false => format!("{:?}", route.when).into(),
             },
@@ -200,7 +226,7 @@ impl Builder<'_> {
         }
         // A stable sort: within a stage the configuration's order holds.
         entries.sort_by_key(|entry| entry.stage);
-        let rewrite = match route.rewrite == model::Rewrite::default() {
+        let rewrite = match *route.rewrite == model::Rewrite::default() {
             true => None,
             false => Some(Box::new(Rewrite::new(&route.rewrite).map_err(|(key, message)| {
                 BuildError::new(&["routes", pattern, "rewrite", key], message)
@@ -224,7 +250,7 @@ impl Builder<'_> {
             target: self.target(pattern, &route.to, &mut build)?,
             rewrite,
             timeout: route.timeout.map(|time| time.0),
-            retry: route.retry.clone().map(Box::new),
+            retry: route.retry.clone(),
             series: self.metrics.route(Arc::clone(pattern), upstream),
             // None share one allocation.
             tags: if route.tags.is_empty() { Arc::default() } else { route.tags.clone().into() },
@@ -274,13 +300,14 @@ impl Builder<'_> {
             let message = format!("there is no policy `{}`", first.name);
             return Err(BuildError::of(&first.path, ConfigError::new(message)));
         };
-        let known = inherited.get(&Arc::as_ptr(first)).cloned();
+        let place = Arc::as_ptr(first).addr();
+        let known = inherited.get(&place).map(|(_, built)| built.clone());
         let built = match known {
             Some(built) => built,
             None => {
                 let built = build_list(plugin, list, build)?;
                 if plugin.is_routeless() && Arc::strong_count(first) > 1 {
-                    inherited.insert(Arc::as_ptr(first), built.clone());
+                    inherited.insert(place, (Arc::clone(first), built.clone()));
                 }
                 built
             }
@@ -316,7 +343,7 @@ impl Builder<'_> {
             model::Target::Split(parts) => {
                 let mut sum = 0_u32;
                 let mut choices = Vec::with_capacity(parts.len());
-                for (name, weight) in parts {
+                for (name, weight) in parts.iter() {
                     sum = sum.saturating_add(*weight);
                     choices.push((sum, upstream(name)?));
                 }
@@ -368,10 +395,13 @@ fn written(config: &model::Settings) -> Option<Box<str>> {
 }
 
 /// What building the snapshot will refuse in the routes of a document whose plugins have been
-/// checked: conditions and rewrites.
-pub fn refusals(document: &Document) -> Vec<BuildError> {
+/// checked: conditions and rewrites. Those that `before` serves have been built already.
+pub fn refusals(document: &Document, before: Option<&Snapshot>) -> Vec<BuildError> {
     let mut errors = Vec::new();
-    for (pattern, set) in &document.routes {
+    for (place, (pattern, set)) in document.routes.iter().enumerate() {
+        if before.is_some_and(|before| before.same(place, pattern, set).is_some()) {
+            continue;
+        }
         for (number, route) in set.routes.iter().enumerate() {
             let number = number.to_string();
             let at: &[&str] = match set.routes.len() {
@@ -389,25 +419,37 @@ pub fn refusals(document: &Document) -> Vec<BuildError> {
     errors
 }
 
-/// The router of a document.
+/// The router of a document: that of the snapshot before, when the patterns are the same.
 ///
 /// # Errors
 /// Every pattern that cannot be read, and every pair of patterns that tie.
-pub fn router(document: &Document) -> Result<Router, Vec<BuildError>> {
+pub fn router(
+    document: &Document,
+    before: Option<&Snapshot>,
+) -> Result<Arc<Router>, Vec<BuildError>> {
+    if let Some(before) = before
+        && before.document.routes.keys().eq(document.routes.keys())
+    {
+        return Ok(Arc::clone(&before.router));
+    }
     let mut errors = Vec::new();
     let mut patterns = Vec::with_capacity(document.routes.len());
+    let mut captures = HashSet::new();
     for (index, key) in document.routes.keys().enumerate() {
-        match key.parse::<Pattern>() {
-            Ok(pattern) => patterns.push((pattern, index)),
+        match Pattern::new(key) {
+            Ok(mut pattern) => {
+                pattern.share_captures(&mut captures);
+                patterns.push((pattern, index));
+            }
             Err(error) => errors.push(BuildError::new(&["routes", key], error.to_string())),
         }
     }
     let conflicts = match Router::build(patterns) {
-        Ok(router) if errors.is_empty() => return Ok(router),
+        Ok(router) if errors.is_empty() => return Ok(Arc::new(router)),
         Ok(_) => return Err(errors),
         Err(conflicts) => conflicts,
     };
-    let key = |index: usize| document.routes.get_index(index).map_or("", |(key, _)| key.as_str());
+    let key = |index: usize| document.routes.get_index(index).map_or("", |(key, _)| &**key);
     for conflict in conflicts {
         let (first, second) = (key(conflict.a.min(conflict.b)), key(conflict.a.max(conflict.b)));
         let message = format!(

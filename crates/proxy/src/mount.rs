@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use lockgate_config::model::{Document, PolicyEntry, Routes};
+use lockgate_config::model::{Document, PolicyEntry};
 use lockgate_core::{Exchange, Handler};
 use serde_json::{Value, json};
 
@@ -67,9 +67,8 @@ impl Builder<'_> {
     pub(crate) fn mount(
         &self,
         document: &Document,
-        routes: &Routes,
         given: &mut Given<'_>,
-        sets: &mut Vec<RouteSet>,
+        sets: &mut Vec<Arc<RouteSet>>,
     ) -> Result<Option<Mount>, BuildError> {
         let admin = &document.admin;
         let Some(listener) = &admin.also_on else { return Ok(None) };
@@ -82,8 +81,10 @@ impl Builder<'_> {
         sets.push(self.pages("/admin/* (public)", &[entry("rate_limit", limit)], given)?);
         let path_of =
             |pattern: &str| pattern.find('/').and_then(|at| pattern.get(at..)).map(str::to_owned);
-        let own =
-            |path: &str| routes.keys().any(|pattern| path_of(pattern).as_deref() == Some(path));
+        let own = |path: &str| {
+            let mut patterns = document.routes.keys();
+            patterns.any(|pattern| path_of(pattern).as_deref() == Some(path))
+        };
         let public = admin.public.iter().filter(|path| is_admin(path) || !own(path));
         let public = public.cloned().collect();
         let listener = listener.as_str().into();
@@ -95,7 +96,7 @@ impl Builder<'_> {
         pattern: &str,
         policies: &[Arc<PolicyEntry>],
         given: &mut Given<'_>,
-    ) -> Result<RouteSet, BuildError> {
+    ) -> Result<Arc<RouteSet>, BuildError> {
         let pattern: Arc<str> = pattern.into();
         let entries = self.all_entries(&pattern, policies, given)?;
         let handler: Box<dyn Handler> = self.provide.admin_pages().ok_or_else(|| {
@@ -114,7 +115,7 @@ impl Builder<'_> {
             series: self.metrics.route(Arc::clone(&pattern), None),
             tags: Arc::default(),
         };
-        Ok(RouteSet { pattern, captures: Arc::new([]), routes: Box::new([route]) })
+        Ok(Arc::new(RouteSet { pattern, captures: Arc::new([]), routes: Box::new([route]) }))
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use lockgate_config::model::{self, Document};
-use lockgate_core::{Blobs, Exchange, Write};
+use lockgate_core::{Blobs, Exchange, Identities, Write};
 use lockgate_telemetry::{AccessLog, RouteSeries, Traces};
 use lockgate_upstream::Upstream;
 use subtle::ConstantTimeEq;
 
+use crate::build::Inherited;
 use crate::mount::Mount;
 use crate::pipeline::Entry;
 use crate::plans::Plans;
@@ -27,7 +28,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// When it was built.
     pub loaded: SystemTime,
-    /// What it was built from, without the routes: those are here as they serve.
+    /// What it was built from.
     pub document: Arc<Document>,
     /// The upstreams by name.
     pub upstreams: Arc<HashMap<String, Arc<Upstream>>>,
@@ -35,8 +36,13 @@ pub struct Snapshot {
     pub log: Option<Arc<AccessLog>>,
     /// The traces, if they are on.
     pub traces: Option<Arc<Traces>>,
-    pub(crate) router: Router,
-    pub(crate) sets: Vec<RouteSet>,
+    pub(crate) router: Arc<Router>,
+    /// In the order of the document's routes, and those of the gateway's own after them.
+    pub(crate) sets: Vec<Arc<RouteSet>>,
+    /// What routes inherit, for those that come.
+    pub(crate) inherited: Inherited,
+    /// What the routes identify callers by.
+    pub(crate) identities: Identities,
     pub(crate) unrouted: Arc<RouteSeries>,
     pub(crate) redirects: HashMap<Box<str>, u16>,
     /// The admin pages, where a public listener shows them too.
@@ -73,8 +79,7 @@ pub(crate) struct Route {
     /// The handler's settings as written, where they have references, for `explain`.
     pub(crate) written: Option<Box<str>>,
     pub(crate) timeout: Option<Duration>,
-    /// Boxed, as most have none.
-    pub(crate) retry: Option<Box<model::Retry>>,
+    pub(crate) retry: Option<Arc<model::Retry>>,
     pub(crate) series: Arc<RouteSeries>,
     pub(crate) tags: Arc<[String]>,
 }
@@ -115,7 +120,19 @@ impl Snapshot {
     }
 
     pub(crate) fn set(&self, index: usize) -> Option<&RouteSet> {
-        self.sets.get(index)
+        self.sets.get(index).map(Arc::as_ref)
+    }
+
+    /// The routes under a pattern of another document, as they serve here, when they are the very
+    /// same there; `place`: where they are in it.
+    pub(crate) fn same(
+        &self,
+        place: usize,
+        pattern: &str,
+        set: &Arc<model::RouteSet>,
+    ) -> Option<Arc<RouteSet>> {
+        let (own, _, known) = model::find_routes(&self.document.routes, place, pattern)?;
+        if Arc::ptr_eq(known, set) { self.sets.get(own).cloned() } else { None }
     }
 
     pub(crate) fn route(&self, place: Place) -> Option<&Route> {

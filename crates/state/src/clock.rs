@@ -59,17 +59,17 @@ impl Clock {
 
     fn unix(&self, mono: u64) -> Duration {
         if self.looked.load(Acquire) < mono >> TICK {
-            self.look();
+            self.look(mono);
         }
         Duration::from_nanos(self.calendar.load(Relaxed).saturating_add(mono))
     }
 
-    /// Looks at the system's calendar.
+    /// Looks at the system's calendar, as a later moment than that of the last look has come.
     #[cold]
-    fn look(&self) {
+    fn look(&self, moment: u64) {
         let mono = nanos(self.start.elapsed());
         self.calendar.store(system().saturating_sub(mono), Relaxed);
-        self.looked.store(mono >> TICK, Release);
+        self.looked.store(mono.max(moment) >> TICK, Release);
     }
 }
 

@@ -191,6 +191,16 @@ impl Stores {
         })
     }
 
+    /// Whether every Redis is the one that `before` has under its name, so that whoever asked there
+    /// need not ask anew.
+    pub fn go_on(&self, before: &Self) -> bool {
+        self.named.iter().all(|(name, store)| match (store, before.named.get(name)) {
+            (Named::Memory, _) => true,
+            (Named::Redis(own), Some(Named::Redis(known))) => Arc::ptr_eq(own, known),
+            (Named::Redis(_), _) => false,
+        })
+    }
+
     /// Every Redis on which blobs are kept.
     pub fn each_redis_blobs(&self) -> impl Iterator<Item = &Arc<RedisBlobs>> {
         self.named.values().filter_map(|store| match store {

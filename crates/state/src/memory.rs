@@ -4,6 +4,7 @@
 //! would spare a free lock's few nanoseconds and could not say that.
 
 mod decide;
+mod held;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};

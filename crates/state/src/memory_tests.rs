@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::clock::TICK;
+use crate::count::Count;
 
 fn limit(algorithm: Algorithm, count: u64, window: u64) -> Limit {
     Limit { algorithm, count, window: Duration::from_secs(window), burst: count }
@@ -59,19 +62,90 @@ fn threads_never_exceed_a_limit_nor_fall_short_of_it() {
 
 #[test]
 fn of_several_limits_all_are_taken_from_or_none() {
-    let memory = Arc::new(Memory::new(Bounds::default()));
-    let (tight, wide) = (
-        limit(Algorithm::SlidingWindow, 500, 3_600_000),
-        limit(Algorithm::SlidingLog, 1_000, 3_600_000),
-    );
-    let passed = granted(&memory, |memory| {
-        // In another order each time, as routes may list them.
-        let [a, b] = [one(b"tight", &tight), one(b"wide", &wide)];
-        take(memory, &[a, b]).0 || take(memory, &[b, a]).0
-    });
-    assert_eq!(passed, 500);
-    let look = Take { cost: 0, ..one(b"wide", &wide) };
-    assert_eq!(take(&memory, &[look]).1[0].remaining, 500);
+    for others in 1..6 {
+        let memory = Arc::new(Memory::new(Bounds::default()));
+        let tight = limit(Algorithm::SlidingWindow, 500, 3_600_000);
+        let wide = limit(Algorithm::SlidingLog, 1_000, 3_600_000);
+        let keys: Vec<[u8; 1]> = (0..others).map(|number| [number]).collect();
+        let passed = granted(&memory, |memory| {
+            // In another order each time, as routes may list them.
+            let mut takes: Vec<Take<'_>> = keys.iter().map(|key| one(key, &wide)).collect();
+            takes.push(one(b"tight", &tight));
+            (0..takes.len()).any(|_| {
+                takes.rotate_left(1);
+                take(memory, &takes).0
+            })
+        });
+        assert_eq!(passed, 500);
+        for key in &keys {
+            let look = Take { cost: 0, ..one(key, &wide) };
+            assert_eq!(take(&memory, &[look]).1[0].remaining, 500);
+        }
+    }
+}
+
+/// What is taken of one of six counters.
+fn takes_of_six() -> impl Strategy<Value = Vec<(usize, u64, bool)>> {
+    let which = prop::sample::subsequence((0..6).collect::<Vec<usize>>(), 1..=6).prop_shuffle();
+    which.prop_flat_map(|which| {
+        let rest = prop::collection::vec((0_u64..3, prop::bool::weighted(0.2)), which.len());
+        rest.prop_map(move |rest| {
+            let all = which.iter().zip(rest);
+            all.map(|(which, (cost, dry))| (*which, cost, dry)).collect()
+        })
+    })
+}
+
+proptest! {
+    /// However many are decided together, and whether they share a cell: each grant is what looks
+    /// and spendings alone would make of it.
+    #[test]
+    fn it_decides_as_a_plain_table_does(
+        keys in prop_oneof![Just(100_usize), Just(1_000), Just(1_000_000)],
+        steps in prop::collection::vec((0_u64..3_000, takes_of_six()), 1..80),
+    ) {
+        let day =
+            lockgate_core::Calendar { unit: lockgate_core::CalendarUnit::Day, offset_seconds: 0 };
+        let limits = [
+            limit(Algorithm::SlidingWindow, 5, 10),
+            limit(Algorithm::SlidingLog, 4, 10),
+            limit(Algorithm::TokenBucket, 3, 10),
+            limit(Algorithm::FixedWindow, 5, 10),
+            limit(Algorithm::SlidingWindow, 60, 100),
+            limit(Algorithm::Calendar(day), 40, 1),
+        ];
+        let memory = Memory::in_time(Bounds { keys, bytes: 1 << 20 }, Duration::from_secs(86_300));
+        let mut plain: [Option<Count>; 6] = Default::default();
+        let mut at = tokio::time::Instant::now();
+        for (millis, wanted) in steps {
+            at += Duration::from_millis(millis);
+            let now = memory.clock.at(Some(at), true);
+            let takes: Vec<Take<'_>> = wanted
+                .iter()
+                .map(|(which, cost, dry)| {
+                    let (cost, dry, listed, at) = (*cost, *dry, *which == 5, Some(at));
+                    Take { cost, dry, listed, at, ..one(b"key", &limits[*which]) }
+                })
+                .collect();
+            let mut expected: Vec<Grant> = wanted
+                .iter()
+                .map(|(which, cost, _)| match &plain[*which] {
+                    Some(count) => count.look(&limits[*which], now, *cost),
+                    None => Count::fresh(&limits[*which]).look(&limits[*which], now, *cost),
+                })
+                .collect();
+            let all = expected.iter().zip(&takes).all(|(grant, take)| grant.allowed || take.dry);
+            for ((which, cost, _), grant) in wanted.iter().zip(&mut expected) {
+                if all && grant.allowed && *cost > 0 {
+                    let limit = &limits[*which];
+                    let count = plain[*which].get_or_insert_with(|| Count::fresh(limit));
+                    count.spend(limit, now, *cost, grant);
+                }
+            }
+            prop_assert_eq!(take(&memory, &takes), (all, expected));
+        }
+        consistent(&memory);
+    }
 }
 
 #[test]

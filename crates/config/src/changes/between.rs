@@ -10,7 +10,7 @@ use super::{Changes, NAMED};
 use crate::format::{emit, hide_plain_secrets, long_value};
 use crate::load::{self, Given, Loaded};
 use crate::report::{Problem, Report, Severity};
-use crate::source::{Begin, Folded, NodeId, Reader, Source, Spelling};
+use crate::source::{Begin, NodeId, Reader, Source, Spelling};
 
 /// What no change may touch: it says how the process itself is reached and run.
 /// Alerts run programs, which is more than changing routes.
@@ -51,8 +51,7 @@ pub fn between<'b>(
 
 /// A configuration in force as one text: its files and what lies over them, references as they are
 /// written. What stands there as a secret in plain text is left out.
-pub fn effective(folded: &Folded) -> String {
-    let source = folded.unfold();
+pub fn effective(source: &Source) -> String {
     without_plain_secrets(source.tree.value(source.root, Spelling::Written))
 }
 

@@ -86,19 +86,22 @@ fn with_changes(
 ) -> (NodeId, NodeId) {
     let at = before.map(|pair| pair.1).or(changes.first().map(|change| change.key));
     let at = at.map_or_else(At::default, |node| tree.at(node));
-    let mut pairs: IndexMap<String, (NodeId, NodeId)> = IndexMap::new();
-    for pair in before.map(|pair| tree.pairs(pair.1)).unwrap_or_default() {
-        pairs.insert(tree.written(pair.0).unwrap_or_default().to_owned(), *pair);
-    }
+    let own = before.map(|pair| pair.1);
+    let mut pairs = own.map(|own| tree.pairs(own).to_vec()).unwrap_or_default();
+    let mut added: IndexMap<String, (NodeId, NodeId)> = IndexMap::new();
     let mut removed = HashSet::new();
     for Change { key, name, to } in changes {
-        match to {
-            Some(to) => drop(pairs.insert(name, (key, to))),
-            None => drop(removed.insert(name)),
+        let place = own.and_then(|own| tree.place(own, &name));
+        match (to, place.and_then(|place| pairs.get_mut(place))) {
+            (Some(to), Some(pair)) => *pair = (key, to),
+            (Some(to), None) => drop(added.insert(name, (key, to))),
+            (None, _) => drop(removed.insert(name)),
         }
     }
-    pairs.retain(|name, _| !removed.contains(name));
-    let pairs: Vec<_> = pairs.into_values().collect();
+    pairs.extend(added.into_values());
+    if !removed.is_empty() {
+        pairs.retain(|pair| !tree.written(pair.0).is_some_and(|name| removed.contains(name)));
+    }
     let value = tree.map(at, &pairs);
     (before.map_or_else(|| tree.scalar(at, section, false), |pair| pair.0), value)
 }

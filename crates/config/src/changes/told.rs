@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::NAMED;
 use crate::format::hide_plain_secrets;
-use crate::source::{Folded, Spelling};
+use crate::source::{Source, Spelling};
 
 /// One thing that is not as it was.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +22,8 @@ pub struct Differing {
     pub is_secret: bool,
 }
 
-/// All that differs. It takes as long as reading both does.
-pub fn differing(before: &Folded, after: &Folded) -> Vec<Differing> {
+/// All that differs.
+pub fn differing(before: &Source, after: &Source) -> Vec<Differing> {
     let (before, after) = (written(before), written(after));
     let mut found = Vec::new();
     for section in keys(&before, &after) {
@@ -48,8 +48,7 @@ pub fn differing(before: &Folded, after: &Folded) -> Vec<Differing> {
     found
 }
 
-fn written(folded: &Folded) -> Map<String, Value> {
-    let source = folded.unfold();
+fn written(source: &Source) -> Map<String, Value> {
     match source.tree.value(source.root, Spelling::Written) {
         Value::Object(map) => map,
         _ => Map::new(),

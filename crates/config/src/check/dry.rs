@@ -2,49 +2,140 @@
 //! otherwise surroundings in which nothing runs.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use indexmap::IndexSet;
 use lockgate_core::{
     Blobs, Blocking, Consumers, Counters, Figure, Kept, Leases, Metric, Nowhere, Outbound, Provide,
     Records, SendFuture, Task,
 };
 use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::Document;
 
-/// A document's names, and the files that its plugins have read.
+/// A document's names, and what its plugins ask for.
 pub(super) struct Dry {
     consumers: Arc<Consumers>,
     plans: Vec<(String, Value)>,
-    upstreams: Vec<String>,
+    upstreams: HashSet<String>,
     stores: Vec<String>,
     base: PathBuf,
-    files: RefCell<Vec<PathBuf>>,
     /// Where what is being built stands.
     at: RefCell<Vec<String>>,
-    kept: RefCell<Vec<Held>>,
+    read: RefCell<IndexSet<FileRead>>,
+    held: RefCell<IndexSet<Arc<Held>>>,
+    /// The places that have asked for leases.
+    leased: RefCell<HashSet<Vec<String>>>,
 }
 
-/// Something that a plugin keeps in a store.
-#[derive(PartialEq, Eq)]
-pub(super) struct Held {
+/// What the plugins of a document have asked for while they were checked.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub(crate) read: IndexSet<FileRead>,
+    pub(crate) held: IndexSet<Arc<Held>>,
+}
+
+impl Asked {
+    /// The upstreams of routes' URLs that plugins name.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &str> {
+        let held = self.held.iter().filter(|held| held.what == What::Upstream);
+        held.map(|held| held.name.as_str())
+    }
+
+    /// The stores in which plugins keep blobs.
+    pub fn blobs(&self) -> impl Iterator<Item = &str> {
+        let held = self.held.iter().filter(|held| held.what == What::Blobs);
+        held.map(|held| held.name.as_str())
+    }
+
+    /// Notes what files said when they were read once more, to build what serves: what is built of
+    /// a file that has changed since it was checked must not pass for what was checked.
+    pub fn built_with(&mut self, files: &[(PathBuf, Content)]) {
+        let is_other = |one: &FileRead| {
+            let mut again = files.iter().filter(|(path, _)| *path == one.path);
+            again.any(|(_, content)| one.content != Some(*content))
+        };
+        if !self.read.iter().any(is_other) {
+            return;
+        }
+        let noted = std::mem::take(&mut self.read).into_iter().map(|one| match is_other(&one) {
+            true => FileRead { content: None, ..one },
+            false => one,
+        });
+        self.read = noted.collect();
+    }
+
+    /// What identities have read.
+    pub(crate) fn of_identities(&self) -> impl Iterator<Item = &FileRead> {
+        self.read.iter().filter(|one| one.stands().0 == "identity")
+    }
+}
+
+/// A file that a plugin has read.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FileRead {
     /// Where the plugin's settings stand.
-    pub(super) path: Vec<String>,
-    pub(super) store: String,
-    pub(super) what: What,
+    at: Vec<String>,
+    pub(crate) path: PathBuf,
+    /// A hash of what was in it; `None`: it could not be read.
+    content: Option<Content>,
 }
 
-/// What is kept.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+/// What a file said that a plugin was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Content(u128);
+
+impl Content {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(xxh3_128(bytes))
+    }
+}
+
+impl FileRead {
+    /// The section and the name in it.
+    pub(crate) fn stands(&self) -> (&str, &str) {
+        stands(&self.at)
+    }
+}
+
+/// Something that a plugin holds on to: what it keeps in a store, or an upstream that is there only
+/// because a route goes to its URL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Held {
+    /// Where the plugin's settings stand.
+    pub(crate) path: Vec<String>,
+    /// The store's name, or the upstream's.
+    pub(crate) name: String,
+    pub(crate) what: What,
+}
+
+impl Held {
+    /// The section and the name in it.
+    pub(crate) fn stands(&self) -> (&str, &str) {
+        stands(&self.path)
+    }
+}
+
+fn stands(path: &[String]) -> (&str, &str) {
+    let word = |at: usize| path.get(at).map(String::as_str).unwrap_or_default();
+    (word(0), word(1))
+}
+
+/// What is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum What {
     Counters,
     Blobs,
     Leases,
     /// Leases for when those asked for first cannot be had.
     LeasesInstead,
     Records,
+    Upstream,
 }
 
 impl Dry {
@@ -56,15 +147,16 @@ impl Dry {
             upstreams: document.upstreams.keys().cloned().collect(),
             stores: stores.cloned().collect(),
             base: document.base.clone(),
-            files: RefCell::default(),
             at: RefCell::default(),
-            kept: RefCell::default(),
+            read: RefCell::default(),
+            held: RefCell::default(),
+            leased: RefCell::default(),
         }
     }
 
-    /// The files that plugins have read, or would have if they were there; and what they keep.
-    pub(super) fn into_parts(self) -> (Vec<PathBuf>, Vec<Held>) {
-        (self.files.into_inner(), self.kept.into_inner())
+    /// What plugins have asked for.
+    pub(super) fn into_asked(self) -> Asked {
+        Asked { read: self.read.into_inner(), held: self.held.into_inner() }
     }
 
     /// What is built next stands here.
@@ -72,13 +164,15 @@ impl Dry {
         *self.at.borrow_mut() = path.iter().map(|&part| part.to_owned()).collect();
     }
 
-    /// Notes what is kept, once for each place.
-    fn keep(&self, store: &str, what: What) {
-        let kept = Held { path: self.at.borrow().clone(), store: store.to_owned(), what };
-        let mut all = self.kept.borrow_mut();
-        if !all.contains(&kept) {
-            all.push(kept);
-        }
+    /// Notes what is held, once for each place.
+    fn keep(&self, name: &str, what: What) {
+        let held = Held { path: self.at.borrow().clone(), name: name.to_owned(), what };
+        self.held.borrow_mut().insert(Arc::new(held));
+    }
+
+    /// Notes what was held before by what is not built again.
+    pub(super) fn keep_again(&self, held: Vec<&Arc<Held>>) {
+        self.held.borrow_mut().extend(held.into_iter().cloned());
     }
 
     fn has_store(&self, name: &str) -> bool {
@@ -100,7 +194,10 @@ impl Provide for Dry {
     }
 
     fn has_upstream(&self, name: &str) -> bool {
-        self.upstreams.iter().any(|upstream| upstream == name)
+        if name.contains("://") {
+            self.keep(name, What::Upstream);
+        }
+        self.upstreams.contains(name)
     }
 
     fn stores(&self) -> Vec<&str> {
@@ -119,10 +216,7 @@ impl Provide for Dry {
 
     fn leases(&self, store: &str) -> Option<Arc<dyn Leases>> {
         // The second that one asks for is for when the first does not answer.
-        let at = self.at.borrow();
-        let again = |held: &Held| held.what == What::Leases && held.path == *at;
-        let is_first = !self.kept.borrow().iter().any(again);
-        drop(at);
+        let is_first = self.leased.borrow_mut().insert(self.at.borrow().clone());
         self.keep(store, if is_first { What::Leases } else { What::LeasesInstead });
         self.has_store(store).then(|| Arc::new(Nowhere) as Arc<dyn Leases>)
     }
@@ -147,7 +241,9 @@ impl Provide for Dry {
     fn read(&self, path: &Path) -> Result<Bytes, String> {
         let path = self.base.join(path);
         let read = read_plugin_file(&path);
-        self.files.borrow_mut().push(path);
+        let content = read.as_ref().ok().map(|bytes| Content::of(bytes));
+        let at = self.at.borrow().clone();
+        self.read.borrow_mut().insert(FileRead { at, path, content });
         read
     }
 

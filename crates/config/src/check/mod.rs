@@ -15,9 +15,12 @@ use std::path::{Path, PathBuf};
 
 use lockgate_core::Plugin;
 
-pub use dry::read_plugin_file;
+pub(crate) use dry::Held;
+pub use dry::{Asked, Content, read_plugin_file};
+pub(crate) use plugins::Inherited;
 
 use crate::model::Document;
+use crate::same::Same;
 use crate::source::{Fail, Source};
 
 /// The names that `to` may have besides upstreams.
@@ -26,27 +29,26 @@ pub(crate) fn handler_names(plugins: &[Plugin]) -> Vec<&'static str> {
     handlers.map(Plugin::name).collect()
 }
 
-/// Checks a decoded document. Settings that a plugin takes only in another spelling (`off` as a
-/// word, a number as text) are put into that.
-/// Files that plugins read are added to `files`.
+/// Checks a decoded document, but for the routes that are the same as before. Settings that a
+/// plugin takes only in another spelling (`off` as a word, a number as text) are put into that.
+/// Also returns what plugins have asked for, and what routes inherit.
 pub(crate) fn check(
     document: &mut Document,
     source: &Source,
     plugins: &[Plugin],
-    files: &mut Vec<PathBuf>,
-) -> Vec<Fail> {
+    same: Option<&Same<'_>>,
+) -> (Vec<Fail>, Asked, Inherited) {
     let mut findings = Findings { source, fails: Vec::new() };
     listeners::check(document, &mut findings);
     upstreams::check(document, &mut findings);
-    routes::check(document, &mut findings);
+    routes::check(document, same, &mut findings);
     stores::check(document, &mut findings);
     telemetry::check(document, &mut findings);
     alerts::check(document, &mut findings);
-    let (read, kept) = plugins::check(document, plugins, &mut findings);
-    files.extend(read);
-    stores::shared(document, &kept, &mut findings);
+    let (asked, inherited) = plugins::check(document, plugins, same, &mut findings);
+    stores::shared(document, &asked.held, &mut findings);
     unused::check(document, &mut findings);
-    findings.fails
+    (findings.fails, asked, inherited)
 }
 
 /// What was found so far, and where to look places up.

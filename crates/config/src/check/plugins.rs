@@ -2,16 +2,16 @@
 //! are known to be good before a configuration is used.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockgate_core::{Build, ConfigError, Identities, Listed, Nowhere, Plugin, Priority};
 use serde_json::Value;
 
 use super::Findings;
-use super::dry::{Dry, Held};
+use super::dry::{Asked, Dry};
 use crate::decode::{HANDLERS, ROUTE_KEYS, UPSTREAM_KEYS, suggest};
 use crate::model::{Document, PolicyEntry, Settings, Target};
+use crate::same::Same;
 use crate::source::{Fail, Shape};
 
 /// Policies that the manual fixes the names of, this version's or a later one's.
@@ -36,20 +36,30 @@ const RESERVED: &[&str] = &[
 /// How many values of one plugin's settings are tried in their other spelling.
 const MAX_RESPELLED: usize = 64;
 
-/// Returns the files that plugins read, and what they keep in which stores.
+/// What routes inherit, each as its plugin takes it, by its path: one object for all of them.
+pub(crate) type Inherited = HashMap<Arc<[Arc<str>]>, Arc<PolicyEntry>>;
+
+/// Returns what plugins have asked for, and what routes inherit.
 pub(super) fn check(
     document: &mut Document,
     plugins: &[Plugin],
+    same: Option<&Same<'_>>,
     findings: &mut Findings<'_>,
-) -> (Vec<PathBuf>, Vec<Held>) {
+) -> (Asked, Inherited) {
     let dry = Dry::new(document);
-    let mut checker =
-        Checker { plugins, findings, inherited: HashMap::new(), together: HashSet::new() };
+    let inherited = same.map(|same| same.inherited().clone()).unwrap_or_default();
+    let mut checker = Checker { plugins, findings, inherited, together: HashSet::new() };
     checker.defaults();
     let identities = checker.identities(document, &dry);
     let listed = checker.findings.source.listed_routes();
-    for (pattern, set) in &mut document.routes {
-        let is_list = listed.contains(pattern.as_str());
+    for (number, (pattern, set)) in document.routes.iter_mut().enumerate() {
+        if let Some(same) = same.filter(|same| same.has(number, pattern, set)) {
+            dry.keep_again(same.held(pattern, set));
+            continue;
+        }
+        // Nobody else has it.
+        let set = Arc::make_mut(set);
+        let is_list = listed.contains(&**pattern);
         // A list that lost a route in decoding does not tell the others' numbers.
         let is_whole =
             !is_list || checker.findings.source.items(&["routes", pattern]) == set.routes.len();
@@ -60,6 +70,9 @@ pub(super) fn check(
             let before = checker.findings.fails.len();
             for policy in &mut route.policies {
                 checker.policy(&at, policy);
+                if let Some(same) = same.filter(|_| policy.is_inherited()) {
+                    dry.keep_again(same.held_by_inherited(&policy.name));
+                }
             }
             if checker.findings.fails.len() == before {
                 for list in route.policies.chunk_by(|one, next| one.name == next.name) {
@@ -86,7 +99,7 @@ pub(super) fn check(
         let entry = PolicyEntry { name: "auth".into(), config: auth.into(), path: path.into() };
         checker.policy(&at, &mut Arc::new(entry));
     }
-    dry.into_parts()
+    (dry.into_asked(), checker.inherited)
 }
 
 /// The route that something stands in.
@@ -117,8 +130,8 @@ impl Stands<'_> {
 struct Checker<'a, 's> {
     plugins: &'a [Plugin],
     findings: &'a mut Findings<'s>,
-    /// What is inherited is checked once: its path → itself, as the plugin takes it.
-    inherited: HashMap<Arc<[Arc<str>]>, Arc<PolicyEntry>>,
+    /// What is inherited is checked once.
+    inherited: Inherited,
     /// The inherited lists that were checked as a whole.
     together: HashSet<Arc<str>>,
 }
@@ -182,12 +195,17 @@ impl Checker<'_, '_> {
     }
 
     fn policy(&mut self, at: &Stands<'_>, entry: &mut Arc<PolicyEntry>) {
-        let is_inherited = entry.path.first().is_some_and(|first| **first == *"defaults");
+        let is_inherited = entry.is_inherited();
         if is_inherited && let Some(known) = self.inherited.get(&entry.path) {
             entry.clone_from(known);
             return;
         }
-        self.own_policy(at, Arc::make_mut(entry), is_inherited);
+        let mut own = PolicyEntry::clone(entry);
+        self.own_policy(at, &mut own, is_inherited);
+        // What all routes inherit stays one.
+        if own != **entry {
+            *entry = Arc::new(own);
+        }
         if is_inherited {
             self.inherited.insert(Arc::clone(&entry.path), Arc::clone(entry));
         }
@@ -222,8 +240,7 @@ impl Checker<'_, '_> {
             _ => None,
         });
         let Some(plugin) = found else { return };
-        let is_inherited = first.path.first().is_some_and(|first| **first == *"defaults");
-        if is_inherited && !self.together.insert(first.name.clone()) {
+        if first.is_inherited() && !self.together.insert(first.name.clone()) {
             return;
         }
         let places: Vec<String> = list.iter().map(|one| one.path.join(".")).collect();

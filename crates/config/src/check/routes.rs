@@ -8,8 +8,9 @@ use lockgate_core::{Expression, KeyPart, Scope};
 use super::{Findings, upstreams};
 use crate::decode::suggest;
 use crate::model::{Balance, Document, Match, Route, RouteSet, Target};
+use crate::same::Same;
 
-pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
+pub(super) fn check(document: &Document, same: Option<&Same<'_>>, findings: &mut Findings<'_>) {
     let source = findings.source;
     // An upstream that could not be decoded is not unknown.
     let section = source.tree.get(source.root, "upstreams");
@@ -17,8 +18,11 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     let mut known: HashSet<&str> = document.upstreams.keys().map(String::as_str).collect();
     known.extend(written.iter().filter_map(|pair| source.tree.written(pair.0)));
     let listed = source.listed_routes();
-    for (pattern, set) in &document.routes {
-        if !listed.contains(pattern.as_str()) {
+    for (number, (pattern, set)) in document.routes.iter().enumerate() {
+        if same.is_some_and(|same| same.has(number, pattern, set)) {
+            continue;
+        }
+        if !listed.contains(&**pattern) {
             for route in &set.routes {
                 let path = &["routes", pattern];
                 Checker { document, known: &known, pattern, path, findings }.check(route);
@@ -48,7 +52,7 @@ fn order(pattern: &str, set: &RouteSet, findings: &mut Findings<'_>) {
         let place = place.to_string();
         let path = ["routes", pattern, &place];
         for (earlier, other) in before.enumerate() {
-            let always = other.when == Default::default();
+            let always = *other.when == Default::default();
             if !always && other.when != route.when {
                 continue;
             }
@@ -111,7 +115,7 @@ impl<'s> Checker<'_, 's> {
         self.rewrite(route);
         self.when(route);
         self.methods(route);
-        if let Some(message) = route.retry.as_ref().and_then(upstreams::retry) {
+        if let Some(message) = route.retry.as_deref().and_then(upstreams::retry) {
             let at = [self.path, &["retry"]].concat();
             self.findings.error(&at, message);
         }

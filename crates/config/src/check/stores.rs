@@ -1,6 +1,10 @@
 //! Stores: whether they can be reached as they are described, and whether what several gateways
 //! would have to share is kept where they do.
 
+use std::sync::Arc;
+
+use indexmap::IndexSet;
+
 use super::Findings;
 use super::dry::{Held, What};
 use crate::model::Document;
@@ -20,14 +24,16 @@ pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
 }
 
 /// Warns of what is kept by each gateway for itself although there are several.
-pub(super) fn shared(document: &Document, kept: &[Held], findings: &mut Findings<'_>) {
+pub(super) fn shared(document: &Document, kept: &IndexSet<Arc<Held>>, findings: &mut Findings<'_>) {
     let Some(replicas) = document.replicas.filter(|replicas| *replicas > 1) else { return };
-    for Held { path, store, what } in kept {
-        let shares = |held: &Held| held.path == *path && !document.in_memory(&held.store);
+    for held in kept {
+        let Held { path, name: store, what } = &**held;
+        let shares = |held: &Arc<Held>| held.path == *path && !document.in_memory(&held.name);
         if !document.in_memory(store) || *what == What::LeasesInstead && !kept.iter().any(shares) {
             continue;
         }
         let message = match what {
+            What::Upstream => continue,
             What::Counters => format!(
                 "each of the {replicas} replicas counts for itself in `{store}`: together they let \
                  up to {replicas} times as much pass"

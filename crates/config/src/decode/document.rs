@@ -12,6 +12,7 @@ use crate::model::{
     Admin, AlertSink, Alerts, Document, Identity, Listener, Protocol, ProxyProtocol, Quiet,
     Settings,
 };
+use crate::same::Same;
 use crate::source::{At, Fail, NodeId, Shape, Spelling};
 
 /// The sections of a configuration.
@@ -42,8 +43,14 @@ const MAX_WORKERS: usize = 1024;
 /// The most gateways that share a configuration.
 const MAX_REPLICAS: u32 = 100_000;
 
-/// Decodes everything. `handlers` are the names that `to` may have besides upstreams.
-pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str]) -> Document {
+/// Decodes everything but the routes that are the same as before. `handlers` are the names that
+/// `to` may have besides upstreams.
+pub(crate) fn document(
+    cx: &Decoder<'_>,
+    inherited: &Inherited,
+    handlers: &[&str],
+    same: Option<&Same<'_>>,
+) -> Document {
     let mut document = empty();
     document.base = cx.source.base(At::default()).to_owned();
     let mut urls = UrlUpstreams::default();
@@ -68,7 +75,7 @@ pub(crate) fn document(cx: &Decoder<'_>, inherited: &Inherited, handlers: &[&str
                 cx.expect_map(node, "a map of policies and upstream settings");
             }
             "routes" => {
-                document.routes = Routes::new(cx, inherited, handlers).read(node, &mut urls);
+                document.routes = Routes::new(cx, inherited, handlers).read(node, same, &mut urls);
             }
             "telemetry" => document.telemetry = cx.decode(node).unwrap_or_default(),
             "alerts" => document.alerts = alerts(cx, node),

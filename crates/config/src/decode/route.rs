@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use lockgate_core::Time;
 use serde_json::Value;
 
 use super::inherit::Inherited;
 use super::target::{self, UrlUpstreams};
 use super::{Decoder, Reading, forms, suggest};
-use crate::model::{Condition, PolicyEntry, Rewrite, Route, RouteSet, Settings};
+use crate::model::{self, PolicyEntry, Route, RouteSet, Settings};
+use crate::same::Same;
 use crate::source::{Fail, NodeId, Shape, Spelling};
 
 /// A route's own keys.
@@ -19,6 +19,13 @@ pub(crate) const ROUTE_KEYS: &[&str] =
     &["when", "to", "rewrite", "timeout", "retry", "priority", "tags"];
 
 const PRIORITIES: &[&str] = &["high", "normal", "low"];
+
+/// Where a route stands: under its pattern, or which of a list there.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    pattern: &'p Arc<str>,
+    number: Option<usize>,
+}
 
 /// Reads `routes`.
 pub(super) struct Routes<'a, 's> {
@@ -49,29 +56,43 @@ impl<'a, 's> Routes<'a, 's> {
         routes
     }
 
-    pub(super) fn read(&self, node: NodeId, urls: &mut UrlUpstreams) -> IndexMap<String, RouteSet> {
+    /// Reads them all but those that are the same as before, which are taken over.
+    pub(super) fn read(
+        &self,
+        node: NodeId,
+        same: Option<&Same<'_>>,
+        urls: &mut UrlUpstreams,
+    ) -> model::Routes {
         let tree = &self.cx.source.tree;
         if !self.cx.expect_map(node, "a map from patterns to routes") {
-            return IndexMap::new();
+            return model::Routes::new();
         }
-        let mut all = IndexMap::with_capacity(tree.pairs(node).len());
+        let mut all = model::Routes::with_capacity(tree.pairs(node).len());
         for (pattern, key, node) in self.cx.pairs(node) {
+            let known = same.and_then(|same| same.find(self.cx.source, all.len(), pattern, node));
+            if let Some((pattern, set)) = known {
+                urls.take_all(set);
+                all.insert(Arc::clone(pattern), Arc::clone(set));
+                continue;
+            }
+            let pattern: Arc<str> = pattern.into();
             // Mostly one: a list that grows would have room for four.
             let mut routes = Vec::with_capacity(tree.items(node).len().max(1));
             if tree.shape(node) == Shape::List {
                 for (place, item) in tree.items(node).iter().enumerate() {
-                    let path = ["routes", pattern, &place.to_string()];
-                    routes.extend(self.route(&path, *item, *item, urls));
+                    let path = Place { pattern: &pattern, number: Some(place) };
+                    routes.extend(self.route(path, *item, *item, urls));
                 }
                 if tree.items(node).is_empty() {
                     let fail = Fail::new(tree.at(key), "a list of routes needs at least one");
                     self.cx.fail(fail);
                 }
             } else {
-                routes.extend(self.route(&["routes", pattern], key, node, urls));
+                let path = Place { pattern: &pattern, number: None };
+                routes.extend(self.route(path, key, node, urls));
             }
             if !routes.is_empty() {
-                all.insert(pattern.to_owned(), RouteSet { routes });
+                all.insert(pattern, Arc::new(RouteSet { routes }));
             }
         }
         all
@@ -79,7 +100,7 @@ impl<'a, 's> Routes<'a, 's> {
 
     fn route(
         &self,
-        path: &[&str],
+        path: Place<'_>,
         key: NodeId,
         node: NodeId,
         urls: &mut UrlUpstreams,
@@ -95,18 +116,19 @@ impl<'a, 's> Routes<'a, 's> {
             return None;
         }
         let mut to = None;
-        let mut route = (Condition::default(), Rewrite::default(), None, None, None, Vec::new());
+        let (mut when, mut rewrite) = (model::no_condition(), model::no_rewrite());
+        let mut route = (None, None, None, Vec::new());
         let mut own: Vec<(&'s str, NodeId)> = Vec::new();
         for (word, _, value) in cx.pairs(node) {
             match word {
                 "to" => to = Some(target::target(cx, value, self.handlers, urls)),
-                "when" => route.0 = cx.decode(value).unwrap_or_default(),
-                "rewrite" => route.1 = cx.decode(value).unwrap_or_default(),
-                "timeout" if tree.is_off(value) => route.2 = Some(Time::default()),
-                "timeout" => route.2 = cx.decode(value),
-                "retry" => route.3 = cx.decode(self.inherited.retry(value)),
-                "priority" => route.4 = self.priority(value),
-                "tags" => route.5 = cx.decode(value).map_or(Vec::new(), |tags: forms::Tags| tags.0),
+                "when" => when = cx.decode(value).map_or_else(model::no_condition, Arc::new),
+                "rewrite" => rewrite = cx.decode(value).map_or_else(model::no_rewrite, Arc::new),
+                "timeout" if tree.is_off(value) => route.0 = Some(Time::default()),
+                "timeout" => route.0 = cx.decode(value),
+                "retry" => route.1 = cx.decode(self.inherited.retry(value)).map(Arc::new),
+                "priority" => route.2 = self.priority(value),
+                "tags" => route.3 = cx.decode(value).map_or(Vec::new(), |tags: forms::Tags| tags.0),
                 _ => own.push((word, value)),
             }
         }
@@ -115,20 +137,22 @@ impl<'a, 's> Routes<'a, 's> {
             cx.fail(fail.help("an upstream's name, a URL, weights, or a handler"));
         }
         let target = to??;
-        let (when, mut rewrite, timeout, retry, priority, tags) = route;
+        let (timeout, retry, priority, tags) = route;
         if let Some(prefix) = target.prefix {
-            rewrite.add_prefix = Some(match rewrite.add_prefix {
+            let rewrite = Arc::make_mut(&mut rewrite);
+            rewrite.add_prefix = Some(match rewrite.add_prefix.take() {
                 Some(own) => format!("{prefix}/{}", own.trim_start_matches('/')),
                 None => prefix,
             });
         }
         let policies = self.policies(path, &own);
         let to = target.to;
+        let (tags, policies) = (tags.into(), policies.into());
         Some(Route { when, to, rewrite, timeout, retry, priority, tags, policies })
     }
 
     /// The inherited policies that the route does not name itself, then its own.
-    fn policies(&self, path: &[&str], own: &[(&'s str, NodeId)]) -> Vec<Arc<PolicyEntry>> {
+    fn policies(&self, path: Place<'_>, own: &[(&'s str, NodeId)]) -> Vec<Arc<PolicyEntry>> {
         let inherited: usize = self.shared.iter().map(|(_, shared)| shared.len()).sum();
         let mut entries = Vec::with_capacity(inherited + own.len());
         for (name, shared) in &self.shared {
@@ -137,7 +161,9 @@ impl<'a, 's> Routes<'a, 's> {
             }
         }
         if !own.is_empty() {
-            let path: Vec<Arc<str>> = path.iter().map(|&part| part.into()).collect();
+            let number = path.number.map(|number| number.to_string().into());
+            let front = [self.word("routes"), Arc::clone(path.pattern)].into_iter();
+            let path: Vec<Arc<str>> = front.chain(number).collect();
             for &(name, value) in own {
                 self.policy(&path, name, value, &mut entries);
             }
@@ -156,7 +182,7 @@ impl<'a, 's> Routes<'a, 's> {
         if tree.is_off(node) {
             return;
         }
-        let name = Arc::clone(self.words.borrow_mut().entry(name).or_insert_with(|| name.into()));
+        let name = self.word(name);
         let path = |number: Option<Arc<str>>| {
             path.iter().cloned().chain([Arc::clone(&name)]).chain(number).collect()
         };
@@ -173,7 +199,11 @@ impl<'a, 's> Routes<'a, 's> {
         }
     }
 
-    fn priority(&self, node: NodeId) -> Option<String> {
+    fn word(&self, word: &'s str) -> Arc<str> {
+        Arc::clone(self.words.borrow_mut().entry(word).or_insert_with(|| word.into()))
+    }
+
+    fn priority(&self, node: NodeId) -> Option<Box<str>> {
         let word: String = self.cx.decode(node)?;
         if !PRIORITIES.contains(&word.as_str()) {
             let tree = &self.cx.source.tree;
@@ -181,7 +211,7 @@ impl<'a, 's> Routes<'a, 's> {
             let fail = Fail::new(tree.at(node), format!("`{written}` is not a priority"));
             self.cx.fail(fail.help(suggest(written, PRIORITIES)));
         }
-        Some(word)
+        Some(word.into())
     }
 }
 

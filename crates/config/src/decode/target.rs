@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::inherit::Inherited;
 use super::route::settings;
 use super::{Decoder, forms};
-use crate::model::{Endpoint, Target, Upstream, UpstreamTls};
+use crate::model::{Endpoint, RouteSet, Target, Upstream, UpstreamTls};
 use crate::source::{Fail, NodeId, Shape};
 
 /// The handlers that the manual names, this version's or a later one's.
@@ -101,7 +101,7 @@ fn choice(
             cx.fail(fail.help("a route has one handler, or weights that are numbers"));
         }
         let name = word.to_owned();
-        let to = Target::Handler { name, config: settings(cx, value) };
+        let to = Target::Handler { name, config: Box::new(settings(cx, value)) };
         return Some(Read { to, prefix: None });
     }
     let mut parts = IndexMap::new();
@@ -128,7 +128,7 @@ fn choice(
             Err(why) => cx.fail(Fail::new(tree.at(key), why)),
         }
     }
-    Some(Read { to: Target::Split(parts), prefix: None })
+    Some(Read { to: Target::Split(Box::new(parts)), prefix: None })
 }
 
 struct Url {
@@ -138,6 +138,22 @@ struct Url {
 }
 
 impl UrlUpstreams {
+    /// Takes those of routes that have been read before.
+    pub(super) fn take_all(&mut self, set: &RouteSet) {
+        let mut take = |name: &str| {
+            if let Some(url) = name.contains("://").then(|| url(name)).and_then(Result::ok) {
+                self.take(url);
+            }
+        };
+        for route in &set.routes {
+            match &route.to {
+                Target::Upstream(name) => take(name),
+                Target::Split(parts) => parts.keys().for_each(|name| take(name)),
+                Target::Handler { .. } => {}
+            }
+        }
+    }
+
     fn take(&mut self, url: Url) -> Target {
         if !self.0.contains_key(&url.name) {
             self.0.insert(url.name.clone(), url.upstream);

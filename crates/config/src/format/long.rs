@@ -245,14 +245,14 @@ fn routes(document: &Document) -> Value {
     let sets = document.routes.iter().map(|(pattern, set)| {
         let mut all: Vec<Value> = set.routes.iter().map(route).collect();
         let value = if all.len() == 1 { all.remove(0) } else { Value::Array(all) };
-        (pattern.clone(), value)
+        (pattern.to_string(), value)
     });
     sets.collect()
 }
 
 fn route(route: &Route) -> Value {
     let mut out = Map::new();
-    if route.when != Condition::default() {
+    if *route.when != Condition::default() {
         out.insert("when".into(), when(&route.when));
     }
     out.insert(
@@ -263,7 +263,7 @@ fn route(route: &Route) -> Value {
             Target::Handler { name, config } => json!({ name: bare(config.written().clone()) }),
         },
     );
-    if route.rewrite != Rewrite::default() {
+    if *route.rewrite != Rewrite::default() {
         let mut rewrite = value(&route.rewrite);
         if let Value::Object(map) = &mut rewrite {
             map.retain(|_, part| !part.is_null());
@@ -277,7 +277,7 @@ fn route(route: &Route) -> Value {
         out.insert("retry".into(), retry(own));
     }
     if let Some(priority) = &route.priority {
-        out.insert("priority".into(), priority.as_str().into());
+        out.insert("priority".into(), (&**priority).into());
     }
     if !route.tags.is_empty() {
         out.insert("tags".into(), value(&route.tags));

@@ -1,6 +1,6 @@
 //! `routes`: which request goes where, and by what rules.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
 use lockgate_core::{Priority, Time};
@@ -27,22 +27,22 @@ pub struct RouteSet {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Route {
     /// When this route holds; an empty condition always does.
-    pub when: Condition,
+    pub when: Arc<Condition>,
     /// Where its requests go.
     pub to: Target,
     /// How the request is changed on its way upstream.
-    pub rewrite: Rewrite,
+    pub rewrite: Arc<Rewrite>,
     /// The whole request's limit, instead of the upstream's `timeout.request`; zero: none.
     pub timeout: Option<Time>,
     /// Instead of the upstream's.
-    pub retry: Option<Retry>,
+    pub retry: Option<Arc<Retry>>,
     /// What is shed last under overload: `high`, `normal`, `low`.
-    pub priority: Option<String>,
+    pub priority: Option<Box<str>>,
     /// Free words, shown by `routes` and in the log.
-    pub tags: Vec<String>,
+    pub tags: Box<[String]>,
     /// The policies of the route, those of `defaults` included, in the configuration's order. What
     /// is inherited is one entry for all routes.
-    pub policies: Vec<Arc<PolicyEntry>>,
+    pub policies: Box<[Arc<PolicyEntry>]>,
 }
 
 impl Route {
@@ -78,6 +78,13 @@ pub struct PolicyEntry {
     pub path: Arc<[Arc<str>]>,
 }
 
+impl PolicyEntry {
+    /// Whether it stands in `defaults`.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.path.first().is_some_and(|first| **first == *"defaults")
+    }
+}
+
 /// All parts must hold.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -110,6 +117,18 @@ pub enum Match {
     Exact(String),
     Prefix(String),
     Regex(String),
+}
+
+/// What most routes have, as one value for all of them.
+pub(crate) fn no_condition() -> Arc<Condition> {
+    static NONE: LazyLock<Arc<Condition>> = LazyLock::new(Arc::default);
+    Arc::clone(&NONE)
+}
+
+/// The same of rewrites.
+pub(crate) fn no_rewrite() -> Arc<Rewrite> {
+    static NONE: LazyLock<Arc<Rewrite>> = LazyLock::new(Arc::default);
+    Arc::clone(&NONE)
 }
 
 impl Match {
@@ -148,9 +167,9 @@ pub enum Target {
     /// scheme and authority), and its path, if any, the rewrite's prefix.
     Upstream(String),
     /// Upstreams by weight, in parts of the sum.
-    Split(IndexMap<String, u32>),
+    Split(Box<IndexMap<String, u32>>),
     /// A handler by name, and what stands under it.
-    Handler { name: String, config: Settings },
+    Handler { name: String, config: Box<Settings> },
 }
 
 /// How the request is changed on its way upstream.

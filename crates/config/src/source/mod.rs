@@ -4,9 +4,9 @@
 //! what it is about.
 
 mod begin;
-mod folded;
 mod read;
 mod reference;
+mod texts;
 mod toml;
 pub(crate) mod tree;
 mod yaml;
@@ -17,11 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use begin::{Begin, parts};
-pub use folded::Folded;
 pub use reference::Lookup;
 
 pub(crate) use read::{Finished, Reader};
-use tree::Reference;
+use tree::Part;
 pub(crate) use tree::{At, NodeId, Shape, Spelling, Tree};
 
 use crate::changes::Laid;
@@ -53,6 +52,10 @@ struct File {
     /// The directory that relative paths in it start from.
     base: PathBuf,
     text: Arc<str>,
+    /// What was read of it: its part of the tree, and the root in that.
+    read: Option<(Part, NodeId)>,
+    /// Whether there may be references in it.
+    refers: bool,
 }
 
 /// A position in a file. Lines and columns count from 1, columns in characters.
@@ -139,15 +142,6 @@ impl Source {
         Some(self.tree.value(node, Spelling::Written))
     }
 
-    /// Whether the files have nothing in them, or notes alone: they are about to be written, or
-    /// were emptied.
-    pub fn is_blank(&self) -> bool {
-        let own =
-            self.files.iter().zip(0_u16..).filter(|(_, number)| Some(*number) != self.changes);
-        let is_note = |line: &str| line.is_empty() || line.starts_with('#');
-        own.into_iter().all(|(file, _)| file.text.lines().map(str::trim).all(is_note))
-    }
-
     /// The file that was given, by the name it was given under.
     pub fn name(&self) -> &str {
         self.files.first().map_or("", |file| &file.name)
@@ -196,6 +190,31 @@ impl Source {
             _ => self.tree.get(node, key),
         };
         path.iter().try_fold(self.root, step)
+    }
+
+    /// Whether what stands under a node is what stands under one of another source: the same
+    /// words with the same meaning, wherever they stand.
+    pub(crate) fn is_same(&self, node: NodeId, other: &Self, its: NodeId) -> bool {
+        if self.is_copy(node, other, its) {
+            return true;
+        }
+        // Relative paths start from the directory of the file.
+        let same_base =
+            |own: At, its: At| self.base(own).as_os_str() == other.base(its).as_os_str();
+        self.tree.is_same(node, &other.tree, its, &same_base)
+    }
+
+    /// Whether a node was copied from another with all that is below it: then it need not be looked
+    /// at. What references stand for may have changed since.
+    fn is_copy(&self, node: NodeId, other: &Self, its: NodeId) -> bool {
+        let own = self.files.get(self.tree.at(node).file as usize);
+        let before = other.files.get(other.tree.at(its).file as usize);
+        let (Some(own), Some(before)) = (own, before) else { return false };
+        let place = |file: &File, node| file.read.and_then(|(part, _)| part.place(node));
+        !own.refers
+            && Arc::ptr_eq(&own.text, &before.text)
+            && own.base.as_os_str() == before.base.as_os_str()
+            && place(own, node).is_some_and(|own| place(before, its) == Some(own))
     }
 
     pub(crate) fn find(&self, path: &[&str]) -> Option<At> {
@@ -247,30 +266,26 @@ impl Source {
     /// Takes what references stood for out of a message, and what would disturb a terminal. What is
     /// short is taken out only where it is quoted.
     pub fn without_secrets(&self, text: String) -> String {
-        without(self.tree.references(), text)
-    }
-}
-
-fn without(references: &[Reference], text: String) -> String {
-    let mut text = text;
-    for reference in references {
-        let short = |part: &(Box<str>, Box<str>)| part.1.len() < MIN_SECRET;
-        if reference.parts.iter().any(short) {
-            let shown = match reference.parts.as_slice() {
-                [(written, value)] if *value == reference.value => written,
-                _ => "[secret]",
-            };
-            text = text.replace(&format!("`{}`", reference.value), &format!("`{shown}`"));
-        }
-        for (written, value) in &reference.parts {
-            if value.len() >= MIN_SECRET {
-                text = text.replace(&**value, written);
-                let escaped: String = value.escape_debug().collect();
-                text = text.replace(&escaped, written);
+        let mut text = text;
+        for reference in self.tree.references() {
+            let short = |part: &(Box<str>, Box<str>)| part.1.len() < MIN_SECRET;
+            if reference.parts.iter().any(short) {
+                let shown = match reference.parts.as_slice() {
+                    [(written, value)] if *value == reference.value => written,
+                    _ => "[secret]",
+                };
+                text = text.replace(&format!("`{}`", reference.value), &format!("`{shown}`"));
+            }
+            for (written, value) in &reference.parts {
+                if value.len() >= MIN_SECRET {
+                    text = text.replace(&**value, written);
+                    let escaped: String = value.escape_debug().collect();
+                    text = text.replace(&escaped, written);
+                }
             }
         }
+        text.replace(char::is_control, "\u{fffd}")
     }
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// What is shorter than this stands in other words too: taking it out would garble messages.

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::reference::{self, Lookup, Wrong};
-use super::tree::{At, NodeId, Shape, Tree};
-use super::{Begin, Fail, File, Folded, Source, begin, toml, yaml};
+use super::tree::{At, NodeId, Part, Shape, Tree};
+use super::{Begin, Fail, File, Source, begin, toml, yaml};
 use crate::changes::{Laid, lay};
 use crate::report::Severity;
 
@@ -41,8 +42,12 @@ pub(crate) struct Reader<'a> {
     included: Vec<Vec<PathBuf>>,
     /// Whether the first file is only what the others are in.
     in_parts: bool,
+    /// What was read before: files with the same texts need not be parsed again.
+    before: Option<&'a Source>,
+    /// Its files by their names.
+    names: HashMap<&'a str, &'a File>,
     /// What is read once more, from memory; its files and includes come in the same order.
-    again: Option<&'a Folded>,
+    again: Option<&'a Source>,
     /// Whether references are looked up.
     resolves: bool,
     /// Whether a file may not include others.
@@ -75,6 +80,8 @@ impl<'a> Reader<'a> {
             read: Vec::new(),
             included: Vec::new(),
             in_parts: false,
+            before: None,
+            names: HashMap::new(),
             again: None,
             resolves: true,
             alone: false,
@@ -82,29 +89,30 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads once more what has been read before, whatever has become of the files.
-    pub(crate) fn again(folded: &'a Folded) -> Source {
-        let mut reader = Self { again: Some(folded), ..Self::unresolved() };
-        let root = reader.begin_again(folded);
-        reader.finish(root).source
+    /// Takes over what has been read before of files that are as they were.
+    pub(crate) fn knowing(self, before: Option<&'a Source>) -> Self {
+        let files = before.map(|before| before.files.iter()).unwrap_or_default();
+        let names = files.map(|file| (&*file.name, file)).collect();
+        Self { before, names, ..self }
     }
 
-    /// The same with references looked up, to be decoded once more: a reader and its root.
-    pub(crate) fn anew(folded: &'a Folded, env: Lookup<'a>) -> (Self, NodeId) {
-        let mut reader = Self { again: Some(folded), ..Self::new(env) };
-        let root = reader.begin_again(folded);
+    /// Reads once more what has been read before, whatever has become of the files, to be decoded
+    /// anew: a reader and its root.
+    pub(crate) fn anew(before: &'a Source, env: Lookup<'a>) -> (Self, NodeId) {
+        let mut reader = Self { again: Some(before), ..Self::new(env).knowing(Some(before)) };
+        let root = reader.begin_again(before);
         (reader, root)
     }
 
-    fn begin_again(&mut self, folded: &Folded) -> NodeId {
-        let root = match folded.files.first() {
-            Some(all) if folded.in_parts => {
+    fn begin_again(&mut self, before: &Source) -> NodeId {
+        let root = match before.files.first() {
+            Some(all) if before.in_parts => {
                 let mut roots = Vec::new();
                 self.enter(all.name.to_string(), &all.base);
-                let end = folded.changes.map_or(folded.files.len(), usize::from);
+                let end = before.changes.map_or(before.files.len(), usize::from);
                 // Those that a part includes come behind it.
                 while let Some(part) =
-                    folded.files.get(self.files.len()..end).and_then(<[_]>::first)
+                    before.files.get(self.files.len()..end).and_then(<[_]>::first)
                 {
                     let text = part.text.to_string();
                     roots.extend(self.file(&part.name, part.base.clone(), text, 1));
@@ -114,7 +122,7 @@ impl<'a> Reader<'a> {
             Some(main) => self.start(&main.name, main.base.clone(), main.text.to_string()),
             None => self.tree.map(At::default(), &[]),
         };
-        match folded.changes.and_then(|number| folded.files.get(usize::from(number))) {
+        match before.changes.and_then(|number| before.files.get(usize::from(number))) {
             Some(changes) => self.change(root, &changes.name, &changes.text),
             None => root,
         }
@@ -197,7 +205,8 @@ impl<'a> Reader<'a> {
     /// What several files are in, as the first of them: errors that have no place are there.
     fn enter(&mut self, name: String, base: &Path) {
         self.in_parts = true;
-        self.files.push(File { name: name.into(), base: base.to_owned(), text: "".into() });
+        let (name, base) = (name.into(), base.to_owned());
+        self.files.push(File { name, base, text: "".into(), read: None, refers: false });
     }
 
     /// Reads the main file from memory; `path` says how it is called and what it lies beside.
@@ -267,8 +276,8 @@ impl<'a> Reader<'a> {
     }
 
     fn slurp(&mut self, path: &Path) -> Result<String, String> {
-        if let Some(folded) = self.again {
-            let file = folded.files.get(self.files.len());
+        if let Some(before) = self.again {
+            let file = before.files.get(self.files.len());
             return file.map(|file| file.text.to_string()).ok_or_else(String::new);
         }
         let file = fs::File::open(path).map_err(|error| error.to_string())?;
@@ -285,26 +294,27 @@ impl<'a> Reader<'a> {
 
     fn file(&mut self, name: &str, base: PathBuf, text: String, depth: usize) -> Option<NodeId> {
         let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
-        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        self.files.push(File { name: name.into(), base: base.clone(), text: text.as_str().into() });
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let known = self.names.get(name).copied().filter(|file| *file.text == *text);
+        let refers = text.contains("${");
+        let kept = known.map_or_else(|| Arc::from(text), |file| Arc::clone(&file.text));
+        let (name_of, base_of) = (name.into(), base.clone());
+        self.files.push(File { name: name_of, base: base_of, text: kept, read: None, refers });
         if text.len() as u64 > MAX_BYTES {
             let at = At { file: number, ..At::default() };
             return self.give_up(Fail::new(at, "the configuration has more than 16MiB"));
         }
-        let first = self.tree.len();
-        self.tree.expect(text.len());
-        let extension = Path::new(name).extension();
-        let parsed = if extension.is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
-            toml::parse(&mut self.tree, number, &text).map(Some)
-        } else {
-            yaml::parse(&mut self.tree, number, &text, &mut self.fails)
+        let mark = self.tree.mark();
+        let root = match known.and_then(|file| self.copy(file, number)) {
+            Some(root) => root,
+            None => self.parse(name, text, number)?,
         };
-        let root = match parsed {
-            Ok(root) => root?,
-            Err(fail) => return self.give_up(fail),
-        };
-        if text.contains("${") && self.resolves {
-            self.resolve(first, &base);
+        let part = self.tree.since(mark);
+        if let Some(file) = self.files.last_mut() {
+            file.read = Some((part, root));
+        }
+        if refers && self.resolves {
+            self.resolve(part, &base);
         }
         match self.tree.shape(root) {
             Shape::Map => Some(self.include(root, &base, depth)),
@@ -316,15 +326,33 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What was read before of a file with the same text.
+    fn copy(&mut self, file: &File, number: u16) -> Option<NodeId> {
+        let (part, root) = file.read?;
+        Some(self.tree.copy(&self.before?.tree, part, root, number))
+    }
+
+    fn parse(&mut self, name: &str, text: &str, number: u16) -> Option<NodeId> {
+        self.tree.expect(text.len());
+        let extension = Path::new(name).extension();
+        let parsed = if extension.is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
+            toml::parse(&mut self.tree, number, text).map(Some)
+        } else {
+            yaml::parse(&mut self.tree, number, text, &mut self.fails)
+        };
+        parsed.unwrap_or_else(|fail| self.give_up(fail))
+    }
+
     fn give_up(&mut self, fail: Fail) -> Option<NodeId> {
         self.fails.push(fail);
         self.broken = true;
         None
     }
 
-    fn resolve(&mut self, first: usize, base: &Path) {
-        let keys = self.tree.keys(first);
-        for id in self.tree.since(first) {
+    fn resolve(&mut self, part: Part, base: &Path) {
+        let found = self.tree.with_references(part);
+        let keys = self.tree.keys(part, &found);
+        for id in found {
             let Some(text) = self.tree.written(id) else { continue };
             match reference::resolve(text, base, self.env, &mut self.read) {
                 Ok(None) => {}
@@ -383,8 +411,8 @@ impl<'a> Reader<'a> {
     fn meant(&self, base: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
         match self.again {
             None => matching(base, name),
-            Some(folded) => {
-                folded.included.get(self.included.len()).cloned().ok_or_else(String::new)
+            Some(before) => {
+                before.included.get(self.included.len()).cloned().ok_or_else(String::new)
             }
         }
     }

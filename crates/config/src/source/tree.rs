@@ -3,10 +3,16 @@
 //! Nodes, pairs and items live in three flat lists and all text in one string, so that thousands
 //! of routes cost a handful of allocations. The tree is only ever added to.
 
-use std::collections::{HashMap, HashSet};
+mod part;
+mod same;
+
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 use xxhash_rust::xxh3::xxh3_64;
+
+pub(crate) use part::Part;
 
 /// A node's index in its [`Tree`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,21 +34,28 @@ struct Range {
     to: u32,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    /// `plain`: written without quotes, so that `off`, `12` and nothing at all have a meaning.
-    Scalar {
-        text: Range,
-        plain: bool,
-        reference: Option<u32>,
-    },
-    Map(Range),
-    List(Range),
+impl Range {
+    fn of(self) -> std::ops::Range<usize> {
+        self.from as usize..self.to as usize
+    }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Written without quotes, so that `off`, `12` and nothing at all have a meaning.
+    Plain,
+    /// Written with quotes.
+    Quoted,
+    Map,
+    List,
+}
+
+/// As small as can be, as there are tens of thousands of them for as long as they are in force.
 #[derive(Debug, Clone, Copy)]
 struct Node {
     at: At,
+    /// Of the pool, of the pairs or of the items.
+    range: Range,
     kind: Kind,
 }
 
@@ -74,8 +87,10 @@ pub(crate) struct Tree {
     items: Vec<NodeId>,
     pool: String,
     references: Vec<Reference>,
+    /// The scalars that have references, in their order, and which.
+    refer: Vec<(NodeId, u32)>,
     /// For maps with many keys: hash of the key and place of the pair, sorted.
-    indices: HashMap<NodeId, Box<[(u64, u32)]>>,
+    indices: HashMap<NodeId, Arc<[(u32, u32)]>>,
 }
 
 /// Maps up to this size are searched from the front.
@@ -92,20 +107,20 @@ impl Tree {
     pub(crate) fn scalar(&mut self, at: At, text: &str, plain: bool) -> NodeId {
         let from = self.pool.len() as u32;
         self.pool.push_str(text);
-        let text = Range { from, to: self.pool.len() as u32 };
-        self.push(at, Kind::Scalar { text, plain, reference: None })
+        let kind = if plain { Kind::Plain } else { Kind::Quoted };
+        self.push(at, Range { from, to: self.pool.len() as u32 }, kind)
     }
 
     pub(crate) fn map(&mut self, at: At, pairs: &[(NodeId, NodeId)]) -> NodeId {
         let from = self.pairs.len() as u32;
         self.pairs.extend_from_slice(pairs);
-        let id = self.push(at, Kind::Map(Range { from, to: self.pairs.len() as u32 }));
+        let id = self.push(at, Range { from, to: self.pairs.len() as u32 }, Kind::Map);
         if pairs.len() > SMALL {
-            let hash = |key| xxh3_64(self.written(key).unwrap_or_default().as_bytes());
+            let hash = |key| short_hash(self.written(key).unwrap_or_default());
             let hashes = pairs.iter().zip(0_u32..);
-            let mut index: Box<[_]> = hashes.map(|(pair, place)| (hash(pair.0), place)).collect();
+            let mut index: Vec<_> = hashes.map(|(pair, place)| (hash(pair.0), place)).collect();
             index.sort_unstable();
-            self.indices.insert(id, index);
+            self.indices.insert(id, index.into());
         }
         id
     }
@@ -113,73 +128,66 @@ impl Tree {
     pub(crate) fn list(&mut self, at: At, items: &[NodeId]) -> NodeId {
         let from = self.items.len() as u32;
         self.items.extend_from_slice(items);
-        self.push(at, Kind::List(Range { from, to: self.items.len() as u32 }))
+        self.push(at, Range { from, to: self.items.len() as u32 }, Kind::List)
     }
 
-    fn push(&mut self, at: At, kind: Kind) -> NodeId {
-        self.nodes.push(Node { at, kind });
+    fn push(&mut self, at: At, range: Range, kind: Kind) -> NodeId {
+        self.nodes.push(Node { at, range, kind });
         NodeId(self.nodes.len() as u32 - 1)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// The scalars and the rest that were added after the first `from`.
-    pub(crate) fn since(&self, from: usize) -> impl Iterator<Item = NodeId> + use<> {
-        (from as u32..self.nodes.len() as u32).map(NodeId)
-    }
-
-    /// The nodes that are keys, among those added after the first `from` nodes.
-    pub(crate) fn keys(&self, from: usize) -> HashSet<NodeId> {
-        let keys = self.pairs.iter().map(|pair| pair.0);
-        keys.filter(|key| key.0 as usize >= from).collect()
-    }
-
-    /// Says what the `${...}` in a scalar stand for.
+    /// Says what the `${...}` in a scalar stand for. Scalars are told in their order.
     pub(crate) fn refer(&mut self, id: NodeId, stands_for: Reference) {
-        let number = self.references.len() as u32;
-        if let Some(Node { kind: Kind::Scalar { reference, .. }, .. }) =
-            self.nodes.get_mut(id.0 as usize)
-        {
-            *reference = Some(number);
-            self.references.push(stands_for);
+        self.refer.push((id, self.references.len() as u32));
+        self.references.push(stands_for);
+    }
+
+    fn reference_number(&self, id: NodeId) -> Option<usize> {
+        if self.refer.is_empty() {
+            return None;
         }
+        let place = self.refer.binary_search_by_key(&id, |one| one.0).ok()?;
+        self.refer.get(place).map(|one| one.1 as usize)
     }
 
     /// Makes a scalar's references stand in a template.
     pub(crate) fn make_template(&mut self, id: NodeId) {
-        let Kind::Scalar { reference: Some(number), .. } = self.kind(id) else { return };
-        if let Some(reference) = self.references.get_mut(number as usize) {
+        let Some(number) = self.reference_number(id) else { return };
+        if let Some(reference) = self.references.get_mut(number) {
             reference.value.clone_from(&reference.template);
         }
     }
 
-    fn kind(&self, id: NodeId) -> Kind {
-        let none = Kind::Scalar { text: Range { from: 0, to: 0 }, plain: true, reference: None };
-        self.nodes.get(id.0 as usize).map_or(none, |node| node.kind)
+    fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id.0 as usize)
+    }
+
+    /// The range of a node of a kind.
+    fn range(&self, id: NodeId, kind: Kind) -> Option<std::ops::Range<usize>> {
+        self.node(id).filter(|node| node.kind == kind).map(|node| node.range.of())
     }
 
     pub(crate) fn at(&self, id: NodeId) -> At {
-        self.nodes.get(id.0 as usize).map(|node| node.at).unwrap_or_default()
+        self.node(id).map(|node| node.at).unwrap_or_default()
     }
 
     /// The pairs of a map; empty for anything else.
     pub(crate) fn pairs(&self, id: NodeId) -> &[(NodeId, NodeId)] {
-        let Kind::Map(range) = self.kind(id) else { return &[] };
-        self.pairs.get(range.from as usize..range.to as usize).unwrap_or_default()
+        self.range(id, Kind::Map).and_then(|range| self.pairs.get(range)).unwrap_or_default()
     }
 
     /// The items of a list; empty for anything else.
     pub(crate) fn items(&self, id: NodeId) -> &[NodeId] {
-        let Kind::List(range) = self.kind(id) else { return &[] };
-        self.items.get(range.from as usize..range.to as usize).unwrap_or_default()
+        self.range(id, Kind::List).and_then(|range| self.items.get(range)).unwrap_or_default()
     }
 
     /// A scalar as the file spells it, quotes and escapes undone; `None` for maps and lists.
     pub(crate) fn written(&self, id: NodeId) -> Option<&str> {
-        let Kind::Scalar { text, .. } = self.kind(id) else { return None };
-        self.pool.get(text.from as usize..text.to as usize)
+        let node = self.node(id)?;
+        match node.kind {
+            Kind::Plain | Kind::Quoted => self.pool.get(node.range.of()),
+            Kind::Map | Kind::List => None,
+        }
     }
 
     /// A scalar's text with its references resolved.
@@ -192,16 +200,19 @@ impl Tree {
 
     /// What the references in a scalar stand for, if it has any.
     pub(crate) fn reference(&self, id: NodeId) -> Option<&Reference> {
-        let Kind::Scalar { reference: Some(number), .. } = self.kind(id) else { return None };
-        self.references.get(number as usize)
+        self.references.get(self.reference_number(id)?)
     }
 
     pub(crate) fn references(&self) -> &[Reference] {
         &self.references
     }
 
-    pub(crate) fn into_references(self) -> Vec<Reference> {
-        self.references
+    /// Gives back the room that was made for more.
+    pub(crate) fn shrink(&mut self) {
+        self.nodes.shrink_to_fit();
+        self.pairs.shrink_to_fit();
+        self.items.shrink_to_fit();
+        self.pool.shrink_to_fit();
     }
 
     /// Whether a reference stands in the node or below it.
@@ -215,15 +226,14 @@ impl Tree {
     }
 
     pub(crate) fn shape(&self, id: NodeId) -> Shape {
-        match self.kind(id) {
-            Kind::Map(_) => Shape::Map,
-            Kind::List(_) => Shape::List,
-            Kind::Scalar { plain: false, .. } | Kind::Scalar { reference: Some(_), .. } => {
-                Shape::Text
+        let Some(node) = self.node(id) else { return Shape::Nothing };
+        match node.kind {
+            Kind::Map => Shape::Map,
+            Kind::List => Shape::List,
+            Kind::Plain if self.reference_number(id).is_none() => {
+                plain_shape(self.pool.get(node.range.of()).unwrap_or_default())
             }
-            Kind::Scalar { text, .. } => {
-                plain_shape(self.pool.get(text.from as usize..text.to as usize).unwrap_or_default())
-            }
+            Kind::Plain | Kind::Quoted => Shape::Text,
         }
     }
 
@@ -239,16 +249,21 @@ impl Tree {
 
     /// A key's node and its value's.
     pub(crate) fn pair(&self, id: NodeId, key: &str) -> Option<(NodeId, NodeId)> {
+        self.pairs(id).get(self.place(id, key)?).copied()
+    }
+
+    /// Which of a map's pairs has a key.
+    pub(crate) fn place(&self, id: NodeId, key: &str) -> Option<usize> {
         let pairs = self.pairs(id);
         let is = |pair: &(NodeId, NodeId)| self.written(pair.0) == Some(key);
         let Some(index) = self.indices.get(&id).filter(|_| pairs.len() > SMALL) else {
-            return pairs.iter().copied().find(is);
+            return pairs.iter().position(is);
         };
-        let hash = xxh3_64(key.as_bytes());
+        let hash = short_hash(key);
         let first = index.partition_point(|entry| entry.0 < hash);
         let alike =
             index.get(first..).unwrap_or_default().iter().take_while(|entry| entry.0 == hash);
-        alike.filter_map(|entry| pairs.get(entry.1 as usize).copied()).find(is)
+        alike.map(|entry| entry.1 as usize).find(|place| pairs.get(*place).is_some_and(is))
     }
 
     /// The node as a JSON value. `off` is `false` when `resolved`, and else stays a word.
@@ -285,6 +300,11 @@ pub(crate) enum Spelling {
     OffAsWord,
     /// References as written, `off` as `false`.
     Written,
+}
+
+/// A hash of a key. Equal ones only cost a closer look.
+fn short_hash(key: &str) -> u32 {
+    xxh3_64(key.as_bytes()) as u32
 }
 
 fn plain_shape(text: &str) -> Shape {

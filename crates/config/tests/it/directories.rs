@@ -3,13 +3,13 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use lockgate_config::{Begin, Given, load, load_with, parts};
+use lockgate_config::{Begin, Given, load, load_with, parts, shown_again};
 
 use crate::fake::{ALL, directory};
 
 fn patterns(path: &Path) -> Vec<String> {
     let loaded = load(path, ALL).unwrap_or_else(|report| panic!("{report}"));
-    loaded.document.routes.keys().cloned().collect()
+    loaded.document.routes.keys().map(|pattern| pattern.to_string()).collect()
 }
 
 #[test]
@@ -36,9 +36,9 @@ fn the_files_of_a_directory_are_merged_in_order() {
     }
     let place = loaded.source.locate(&["routes", "/b", "to"]).unwrap();
     assert_eq!(place.to_string(), format!("{}:2:13", path.join("20-b.yml").display()));
-    let folded = load(&path, ALL).unwrap().source.fold();
     std::fs::write(path.join("20-b.yml"), "workers: 1").unwrap();
-    assert_eq!(folded.unfold().locate(&["routes", "/b", "to"]).unwrap(), place);
+    let again = shown_again(&loaded.source, ALL).unwrap();
+    assert_eq!(again.routes, loaded.document.routes);
 }
 
 #[test]
@@ -82,7 +82,8 @@ fn files_without_a_section_are_no_configuration_together() {
         assert!(report.files().contains(&path.join("main.yaml")), "{:?}", report.files());
         let files = [PathBuf::from("main.yaml")];
         let begin = Begin::Copies { root: &path, files: &files, name: "etcd://h:1/lockgate/" };
-        let report = load_with(begin, Given::Nothing, ALL, &mut |_, _| Vec::new()).unwrap_err();
+        let report =
+            load_with(begin, Given::Nothing, None, ALL, &mut |_, _| Vec::new()).unwrap_err();
         assert_eq!(&*report.problems[0].file, "etcd://h:1/lockgate/", "{report}");
     }
     let path = directory(
@@ -134,14 +135,13 @@ fn copies_are_called_by_the_names_of_what_they_are_copies_of() {
     );
     let files = [PathBuf::from("routes/a"), PathBuf::from("upstreams.toml")];
     let begin = Begin::Copies { root: &root, files: &files, name: "etcd://h:1/lockgate/" };
-    let report = load_with(begin, Given::Nothing, ALL, &mut |_, _| Vec::new()).unwrap_err();
+    let report = load_with(begin, Given::Nothing, None, ALL, &mut |_, _| Vec::new()).unwrap_err();
     assert_eq!(&*report.problems[0].file, "etcd://h:1/lockgate/routes/a");
     assert_eq!(report.problems[0].line, 3);
     std::fs::write(root.join("routes/a"), "routes:\n  /a: { to: users }\n").unwrap();
-    let loaded = load_with(begin, Given::Nothing, ALL, &mut |_, _| Vec::new()).unwrap();
+    let loaded = load_with(begin, Given::Nothing, None, ALL, &mut |_, _| Vec::new()).unwrap();
     assert_eq!(loaded.document.base, root);
-    let folded = loaded.source.fold();
-    let place = folded.unfold().locate(&["routes", "/a", "to"]).unwrap();
+    let place = loaded.source.locate(&["routes", "/a", "to"]).unwrap();
     assert_eq!(place.to_string(), "etcd://h:1/lockgate/routes/a:2:13");
 }
 
@@ -156,6 +156,6 @@ fn thousands_of_files_are_joined_in_no_time() {
         files.push(name);
     }
     let begin = Begin::Copies { root: &root, files: &files, name: "x:" };
-    let loaded = load_with(begin, Given::Nothing, ALL, &mut |_, _| Vec::new()).unwrap();
+    let loaded = load_with(begin, Given::Nothing, None, ALL, &mut |_, _| Vec::new()).unwrap();
     assert_eq!(loaded.document.routes.len(), 5_000);
 }

@@ -72,8 +72,9 @@ impl IdentityPlugin for Any {
     fn build(
         &self,
         config: &Value,
-        _: &mut Build<'_>,
+        build: &mut Build<'_>,
     ) -> Result<std::sync::Arc<dyn Identity>, ConfigError> {
+        read_file(config, build)?;
         if config.get("audience").is_some_and(|audience| audience == "nobody") {
             return Err(ConfigError::new("nobody is no audience").at("audience"));
         }
@@ -132,6 +133,66 @@ impl PolicyPlugin for Strict {
     }
 }
 
+/// Keeps counters and answers in the store that it names, and leases in another one; or names an
+/// upstream by its URL.
+struct Keeps;
+
+/// Reads the file that it names, which must not say `bad`.
+struct Reads;
+
+impl PolicyPlugin for Keeps {
+    fn name(&self) -> &'static str {
+        "keeps"
+    }
+
+    fn stage(&self, _: &Value) -> Stage {
+        Stage::Guard
+    }
+
+    fn schema(&self) -> schemars::Schema {
+        schemars::json_schema!(true)
+    }
+
+    fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
+        let store = config.as_str().unwrap_or("memory");
+        if store.contains("://") {
+            let is_there = build.provide.has_upstream(store);
+            let none = || ConfigError::new(format!("there is no upstream {store}"));
+            return if is_there { Ok(Box::new(Nothing)) } else { Err(none()) };
+        }
+        build.counters(store)?;
+        build.blobs(store)?;
+        build.leases(store)?;
+        build.leases("memory")?;
+        Ok(Box::new(Nothing))
+    }
+}
+
+fn read_file(config: &Value, build: &Build<'_>) -> Result<(), ConfigError> {
+    let Some(path) = config.get("file").and_then(Value::as_str) else { return Ok(()) };
+    let text = build.provide.read(path.as_ref()).map_err(ConfigError::new)?;
+    if text.starts_with(b"bad") { Err(ConfigError::new("it says bad")) } else { Ok(()) }
+}
+
+impl PolicyPlugin for Reads {
+    fn name(&self) -> &'static str {
+        "reads"
+    }
+
+    fn stage(&self, _: &Value) -> Stage {
+        Stage::Guard
+    }
+
+    fn schema(&self) -> schemars::Schema {
+        schemars::json_schema!(true)
+    }
+
+    fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
+        read_file(config, build)?;
+        Ok(Box::new(Nothing))
+    }
+}
+
 impl HandlerPlugin for Any {
     fn name(&self) -> &'static str {
         self.0
@@ -176,6 +237,8 @@ pub(crate) static ALL: &[Plugin] = &[
     Plugin::Policy(&VALIDATE),
     Plugin::Policy(&INVALIDATE),
     Plugin::Policy(&Strict),
+    Plugin::Policy(&Keeps),
+    Plugin::Policy(&Reads),
     Plugin::Handler(&AGGREGATE),
     Plugin::Handler(&RESPOND),
 ];

@@ -12,6 +12,7 @@ mod inheritance;
 mod meaning;
 mod random;
 mod reports;
+mod same;
 mod schemas;
 mod secrets;
 mod speed;

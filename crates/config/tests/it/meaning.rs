@@ -152,7 +152,7 @@ fn a_rewrite_joins_the_urls_prefix() {
         path: Some("/{id}".into()),
         host: Some("h".into()),
     };
-    assert_eq!(*rewrite, expected);
+    assert_eq!(**rewrite, expected);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn a_reference_may_stand_for_a_number_and_inside_a_text() {
         "routes: { /a: { to: \"http://${env:HOST}:1${env:COUNT}\", tags: \"$${env:X}\" } }\n";
     let document = good(text).document;
     assert!(document.upstreams.contains_key("http://10.9.8.7:17"));
-    assert_eq!(document.routes["/a"].routes[0].tags, ["${env:X}"]);
+    assert_eq!(*document.routes["/a"].routes[0].tags, ["${env:X}"]);
 }
 
 #[test]

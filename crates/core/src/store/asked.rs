@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Blobs;
 
-/// The stores whose blobs plugins have asked for. Grows while a configuration is built; whoever
-/// holds it sees them all once the configuration is in force.
+/// The stores whose blobs plugins have asked for. Grows while a configuration is built, and while
+/// routes are built beside those that stay; whoever holds it sees them all once they are in force.
 #[derive(Clone, Default)]
 pub struct AskedBlobs(Arc<Mutex<All>>);
 

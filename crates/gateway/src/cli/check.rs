@@ -73,5 +73,5 @@ impl Check {
 
 fn read(named: &Path) -> Result<Checked, Box<Report>> {
     let held = Held::of(named)?;
-    Ok(crate::gateway::load(held.begin(), Given::Nothing)?)
+    Ok(crate::gateway::load(held.begin(), Given::Nothing, None)?)
 }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::{ConfigFile, output, say};
 use crate::asking::{self, Bounds};
 use crate::gateway::{Checked, Gateway};
+use crate::priority::Starter;
 
 const BOUNDS: Bounds = Bounds { time: Duration::from_secs(3), most: 4 << 20 };
 
@@ -93,8 +94,8 @@ fn from_file(checked: Checked, asked: &Asked) -> anyhow::Result<Explanation> {
     let mut checked = checked;
     // Explaining must not touch the log file of a gateway that may be running.
     checked.loaded.document.telemetry.access_log = None;
-    let gateway = Gateway::start(checked, 1)?;
-    Ok(crate::explain::explain(&gateway.snapshot(), &gateway.source(), asked, false))
+    let gateway = Gateway::start(checked, 1, Starter::new()?)?;
+    Ok(crate::explain::explain(&gateway.snapshot(), &gateway.read().source, asked, false))
 }
 
 /// Asks a running gateway; `None` when none listens there.

@@ -27,7 +27,7 @@ pub(crate) fn colours() -> bool {
 /// printed when this gives an exit code instead.
 pub(crate) fn load(named: &std::path::Path) -> Result<Checked, ExitCode> {
     let held = Held::of(named).map_err(|report| refuse(&report))?;
-    let checked = crate::gateway::load(held.begin(), Given::Nothing);
+    let checked = crate::gateway::load(held.begin(), Given::Nothing, None);
     let checked = checked.map_err(|report| refuse(&report))?;
     warn(&checked.loaded);
     Ok(checked)

@@ -84,7 +84,7 @@ impl Routes {
             Ok(held) => held,
             Err(report) => return Ok(output::refuse(&report)),
         };
-        match crate::gateway::load(held.begin(), Given::Nothing) {
+        match crate::gateway::load(held.begin(), Given::Nothing, None) {
             Ok(checked) => output::warn(&checked.loaded),
             Err(report) => return Ok(output::refuse(&report)),
         }
@@ -123,7 +123,7 @@ struct Row {
 
 impl Row {
     fn new(pattern: &str, route: &Route) -> Self {
-        let condition = if route.when == lockgate_config::model::Condition::default() {
+        let condition = if *route.when == lockgate_config::model::Condition::default() {
             ""
         } else {
             " (when …)"

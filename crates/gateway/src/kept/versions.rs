@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lockgate_admin::Version;
-use lockgate_config::{Folded, laid_over};
+use lockgate_config::{Source, laid_over};
 use serde::{Deserialize, Serialize};
 
 use super::dir::Dir;
@@ -51,7 +51,7 @@ pub(crate) struct Seen<'s> {
     pub(crate) who: &'s str,
     /// What differs from the version before.
     pub(crate) what: Vec<String>,
-    pub(crate) source: &'s Folded,
+    pub(crate) source: &'s Source,
     pub(crate) changes: &'s str,
 }
 
@@ -171,7 +171,7 @@ fn too_many(all: &mut VecDeque<Entry>) -> Vec<Entry> {
     gone
 }
 
-fn write(dir: &Dir, entry: &Entry, source: &Folded) -> std::io::Result<()> {
+fn write(dir: &Dir, entry: &Entry, source: &Source) -> std::io::Result<()> {
     let files = files_name(&entry.files);
     if !dir.path(&files).exists() {
         dir.replace(&files, &source.files_text())?;

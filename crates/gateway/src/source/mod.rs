@@ -21,7 +21,7 @@ use lockgate_config::{Begin, Given, Report};
 pub(crate) use held::Held;
 pub(crate) use status::Status;
 
-use crate::gateway::{self, Checked};
+use crate::gateway::{self, Before, Checked};
 use crate::watch::Watch;
 use place::Place;
 use remote::Remote;
@@ -75,7 +75,7 @@ impl Source {
     /// # Errors
     /// Everything that is wrong with it, and that there is no copy.
     pub(crate) fn start(&mut self, given: Given<'_>) -> Result<Checked, Box<Report>> {
-        let refused = match self.read(given) {
+        let refused = match self.read(given, None) {
             Ok(checked) => return Ok(checked),
             Err(report) => report,
         };
@@ -87,39 +87,41 @@ impl Source {
         tracing::error!("the source's configuration is refused:\n{why}");
         self.status.refused(&why);
         remote.tell_age(&self.status);
-        Ok(self.watch.read(&[], || gateway::load(remote.current(), given), read_of)?)
+        Ok(self.watch.read(&[], || gateway::load(remote.current(), given, None), read_of)?)
     }
 
-    /// Reads and checks it. Whatever changes from now on is noticed.
+    /// Reads and checks it against what is in force. Whatever changes from now on is noticed.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn load(&mut self, given: Given<'_>) -> Result<Checked, Report> {
-        self.read(given).and_then(not_blank)
+    pub(crate) fn load(&mut self, given: Given<'_>, before: &Before) -> Result<Checked, Report> {
+        self.read(given, Some(before)).and_then(not_blank)
     }
 
-    fn read(&mut self, given: Given<'_>) -> Result<Checked, Report> {
+    fn read(&mut self, given: Given<'_>, before: Option<&Before>) -> Result<Checked, Report> {
         match &mut self.at {
             At::Path(path) => {
                 let first = slice::from_ref(&*path);
-                self.watch.read(first, || gateway::load(Begin::Path(path), given), read_of)
+                let load = || gateway::load(Begin::Path(path), given, before);
+                self.watch.read(first, load, read_of)
             }
             At::Remote(remote) => {
                 remote.take_newest()?;
-                self.watch.read(&[], || gateway::load(remote.current(), given), read_of)
+                let load = || gateway::load(remote.current(), given, before);
+                self.watch.read(&[], load, read_of)
             }
         }
     }
 
-    /// Reads and checks it, and leaves what is noticed as it is.
+    /// [`Self::load`] that leaves what is noticed as it is.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(crate) fn look(&mut self, given: Given<'_>) -> Result<Checked, Report> {
+    pub(crate) fn look(&mut self, given: Given<'_>, before: &Before) -> Result<Checked, Report> {
         if let At::Remote(remote) = &mut self.at {
             remote.take_newest()?;
         }
-        gateway::load(self.begin(), given).and_then(not_blank)
+        gateway::load(self.begin(), given, Some(before)).and_then(not_blank)
     }
 
     /// Waits until it is no longer what it was when it was last read.

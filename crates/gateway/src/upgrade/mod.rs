@@ -18,6 +18,8 @@ pub(crate) use handover::Handed;
 pub(crate) use inherited::Inherited;
 pub(crate) use state::State;
 
+use crate::priority::Starter;
+
 /// How long a successor may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The variable that tells a successor to take sockets from its standard input.
@@ -29,15 +31,23 @@ const VARIABLE: &str = "LOCKGATE_HANDOVER";
 pub(crate) struct Program {
     path: PathBuf,
     words: Vec<OsString>,
+    starter: Starter,
 }
 
 impl Program {
-    /// Of this process. To be asked for early: the name of a replaced program is another.
+    /// Of this process. To be asked for early: the name of a replaced program is another, and a
+    /// successor is to have the priority that this process has now.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the system does not tell, or gives no thread.
     pub(crate) fn current() -> io::Result<Self> {
-        Ok(Self { path: std::env::current_exe()?, words: std::env::args_os().skip(1).collect() })
+        let words = std::env::args_os().skip(1).collect();
+        Ok(Self { path: std::env::current_exe()?, words, starter: Starter::new()? })
+    }
+
+    /// What starts threads and processes with the priority that this process had then.
+    pub(crate) fn starter(&self) -> Starter {
+        self.starter.clone()
     }
 }
 
@@ -60,13 +70,16 @@ pub(crate) fn start(program: &Program, handed: Handed) -> Result<Successor, Stri
             .to_owned());
     }
     let (ours, theirs) = handover::pair().map_err(|error| format!("no socket pair: {error}"))?;
-    let mut child = Command::new(&program.path)
+    let mut command = Command::new(&program.path);
+    command
         .args(&program.words)
         .env(VARIABLE, "1")
         // It names this process, and the watchdog shall watch the new one.
         .env_remove("WATCHDOG_PID")
-        .stdin(theirs)
-        .spawn()
+        .stdin(theirs);
+    let mut child = program
+        .starter
+        .spawn(command)
         .map_err(|error| format!("cannot start `{}`: {error}", program.path.display()))?;
     let pid = child.id();
     let (told, outcome) = oneshot::channel();

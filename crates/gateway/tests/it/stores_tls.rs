@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use lockgate_testkit::redis::{Cluster, MASTER, Sentinels, ask};
+use lockgate_testkit::redis::{Cluster, MASTER, RedisServer, Sentinels, ask};
 use lockgate_testkit::{Answer, Authority, Echo, Gateway, until, until_is};
 
 use crate::support::launch;
@@ -166,4 +166,42 @@ async fn sentinels_over_tls_lead_a_user_of_acls_to_the_next_master() {
     let away = async || lost.get("/limited").await;
     let answer = until_is("the distrust", away, |answer| answer.status != 200).await;
     assert_eq!((answer.status, answer.reason()), (503, Some("store_unavailable")));
+}
+
+/// The connections that a server has, by their numbers.
+async fn connections(server: &RedisServer) -> Vec<String> {
+    let all = server.ask(&["CLIENT", "LIST"]).await.text();
+    let numbers = all.lines().filter_map(|line| line.split(' ').next().map(str::to_owned));
+    numbers.collect()
+}
+
+#[tokio::test]
+async fn another_certificate_takes_routes_that_stay_to_another_connection() {
+    let authority = Authority::new("the store's");
+    let server = RedisServer::start_secure(&authority, &[]).await;
+    let client = authority.client("one");
+    let launch = launch().file("ca.pem", &authority.pem);
+    let launch = launch.file("cert.pem", &client.cert).file("key.pem", &client.key);
+    let limit = "limit: 1000/h, by: ip, precision: exact, store: shared, on_store_error: deny";
+    let config = format!(
+        "stores:\n  shared: {{ redis: \"rediss://{}\", ca: ca.pem, cert: cert.pem, \
+         key: key.pem, timeout: 5s }}\nroutes:\n  /limited: {{ rate_limit: {{ {limit} }}, \
+         to: {{ respond: {{}} }} }}\n",
+        server.secure_address()
+    );
+    let gateway = launch.start(&config).await;
+    let limited = async || gateway.get("/limited").await.status;
+    until_is("a limit to be counted", limited, |status| *status == 200).await;
+    let old = connections(&server).await;
+    let client = authority.client("other");
+    gateway.dir().write("key.pem", &client.key);
+    gateway.dir().write("cert.pem", &client.cert);
+    until("the old connections to be gone", async || {
+        let is_counted = limited().await == 200;
+        let now = connections(&server).await;
+        is_counted && now.iter().all(|one| !old.contains(one))
+    })
+    .await;
+    let calls = [("store", "shared"), ("use", "counters"), ("outcome", "answered")];
+    assert!(gateway.metrics().await.sum("lockgate_store_calls_total", &calls) >= 1.0);
 }

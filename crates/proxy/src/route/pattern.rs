@@ -1,6 +1,7 @@
 //! Route patterns: `[METHOD ][HOST]/path`, by the rules of Go's ServeMux, with `/*` for the rest.
 //! Refuses every pattern that could match nothing, or that reads two ways, and says where.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -74,6 +75,15 @@ impl Pattern {
         self.captures.clone()
     }
 
+    /// Takes the names of its captures from `known`, if they are there, or puts them there: most
+    /// patterns have the same few.
+    pub fn share_captures(&mut self, known: &mut HashSet<Arc<[Box<str>]>>) {
+        match known.get(&self.captures) {
+            Some(same) => self.captures = Arc::clone(same),
+            None => drop(known.insert(Arc::clone(&self.captures))),
+        }
+    }
+
     /// The method, when the pattern names one.
     pub fn method(&self) -> Option<&'static str> {
         self.method.name()
@@ -125,6 +135,16 @@ impl FromStr for Pattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
+        Self::new(&text.into())
+    }
+}
+
+impl Pattern {
+    /// Reads a pattern, of which the text is kept as it is.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &Arc<str>) -> Result<Self, PatternError> {
         if text.len() > MAX_LENGTH {
             return Err(wrong(MAX_LENGTH, format!("a pattern has at most {MAX_LENGTH} bytes")));
         }
@@ -141,7 +161,7 @@ impl FromStr for Pattern {
         let mut reader = PathReader { names: Vec::new(), segments };
         let end = reader.read(path, begin + slash)?;
         Ok(Self {
-            text: text.into(),
+            text: Arc::clone(text),
             method,
             host,
             segments: reader.segments.into(),

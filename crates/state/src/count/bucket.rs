@@ -9,7 +9,7 @@ use lockgate_core::{Grant, Limit};
 use crate::clock::{Now, nanos};
 
 /// The moment, in two halves: an entry of the table is no larger for it.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Bucket {
     high: u64,
     low: u64,

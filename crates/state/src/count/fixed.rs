@@ -73,6 +73,12 @@ impl Fixed {
         Some((remaining, now.mono.saturating_add(end.saturating_sub(nanos(now.unix)))))
     }
 
+    /// The same once more, if it bears no name.
+    pub(super) fn copied(&self) -> Option<Self> {
+        let Self { begin, count, name: None } = *self else { return None };
+        Some(Self { begin, count, name: None })
+    }
+
     pub(super) fn give_back(&mut self, now: Now, cost: u64, at: u64) {
         let since = now.mono.saturating_sub(at);
         if nanos(now.unix).saturating_sub(since) >= self.begin {

@@ -111,6 +111,17 @@ impl Count {
         took.map(|took| granted(took, now, grant))
     }
 
+    /// The counter once more, if it is one that [`Self::take_here`] knows.
+    #[inline]
+    pub(crate) fn copied(&self) -> Option<Self> {
+        match self {
+            Self::Sliding(sliding) => sliding.copied().map(Self::Sliding),
+            Self::Bucket(bucket) => Some(Self::Bucket(bucket.clone())),
+            Self::Fixed(fixed) => fixed.copied().map(Self::Fixed),
+            Self::Log(_) => None,
+        }
+    }
+
     /// Gives back what was taken at `at`, as far as it still counts.
     pub(crate) fn give_back(&mut self, limit: &Limit, now: Now, cost: u64, at: u64) {
         match self {

@@ -74,6 +74,15 @@ impl Ring {
         }
     }
 
+    /// The same once more, if it stands in the entry itself.
+    pub(super) fn copied(&self) -> Option<Self> {
+        match self {
+            Self::Nibbles(nibbles) => Some(Self::Nibbles(*nibbles)),
+            Self::Few(few) => Some(Self::Few(*few)),
+            _ => None,
+        }
+    }
+
     /// Moves on by so many buckets, and forgets as many of the oldest.
     pub(super) fn advance(&mut self, head: u64, by: usize) {
         if by >= BUCKETS {

@@ -88,6 +88,10 @@ impl Sliding {
         Some((limit.count - total - cost, place.forgotten(place.bucket)))
     }
 
+    pub(super) fn copied(&self) -> Option<Self> {
+        Some(Self { ring: self.ring.copied()?, head: self.head })
+    }
+
     pub(super) fn give_back(&mut self, limit: &Limit, cost: u64, at: u64) {
         self.ring.subtract(self.head, at / length(limit), cost);
     }

@@ -2,11 +2,11 @@
 //! One counter that is kept already is the usual case, a few are the next; each has a way of its
 //! own that does no more than it must.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::Relaxed;
 
 use lockgate_core::{Grant, MOST_TAKES, Naming, Take};
 
+use super::held::{Held, cell_of};
 use super::{Memory, is_of_calendar};
 use crate::clock::{Now, TICK};
 use crate::count::Count;
@@ -16,12 +16,6 @@ use crate::view::Name;
 
 /// A turn, in which it is told when an entry is over: 1.07 s.
 const TURN: u32 = 30;
-
-/// The cells of one decision, locked in their order, so that no two decisions wait for each other.
-type Held<'a> = [Option<(usize, MutexGuard<'a, Cell>)>; MOST_TAKES];
-
-/// The same where each take has a cell of its own, in the order of the takes.
-type HeldEach<'a, const N: usize> = [Option<(MutexGuard<'a, Cell>, usize)>; N];
 
 impl Memory {
     pub(super) fn decide(
@@ -98,25 +92,25 @@ impl Memory {
         for ((found, (cell, _)), tag) in found.iter_mut().zip(held.iter().flatten()).zip(tags) {
             *found = cell.position(*tag)?;
         }
+        let cells = held.iter_mut().flatten().map(|(cell, _)| &mut **cell);
+        if all_here::<N>(cells.zip(found), takes, now, grants) {
+            return Some(true);
+        }
         let mut grown: [Grown; N] = [None; N];
         let mut all = true;
         let cells = held.iter_mut().flatten();
-        let steps = found.iter().zip(cells).zip(takes).zip(&mut *grants).zip(&mut grown);
-        for (number, ((((found, (cell, _)), take), grant), grown)) in steps.enumerate() {
+        for (((found, (cell, _)), take), grant) in
+            found.iter().zip(cells).zip(takes).zip(&mut *grants)
+        {
             let entry = cell.at(*found)?;
             entry.warmth.meet(tick(now));
-            if all && number + 1 == N {
-                // All others have allowed it: no look is needed before.
-                *grown = taken_from(entry, take, now, grant);
-            } else {
-                *grant = entry.count.look(take.limit, now, take.cost);
-            }
+            *grant = entry.count.look(take.limit, now, take.cost);
             all &= grant.allowed || take.dry;
         }
         if all {
             let cells = held.iter_mut().flatten();
             let steps = found.iter().zip(cells).zip(takes).zip(grants).zip(&mut grown);
-            for ((((found, (cell, _)), take), grant), grown) in steps.take(N - 1) {
+            for ((((found, (cell, _)), take), grant), grown) in steps {
                 if grant.allowed && take.cost > 0 {
                     *grown = spend_from(cell.at(*found)?, take, now, grant);
                 }
@@ -207,46 +201,36 @@ impl Memory {
         }
         self.settle(cell, before, tags, place);
     }
+}
 
-    /// Locks the cells of these tags, in their order. None: two of them are one.
-    fn hold_each<const N: usize>(&self, tags: &[Tag]) -> Option<HeldEach<'_, N>> {
-        let tags: &[Tag; N] = tags.try_into().ok()?;
-        let places = tags.map(|tag| self.place(tag));
-        let mut order: [usize; N] = std::array::from_fn(|number| number);
-        order.sort_unstable_by_key(|number| places.get(*number));
-        let mut held = [const { None }; N];
-        let mut last = None;
-        for number in order {
-            let place = places.get(number).copied()?;
-            if last == Some(place) {
-                return None;
-            }
-            last = Some(place);
-            *held.get_mut(number)? = Some((self.cells.get(place)?.lock(), place));
-        }
-        Some(held)
+/// Takes from all of some entries, if each allows it and that changes the entries alone: the usual
+/// case, with one look at each. Else nothing is taken from any.
+#[inline]
+fn all_here<'c, const N: usize>(
+    entries: impl Iterator<Item = (&'c mut Cell, usize)>,
+    takes: &[Take<'_>],
+    now: Now,
+    grants: &mut [Grant],
+) -> bool {
+    let mut before: [Option<(&mut Entry, Count, u32)>; N] = [const { None }; N];
+    let mut taken = 0;
+    let steps = entries.zip(takes).zip(grants).zip(&mut before);
+    for ((((cell, found), take), grant), before) in steps {
+        let Some(entry) = cell.at(found) else { break };
+        entry.warmth.meet(tick(now));
+        let Some(count) = entry.count.copied() else { break };
+        let over = entry.count.take_here(take.limit, now, take.cost, grant);
+        let Some(over) = over else { break };
+        let until = std::mem::replace(&mut entry.until, turn_after(over));
+        *before = Some((entry, count, until));
+        taken += 1;
     }
-
-    fn hold(&self, tags: &[Tag]) -> Held<'_> {
-        let mut held = Held::default();
-        if let [tag] = tags {
-            held[0] = self.lock(self.place(*tag));
-            return held;
+    if taken < N {
+        for (entry, count, until) in before.into_iter().flatten() {
+            (entry.count, entry.until) = (count, until);
         }
-        let mut places = [usize::MAX; MOST_TAKES];
-        for (place, tag) in places.iter_mut().zip(tags) {
-            *place = self.place(*tag);
-        }
-        places.sort_unstable();
-        let mut last = usize::MAX;
-        for (held, place) in held.iter_mut().zip(places) {
-            if place != last && place != usize::MAX {
-                *held = self.lock(place);
-            }
-            last = place;
-        }
-        held
     }
+    taken == N
 }
 
 /// What an entry had on the heap before, and after, if that is not the same.
@@ -260,11 +244,18 @@ fn spend_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -
 }
 
 /// Takes from an entry if it allows that.
+#[inline]
 fn taken_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
     if let Some(over) = entry.count.take_here(take.limit, now, take.cost, grant) {
         entry.until = turn_after(over);
         return None;
     }
+    taken_at_length(entry, take, now, grant)
+}
+
+/// The same where it refuses, or changes more than the entry.
+#[inline(never)]
+fn taken_at_length(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
     let was = entry.count.heap();
     let over = entry.count.take(take.limit, now, take.cost, grant)?;
     spent(entry, take, over, was)
@@ -277,11 +268,6 @@ fn spent(entry: &mut Entry, take: &Take<'_>, over: u64, was: usize) -> Grown {
     }
     let is = entry.count.heap();
     (was != is).then_some((was, is))
-}
-
-fn cell_of<'h>(held: &'h mut Held<'_>, place: usize) -> Option<&'h mut Cell> {
-    let mut found = held.iter_mut().flatten();
-    found.find(|(held, _)| *held == place).map(|(_, cell)| &mut **cell)
 }
 
 fn tick(now: Now) -> u32 {

@@ -39,29 +39,28 @@ const TRAINED: [(&str, Make, &[Load]); 4] = [
             Load::H2 { path: "/1k", connections: 16, streams: 8 },
         ],
     ),
-    (
-        "all",
-        tax::ALL,
-        &[tax::SCENARIOS[0].load, Load::H2 { path: "/1k", connections: 16, streams: 8 }],
-    ),
+    ("all", tax::ALL, &[tax::SCENARIOS[0].load]),
     ("cache", tax::CACHE, &[tax::SCENARIOS[0].load, Load::wrk_tls("/1k", 64)]),
     (
         "edge",
         |lockgate, dir, ports| {
             Setup { upstream: RESILIENT, log: true, ..EDGE }.command(lockgate, dir, ports)
         },
-        &[Load::wrk_with(
-            "/1k",
-            64,
-            &[
-                ("Accept-Encoding", "gzip"),
-                ("Origin", "https://app.example"),
-                ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101"),
-                ("Cookie", "session=0123456789abcdef; theme=dark"),
-                ("X-Forwarded-For", "203.0.113.7"),
-                ("X-Custom", "a value that only this client has"),
-            ],
-        )],
+        &[
+            Load::wrk_with(
+                "/1k",
+                64,
+                &[
+                    ("Accept-Encoding", "gzip"),
+                    ("Origin", "https://app.example"),
+                    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101"),
+                    ("Cookie", "session=0123456789abcdef; theme=dark"),
+                    ("X-Forwarded-For", "203.0.113.7"),
+                    ("X-Custom", "a value that only this client has"),
+                ],
+            ),
+            Load::H2 { path: "/1k", connections: 16, streams: 8 },
+        ],
     ),
 ];
 

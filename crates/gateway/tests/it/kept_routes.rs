@@ -1,0 +1,134 @@
+//! Routes that stay as they are while others change: what they do, know and keep goes on.
+
+use lockgate_testkit::redis::RedisServer;
+use lockgate_testkit::{Echo, Gateway, until};
+
+use crate::support::{launch, upstream};
+
+const ADMIN: &str = "admin: { address: \"127.0.0.1:$ADMIN\", state_dir: \"$DIR/state\" }\n";
+
+fn config(echo: &Echo, rest: &str, routes: &str) -> String {
+    let pool = upstream("pool", &[echo.address()], "");
+    format!("{ADMIN}{rest}upstreams:\n{pool}routes:\n{routes}")
+}
+
+/// Changes a route that nobody asks for.
+async fn change_another(gateway: &Gateway, body: &str) {
+    let body = format!("to: {{ respond: {{ body: {body} }} }}\n");
+    let answer = gateway.admin("PUT", "/admin/routes/another", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["what"].as_array().map(Vec::len), Some(1), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_limit_goes_on_counting() {
+    let echo = Echo::start("a").await;
+    let routes = "  /a: { rate_limit: { limit: 3/h, by: ip }, to: pool }\n  /b: { to: pool }\n";
+    let gateway = launch().start(&config(&echo, "", routes)).await;
+    for round in ["one", "two", "three"] {
+        assert_eq!(gateway.get("/a").await.status, 200);
+        change_another(&gateway, round).await;
+        assert_eq!(gateway.get("/another").await.text(), round);
+    }
+    assert_eq!(gateway.get("/a").await.status, 429);
+}
+
+#[tokio::test]
+async fn a_write_clears_what_a_route_keeps() {
+    let echo = Echo::start("a").await;
+    let routes = "  /a/*: { cache: 60s, to: pool }\n  /b: { to: pool }\n";
+    let gateway = launch().start(&config(&echo, "", routes)).await;
+    for _ in 0..2 {
+        assert_eq!(gateway.get("/a/x").await.status, 200);
+    }
+    assert_eq!(echo.hits(), 1);
+    for (hits, round) in [(1, "one"), (3, "two")] {
+        change_another(&gateway, round).await;
+        assert_eq!(gateway.get("/a/x").await.status, 200);
+        assert_eq!(echo.hits(), hits);
+        assert_eq!(gateway.ask("POST", "/a/x", &[], "x").await.status, 200);
+        assert_eq!(gateway.get("/a/x").await.status, 200);
+        assert_eq!(echo.hits(), hits + 2, "the write, and the answer anew");
+    }
+}
+
+#[tokio::test]
+async fn what_a_route_clears_may_be_kept_by_one_that_came_later() {
+    let echo = Echo::start("a").await;
+    let routes = "  POST /w: { invalidate: [\"/c/x\"], to: pool }\n";
+    let gateway = launch().start(&config(&echo, "", routes)).await;
+    let body = "{ cache: 60s, to: pool }";
+    let answer = gateway.admin("PUT", "/admin/routes/c/*", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for _ in 0..2 {
+        assert_eq!(gateway.get("/c/x").await.status, 200);
+    }
+    assert_eq!(echo.hits(), 1);
+    assert_eq!(gateway.ask("POST", "/w", &[], "x").await.status, 200);
+    assert_eq!(gateway.get("/c/x").await.status, 200);
+    assert_eq!(echo.hits(), 3, "the write, and the answer anew");
+}
+
+#[tokio::test]
+async fn a_store_that_no_route_keeps_answers_in_any_more_is_not_told_of_writes() {
+    let (echo, redis) = (Echo::start("a").await, RedisServer::start().await);
+    let stores = format!("stores: {{ shared: {{ redis: \"{}\" }} }}\n", redis.url());
+    let routes = "  POST /w: { to: pool }\n";
+    let gateway = launch().start(&config(&echo, &stores, routes)).await;
+    let told = async || {
+        assert_eq!(gateway.ask("POST", "/w", &[], "x").await.status, 200);
+        gateway.metrics().await.sum("lockgate_store_calls_total", &[("use", "blobs")])
+    };
+    assert_eq!(told().await, 0.0);
+    let body = "{ cache: { ttl: 60s, store: shared }, to: pool }";
+    let answer = gateway.admin("PUT", "/admin/routes/c/*", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let before = told().await;
+    assert!(told().await > before);
+    let answer = gateway.admin("DELETE", "/admin/routes/c/*", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let before = told().await;
+    assert_eq!(told().await, before);
+}
+
+#[tokio::test]
+async fn what_all_inherit_changes_for_all() {
+    let echo = Echo::start("a").await;
+    let header = |value| {
+        format!("defaults: {{ headers: {{ response: {{ set: {{ X-Told: {value} }} }} }} }}\n")
+    };
+    let routes = "  /a: { to: pool }\n  /b: { to: pool }\n";
+    let gateway = launch().start(&config(&echo, &header("old"), routes)).await;
+    change_another(&gateway, "one").await;
+    assert_eq!(gateway.get("/a").await.header("x-told"), Some("old"));
+    gateway.rewrite(&config(&echo, &header("new"), routes));
+    until("the new header", async || gateway.get("/a").await.header("x-told") == Some("new")).await;
+    for path in ["/a", "/b", "/another"] {
+        assert_eq!(gateway.get(path).await.header("x-told"), Some("new"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn patterns_come_and_go_around_them() {
+    let echo = Echo::start("a").await;
+    let routes = "  /a/{id}: { to: pool }\n  /c: { to: { respond: { body: c } } }\n";
+    let gateway = launch().start(&config(&echo, "", routes)).await;
+    for n in 0..5 {
+        let path = format!("/admin/routes/a/{n}");
+        let body = format!("to: {{ respond: {{ body: own-{n} }} }}\n");
+        assert_eq!(gateway.admin("PUT", &path, &body).await.status, 200);
+        assert_eq!(gateway.get(&format!("/a/{n}")).await.text(), format!("own-{n}"));
+        assert_eq!(gateway.get("/a/other").await.status, 200);
+        assert_eq!(gateway.get("/c").await.text(), "c");
+    }
+    for n in 0..5 {
+        assert_eq!(gateway.admin("DELETE", &format!("/admin/routes/a/{n}"), "").await.status, 200);
+        assert_eq!(gateway.get(&format!("/a/{n}")).await.status, 200);
+    }
+    assert_eq!(echo.hits(), 10);
+    // What clashes with one of them is refused with both places, as at a start.
+    let refused = gateway.admin("PUT", "/admin/routes/a/%7Bname%7D", "to: pool\n").await;
+    assert_eq!(refused.status, 422);
+    let told = refused.text();
+    assert!(told.contains("changes.yaml") && told.contains("lockgate.yaml"), "{told}");
+}
