@@ -93,7 +93,7 @@ fn what_a_route_states_as_a_secret_is_never_told() {
     };
     let (before, after) = (read("stated-1", "one"), read("stated-2", "two"));
     let long = lockgate_config::long_value(&after.document).to_string();
-    let (before, after) = (before.source.fold(), after.source.fold());
+    let (before, after) = (before.source, after.source);
     let told = differing(&before, &after);
     let [one] = told.as_slice() else { panic!("{told:?}") };
     assert!(one.is_secret && one.before == bare && one.after == bare, "{one:?}");
