@@ -89,7 +89,7 @@ fn what_a_route_states_as_a_secret_is_never_told() {
         changes.set("routes", "/b", Some(route(secret))).unwrap();
         let text = changes.write();
         let given = Given::Changes { name: "changes.yaml", text: &text };
-        load_with(&file(name, FILE), given, ALL, &mut |_, _| Vec::new()).unwrap()
+        load_with(&file(name, FILE), given, None, ALL, &mut |_, _| Vec::new()).unwrap()
     };
     let (before, after) = (read("stated-1", "one"), read("stated-2", "two"));
     let long = lockgate_config::long_value(&after.document).to_string();
