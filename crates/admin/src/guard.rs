@@ -78,11 +78,7 @@ pub(crate) async fn admit(
         _ => {}
     }
     // What is public anybody may ask for, and keep no place by that.
-    if name.is_some()
-        && let Some(claim) = request.extensions().get::<Claim>()
-    {
-        claim.is_known();
-    }
+    name.and(request.extensions().get()).into_iter().for_each(Claim::is_known);
     let logged_in = !is_let_in && name == Some(DASHBOARD);
     let who = Who { name: name.unwrap_or("anybody").to_owned(), from };
     request.extensions_mut().insert(who.clone());

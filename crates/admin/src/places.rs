@@ -1,6 +1,7 @@
 //! The listener's connections: so many in all, and from one address a share of them. Whose requests
 //! have not been let in yet gives way to who comes later, the oldest first, so that neither silence
-//! nor what anybody may ask keeps operators out; who comes when all others have been is turned away.
+//! nor what anybody may ask keeps operators out; who comes when all others have been is turned
+//! away.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -76,9 +76,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let admin = document.admin.address.map(|address| admin_socket(address, &mut listeners));
     let admin = admin.transpose()?;
     let _services = match start.demo {
-        Some(port_base) => {
-            Some(demo::Services::start(Ipv4Addr::LOCALHOST.into(), port_base).await?)
-        }
+        Some(port) => Some(demo::Services::start(Ipv4Addr::LOCALHOST.into(), port).await?),
         None => None,
     };
     let files = start.checked.loaded.files.clone();

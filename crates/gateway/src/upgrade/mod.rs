@@ -1,6 +1,7 @@
 //! The upgrade of a running gateway: another process of the program, perhaps a newer one, is
-//! given the listening sockets and the right to what is kept; once it serves, this one drains. One that does not come up
-//! changes nothing. The sockets are shared while both serve, so that no connection is lost.
+//! given the listening sockets and the right to what is kept; once it serves, this one drains. One
+//! that does not come up changes nothing. The sockets are shared while both serve, so that no
+//! connection is lost.
 
 mod handover;
 mod inherited;
