@@ -32,8 +32,7 @@ async fn the_control_thread_steps_back_behind_the_workers_and_no_further_in_a_su
     for _ in 0..3 {
         let pid = gateway.pid();
         // A thread says its name when it first runs.
-        let count = std::thread::available_parallelism().unwrap().get();
-        until("the workers", async || nice(pid, "worker-").len() == count).await;
+        until("the workers", async || !nice(pid, "worker-").is_empty()).await;
         let workers = nice(pid, "worker-");
         assert!(workers.iter().all(|one| *one == own), "{workers:?}");
         until("the control thread", async || nice(pid, "lockgate") == [own + 5]).await;
