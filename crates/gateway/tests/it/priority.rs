@@ -63,6 +63,6 @@ async fn what_requests_wait_for_is_started_as_little_nice_as_workers() {
     assert!(all_as_own("access-log"));
     // `bob:wrong`
     let headers = [("Authorization", "Basic Ym9iOndyb25n")];
-    assert_eq!(gateway.ask("GET", "/a", &headers, "").await.status, 401);
+    assert_eq!(gateway.ask("GET", "/a", &headers, "").await.status, 403);
     assert!(all_as_own("aside"));
 }
