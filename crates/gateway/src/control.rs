@@ -84,13 +84,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let gateway = Arc::new(Gateway::start(start.checked, count, program.starter())?);
     let mut source = begun_with(start.source, &gateway, &files).await;
     gateway.know_names().await;
-    let collector = Collector {
-        shared: Arc::clone(&gateway.shared),
-        gate: Arc::clone(&gate),
-        listeners: listeners.view(),
-    };
-    gateway.metrics.register(Arc::new(collector));
-
+    collect(&gateway, &gate, &listeners);
     let (workers, ends) = workers(&gateway, count)?;
     priority::step_back();
     let (orders, ordered) = orders::orders();
@@ -132,6 +126,15 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let code = running.serve(&mut signals, &mut source, ends).await;
     last_words(&monitor, monitoring).await;
     Ok(code)
+}
+
+/// Has the metrics tell of workers and listeners too.
+fn collect(gateway: &Gateway, gate: &Arc<Gate>, listeners: &Listeners) {
+    gateway.metrics.register(Arc::new(Collector {
+        shared: Arc::clone(&gateway.shared),
+        gate: Arc::clone(gate),
+        listeners: listeners.view(),
+    }));
 }
 
 /// Notes that what the source gave is in force, on the disk too.

@@ -72,12 +72,12 @@ async fn what_a_route_clears_may_be_kept_by_one_that_came_later() {
 #[tokio::test]
 async fn a_store_that_no_route_keeps_answers_in_any_more_is_not_told_of_writes() {
     let (echo, redis) = (Echo::start("a").await, RedisServer::start().await);
-    let stores = format!("stores: {{ shared: {{ redis: \"{}\" }} }}\n", redis.url());
+    let stores = format!("stores: {{ shared: {{ url: \"{}\" }} }}\n", redis.url());
     let routes = "  POST /w: { to: pool }\n";
     let gateway = launch().start(&config(&echo, &stores, routes)).await;
     let told = async || {
         assert_eq!(gateway.ask("POST", "/w", &[], "x").await.status, 200);
-        gateway.metrics().await.sum("lockgate_store_calls_total", &[("use", "blobs")])
+        gateway.metrics().await.sum("lockgate_shared_cache_purges_total", &[("how", "made")])
     };
     assert_eq!(told().await, 0.0);
     let body = "{ cache: { ttl: 60s, store: shared }, to: pool }";

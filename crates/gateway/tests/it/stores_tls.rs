@@ -184,7 +184,7 @@ async fn another_certificate_takes_routes_that_stay_to_another_connection() {
     let launch = launch.file("cert.pem", &client.cert).file("key.pem", &client.key);
     let limit = "limit: 1000/h, by: ip, precision: exact, store: shared, on_store_error: deny";
     let config = format!(
-        "stores:\n  shared: {{ redis: \"rediss://{}\", ca: ca.pem, cert: cert.pem, \
+        "stores:\n  shared: {{ url: \"rediss://{}\", ca: ca.pem, cert: cert.pem, \
          key: key.pem, timeout: 5s }}\nroutes:\n  /limited: {{ rate_limit: {{ {limit} }}, \
          to: {{ respond: {{}} }} }}\n",
         server.secure_address()
