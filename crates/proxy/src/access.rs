@@ -38,7 +38,8 @@ impl Journey {
     pub(crate) fn begin(worker: Rc<Worker>, incoming: Incoming) -> (Box<Self>, Result<(), Fault>) {
         let snapshot = worker.snapshot();
         let target = incoming.head.uri.path_and_query().cloned();
-        let mut journey = Box::new(Self {
+        // Where it will stay from the beginning: it is large to be moved there.
+        let mut journey = Box::write(Box::new_uninit(), Self {
             exchange: receive(incoming, &snapshot),
             snapshot,
             place: None,

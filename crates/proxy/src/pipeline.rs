@@ -125,7 +125,12 @@ pub(crate) async fn up(
     answer: &mut Answer,
 ) {
     for entry in entries.iter().take(entered).rev() {
-        let done = match entry.policy.response(exchange, &mut answer.response) {
+        let step = entry.policy.response(exchange, &mut answer.response);
+        // The usual case, in which nothing need be moved.
+        if matches!(step, Step::Now(Ok(()))) {
+            continue;
+        }
+        let done = match step {
             Step::Now(done) => done,
             Step::Later(done) => done.await,
         };

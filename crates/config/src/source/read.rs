@@ -394,6 +394,8 @@ impl<'a> Reader<'a> {
                 self.fails.push(Fail::new(at, "expected a file's name, or a list of them"));
                 continue;
             };
+            // Another file there may be meant too, one day.
+            self.read.extend(searched(&base.join(&text)).map(Path::to_path_buf));
             match self.meant(base, &text) {
                 Err(why) => self.fails.push(Fail::new(at, format!("cannot include: {why}"))),
                 Ok(paths) => {
@@ -505,12 +507,9 @@ fn beside(path: &Path) -> PathBuf {
 /// The files that a name with `*` and `?` in its last part means, sorted.
 fn matching(base: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
     let path = base.join(name);
-    let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    if !pattern.contains(['*', '?']) {
-        return Ok(vec![path]);
-    }
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let Some(here) = searched(&path) else { return Ok(vec![path]) };
+    let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let directory = path.parent().unwrap_or(here);
     let entries = fs::read_dir(here).map_err(|error| format!("`{}`: {error}", here.display()))?;
     let mut found = Vec::new();
     for entry in entries.flatten() {
@@ -524,6 +523,13 @@ fn matching(base: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The directory whose files a path means, if it is a pattern.
+fn searched(path: &Path) -> Option<&Path> {
+    let pattern = path.file_name()?.to_str()?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    pattern.contains(['*', '?']).then_some(directory.unwrap_or(Path::new(".")))
 }
 
 /// Whether a name fits a pattern of `*` (any run) and `?` (any byte).

@@ -129,13 +129,19 @@ impl Gate {
             };
         };
         // Also when it is refused: the log tells who it was.
-        exchange.consumer = Some(Arc::clone(&consumer));
-        self.may(by, &consumer)?;
-        if let Err(why) = self.holds(exchange, Some(&consumer)) {
-            let detail = format!("`{}` of {}: {why}", consumer.name, by.name);
-            return Err(Fault::client(&FORBIDDEN).detail(detail));
+        let consumer = &*exchange.consumer.insert(consumer);
+        self.may(by, consumer)?;
+        if self.when.is_some() {
+            let consumer = Arc::clone(consumer);
+            if let Err(why) = self.holds(exchange, Some(&consumer)) {
+                let detail = format!("`{}` of {}: {why}", consumer.name, by.name);
+                return Err(Fault::client(&FORBIDDEN).detail(detail));
+            }
         }
-        self.stated.state(&mut exchange.head.headers, &consumer);
+        let Exchange { head, consumer, .. } = exchange;
+        if let Some(consumer) = consumer {
+            self.stated.state(&mut head.headers, consumer);
+        }
         Ok(Verdict::Pass)
     }
 
