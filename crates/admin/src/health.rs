@@ -1,6 +1,5 @@
 //! The operator's word on an upstream's endpoints: up, down, drain, or nothing.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,7 +14,19 @@ use serde_json::{Value, json};
 
 use crate::audit::{Who, audit};
 use crate::guard::refuse;
-use crate::{Handles, body};
+use crate::{Handles, Refused, body};
+
+/// What came of an order to endpoints.
+#[derive(Debug)]
+pub struct Steered {
+    /// How many endpoints it holds for.
+    pub changed: usize,
+    /// Why it ends with the gateway, where it is not kept beyond.
+    pub not_kept: Option<String>,
+}
+
+/// Gives an order to an upstream's endpoints, or to one.
+pub type Steer = dyn Fn(&str, Override) -> Result<Steered, Refused> + Send + Sync;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,27 +76,32 @@ pub(crate) async fn set_override(
         Word::Drain => Override::Drain,
         Word::Clear => Override::None,
     };
-    let changed = order_all(&handles, &service, order);
-    if changed == 0 {
+    let done = match order_all(&handles, &service, order).await {
+        Ok(done) => done,
+        Err(refused) => return refused.into_response(),
+    };
+    if done.changed == 0 {
         let detail = format!("there is no upstream or endpoint `{service}`");
         return refuse(StatusCode::NOT_FOUND, "no_service", &detail);
     }
     audit(&who.to_string(), &format!("health.{service}"), &Value::Null, &wanted.word.told());
-    Json(json!({ "changed": changed })).into_response()
+    let mut answer = json!({ "changed": done.changed, "kept": done.not_kept.is_none() });
+    if let (Some(why), Some(answer)) = (done.not_kept, answer.as_object_mut()) {
+        answer.insert("why".to_owned(), why.into());
+    }
+    Json(answer).into_response()
 }
 
-/// Gives the order to all endpoints that the name stands for: how many those are.
-pub(crate) fn order_all(handles: &Handles, service: &str, order: Override) -> usize {
-    let snapshot = handles.shared.snapshot();
-    let mut changed = 0;
-    for (name, upstream) in snapshot.upstreams.iter() {
-        if *name == *service {
-            let names: BTreeSet<_> =
-                upstream.set().endpoints().iter().map(|e| Arc::clone(e.name())).collect();
-            changed += names.iter().map(|name| upstream.order(name, order)).sum::<usize>();
-        } else {
-            changed += upstream.order(service, order);
-        }
-    }
-    changed
+/// Gives the order to all endpoints that the name stands for.
+///
+/// # Errors
+/// When no orders are taken now.
+pub(crate) async fn order_all(
+    handles: &Handles,
+    service: &str,
+    order: Override,
+) -> Result<Steered, Refused> {
+    let (steer, service) = (Arc::clone(&handles.steer), service.to_owned());
+    let done = tokio::task::spawn_blocking(move || steer(&service, order)).await;
+    done.unwrap_or_else(|error| Err(Refused::new(500, "internal", error.to_string())))
 }

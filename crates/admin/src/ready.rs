@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use lockgate_proxy::Snapshot;
 use lockgate_upstream::Health;
 use serde_json::{Value, json};
 
@@ -31,7 +32,11 @@ fn why_not(handles: &Handles) -> Option<String> {
     if (handles.draining)() {
         return Some("draining".to_owned());
     }
-    let snapshot = handles.shared.snapshot();
+    why_not_ready(&handles.shared.snapshot())
+}
+
+/// Why a process with this configuration should get no requests yet.
+pub fn why_not_ready(snapshot: &Snapshot) -> Option<String> {
     if snapshot.is_empty() {
         return Some("the configuration has no routes".to_owned());
     }
