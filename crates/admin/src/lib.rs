@@ -33,7 +33,7 @@ pub use changes::{Version, Versions};
 pub use health::{Steer, Steered};
 pub use history::History;
 pub use orders::{Answer, Change, GiveOrder, Order, Refused, What};
-pub use ready::why_not_ready;
+pub use ready::{unprobed, why_not_ready};
 pub use serving::{Pages, Serving};
 pub use session::Sessions;
 

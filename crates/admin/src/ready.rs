@@ -43,6 +43,13 @@ pub fn why_not_ready(snapshot: &Snapshot) -> Option<String> {
     if !snapshot.document.admin.wait_for_health {
         return None;
     }
+    let waiting = unprobed(snapshot);
+    (!waiting.is_empty())
+        .then(|| format!("not every endpoint has been probed yet: {}", waiting.join(", ")))
+}
+
+/// The upstreams with endpoints whose first probe has not ended, by name.
+pub fn unprobed(snapshot: &Snapshot) -> Vec<String> {
     let mut waiting: Vec<String> = Vec::new();
     for (name, upstream) in snapshot.upstreams.iter() {
         let probed = upstream.settings().health.is_some();
@@ -54,6 +61,5 @@ pub fn why_not_ready(snapshot: &Snapshot) -> Option<String> {
         }
     }
     waiting.sort();
-    (!waiting.is_empty())
-        .then(|| format!("not every endpoint has been probed yet: {}", waiting.join(", ")))
+    waiting
 }

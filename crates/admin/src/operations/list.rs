@@ -178,7 +178,7 @@ fn services() -> Vec<(Operation, Handler)> {
             "The operator's word on an upstream's endpoints, or on one: `host:port`",
             &[],
             body(Media::Json, "{override: str}", "`up`, `down`, `drain` or `clear`", true),
-            &[(200, Media::Json, "{changed: int, kept: bool, why: str?}", KEPT)],
+            &[(200, Media::Json, "{changed: int, kept: bool, why?: str}", KEPT)],
             put(health::set_override),
         ),
         look(

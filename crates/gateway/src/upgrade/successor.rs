@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lockgate_admin::why_not_ready;
+use lockgate_admin::{unprobed, why_not_ready};
 use lockgate_upstream::Upstreams;
 use tokio::time::{Instant, sleep};
 
@@ -16,6 +16,8 @@ use crate::kept::Overrides;
 
 /// How often it is looked whether this process is ready.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long first probes are waited for at most, where the other process tells nothing.
+const FIRST_PROBES: Duration = Duration::from_secs(3);
 /// How often the other process is told why not.
 const TELL: Duration = Duration::from_secs(1);
 
@@ -35,6 +37,12 @@ pub(crate) async fn come_up(
         return Ok(());
     }
     let told = learn(inherited, upstreams, false)?;
+    if told.is_none() {
+        let begun = Instant::now();
+        while begun.elapsed() < FIRST_PROBES && !unprobed(&gateway.snapshot()).is_empty() {
+            sleep(LOOK).await;
+        }
+    }
     be_ready(inherited, gateway, told.is_none_or(|told| told.routes)).await?;
     let last = learn(inherited, upstreams, true)?;
     overrides.put_in_force(upstreams, last.map(|told| told.overrides));

@@ -139,6 +139,33 @@ async fn an_endpoint_that_is_down_gets_nothing_while_processes_change() {
 }
 
 #[tokio::test]
+async fn where_nothing_is_told_the_first_probes_are_waited_for() {
+    let (a, gone, place) = (Echo::start("a").await, Port::reserve(), Dir::new());
+    // As an older version would start it.
+    let script = format!("#!/bin/sh\nLOCKGATE_HANDOVER=1 exec {BINARY} \"$@\"\n");
+    let program = place.path().join("lockgate");
+    std::fs::copy(BINARY, &program).unwrap();
+    let settings = "health: { interval: 500ms }\noutlier: off\nretry: { attempts: 0 }";
+    let config = pool(&[a.address(), gone.address()], settings);
+    let mut gateway = Launch::new(program.to_str().unwrap()).start(&config).await;
+    replace(&program, &script);
+    until("the first probe", async || gateway.said().contains("taken out")).await;
+    let load = Load::start(gateway.web(), 2, &request("POST", "/", &[], "money"));
+    load.more(20).await;
+    gateway.signal("USR2");
+    let before = gateway.pid();
+    until("the successor", async || {
+        let live = gateway.admin("GET", "/admin/live", "").await.json();
+        gateway.follow(live["pid"].as_u64().unwrap().try_into().unwrap());
+        gateway.pid() != before
+    })
+    .await;
+    load.more(100).await;
+    load.stop().await.flawless(120);
+    assert!(gateway.said().matches("taken out").count() == 2, "it has found out by itself");
+}
+
+#[tokio::test]
 async fn ejections_and_open_breakers_go_on() {
     let (a, b) = (Echo::start("a").await, Echo::start("b").await);
     let ejecting = "outlier: { consecutive: 3, eject_for: 60s }\nretry: { attempts: 0 }";
