@@ -146,6 +146,11 @@ impl<'s> Decoder<'s> {
         !removed.is_empty() && removed.contains(&node)
     }
 
+    /// Whether nothing at all has been taken out.
+    pub(crate) fn has_all(&self) -> bool {
+        self.removed.borrow().is_empty()
+    }
+
     pub(crate) fn remove(&self, node: NodeId) {
         self.removed.borrow_mut().insert(node);
     }

@@ -65,37 +65,61 @@ impl<'a, 's> Routes<'a, 's> {
     ) -> model::Routes {
         let tree = &self.cx.source.tree;
         if !self.cx.expect_map(node, "a map from patterns to routes") {
-            return model::Routes::new();
+            return model::Routes::default();
         }
-        let mut all = model::Routes::with_capacity(tree.pairs(node).len());
-        for (pattern, key, node) in self.cx.pairs(node) {
-            let known = same.and_then(|same| same.find(self.cx.source, all.len(), pattern, node));
-            if let Some((pattern, set)) = known {
-                urls.take_all(set);
-                all.insert(Arc::clone(pattern), Arc::clone(set));
+        let mut all = model::Gathered::default();
+        let mut rest = tree.pairs(node);
+        while let Some((&(key, node), behind)) = rest.split_first() {
+            let piece = same.and_then(|same| same.piece(all.len(), rest));
+            if let Some(piece) = piece.filter(|_| self.cx.has_all()) {
+                urls.take_all(piece);
+                all.push_piece(piece);
+                rest = rest.get(piece.len()..).unwrap_or_default();
                 continue;
             }
-            let pattern: Arc<str> = pattern.into();
-            // Mostly one: a list that grows would have room for four.
-            let mut routes = Vec::with_capacity(tree.items(node).len().max(1));
-            if tree.shape(node) == Shape::List {
-                for (place, item) in tree.items(node).iter().enumerate() {
-                    let path = Place { pattern: &pattern, number: Some(place) };
-                    routes.extend(self.route(path, *item, *item, urls));
-                }
-                if tree.items(node).is_empty() {
-                    let fail = Fail::new(tree.at(key), "a list of routes needs at least one");
-                    self.cx.fail(fail);
-                }
-            } else {
-                let path = Place { pattern: &pattern, number: None };
-                routes.extend(self.route(path, key, node, urls));
-            }
-            if !routes.is_empty() {
-                all.insert(pattern, Arc::new(RouteSet { routes }));
+            rest = behind;
+            if !self.cx.is_removed(key) && !self.cx.is_removed(node) {
+                self.read_one(key, node, same, urls, &mut all);
             }
         }
-        all
+        all.end()
+    }
+
+    /// Reads what stands under one pattern.
+    fn read_one(
+        &self,
+        key: NodeId,
+        node: NodeId,
+        same: Option<&Same<'_>>,
+        urls: &mut UrlUpstreams,
+        all: &mut model::Gathered,
+    ) {
+        let tree = &self.cx.source.tree;
+        let known = same.and_then(|same| same.find(self.cx.source, all.len(), (key, node)));
+        if let Some((pattern, set)) = known {
+            urls.take(set);
+            all.push(Arc::clone(pattern), Arc::clone(set));
+            return;
+        }
+        let pattern: Arc<str> = tree.written(key).unwrap_or_default().into();
+        // Mostly one: a list that grows would have room for four.
+        let mut routes = Vec::with_capacity(tree.items(node).len().max(1));
+        if tree.shape(node) == Shape::List {
+            for (place, item) in tree.items(node).iter().enumerate() {
+                let path = Place { pattern: &pattern, number: Some(place) };
+                routes.extend(self.route(path, *item, *item, urls));
+            }
+            if tree.items(node).is_empty() {
+                let fail = Fail::new(tree.at(key), "a list of routes needs at least one");
+                self.cx.fail(fail);
+            }
+        } else {
+            let path = Place { pattern: &pattern, number: None };
+            routes.extend(self.route(path, key, node, urls));
+        }
+        if !routes.is_empty() {
+            all.push(pattern, Arc::new(RouteSet { routes }));
+        }
     }
 
     fn route(

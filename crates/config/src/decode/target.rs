@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::inherit::Inherited;
 use super::route::settings;
 use super::{Decoder, forms};
-use crate::model::{Endpoint, RouteSet, Target, Upstream, UpstreamTls};
+use crate::model::{Endpoint, Piece, RouteSet, Target, Upstream, UpstreamTls};
 use crate::source::{Fail, NodeId, Shape};
 
 /// The handlers that the manual names, this version's or a later one's.
@@ -70,7 +70,7 @@ pub(super) fn target(
                 return Some(Read { to: Target::Upstream(text.to_owned()), prefix: None });
             }
             match url(text) {
-                Ok(url) => Some(Read { prefix: url.path.clone(), to: urls.take(url) }),
+                Ok(url) => Some(Read { prefix: url.path.clone(), to: urls.add(url) }),
                 Err(why) => {
                     cx.fail(Fail::new(tree.at(node), why).help("`http://host:port/prefix`"));
                     None
@@ -121,7 +121,7 @@ fn choice(
                 cx.fail(fail.help("`rewrite: { add_prefix }` says it for the whole route"));
             }
             Ok(url) => {
-                if let Target::Upstream(name) = urls.take(url) {
+                if let Target::Upstream(name) = urls.add(url) {
                     parts.insert(name, weight);
                 }
             }
@@ -139,22 +139,28 @@ struct Url {
 
 impl UrlUpstreams {
     /// Takes those of routes that have been read before.
-    pub(super) fn take_all(&mut self, set: &RouteSet) {
-        let mut take = |name: &str| {
-            if let Some(url) = name.contains("://").then(|| url(name)).and_then(Result::ok) {
-                self.take(url);
-            }
-        };
+    pub(super) fn take(&mut self, set: &RouteSet) {
         for route in &set.routes {
             match &route.to {
-                Target::Upstream(name) => take(name),
-                Target::Split(parts) => parts.keys().for_each(|name| take(name)),
+                Target::Upstream(name) => self.take_again(name),
+                Target::Split(parts) => parts.keys().for_each(|name| self.take_again(name)),
                 Target::Handler { .. } => {}
             }
         }
     }
 
-    fn take(&mut self, url: Url) -> Target {
+    /// Takes those of a piece of them.
+    pub(super) fn take_all(&mut self, piece: &Piece) {
+        piece.upstreams().iter().for_each(|name| self.take_again(name));
+    }
+
+    fn take_again(&mut self, name: &str) {
+        if let Some(url) = name.contains("://").then(|| url(name)).and_then(Result::ok) {
+            self.add(url);
+        }
+    }
+
+    fn add(&mut self, url: Url) -> Target {
         if !self.0.contains_key(&url.name) {
             self.0.insert(url.name.clone(), url.upstream);
         }
