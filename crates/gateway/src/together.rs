@@ -26,7 +26,7 @@ impl Running {
             match order {
                 Order::Change(change) if all.len() < MOST && joins(&change, &all) => {
                     all.push((*change, asker));
-                    next = self.ordered.try_recv().ok().map(Given::take);
+                    next = self.ordered.work.try_recv().ok().map(Given::take);
                 }
                 order => {
                     next = Some((order, asker));
