@@ -254,7 +254,7 @@ impl Builder<'_> {
             })?)),
         };
         let upstream = match &route.to {
-            model::Target::Upstream(name) => Some(name.as_str()),
+            model::Target::Upstream(name) => Some(&**name),
             _ => None,
         };
         let handler = match &route.to {
@@ -372,14 +372,14 @@ impl Builder<'_> {
             }
             model::Target::Handler { name, config } => {
                 let plugin = self.plugins.iter().find_map(|plugin| match plugin {
-                    Plugin::Handler(plugin) if plugin.name() == name => Some(plugin),
+                    Plugin::Handler(plugin) if *plugin.name() == **name => Some(plugin),
                     _ => None,
                 });
                 let Some(plugin) = plugin else {
                     return Err(BuildError::new(&at, format!("there is no handler `{name}`")));
                 };
                 let path = ["routes", pattern, "to", name];
-                (build.name, build.place) = (name.as_str().into(), path.join(".").into());
+                (build.name, build.place) = ((**name).into(), path.join(".").into());
                 let handler = plugin.build(config, build);
                 let handler = handler.map_err(|error| BuildError::of(&path, error))?;
                 Ok(Target::Handler(plugin.name(), handler))

@@ -98,7 +98,7 @@ impl<'s> Checker<'_, 's> {
     fn check(&mut self, route: &Route) {
         match &route.to {
             Target::Upstream(name) => {
-                if !self.known.contains(name.as_str()) {
+                if !self.known.contains(&**name) {
                     let at = [self.path, &["to"]].concat();
                     let written = self.findings.written(&at, name).to_owned();
                     let help = self.help(&written);

@@ -1,5 +1,7 @@
 //! `to`: an upstream's name, a URL, weights, or a handler.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
 use super::inherit::Inherited;
@@ -22,7 +24,7 @@ pub(super) struct Read {
 
 /// The upstreams that URLs have made: name → endpoint.
 #[derive(Default)]
-pub(super) struct UrlUpstreams(IndexMap<String, UrlUpstream>);
+pub(super) struct UrlUpstreams(IndexMap<Arc<str>, UrlUpstream>);
 
 struct UrlUpstream {
     endpoint: String,
@@ -49,7 +51,7 @@ impl UrlUpstreams {
                 (false, _) => None,
                 (true, tls) => Some(tls.unwrap_or_else(UpstreamTls::default)),
             };
-            upstreams.entry(name).or_insert(upstream);
+            upstreams.entry(name.to_string()).or_insert(upstream);
         }
     }
 }
@@ -67,7 +69,7 @@ pub(super) fn target(
         Shape::Text | Shape::Number => {
             let text = cx.text(node)?;
             if !text.contains("://") {
-                return Some(Read { to: Target::Upstream(text.to_owned()), prefix: None });
+                return Some(Read { to: Target::Upstream(cx.word(text)), prefix: None });
             }
             match url(text) {
                 Ok(url) => Some(Read { prefix: url.path.clone(), to: urls.add(url) }),
@@ -100,7 +102,7 @@ fn choice(
             let fail = Fail::new(tree.at(key), format!("`{other}` beside the handler `{word}`"));
             cx.fail(fail.help("a route has one handler, or weights that are numbers"));
         }
-        let name = word.to_owned();
+        let name = cx.word(word);
         let to = Target::Handler { name, config: Box::new(settings(cx, value)) };
         return Some(Read { to, prefix: None });
     }
@@ -122,7 +124,7 @@ fn choice(
             }
             Ok(url) => {
                 if let Target::Upstream(name) = urls.add(url) {
-                    parts.insert(name, weight);
+                    parts.insert(name.to_string(), weight);
                 }
             }
             Err(why) => cx.fail(Fail::new(tree.at(key), why)),
@@ -161,10 +163,12 @@ impl UrlUpstreams {
     }
 
     fn add(&mut self, url: Url) -> Target {
-        if !self.0.contains_key(&url.name) {
-            self.0.insert(url.name.clone(), url.upstream);
+        if let Some((name, _)) = self.0.get_key_value(&*url.name) {
+            return Target::Upstream(Arc::clone(name));
         }
-        Target::Upstream(url.name)
+        let name: Arc<str> = url.name.into();
+        self.0.insert(Arc::clone(&name), url.upstream);
+        Target::Upstream(name)
     }
 }
 

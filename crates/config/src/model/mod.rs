@@ -29,7 +29,7 @@ pub use quiet::Quiet;
 pub use redis_url::RedisUrl;
 pub(crate) use redis_url::{bears_secret, is_only_named, shown};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
-pub(crate) use route::{no_condition, no_rewrite};
+pub(crate) use route::{no_condition, no_rewrite, word_of};
 pub(crate) use routes::Gathered;
 pub use routes::{PIECE, Patterned, Piece, Routes};
 pub use rules::*;

@@ -31,7 +31,7 @@ pub struct Routes {
 pub struct Piece {
     routes: Box<[Patterned]>,
     /// The upstreams that they go to, each once.
-    upstreams: Box<[Box<str>]>,
+    upstreams: Box<[Arc<str>]>,
     /// The policies that they inherit, each once.
     inherited: Box<[Arc<str>]>,
 }
@@ -134,16 +134,18 @@ fn hash(pattern: &str) -> u32 {
 
 impl Piece {
     fn new(routes: Box<[Patterned]>) -> Self {
-        let (mut upstreams, mut inherited) = (Vec::<Box<str>>::new(), Vec::<Arc<str>>::new());
+        let (mut upstreams, mut inherited) = (Vec::<Arc<str>>::new(), Vec::<Arc<str>>::new());
         for route in routes.iter().flat_map(|(_, set)| &set.routes) {
-            let mut goes_to = |name: &str| {
-                if !upstreams.iter().any(|known| **known == *name) {
-                    upstreams.push(name.into());
+            let mut goes_to = |name: &Arc<str>| {
+                if !upstreams.contains(name) {
+                    upstreams.push(Arc::clone(name));
                 }
             };
             match &route.to {
                 Target::Upstream(name) => goes_to(name),
-                Target::Split(parts) => parts.keys().for_each(|name| goes_to(name)),
+                Target::Split(parts) => {
+                    parts.keys().for_each(|name| goes_to(&name.as_str().into()));
+                }
                 Target::Handler { .. } => {}
             }
             for policy in route.policies.iter().filter(|policy| policy.is_inherited()) {
@@ -175,7 +177,7 @@ impl Piece {
     }
 
     /// The upstreams that they go to, each once.
-    pub(crate) fn upstreams(&self) -> &[Box<str>] {
+    pub(crate) fn upstreams(&self) -> &[Arc<str>] {
         &self.upstreams
     }
 
@@ -274,7 +276,7 @@ mod tests {
     use super::*;
 
     fn set() -> Arc<RouteSet> {
-        Arc::new(RouteSet { routes: Vec::new() })
+        Arc::new(RouteSet { routes: Box::default() })
     }
 
     fn many(count: usize) -> Routes {

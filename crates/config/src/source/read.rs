@@ -322,7 +322,14 @@ impl<'a> Reader<'a> {
         let kept = known.map_or_else(|| Arc::from(text), |(file, _)| Arc::clone(&file.text));
         let hash = known.map(|(file, _)| file.hash.clone()).unwrap_or_default();
         let (name_of, base_of) = (name.into(), base.clone());
-        let file = File { name: name_of, base: base_of, text: kept, hash, read: None, refers };
+        let file = File {
+            name: name_of,
+            base: base_of,
+            text: Arc::clone(&kept),
+            hash,
+            read: None,
+            refers,
+        };
         self.files.push(file);
         if text.len() as u64 > MAX_BYTES {
             let at = At { file: number, ..At::default() };
@@ -331,7 +338,7 @@ impl<'a> Reader<'a> {
         let mark = self.tree.mark();
         let root = match known.and_then(|known| self.copy(known, number)) {
             Some(root) => root,
-            None => self.parse(name, text, number)?,
+            None => self.parse(name, &kept, number)?,
         };
         let part = self.tree.since(mark);
         if let Some(file) = self.files.last_mut() {
@@ -359,8 +366,9 @@ impl<'a> Reader<'a> {
         Some(self.tree.copy(&self.before?.tree, part, root, number, 0))
     }
 
-    fn parse(&mut self, name: &str, text: &str, number: u16) -> Option<NodeId> {
+    fn parse(&mut self, name: &str, text: &Arc<str>, number: u16) -> Option<NodeId> {
         self.tree.expect(text.len());
+        self.tree.begin(text);
         let extension = Path::new(name).extension();
         let parsed = if extension.is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
             toml::parse(&mut self.tree, number, text).map(Some)

@@ -56,9 +56,33 @@ enum Kind {
 #[derive(Debug, Clone, Copy)]
 struct Node {
     at: At,
-    /// Of the pool, of the pairs or of the items.
-    range: Range,
-    kind: Kind,
+    /// Where its range begins, in the texts, in the pairs or in the items.
+    from: u32,
+    /// How long that is, and the kind in the two highest bits.
+    length: u32,
+}
+
+/// The bits of a length: more than the largest file has.
+const LENGTH: u32 = u32::MAX >> 2;
+
+impl Node {
+    fn new(at: At, range: Range, kind: Kind) -> Self {
+        let length = range.to.saturating_sub(range.from).min(LENGTH);
+        Self { at, from: range.from, length: length | (kind as u32) << 30 }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.length >> 30 {
+            0 => Kind::Plain,
+            1 => Kind::Quoted,
+            2 => Kind::Map,
+            _ => Kind::List,
+        }
+    }
+
+    fn range(&self) -> Range {
+        Range { from: self.from, to: self.from + (self.length & LENGTH) }
+    }
 }
 
 /// A scalar that has `${...}` in it, with what that stands for. Never shown.
@@ -102,7 +126,24 @@ impl Tree {
     pub(crate) fn expect(&mut self, bytes: usize) {
         self.own.nodes.reserve(bytes / 8);
         self.own.pairs.reserve(bytes / 16);
-        self.own.pool.reserve(bytes);
+    }
+
+    /// A file's text is read from now on: what stands in it word for word is not kept again. Of
+    /// several files it is the first, which is mostly the largest.
+    pub(crate) fn begin(&mut self, text: &Arc<str>) {
+        if self.own.is_empty() {
+            self.own.text = Arc::clone(text);
+        }
+    }
+
+    /// A scalar that may stand word for word at this byte of the text that has begun.
+    pub(crate) fn scalar_at(&mut self, at: At, byte: usize, text: &str, plain: bool) -> NodeId {
+        if self.own.text.get(byte..).is_none_or(|rest| !rest.starts_with(text)) {
+            return self.scalar(at, text, plain);
+        }
+        let from = self.shares.pool + byte as u32;
+        let kind = if plain { Kind::Plain } else { Kind::Quoted };
+        self.push(at, Range { from, to: from + text.len() as u32 }, kind)
     }
 
     pub(crate) fn scalar(&mut self, at: At, text: &str, plain: bool) -> NodeId {
@@ -129,7 +170,7 @@ impl Tree {
     }
 
     fn push(&mut self, at: At, range: Range, kind: Kind) -> NodeId {
-        self.own.nodes.push(Node { at, range, kind });
+        self.own.nodes.push(Node::new(at, range, kind));
         NodeId(self.mark().nodes - 1)
     }
 
@@ -157,7 +198,7 @@ impl Tree {
 
     /// The range of a node of a kind.
     fn range(&self, id: NodeId, kind: Kind) -> Option<Range> {
-        self.node(id).filter(|node| node.kind == kind).map(|node| node.range)
+        self.node(id).filter(|node| node.kind() == kind).map(Node::range)
     }
 
     pub(crate) fn at(&self, id: NodeId) -> At {
@@ -177,8 +218,8 @@ impl Tree {
     /// A scalar as the file spells it, quotes and escapes undone; `None` for maps and lists.
     pub(crate) fn written(&self, id: NodeId) -> Option<&str> {
         let node = self.node(id)?;
-        match node.kind {
-            Kind::Plain | Kind::Quoted => Some(self.pool_in(node.range)),
+        match node.kind() {
+            Kind::Plain | Kind::Quoted => Some(self.words_in(node.range())),
             Kind::Map | Kind::List => None,
         }
     }
@@ -219,11 +260,11 @@ impl Tree {
 
     pub(crate) fn shape(&self, id: NodeId) -> Shape {
         let Some(node) = self.node(id) else { return Shape::Nothing };
-        match node.kind {
+        match node.kind() {
             Kind::Map => Shape::Map,
             Kind::List => Shape::List,
             Kind::Plain if self.reference_number(id).is_none() => {
-                plain_shape(self.pool_in(node.range))
+                plain_shape(self.words_in(node.range()))
             }
             Kind::Plain | Kind::Quoted => Shape::Text,
         }

@@ -16,6 +16,9 @@ pub(super) struct Flat {
     pub(super) nodes: Vec<Node>,
     pub(super) pairs: Vec<(NodeId, NodeId)>,
     pub(super) items: Vec<NodeId>,
+    /// All words: those that stand so in the first file, which is kept anyway, and behind them the
+    /// others.
+    pub(super) text: Arc<str>,
     pub(super) pool: String,
     /// Of maps with many keys. Made when one is looked for.
     pub(super) indices: HashMap<NodeId, OnceLock<Index>>,
@@ -36,19 +39,39 @@ impl Flat {
             nodes: self.nodes.len() as u32,
             pairs: self.pairs.len() as u32,
             items: self.items.len() as u32,
-            pool: self.pool.len() as u32,
+            pool: (self.text.len() + self.pool.len()) as u32,
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.mark() == Mark::default()
+    }
+
+    /// The words of a range, which is in the text or behind it.
+    fn words(&self, places: Places<usize>) -> Option<&str> {
+        if let Some(words) = self.text.get(places.clone()) {
+            return Some(words);
+        }
+        let behind = places.start.checked_sub(self.text.len())?;
+        self.pool.get(behind..places.end - self.text.len())
     }
 
     /// Takes off what is behind a mark. `first` is the number of the first node.
     fn split_off(&mut self, at: Mark, first: u32) -> Self {
         let is_behind = |id: &NodeId| id.0 >= first + at.nodes;
         let behind = self.indices.extract_if(|id, _| is_behind(id)).collect();
+        // A mark is behind the whole of the text, or before all.
+        let in_pool = (at.pool as usize).checked_sub(self.text.len());
+        let text = match in_pool {
+            Some(_) => Arc::default(),
+            None => std::mem::take(&mut self.text),
+        };
         Self {
             nodes: self.nodes.split_off(at.nodes as usize),
             pairs: self.pairs.split_off(at.pairs as usize),
             items: self.items.split_off(at.items as usize),
-            pool: self.pool.split_off(at.pool as usize),
+            text,
+            pool: self.pool.split_off(in_pool.unwrap_or(0)),
             indices: behind,
         }
     }
@@ -56,12 +79,14 @@ impl Flat {
     /// What is before a mark, with room for what another has.
     fn before(&self, at: Mark, more: &Self) -> Self {
         let indices = self.indices.iter().filter(|(id, _)| id.0 < at.nodes);
-        let mut pool = String::with_capacity(at.pool as usize + more.pool.len());
-        pool.push_str(self.pool.get(..at.pool as usize).unwrap_or_default());
+        let in_pool = (at.pool as usize).saturating_sub(self.text.len());
+        let mut pool = String::with_capacity(in_pool + more.text.len() + more.pool.len());
+        pool.push_str(self.pool.get(..in_pool).unwrap_or_default());
         Self {
             nodes: start(&self.nodes, at.nodes, more.nodes.len()),
             pairs: start(&self.pairs, at.pairs, more.pairs.len()),
             items: start(&self.items, at.items, more.items.len()),
+            text: Arc::clone(&self.text),
             pool,
             indices: indices.map(|(id, index)| (*id, index.clone())).collect(),
         }
@@ -71,6 +96,7 @@ impl Flat {
         self.nodes.append(&mut other.nodes);
         self.pairs.append(&mut other.pairs);
         self.items.append(&mut other.items);
+        self.pool.push_str(&other.text);
         self.pool.push_str(&other.pool);
         self.indices.extend(other.indices);
     }
@@ -203,12 +229,24 @@ impl Tree {
         found.unwrap_or_default()
     }
 
-    pub(super) fn pool_in(&self, range: Range) -> &str {
+    pub(super) fn words_in(&self, range: Range) -> &str {
         let found = match side(range, self.shares.pool) {
-            Ok(places) => self.shared.pool.get(places),
-            Err(places) => self.own.pool.get(places),
+            Ok(places) => self.shared.words(places),
+            Err(places) => self.own.words(places),
         };
         found.unwrap_or_default()
+    }
+
+    /// The words of a part: those in the text, and those behind it.
+    pub(super) fn all_words_in(&self, range: Range) -> (&str, &str) {
+        let (flat, places) = match side(range, self.shares.pool) {
+            Ok(places) => (&*self.shared, places),
+            Err(places) => (&self.own, places),
+        };
+        let text = flat.text.len();
+        let in_text = places.start.min(text)..places.end.min(text);
+        let behind = places.start.saturating_sub(text)..places.end.saturating_sub(text);
+        (flat.text.get(in_text).unwrap_or_default(), flat.pool.get(behind).unwrap_or_default())
     }
 
     /// The index of a map with many keys.

@@ -71,21 +71,22 @@ impl Tree {
         let mark = self.mark();
         let node = |id: NodeId| NodeId(id.0.wrapping_sub(part.nodes.from).wrapping_add(mark.nodes));
         let nodes = from.nodes_in(part.nodes).iter().map(|one| {
-            let (old, new) = match one.kind {
+            let (old, new) = match one.kind() {
                 Kind::Plain | Kind::Quoted => (part.pool.from, mark.pool),
                 Kind::Map => (part.pairs.from, mark.pairs),
                 Kind::List => (part.items.from, mark.items),
             };
             let moved = |at: u32| at.wrapping_sub(old).wrapping_add(new);
-            let range = Range { from: moved(one.range.from), to: moved(one.range.to) };
             let line = one.at.line.wrapping_add(lines);
-            Node { at: At { file, line, ..one.at }, range, kind: one.kind }
+            Node { at: At { file, line, ..one.at }, from: moved(one.from), ..*one }
         });
         self.own.nodes.extend(nodes);
         let pairs = from.pairs_in(part.pairs).iter();
         self.own.pairs.extend(pairs.map(|&(key, value)| (node(key), node(value))));
         self.own.items.extend(from.items_in(part.items).iter().map(|&item| node(item)));
-        self.own.pool.push_str(from.pool_in(part.pool));
+        let (text, pool) = from.all_words_in(part.pool);
+        self.own.pool.push_str(text);
+        self.own.pool.push_str(pool);
         let indices = from.own.indices.iter().chain(&from.shared.indices);
         let indices = indices.filter(|(id, _)| part.place(**id).is_some());
         self.own.indices.extend(indices.map(|(id, index)| (node(*id), index.clone())));

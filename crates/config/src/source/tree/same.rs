@@ -1,6 +1,6 @@
 //! Whether two nodes say the same, wherever they stand.
 
-use super::{At, Kind, NodeId, Reference, Tree};
+use super::{At, Kind, Node, NodeId, Reference, Tree};
 
 impl Reference {
     fn stands_for_the_same(&self, other: &Self) -> bool {
@@ -62,6 +62,6 @@ impl Tree {
     }
 
     fn kind(&self, id: NodeId) -> Option<Kind> {
-        self.node(id).map(|node| node.kind)
+        self.node(id).map(Node::kind)
     }
 }
