@@ -26,7 +26,7 @@ impl Running {
             match order {
                 Order::Change(change) if all.len() < MOST && joins(&change, &all) => {
                     all.push((*change, asker));
-                    next = self.ordered.try_recv().ok().map(Given::take);
+                    next = self.ordered.work.try_recv().ok().map(Given::take);
                 }
                 order => {
                     next = Some((order, asker));
@@ -74,7 +74,8 @@ impl Running {
         }
         let text = wanted.write();
         let before = self.gateway.before();
-        let checked = source.look(self.kept.given_instead(&text), &before).ok()?;
+        let given = self.kept.given_instead(&wanted, &text);
+        let checked = source.look(given, &before).ok()?;
         self.rest.let_others().await;
         let told: Vec<_> =
             all.iter().map(|(change, _)| self.told(&change.what, &checked)).collect();
