@@ -167,7 +167,10 @@ impl Running {
         self.admin_again = None;
         self.apart.clear();
         for given in self.ordered.end() {
-            given.take().1.answer(Ok(self.state.shown()));
+            // Whatever else is ordered has not been done: letting go of it says so.
+            if let (Order::Tell | Order::Upgrade, asker) = given.take() {
+                asker.answer(Ok(self.state.shown()));
+            }
         }
         if let Some(admin) = &self.admin {
             admin.stop_accepting();

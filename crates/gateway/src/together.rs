@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::change::Cause;
+use crate::kept;
 use crate::orders::{Asker, Given};
 use crate::running::Running;
 use crate::source::Source;
@@ -72,7 +73,7 @@ impl Running {
             let What::Set { section, name, to } = &change.what else { return None };
             wanted.set(section, name, to.clone()).ok()?;
         }
-        let text = wanted.write();
+        let text = kept::text_of(&wanted);
         let before = self.gateway.before();
         let given = self.kept.given_instead(&wanted, &text);
         let checked = source.look(given, &before).ok()?;
