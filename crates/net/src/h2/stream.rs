@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use lockgate_core::{
     Body, Connection, Fault, Finish, Incoming, Outcome, Reason, Reply, Serve, Tunnel, reasons,
 };
@@ -205,6 +205,14 @@ fn frame(headers: &mut HeaderMap, body: &Body, bodiless: bool) {
 
 /// Removes what RFC 9113 §8.2.2 forbids.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    let forbidden = |name: &HeaderName| match *name {
+        header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE => true,
+        _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+    };
+    // One look at the names is cheaper than asking the map for each.
+    if !headers.keys().any(forbidden) {
+        return;
+    }
     headers.remove(header::CONNECTION);
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::UPGRADE);
