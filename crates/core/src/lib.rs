@@ -46,7 +46,7 @@ pub use blocking::Blocking;
 pub use body::{Body, BoxBody, UntilClose};
 pub use build::{Build, Identities, Kept, Priority, Provide, Task};
 pub use clock::Clock;
-pub use connection::{ClientCertificate, Connection, Texts, Tls};
+pub use connection::{AlternativeName, ClientCertificate, Connection, Texts, Tls};
 pub use consumer::{Consumer, ConsumerEntry, Consumers, STORED_KEY};
 pub use exchange::{Captures, Cut, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
 pub use expression::{Expression, Scope, Seen};
