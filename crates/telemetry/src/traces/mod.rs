@@ -84,6 +84,9 @@ impl Traces {
     /// of the request can be told and it asks for nothing.
     pub fn begin(&self, parent: Option<Parent>, headers: &HeaderMap, now: Instant) -> Spans {
         let Some(parent) = parent else {
+            if self.read.is_empty() {
+                return Spans::own(None, |trace| self.sampler.fate(trace, None, now));
+            }
             let (parent, decides) = self.foreign(headers).unzip();
             let decider = parent.filter(|_| decides == Some(true));
             return Spans::own(parent, |trace| self.sampler.fate(trace, decider, now));
