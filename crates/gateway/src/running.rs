@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use lockgate_admin::{Answer, Order};
 use lockgate_net::listen::Gate;
-use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, interval, timeout_at};
 
@@ -237,7 +236,7 @@ impl Running {
         let begun = Instant::now();
         let Some(source) = source else {
             tracing::info!("nothing to reload: the configuration is built in");
-            return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
+            return Ok(self.answer(false, &[], Vec::new(), begun));
         };
         let checked = source.load(self.kept.given(), &self.gateway.before());
         let checked = checked.map_err(|report| change::refused(&report))?;

@@ -198,6 +198,26 @@ impl Changes {
         });
     }
 
+    /// Whether they say the same as others do, in whatever order.
+    pub fn say_the_same_as(&self, other: &Self) -> bool {
+        self.sorted() == other.sorted()
+    }
+
+    /// Whether they set and remove the same things as others do, whatever they set them to.
+    pub fn are_about_the_same_as(&self, other: &Self) -> bool {
+        let about = |changes: &Self| -> Vec<(String, String, bool)> {
+            let all = changes.sorted().into_iter();
+            all.map(|one| (one.section.clone(), one.name.clone(), one.to.is_some())).collect()
+        };
+        about(self) == about(other)
+    }
+
+    fn sorted(&self) -> Vec<&Entry> {
+        let mut all: Vec<_> = self.all.iter().collect();
+        all.sort_by(|a, b| (&a.section, &a.name).cmp(&(&b.section, &b.name)));
+        all
+    }
+
     /// What is changed.
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.all
