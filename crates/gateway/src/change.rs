@@ -219,7 +219,7 @@ impl Running {
         let at = Instant::now();
         self.listeners.commit(prepared, &self.workers).await;
         self.rest.has_waited(applied.waited + at.elapsed());
-        source.in_force(&files);
+        source.in_force(&files, &self.gateway.snapshot().document);
         let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let (generation, changes) = (applied.generation, applied.changes());
         tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");

@@ -16,7 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use begin::{Begin, parts};
+pub use begin::{Begin, is_part, parts, standing};
 pub use reference::Lookup;
 
 pub(crate) use read::{Finished, Reader};
