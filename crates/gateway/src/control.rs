@@ -145,7 +145,10 @@ async fn begun_with(
 ) -> Option<Source> {
     let mut source = source?;
     gateway.metrics.register(source.status());
-    source.in_force(files);
+    if source.status().is_refused() {
+        gateway.metrics.reload_refused();
+    }
+    source.in_force(files, &gateway.snapshot().document);
     source.kept().await;
     Some(source)
 }

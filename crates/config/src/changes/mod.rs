@@ -213,7 +213,7 @@ impl Changes {
     }
 
     fn sorted(&self) -> Vec<&Entry> {
-        let mut all: Vec<_> = self.all.iter().collect();
+        let mut all: Vec<_> = self.all.iter().map(|entry| &**entry).collect();
         all.sort_by(|a, b| (&a.section, &a.name).cmp(&(&b.section, &b.name)));
         all
     }
