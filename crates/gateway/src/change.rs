@@ -44,7 +44,7 @@ impl Running {
         let begun = Instant::now();
         let wanted = self.wanted(source, &change.what)?;
         let text = kept::text_of(&wanted);
-        let given = self.kept.given_instead(&text);
+        let given = self.kept.given_instead(&wanted, &text);
         // A change of the files meanwhile is noticed afterwards, whatever becomes of this one.
         let before = self.gateway.before();
         let checked = source.look(given, &before).map_err(|report| refused(&report))?;

@@ -39,7 +39,7 @@ pub struct Plan<'r> {
 /// An upstream's answer.
 pub struct Answer {
     /// The head, and the body still streaming.
-    pub response: Response<Body>,
+    pub response: Box<Response<Body>>,
     /// What the client is to be told with it so that it comes back to the same endpoint: a
     /// `Set-Cookie` for this client alone.
     pub cookie: Option<HeaderValue>,
