@@ -320,15 +320,14 @@ fn is_busy(fault: &Fault) -> bool {
     fault.reason() == &reasons::ENDPOINTS_BUSY
 }
 
-/// The answer, with the endpoint's place held until its body ends, and its sticky cookie set.
+/// The answer, with the endpoint's place held until its body ends, and its sticky cookie.
 fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
     let ClientAnswer { mut response, upgraded } = answer;
-    if let Some(cookie) = call.picked.borrow_mut().set_cookie() {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    let cookie = call.picked.borrow_mut().set_cookie();
     if let Some(io) = upgraded {
         call.ended();
-        return Answer { response, upgraded: Some(Upgraded { io, hold: Hold(call) }) };
+        let upgraded = Some(Upgraded { io, hold: Hold(call) });
+        return Answer { response, cookie, upgraded };
     }
     // An HTTP/1.1 body holds the call itself, as its way back to the pool.
     let shared = call.line.take().map(|line| call.line.set(Some(line))).is_none();
@@ -338,7 +337,7 @@ fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
     } else if shared {
         call.ended();
     }
-    Answer { response, upgraded: None }
+    Answer { response, cookie, upgraded: None }
 }
 
 /// A body that holds its request's place with the endpoint.

@@ -14,7 +14,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderValue, Response};
 use lockgate_config::model::{HostHeader, Retry};
 use lockgate_core::{Body, Duplex, Exchange, Lines, Spans};
 use lockgate_net::h1::Beside;
@@ -49,6 +49,9 @@ impl Plan<'_> {
 pub struct Answer {
     /// The head, and the body still streaming.
     pub response: Box<Response<Body>>,
+    /// What the client is to be told with it so that it comes back to the same endpoint: a
+    /// `Set-Cookie` for this client alone.
+    pub cookie: Option<HeaderValue>,
     /// The endpoint's side of a protocol switch.
     pub upgraded: Option<Upgraded>,
 }
