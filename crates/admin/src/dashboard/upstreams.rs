@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Form;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use lockgate_upstream::{EndpointView, Override, Phase, UpstreamView};
 use serde::Deserialize;
 
 use super::html::{Html, count, encoded, ms, per_second, span};
 use crate::Handles;
+use crate::audit::Who;
 use crate::health::order_all;
 use crate::rates::Rate;
 use crate::services::{check_all, views};
@@ -239,6 +240,7 @@ fn left(html: &mut Html, upstreams: &[UpstreamView], service: &str) {
 
 pub(super) async fn order(
     State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
     Form(wanted): Form<Wanted>,
 ) -> Response {
     let order = match wanted.word.as_str() {
@@ -248,7 +250,7 @@ pub(super) async fn order(
         "clear" => Override::None,
         _ => return Redirect::to(HERE).into_response(),
     };
-    let done = match order_all(&handles, &wanted.service, order).await {
+    let done = match order_all(&handles, &who, &wanted.service, order).await {
         Ok(done) if done.changed == 0 => "gone",
         Ok(_) => &wanted.word,
         Err(refused) => return refused.into_response(),

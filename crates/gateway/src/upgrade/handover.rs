@@ -1,6 +1,6 @@
 //! From one process to another, over a pair of Unix sockets: one message for each listening socket
-//! with the listener's address as text, and one at the end, with the right to what is kept. Then the
-//! other side asks what is known, as it likes, tells why it is not ready yet, and says that it
+//! with the listener's address as text, and one at the end, with the right to what is kept. Then
+//! the other side asks what is known, as it likes, tells why it is not ready yet, and says that it
 //! serves. What a side does not understand it passes over: the other may be of another version.
 
 use std::fs::File;

@@ -48,6 +48,11 @@ impl Inherited {
         Ok(Self { sockets, ..Self::default() })
     }
 
+    /// Whether this process takes the place of a gateway that serves.
+    pub(crate) fn is_successor(&self) -> bool {
+        self.parent.is_some()
+    }
+
     /// The right to what is kept, where it was handed over.
     pub(crate) fn lock(&mut self) -> Option<File> {
         self.lock.take()
@@ -75,11 +80,6 @@ impl Inherited {
         }
         own.iter().try_for_each(|(_, socket)| socket.set_nonblocking(true))?;
         Ok(own.into_iter().map(|(_, socket)| socket).collect())
-    }
-
-    /// Whether this process takes another one's place.
-    pub(crate) fn is_successor(&self) -> bool {
-        self.parent.is_some()
     }
 
     /// What that process knows, if it can be asked. It takes no more orders after the `last` time.

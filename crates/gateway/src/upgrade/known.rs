@@ -1,5 +1,5 @@
-//! What a gateway knows of its upstreams, as lines of JSON for its successor: one of the whole, with
-//! operators' overrides, then one for each upstream. What does not fit is learned again.
+//! What a gateway knows of its upstreams, as lines of JSON for its successor: one of the whole,
+//! with operators' overrides, then one for each upstream. What does not fit is learned again.
 
 use lockgate_proxy::Snapshot;
 use lockgate_upstream::{Known, Ordered};

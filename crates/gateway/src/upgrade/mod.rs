@@ -1,6 +1,6 @@
 //! The upgrade of a running gateway: another process of the program, perhaps a newer one, is
-//! given the listening sockets, the right to what is kept and what is known of endpoints; once it is
-//! ready and serves, this one drains. One that does not come up changes nothing. The sockets are
+//! given the listening sockets, the right to what is kept and what is known of endpoints; once it
+//! is ready and serves, this one drains. One that does not come up changes nothing. The sockets are
 //! shared while both serve, so that no connection is lost.
 
 mod handover;

@@ -14,6 +14,7 @@ mod admin;
 mod alerts;
 mod asked;
 mod attempts;
+mod audit;
 mod auth;
 mod balance;
 mod bodies;
