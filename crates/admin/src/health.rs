@@ -1,6 +1,6 @@
 //! The operator's word on an upstream's endpoints: up, down, drain, or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,7 +9,7 @@ use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use lockgate_upstream::{Override, Upstreams};
+use lockgate_upstream::Override;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ use crate::named::Named;
 use crate::{Handles, Refused, body};
 
 /// What came of an order to endpoints.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Steered {
     /// How many endpoints it holds for.
     pub changed: usize,
@@ -27,10 +27,8 @@ pub struct Steered {
     pub not_kept: Option<String>,
 }
 
-/// Has orders given to endpoints, to those of these upstreams that are meant, and keeps what comes of
-/// it: how many endpoints were given the order, or why none is given now.
-pub type Steer =
-    dyn Fn(Override, &mut dyn FnMut(&Upstreams) -> usize) -> Result<Steered, Refused> + Send + Sync;
+/// Gives an order to an upstream's endpoints, or to one.
+pub type Steer = dyn Fn(&str, Override) -> Result<Steered, Refused> + Send + Sync;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,9 +83,6 @@ pub(crate) async fn set_override(
     Json(answer).into_response()
 }
 
-/// What was said of endpoints by their addresses, upstream by upstream.
-type Words = BTreeMap<String, BTreeMap<String, Override>>;
-
 /// Gives the order to all endpoints that the name stands for, and writes in the audit log what was
 /// said of each before.
 ///
@@ -99,53 +94,40 @@ pub(crate) async fn order_all(
     service: &str,
     order: Override,
 ) -> Result<Steered, Refused> {
-    let (steer, named) = (Arc::clone(&handles.steer), Named::of(service));
+    let service = Named::of(service);
+    let before = said(handles, &service);
+    let (steer, names) = (Arc::clone(&handles.steer), service.names());
     let done = tokio::task::spawn_blocking(move || {
-        let mut before = Words::new();
-        let done = steer(order, &mut |upstreams| give(upstreams, &named, order, &mut before));
-        (done, before)
+        let mut all = Steered::default();
+        for name in &names {
+            let done = steer(name, order)?;
+            all.changed += done.changed;
+            all.not_kept = done.not_kept.or(all.not_kept);
+        }
+        Ok(all)
     });
-    let (done, before) = done.await.unwrap_or_else(|error| {
-        (Err(Refused::new(500, "internal", error.to_string())), Words::new())
-    });
-    let is_new = before.values().flat_map(BTreeMap::values).any(|word| *word != order);
-    let outcome = match &done {
-        Err(_) => Outcome::Refused,
-        Ok(_) if is_new => Outcome::Changed,
-        Ok(_) => Outcome::Unchanged,
-    };
-    if !matches!(&done, Ok(Steered { changed: 0, .. })) {
-        let what = format!("health.{service}");
+    let done =
+        done.await.unwrap_or_else(|error| Err(Refused::new(500, "internal", error.to_string())))?;
+    if done.changed > 0 {
+        let is_new = before.values().flat_map(BTreeMap::values).any(|word| *word != order);
+        let outcome = if is_new { Outcome::Changed } else { Outcome::Unchanged };
+        let what = format!("health.{}", service.given());
         audit(outcome, &who.to_string(), &what, &json!(before), &json!(order));
     }
-    done
+    Ok(done)
 }
 
-/// To how many endpoints it was given, and what was said of them `before`.
-fn give(upstreams: &Upstreams, service: &Named, order: Override, before: &mut Words) -> usize {
-    let mut changed = 0;
-    for (name, upstream) in upstreams {
+/// What is said of each endpoint that the name stands for, by upstream.
+fn said(handles: &Handles, service: &Named) -> BTreeMap<String, BTreeMap<String, Override>> {
+    let mut said: BTreeMap<String, BTreeMap<String, Override>> = BTreeMap::new();
+    for (name, upstream) in handles.shared.snapshot().upstreams.iter() {
         let is_whole = service.is_upstream(name);
-        let set = upstream.set();
-        let meant = set
-            .endpoints()
-            .iter()
-            .filter(|one| is_whole || service.is_endpoint(one.name(), one.label()));
-        let mut names = BTreeSet::new();
-        for one in meant {
-            let own = before.entry(name.clone()).or_default();
-            own.insert(one.label().to_string(), one.ordered());
-            changed += 1;
-            if is_whole {
-                names.insert(Arc::clone(one.name()));
+        for one in upstream.set().endpoints() {
+            if is_whole || service.is_endpoint(one.name(), one.label()) {
+                let own = said.entry(name.to_string()).or_default();
+                own.insert(one.label().to_string(), one.ordered());
             }
         }
-        for name in names {
-            upstream.order(&name, order);
-        }
-        for spelling in service.spellings().filter(|_| !is_whole) {
-            upstream.order(spelling, order);
-        }
     }
-    changed
+    said
 }

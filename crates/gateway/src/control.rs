@@ -293,8 +293,8 @@ fn handles(
         listening: std::sync::atomic::AtomicUsize::new(0),
         sessions: lockgate_admin::Sessions::default(),
         order: Box::new(move |order| orders.give(order)),
-        steer: Arc::new(move |order, give| {
-            overrides.order(&steered.snapshot().upstreams, order, give)
+        steer: Arc::new(move |service, order| {
+            overrides.order(&steered.snapshot().upstreams, service, order)
         }),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         source: Box::new(move || match &source {

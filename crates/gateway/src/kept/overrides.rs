@@ -103,22 +103,23 @@ impl Overrides {
         self.keep(&mut state, upstreams);
     }
 
-    /// Has an order given to endpoints of these upstreams, and keeps it. Waits for the disk.
+    /// Gives an order to all endpoints that a name stands for: an upstream's, or an endpoint's.
+    /// Waits for the disk.
     ///
     /// # Errors
     /// When this process takes none.
     pub(crate) fn order(
         &self,
         upstreams: &Upstreams,
+        service: &str,
         order: Override,
-        give: &mut dyn FnMut(&Upstreams) -> usize,
     ) -> Result<Steered, Refused> {
         let mut state = self.state();
         if !state.takes {
             let text = "another process is taking over: ask again in a moment";
             return Err(Refused::new(503, "upgrading", text));
         }
-        let changed = give(upstreams);
+        let changed = give(upstreams, service, order);
         // Nothing said is what is known without a directory too.
         let is_to_keep = changed > 0 && (order != Override::None || self.dir.is_some());
         let kept = if is_to_keep { self.write(&mut state, upstreams) } else { Ok(()) };
@@ -183,6 +184,22 @@ fn order_again(upstreams: &Upstreams, all: &[Ordered]) {
     for gone in all.iter().filter(|one| !upstreams.contains_key(&one.upstream)) {
         gone.dropped();
     }
+}
+
+fn give(upstreams: &Upstreams, service: &str, order: Override) -> usize {
+    let mut changed = 0;
+    for (name, upstream) in upstreams {
+        if name == service {
+            let mut names: Vec<Arc<str>> =
+                upstream.set().endpoints().iter().map(|e| Arc::clone(e.name())).collect();
+            names.sort_unstable();
+            names.dedup();
+            changed += names.iter().map(|name| upstream.order(name, order)).sum::<usize>();
+        } else {
+            changed += upstream.order(service, order);
+        }
+    }
+    changed
 }
 
 fn read(dir: &Dir) -> Result<String, String> {
