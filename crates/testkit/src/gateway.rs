@@ -321,10 +321,12 @@ impl Gateway {
     }
 }
 
-/// Whether a process has ended, though nobody may have asked how.
+/// Whether a process has ended with all of its threads, though nobody may have asked how.
 fn is_gone(pid: u32) -> bool {
     let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let has_ended = text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
+    has_ended && threads <= 1
 }
 
 /// Whether the configuration's `listeners` or `admin` section has this TCP address.
