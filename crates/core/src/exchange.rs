@@ -13,7 +13,9 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Consumer, Fault, Lines, LocalFuture, Once, Reason, Spans, hex};
+use crate::{
+    Body, Connection, Consumer, Fault, Left, Lines, LocalFuture, Once, Reason, Spans, hex,
+};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,6 +153,8 @@ pub struct Keeping {
     /// Lines that the answer's head gets beside its own once all policies are through: for what
     /// none of them is to see or change.
     pub lines: Lines,
+    /// What is left of the limits that it met: of rates, and of quotas.
+    pub left: [Option<Left>; 2],
     /// What came of it at the cache, in a word: for the access log.
     pub cached: Option<&'static str>,
     /// The name of the limit that refused it: for the access log.

@@ -17,7 +17,7 @@ use crate::change::{self, Cause};
 use crate::gateway::Gateway;
 use crate::kept::Kept;
 use crate::listeners::{Listeners, tell};
-use crate::orders::{Asker, Given};
+use crate::orders::{Asker, Given, Ordered};
 use crate::rest::Rest;
 use crate::signals::{Asked, Signals};
 use crate::source::Source;
@@ -42,7 +42,7 @@ pub(crate) struct Running {
     /// The admin listener's socket once more, to be handed to a successor.
     pub(crate) admin_again: Option<(SocketAddr, TcpListener)>,
     pub(crate) program: Program,
-    pub(crate) ordered: Receiver<Given>,
+    pub(crate) ordered: Ordered,
     /// Orders that have been taken and are carried out one by one, before those that wait.
     pub(crate) apart: VecDeque<(Order, Asker)>,
     /// Whether a signal has asked for a reload, after the rest.
@@ -78,7 +78,10 @@ impl Running {
                     let _ = self.reload(source).await;
                 }
                 () = self.rest.over(), if !self.apart.is_empty() => self.take_apart(source).await,
-                Some(given) = ordered(&mut self.ordered, &self.rest), if self.apart.is_empty() => {
+                Some(given) = self.ordered.asks.recv() => {
+                    given.take().1.answer(Ok(self.state.shown()));
+                }
+                Some(given) = ordered(&mut self.ordered.work, &self.rest), if self.apart.is_empty() => {
                     self.take_on(given, source).await;
                 }
                 outcome = outcome(&mut self.successor) => {
@@ -101,9 +104,8 @@ impl Running {
         }
         self.successor = None;
         // Who gives orders now is told that none are taken.
-        self.ordered.close();
+        drop(self.ordered.end());
         self.apart.clear();
-        while self.ordered.try_recv().is_ok() {}
         self.kept.right().let_go();
         self.prepare_to_drain(signals).await;
         self.drain(signals, ends, STOPPING_GRACE).await
@@ -163,10 +165,12 @@ impl Running {
     async fn leave(&mut self, signals: &mut Signals, ends: Receiver<usize>) -> ExitCode {
         self.admin_again = None;
         self.apart.clear();
-        while let Ok(given) = self.ordered.try_recv() {
-            given.take().1.answer(Ok(self.state.shown()));
+        for given in self.ordered.end() {
+            // Whatever else is ordered has not been done: letting go of it says so.
+            if let (Order::Tell | Order::Upgrade, asker) = given.take() {
+                asker.answer(Ok(self.state.shown()));
+            }
         }
-        self.ordered.close();
         if let Some(admin) = &self.admin {
             admin.stop_accepting();
         }

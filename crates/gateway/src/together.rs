@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::change::Cause;
+use crate::kept;
 use crate::orders::{Asker, Given};
 use crate::running::Running;
 use crate::source::Source;
@@ -26,7 +27,7 @@ impl Running {
             match order {
                 Order::Change(change) if all.len() < MOST && joins(&change, &all) => {
                     all.push((*change, asker));
-                    next = self.ordered.try_recv().ok().map(Given::take);
+                    next = self.ordered.work.try_recv().ok().map(Given::take);
                 }
                 order => {
                     next = Some((order, asker));
@@ -72,9 +73,10 @@ impl Running {
             let What::Set { section, name, to } = &change.what else { return None };
             wanted.set(section, name, to.clone()).ok()?;
         }
-        let text = wanted.write();
+        let text = kept::text_of(&wanted);
         let before = self.gateway.before();
-        let checked = source.look(self.kept.given_instead(&text), &before).ok()?;
+        let given = self.kept.given_instead(&wanted, &text);
+        let checked = source.look(given, &before).ok()?;
         self.rest.let_others().await;
         let told: Vec<_> =
             all.iter().map(|(change, _)| self.told(&change.what, &checked)).collect();

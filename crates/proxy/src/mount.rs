@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::build::{BuildError, Builder, Given};
 use crate::route::Condition;
-use crate::snapshot::{Route, RouteSet};
+use crate::snapshot::{Route, RouteSet, Sets};
 use crate::target::Target;
 
 /// The role that whoever asks must have.
@@ -76,7 +76,7 @@ impl Builder<'_> {
         &self,
         document: &Document,
         given: &mut Given<'_>,
-        sets: &mut Vec<Arc<RouteSet>>,
+        sets: &mut Sets,
     ) -> Result<Option<Mount>, BuildError> {
         let admin = &document.admin;
         let Some(listener) = &admin.also_on else { return Ok(None) };
@@ -84,9 +84,9 @@ impl Builder<'_> {
         let limit = json!({ "limit": FAILURES, "by": "ip", "count": { "status": [401, 403] }, "name": "admin" });
         let policies = [entry("rate_limit", limit), entry("auth", auth)];
         let guarded = sets.len();
-        sets.push(self.pages("/admin/*", &policies, given)?);
+        sets.own.push(self.pages("/admin/*", &policies, given)?);
         let limit = json!({ "limit": PUBLIC, "by": "ip", "name": "admin_public" });
-        sets.push(self.pages("/admin/* (public)", &[entry("rate_limit", limit)], given)?);
+        sets.own.push(self.pages("/admin/* (public)", &[entry("rate_limit", limit)], given)?);
         let path_of =
             |pattern: &str| pattern.find('/').and_then(|at| pattern.get(at..)).map(str::to_owned);
         let own = |path: &str| {

@@ -11,14 +11,8 @@ use crate::source::Fail;
 
 pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     let mut used: HashSet<&str> = HashSet::new();
-    for route in document.routes.values().flat_map(|set| &set.routes) {
-        match &route.to {
-            Target::Upstream(name) => meant(document, name, &mut used),
-            Target::Split(parts) => {
-                parts.keys().for_each(|name| meant(document, name, &mut used));
-            }
-            Target::Handler { .. } => {}
-        }
+    for name in document.routes.pieces().iter().flat_map(|piece| piece.upstreams()) {
+        meant(document, name, &mut used);
     }
     used.extend(document.listeners.values().filter_map(|listener| listener.to.as_deref()));
     for name in document.upstreams.keys() {
@@ -57,7 +51,7 @@ fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>)
 
 /// Whether a policy's or handler's settings name something. Runs for the unused alone.
 fn in_settings(document: &Document, name: &str) -> bool {
-    document.routes.values().flat_map(|set| &set.routes).any(|route| {
+    document.routes.iter().flat_map(|(_, set)| &set.routes).any(|route| {
         let policies = route.policies.iter().any(|policy| mentions(&policy.config, name));
         policies || matches!(&route.to, Target::Handler { config, .. } if mentions(config, name))
     })

@@ -129,14 +129,20 @@ impl Kept {
 
     /// The changes, to be laid over the files.
     pub(crate) fn given(&self) -> Given<'_> {
-        self.given_instead(&self.text)
+        // A file may say the same in other words.
+        let of = Some(&self.changes).filter(|of| text_of(of) == self.text);
+        self.given_as(&self.text, of)
     }
 
-    /// Other changes in their place, which are not kept yet.
-    pub(crate) fn given_instead<'t>(&'t self, text: &'t str) -> Given<'t> {
+    /// Other changes in their place, which are not kept yet, and their text.
+    pub(crate) fn given_instead<'t>(&'t self, changes: &'t Changes, text: &'t str) -> Given<'t> {
+        self.given_as(text, Some(changes))
+    }
+
+    fn given_as<'t>(&'t self, text: &'t str, of: Option<&'t Changes>) -> Given<'t> {
         match text {
             "" => Given::Nothing,
-            text => Given::Changes { name: &self.name, text },
+            text => Given::Changes { name: &self.name, text, of },
         }
     }
 

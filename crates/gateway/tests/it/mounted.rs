@@ -176,6 +176,27 @@ async fn who_guesses_is_slowed() {
     assert_eq!(last, 429);
 }
 
+/// By connections that say they will send something, and by such as do not read.
+#[tokio::test]
+async fn who_is_unknown_takes_no_place_from_others() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&echo).await;
+    let mut held = Vec::new();
+    for n in 0..140 {
+        let mut wire = Wire::connect(gateway.web()).await;
+        let kind = if n % 2 == 0 { "Transfer-Encoding: chunked" } else { "Content-Length: 9" };
+        wire.send(format!("GET /health HTTP/1.1\r\nHost: gw.example\r\n{kind}\r\n\r\n")).await;
+        held.push(wire);
+    }
+    // The limit of one address is on, but no place is taken.
+    let refused = held.last_mut().unwrap().answer().await;
+    assert!([413, 429].contains(&refused.status), "{}", refused.text());
+    let seen = ask(&gateway, "WEB", "GET", "/admin/status", "key-of-root-1").await;
+    assert_eq!(seen.status, 200, "{}", seen.text());
+    let first = held.first_mut().unwrap().answer().await;
+    assert_eq!((first.status, first.json()["reason"].as_str()), (413, Some("too_large")));
+}
+
 #[tokio::test]
 async fn it_is_never_without_auth() {
     for (admin, wanted) in [

@@ -147,13 +147,16 @@ fn groups(
                 && group.rules.len() < MOST_TAKES
         });
         if let Some((_, _, group)) = place.and_then(|place| built.get_mut(place)) {
+            entry.rule.settle(&*group.counters);
             group.rules.push(entry.rule);
             continue;
         }
         let at = |error: ConfigError| (from, error.at("store"));
+        let counters = build.counters(&entry.store).map_err(at)?;
+        entry.rule.settle(&*counters);
         let group = Group {
             reason,
-            counters: build.counters(&entry.store).map_err(at)?,
+            counters,
             local: build.counters("memory").map_err(at)?,
             store: entry.store.as_str().into(),
             on_store_error: entry.on_store_error,

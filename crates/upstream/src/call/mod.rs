@@ -39,7 +39,7 @@ pub struct Plan<'r> {
 /// An upstream's answer.
 pub struct Answer {
     /// The head, and the body still streaming.
-    pub response: Response<Body>,
+    pub response: Box<Response<Body>>,
     /// The endpoint's side of a protocol switch.
     pub upgraded: Option<Upgraded>,
 }
