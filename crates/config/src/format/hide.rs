@@ -5,6 +5,10 @@ use serde_json::{Map, Value};
 
 use crate::model::{SinkKind, is_only_named, shown};
 
+/// What stands in place of a secret. Written as a reference, so that it can be anywhere where one
+/// may be, and is refused where references are looked up.
+pub(crate) const HIDDEN: &str = "${hidden}";
+
 /// What settings call their secrets.
 const SECRETS: [&str; 8] = [
     "secret",
