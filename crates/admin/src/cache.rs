@@ -10,7 +10,7 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use lockgate_core::{BlobStats, Glob, Purge, Tag};
 use lockgate_telemetry::redacted_url;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use crate::audit::{Outcome, Who, audit};
@@ -23,9 +23,17 @@ use crate::{Handles, body};
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct What {
+    #[serde(deserialize_with = "said")]
     url: Option<String>,
+    #[serde(deserialize_with = "said")]
     pattern: Option<String>,
+    #[serde(deserialize_with = "said")]
     tag: Option<String>,
+}
+
+/// What is named has a value: `null` for one that could not be told must not clear everything.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 impl What {

@@ -80,7 +80,7 @@ pub struct Handles {
     /// What was in force before, and is now.
     pub versions: Arc<dyn Versions>,
     /// The configuration in force as it is written, secrets hidden, and which things of it do not
-    /// stand in the files. As costly as `config`.
+    /// stand in the files. With many routes it takes milliseconds.
     pub written: Arc<dyn Fn() -> String + Send + Sync>,
     /// The changes over the files: see `GET /admin/config/changes`.
     pub changes: Arc<dyn Fn() -> Value + Send + Sync>,
@@ -92,11 +92,9 @@ pub struct Handles {
     pub shared: Arc<Shared>,
     /// The cached answers, by the stores in which routes keep them.
     pub blobs: Box<FindBlobs>,
-    /// Answers `explain`. The gateway gives it, as it knows where the configuration stands; as
-    /// costly as `config`.
+    /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Arc<dyn Fn(&Asked) -> Explanation + Send + Sync>,
-    /// Tells what holds for the routes under a pattern: one for each `when`. Reads the texts of the
-    /// configuration, so it is asked for off the runtime.
+    /// Tells what holds for the routes under a pattern: one for each `when`.
     pub explain_pattern: Arc<ExplainPattern>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,

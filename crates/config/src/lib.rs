@@ -30,4 +30,4 @@ pub use load::{
 pub use report::{Problem, Report, Severity};
 pub use same::InForce;
 pub use schema::schema;
-pub use source::{Begin, Lookup, Place, Source, parts};
+pub use source::{Begin, Lookup, Place, Source, is_part, parts, standing};

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::HeaderName;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
 use crate::{
-    Body, Connection, Consumer, Fault, Left, Lines, LocalFuture, Once, Reason, Spans, hex,
+    Body, Connection, Consumer, Fault, Left, Lines, LocalFuture, Once, Reason, Spans, Template, hex,
 };
 
 /// Who made the answer.
@@ -163,6 +164,11 @@ pub struct Keeping {
     cut: Option<Cut>,
 }
 
+/// Headers that a policy has written for the target out of words of the request, and out of which:
+/// whatever goes by what the client sent under their names goes by the wrong thing.
+#[derive(Clone)]
+pub struct Derived(pub Arc<[(HeaderName, Template)]>);
+
 /// Ready when its request must go no further, with why.
 pub type Cut = LocalFuture<'static, Fault>;
 
@@ -205,6 +211,12 @@ impl Keeping {
             self.put(owner, make());
         }
         self.get(owner)
+    }
+
+    /// All values of this type, whichever policies keep them.
+    pub fn each<T: 'static>(&self) -> impl Iterator<Item = &T> {
+        let all = self.first.iter().chain(&self.more);
+        all.filter_map(|kept| kept.value.downcast_ref())
     }
 
     /// Takes the value of this type that the policy keeps.

@@ -49,7 +49,7 @@ pub use build::{Build, Identities, Kept, Priority, Provide, Task};
 pub use clock::Clock;
 pub use connection::{AlternativeName, ClientCertificate, Connection, Texts, Tls};
 pub use consumer::{Consumer, ConsumerEntry, Consumers, STORED_KEY};
-pub use exchange::{Captures, Cut, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
+pub use exchange::{Captures, Cut, Derived, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
 pub use expression::{Expression, Scope, Seen};
 pub use fault::{Blame, Fault, Resend};
 pub use form::{form_pairs, unform};

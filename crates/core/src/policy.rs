@@ -34,6 +34,8 @@ pub enum Stage {
     Validate,
     /// Has this request run before?
     Repeat,
+    /// What an answer says of its own request, and is not kept with it.
+    Tell,
     /// Answers from memory.
     Cache,
     /// One at a time.

@@ -25,7 +25,7 @@ use crate::gateway::{Checked, Gateway};
 use crate::kept::{Kept, Right, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
-use crate::priority;
+use crate::priority::{self, Starter};
 use crate::rest::Rest;
 use crate::running::Running;
 use crate::sight::Seen;
@@ -88,7 +88,7 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let (workers, ends) = workers(&gateway, count)?;
     priority::step_back();
     let (orders, ordered) = orders::orders();
-    let monitor = monitor(&gateway, &listeners, start.kept.directory());
+    let monitor = monitor(&gateway, &listeners, program.starter(), start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
     let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
     let status = source.as_ref().map(Source::status);
@@ -145,7 +145,10 @@ async fn begun_with(
 ) -> Option<Source> {
     let mut source = source?;
     gateway.metrics.register(source.status());
-    source.in_force(files);
+    if source.status().is_refused() {
+        gateway.metrics.reload_refused();
+    }
+    source.in_force(files, &gateway.snapshot().document);
     source.kept().await;
     Some(source)
 }
@@ -180,11 +183,13 @@ async fn last_words(monitor: &Monitor, monitoring: tokio::task::JoinHandle<()>) 
 fn monitor(
     gateway: &Arc<Gateway>,
     listeners: &Listeners,
+    starter: Starter,
     directory: Option<PathBuf>,
 ) -> Arc<Monitor> {
     let monitor = Monitor::new(Outfit {
         sight: Box::new(Seen { gateway: Arc::clone(gateway), listeners: listeners.view() }),
         outbound: gateway.services.outbound(),
+        spawn: Arc::new(move |command| starter.spawn(command)),
         clock: Clock::system(),
         directory,
         published: Arc::clone(&gateway.services.published),

@@ -52,6 +52,13 @@ pub(crate) struct Before {
     serves: Arc<Snapshot>,
 }
 
+impl Before {
+    /// Where its routes stand, if it has any.
+    pub(crate) fn routed(&self) -> Option<&Source> {
+        (!self.serves.is_empty()).then_some(&self.read.source)
+    }
+}
+
 /// Reads and checks a file, or what else a configuration begins with, with what is given beside it.
 /// What is the same as `before` is taken over.
 ///

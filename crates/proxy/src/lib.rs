@@ -47,7 +47,29 @@ pub mod fuzz {
 
     /// A request's headers without what is malformed of its trace context.
     pub fn clean_context(mut headers: http::HeaderMap) -> http::HeaderMap {
-        crate::traced::begin(&mut headers, true, None, tokio::time::Instant::now());
+        let said = crate::receive::look(&headers).said;
+        crate::traced::begin(&mut headers, &said, None, tokio::time::Instant::now());
         headers
+    }
+}
+
+/// What only benchmarks need: steps of the line by themselves.
+#[doc(hidden)]
+pub mod bench {
+    use http::{HeaderMap, HeaderValue};
+    use lockgate_core::Spans;
+    use lockgate_telemetry::Traces;
+    use tokio::time::Instant;
+
+    /// The beginning of a request's spans, by the lines of its head that may name its parent.
+    pub fn begin_spans<'l>(
+        headers: &mut HeaderMap,
+        parents: impl IntoIterator<Item = &'l HeaderValue>,
+        traces: &Traces,
+        now: Instant,
+    ) -> Spans {
+        let mut said = crate::traced::Said::default();
+        parents.into_iter().for_each(|line| said.parent(line));
+        crate::traced::begin(headers, &said, Some(traces), now)
     }
 }

@@ -25,7 +25,7 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
     let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
-    let Named { id, expects, traced, hops, stated, grpc } = look(&head.headers);
+    let Named { id, expects, said, hops, stated, grpc } = look(&head.headers);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
     if stated {
@@ -43,7 +43,7 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         head.headers.insert(header::UPGRADE, protocol);
     }
     let started = Instant::now();
-    let spans = traced::begin(&mut head.headers, traced, snapshot.traces.as_deref(), started);
+    let spans = traced::begin(&mut head.headers, &said, snapshot.traces.as_deref(), started);
     let host = own_host(head);
 
     Exchange {
@@ -73,13 +73,13 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
 
 /// What one look at the names finds, which is cheaper than asking the map for each.
 #[derive(Default)]
-struct Named {
+pub(crate) struct Named {
     /// The id that the client gives its request, if it may be kept.
     id: Option<RequestId>,
     /// Whether it expects anything.
     expects: bool,
-    /// Whether it says anything of a trace.
-    traced: bool,
+    /// What it says of its trace.
+    pub(crate) said: traced::Said,
     /// Whether anything speaks of this hop alone.
     hops: bool,
     /// Whether anything may be what the gateway alone states.
@@ -88,7 +88,7 @@ struct Named {
     grpc: bool,
 }
 
-fn look(headers: &HeaderMap) -> Named {
+pub(crate) fn look(headers: &HeaderMap) -> Named {
     let (mut found, mut id, mut typed) = (Named::default(), None, false);
     for (name, value) in headers {
         match *name {
@@ -104,7 +104,8 @@ fn look(headers: &HeaderMap) -> Named {
                 found.hops |= fields::is_hop_by_hop(name);
                 match name.as_str() {
                     "x-request-id" if id.is_none() => id = Some(RequestId::keep(value)),
-                    "traceparent" | "tracestate" | "baggage" => found.traced = true,
+                    "traceparent" => found.said.parent(value),
+                    "tracestate" | "baggage" => found.said.more(),
                     name => found.stated |= fields::may_be_stated(name),
                 }
             }

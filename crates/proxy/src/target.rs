@@ -117,6 +117,10 @@ async fn ask_whole(
     let (plan, end) = plan(route, upstream, exchange, stated);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
+    if let Some(cookie) = answer.cookie {
+        // Beside the head: nothing that keeps the answer for others is to see it.
+        exchange.kept.lines.push(&header::SET_COOKIE, &cookie);
+    }
     let mut response = answer.response;
     let switching = answer.upgraded.is_some();
     let protocol = switching.then(|| response.headers().get(header::UPGRADE).cloned());

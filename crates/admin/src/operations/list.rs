@@ -78,6 +78,8 @@ pub(super) fn list() -> Vec<(Operation, Handler)> {
 }
 
 fn process() -> Vec<(Operation, Handler)> {
+    const READY: &str = "{status: str, why?: str, source?: str, refused?: str, fromCopy?: bool, \
+         staleSeconds?: int}";
     const UPGRADE: &str = "{state: str, pid: int, successor?: int, why?: str}";
     vec![
         look(
@@ -105,8 +107,8 @@ fn process() -> Vec<(Operation, Handler)> {
             "/admin/ready",
             "Whether it should get requests",
             &[
-                (200, Media::Json, "{status: str}", "it should"),
-                (503, Media::Json, "{status: str, why: str}", "it should not"),
+                (200, Media::Json, READY, "it should"),
+                (503, Media::Json, READY, "it should not, and why"),
             ],
             get(ready::ready),
         ),
@@ -374,7 +376,8 @@ fn watched() -> Vec<(Operation, Handler)> {
 }
 
 const SOURCE: &str = "{kind: str, source?: str, state?: str, refused?: str?, revision?: str?, \
-     seen?: str?, fromCopy?: bool, staleSeconds?: int, lastContact?: int?, lastError?: str?}";
+     seen?: str?, fromCopy?: bool, staleSeconds?: int, lastContact?: int?, lastError?: str?, \
+     notCopied?: str}";
 
 fn configuration() -> Vec<(Operation, Handler)> {
     vec![

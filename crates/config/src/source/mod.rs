@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-pub use begin::{Begin, parts};
+pub use begin::{Begin, is_part, parts, standing};
 pub use reference::Lookup;
 
 use entries::EntryRead;

@@ -45,6 +45,11 @@ impl Inherited {
         Ok(Self { sockets, lock: None, parent: None })
     }
 
+    /// Whether this process takes the place of a gateway that serves.
+    pub(crate) fn is_successor(&self) -> bool {
+        self.parent.is_some()
+    }
+
     /// The right to what is kept, where it was handed over.
     pub(crate) fn lock(&mut self) -> Option<File> {
         self.lock.take()

@@ -84,6 +84,9 @@ impl Traces {
     /// of the request can be told and it asks for nothing.
     pub fn begin(&self, parent: Option<Parent>, headers: &HeaderMap, now: Instant) -> Spans {
         let Some(parent) = parent else {
+            if self.read.is_empty() {
+                return Spans::own(None, |trace| self.sampler.fate(trace, None, now));
+            }
             let (parent, said) = self.foreign(headers).unwrap_or_default();
             return Spans::own(parent, |trace| self.sampler.fate(trace, said, now));
         };
