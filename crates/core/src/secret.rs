@@ -1,5 +1,5 @@
-//! What is a secret by its name: parameters of a query, headers, arguments of a program. One rule for
-//! all that shows what others have sent or written.
+//! What is a secret by its name: parameters of a query, headers, arguments of a program. One rule
+//! for all that shows what others have sent or written.
 
 /// A name that decodes to more than this is not looked at: its value is taken for a secret.
 const MAX_NAME: usize = 64;

@@ -1,6 +1,6 @@
-//! Texts that are secrets in part: a webhook's URL below its host, a probe's query, an argument of a
-//! program. What is shown of them has one mark in place of that part, so that what stands there can
-//! be found again. What is only named is shown.
+//! Texts that are secrets in part: a webhook's URL below its host, a probe's query, an argument of
+//! a program. What is shown of them has one mark in place of that part, so that what stands there
+//! can be found again. What is only named is shown.
 
 use lockgate_core::is_secret_name;
 
