@@ -290,6 +290,7 @@ impl Running {
                 return Err(refused);
             }
         };
+        self.kept.overrides.settle(&self.gateway.snapshot().upstreams);
         let at = Instant::now();
         self.listeners.commit(prepared, &self.workers).await;
         self.rest.has_waited(applied.waited + at.elapsed());

@@ -185,7 +185,7 @@ fn services() -> Vec<(Operation, Handler)> {
              percent-encoded",
             &[],
             body(Media::Json, "{override: str}", "`up`, `down`, `drain` or `clear`", true),
-            &[(200, Media::Json, "{changed: int}", "on how many endpoints")],
+            &[(200, Media::Json, "{changed: int, kept: bool, why?: str}", KEPT)],
             put(health::set_override),
         ),
         one(
@@ -210,6 +210,7 @@ fn services() -> Vec<(Operation, Handler)> {
     ]
 }
 
+const KEPT: &str = "on how many endpoints; and whether it outlives the gateway, or why not";
 const SERVICES: &str = "{total: int, offset: int, services: [{service: str, endpoint: str, \
      address: str, healthy: bool, health: str, reason: str?, lastChecked: int?, \
      consecutiveFailures: int, lastFailureTime: int?, lastError: str?, responseTime: num?, \

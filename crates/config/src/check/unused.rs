@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::Findings;
 use crate::decode::nearest;
-use crate::format::{argument, is_secret_webhook, target};
+use crate::format::{argument, is_secret, is_secret_webhook, target};
 use crate::model::{Document, SinkKind, Sticky, Target, bears_secret};
-use crate::source::{Fail, NodeId};
+use crate::source::{Fail, NodeId, Tree};
 
 pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     let mut used: HashSet<&str> = HashSet::new();
@@ -106,6 +106,7 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
             places.push(place(&["alerts", name, "email", "password"]));
         }
     }
+    identities(document, findings);
     urls(document, findings);
     in_part(document, findings);
     for (name, upstream) in &document.upstreams {
@@ -147,10 +148,38 @@ fn in_part(document: &Document, findings: &mut Findings<'_>) {
         let node = source.node(&path);
         found.extend(node.filter(|node| written(*node).and_then(target).is_some()));
     }
+    in_plain(found, findings);
+}
+
+fn in_plain(found: Vec<NodeId>, findings: &mut Findings<'_>) {
     for node in found {
-        let fail = Fail::warning(source.tree.at(node), "a secret stands here in plain text");
+        let at = findings.source.tree.at(node);
+        let fail = Fail::warning(at, "a secret stands here in plain text");
         findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
     }
+}
+
+/// Secrets in the settings of identities, which their plugins alone know: by what they are called.
+fn identities(document: &Document, findings: &mut Findings<'_>) {
+    let source = findings.source;
+    let mut plain = Vec::new();
+    for (name, identity) in &document.identity {
+        if let Some(settings) = source.node(&["identity", name, &identity.kind]) {
+            plain_secrets(&source.tree, settings, &mut plain);
+        }
+    }
+    in_plain(plain, findings);
+}
+
+fn plain_secrets(tree: &Tree, node: NodeId, found: &mut Vec<NodeId>) {
+    for &(key, value) in tree.pairs(node) {
+        let is_plain = tree.written(value).is_some() && tree.reference(value).is_none();
+        if is_plain && tree.written(key).is_some_and(is_secret) {
+            found.push(value);
+        }
+        plain_secrets(tree, value, found);
+    }
+    tree.items(node).iter().for_each(|item| plain_secrets(tree, *item, found));
 }
 
 /// Passwords in the URLs of stores.

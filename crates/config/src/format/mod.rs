@@ -13,7 +13,7 @@ use crate::source::{Fail, NodeId, Reader, Shape, Tree};
 
 pub(crate) use emit::emit;
 pub use hide::bare;
-pub(crate) use hide::{HIDDEN, hide_plain_secrets};
+pub(crate) use hide::{HIDDEN, hide_plain_secrets, is_secret};
 pub(crate) use in_part::{argument, is_secret_webhook, target};
 pub use long::{long, long_value};
 
