@@ -3,13 +3,66 @@
 //! can be found again. What is only named is shown.
 
 use lockgate_core::is_secret_name;
+use serde_json::{Map, Value};
 
 use super::HIDDEN;
 use crate::model::is_only_named;
 
+/// Hides them in a whole configuration. What was hidden is added to `hidden`.
+pub(crate) fn hide_parts(document: &mut Value, hidden: &mut Vec<String>) {
+    let sinks = document.get_mut("alerts").and_then(Value::as_object_mut);
+    for sink in sinks.into_iter().flat_map(Map::values_mut) {
+        match sink {
+            Value::String(url) => hide(url, webhook(url), hidden),
+            sink => {
+                if let Some(Value::String(url)) = sink.get_mut("url") {
+                    hide(url, webhook(url), hidden);
+                }
+                arguments(sink.get_mut("command"), hidden);
+            }
+        }
+    }
+    probes(document, hidden);
+}
+
+fn arguments(command: Option<&mut Value>, hidden: &mut Vec<String>) {
+    let mut before: Option<String> = None;
+    for one in command.and_then(Value::as_array_mut).into_iter().flatten() {
+        let Value::String(text) = one else { continue };
+        let shown = argument(before.as_deref(), text);
+        before = Some(text.clone());
+        hide(text, shown, hidden);
+    }
+}
+
+/// Wherever `health` is set: in an upstream, or for all of them.
+fn probes(part: &mut Value, hidden: &mut Vec<String>) {
+    match part {
+        Value::Object(map) => {
+            for (key, part) in map {
+                if key == "health"
+                    && let Some(Value::String(path)) = part.get_mut("path")
+                {
+                    hide(path, target(path), hidden);
+                }
+                probes(part, hidden);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| probes(item, hidden)),
+        _ => {}
+    }
+}
+
+/// `shown`: what is shown of a text, if not all of it.
+fn hide(text: &mut String, shown: Option<String>, hidden: &mut Vec<String>) {
+    if let Some(shown) = shown {
+        hidden.push(std::mem::replace(text, shown));
+    }
+}
+
 /// What is shown of a webhook's URL: nothing below its host, as whoever knows that may use it.
 /// `None`: all of it.
-pub(crate) fn webhook(url: &str) -> Option<String> {
+fn webhook(url: &str) -> Option<String> {
     if url.contains("${") {
         return None;
     }
@@ -106,6 +159,29 @@ fn is_plain(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_is_shown_without_its_secret_parts() {
+        let mut document = serde_json::json!({
+            "alerts": {
+                "quiet": "22:00-07:00", "rules": { "p99": "1s" },
+                "hook": "https://h/s1", "chat": { "url": "https://h/s2", "kind": "slack" },
+                "run": { "command": ["tell", "--token", "s3", "--key=s4", "--loud"] },
+            },
+            "defaults": { "health": { "path": "/up?token=s5" } },
+            "upstreams": { "a": { "health": { "path": "/up?sig=s6&x=1" } }, "b": { "health": "off" } },
+            "routes": { "/health": { "to": "a" } },
+        });
+        let mut hidden = Vec::new();
+        hide_parts(&mut document, &mut hidden);
+        let shown = document.to_string();
+        assert_eq!((hidden.len(), shown.matches(HIDDEN).count()), (6, 6), "{shown}");
+        assert!((1..=6).all(|n| !shown.contains(&format!("s{n}"))), "{shown}");
+        assert!(shown.contains("https://h/${hidden}") && shown.contains("--loud"), "{shown}");
+        let once = document.clone();
+        hide_parts(&mut document, &mut hidden);
+        assert_eq!(document, once, "what is hidden stays as it is");
+    }
 
     #[test]
     fn a_webhook_is_shown_to_its_host() {
