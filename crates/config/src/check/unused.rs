@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Findings;
 use crate::decode::nearest;
-use crate::format::is_secret;
+use crate::format::{argument, is_secret, is_secret_webhook, target};
 use crate::model::{Document, SinkKind, Sticky, Target, bears_secret};
 use crate::source::{Fail, NodeId, Tree};
 
@@ -108,6 +108,7 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
     }
     identities(document, findings);
     urls(document, findings);
+    in_part(document, findings);
     for (name, upstream) in &document.upstreams {
         if let Some(Sticky::Cookie { secret: Some(_), .. }) = upstream.sticky {
             places.push(place(&["upstreams", name, "sticky", "cookie", "secret"]));
@@ -124,6 +125,40 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
     }
 }
 
+/// Texts that have a secret in them: webhooks, arguments of programs, what probes ask for.
+fn in_part(document: &Document, findings: &mut Findings<'_>) {
+    let (source, mut found) = (findings.source, Vec::new());
+    let written = |node: NodeId| source.tree.written(node);
+    for (name, sink) in &document.alerts.sinks {
+        let url = source.node(&["alerts", name, "url"]).or(source.node(&["alerts", name]));
+        // One of Slack is a secret whatever it looks like.
+        let is_known = sink.kind == SinkKind::Slack;
+        found.extend(url.filter(|url| !is_known && written(*url).is_some_and(is_secret_webhook)));
+        let command = source.node(&["alerts", name, "command"]);
+        let arguments = command.map(|node| source.tree.items(node)).unwrap_or_default();
+        let mut before = None;
+        for &node in arguments {
+            let text = written(node);
+            found.extend(text.and_then(|text| argument(before, text)).map(|_| node));
+            before = text;
+        }
+    }
+    let probes = document.upstreams.keys().map(|name| vec!["upstreams", name, "health", "path"]);
+    for path in probes.chain([vec!["defaults", "health", "path"]]) {
+        let node = source.node(&path);
+        found.extend(node.filter(|node| written(*node).and_then(target).is_some()));
+    }
+    in_plain(found, findings);
+}
+
+fn in_plain(found: Vec<NodeId>, findings: &mut Findings<'_>) {
+    for node in found {
+        let at = findings.source.tree.at(node);
+        let fail = Fail::warning(at, "a secret stands here in plain text");
+        findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
+    }
+}
+
 /// Secrets in the settings of identities, which their plugins alone know: by what they are called.
 fn identities(document: &Document, findings: &mut Findings<'_>) {
     let source = findings.source;
@@ -133,10 +168,7 @@ fn identities(document: &Document, findings: &mut Findings<'_>) {
             plain_secrets(&source.tree, settings, &mut plain);
         }
     }
-    for node in plain {
-        let fail = Fail::warning(source.tree.at(node), "a secret stands here in plain text");
-        findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
-    }
+    in_plain(plain, findings);
 }
 
 fn plain_secrets(tree: &Tree, node: NodeId, found: &mut Vec<NodeId>) {

@@ -3,7 +3,12 @@
 use lockgate_core::STORED_KEY;
 use serde_json::{Map, Value};
 
+use super::in_part::hide_parts;
 use crate::model::{SinkKind, is_only_named, shown};
+
+/// What stands in place of a secret. Written as a reference, so that it can be anywhere where one
+/// may be, and is refused where references are looked up.
+pub(crate) const HIDDEN: &str = "${hidden}";
 
 /// What settings call their secrets.
 const SECRETS: [&str; 8] = [
@@ -30,6 +35,7 @@ pub fn bare(mut settings: Value) -> Value {
 /// of keys stay: no key can be made of them. Returns what was taken out, in its order.
 pub(crate) fn hide_plain_secrets(document: &mut Value) -> Vec<String> {
     let mut hidden = Vec::new();
+    hide_parts(document, &mut hidden);
     take_out(document, &mut hidden);
     let section = |document: &'_ mut Value, name| document.get_mut(name).map(Value::take);
     if let Some(mut consumers) = section(document, "consumers") {
