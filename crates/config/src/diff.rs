@@ -6,10 +6,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::model::{Document, Routes, find_routes};
+use crate::model::{Document, Routes};
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Change {
     /// The section: `routes`, `upstreams` …
     pub section: &'static str,
@@ -128,18 +129,22 @@ fn named<T: PartialEq>(
 /// [`named`] of thousands, most of which are the same objects in the same places.
 fn routes(old: &Routes, new: &Routes, changes: &mut Vec<Change>) {
     let mut add = |name: &str, kind| changes.push(Change::of("routes", name, kind));
-    for (place, (pattern, set)) in old.iter().enumerate() {
-        match find_routes(new, place, pattern) {
-            None => add(pattern, ChangeKind::Removed),
-            Some((.., other)) if !Arc::ptr_eq(other, set) && other != set => {
-                add(pattern, ChangeKind::Changed);
+    for (first, piece) in old.pieces_beside(Some(new)) {
+        for (place, (pattern, set)) in piece.iter().enumerate() {
+            match new.find(first + place, pattern) {
+                None => add(pattern, ChangeKind::Removed),
+                Some((.., other)) if !Arc::ptr_eq(other, set) && other != set => {
+                    add(pattern, ChangeKind::Changed);
+                }
+                Some(_) => {}
             }
-            Some(_) => {}
         }
     }
-    for (place, pattern) in new.keys().enumerate() {
-        if find_routes(old, place, pattern).is_none() {
-            add(pattern, ChangeKind::Added);
+    for (first, piece) in new.pieces_beside(Some(old)) {
+        for (place, pattern) in piece.iter().map(|(pattern, _)| pattern).enumerate() {
+            if old.find(first + place, pattern).is_none() {
+                add(pattern, ChangeKind::Added);
+            }
         }
     }
 }

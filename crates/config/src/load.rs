@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use lockgate_core::Plugin;
 
+use crate::changes::Changes;
 use crate::check::{self, Asked};
 use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
@@ -33,8 +34,9 @@ pub struct Loaded {
 pub enum Given<'g> {
     /// Nothing.
     Nothing,
-    /// [`Changes`](crate::Changes) to lie over them: as written, and what their file is called.
-    Changes { name: &'g str, text: &'g str },
+    /// [`Changes`] to lie over them: as written, and what their file is called. `of`: what that was
+    /// written of, when it is known; then only those are read that were not there before.
+    Changes { name: &'g str, text: &'g str, of: Option<&'g Changes> },
     /// A whole configuration to be read instead of them, as if it lay beside the first: its text,
     /// and what it is called.
     Instead { name: &'g str, text: &'g str },
@@ -119,8 +121,8 @@ fn open<'e>(
         Begin::Path(path) => Report::unreadable(&path.display().to_string(), &why),
         Begin::Copies { name, .. } => Report::unreadable(name, &why),
     })?;
-    let Given::Changes { name, text } = given else { return Ok((reader, root)) };
-    let root = reader.change(root, name, text);
+    let Given::Changes { name, text, of } = given else { return Ok((reader, root)) };
+    let root = reader.change(root, name, text, of);
     Ok((reader, root))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::check::{Asked, Held, Inherited};
 use crate::load::Loaded;
-use crate::model::{Document, RouteSet, find_routes};
+use crate::model::{Document, PIECE, Piece, RouteSet, Routes};
 use crate::source::{At, NodeId, Source};
 
 /// A configuration in force, against which the next one is read.
@@ -25,8 +25,7 @@ pub struct InForce {
 impl From<Loaded> for InForce {
     fn from(loaded: Loaded) -> Self {
         let Loaded { document, mut source, asked, inherited, .. } = loaded;
-        // It is kept for as long as it is in force.
-        source.tree.shrink();
+        source.settle();
         Self { source, document: Arc::new(document), asked, inherited }
     }
 }
@@ -35,6 +34,8 @@ impl From<Loaded> for InForce {
 pub(crate) struct Same<'b> {
     before: &'b InForce,
     routes: NodeId,
+    /// How many of the first nodes are the very same, with the same meaning.
+    shared: u32,
     /// The patterns of routes whose plugins have read files, which may have changed.
     read: HashSet<&'b str>,
     /// What plugins hold on to, by the pattern under which they stand.
@@ -81,35 +82,62 @@ impl<'b> Same<'b> {
                 _ => {}
             }
         }
-        Some(Self { before, routes, read, held, held_by_inherited })
+        let shared = source.shared_with(&before.source);
+        Some(Self { before, routes, shared, read, held, held_by_inherited })
     }
 
-    /// The routes under a pattern, when a node says what was said of them before; `place`: where
+    /// Whether two pairs of routes are the very same.
+    fn is_shared(&self, own: &(NodeId, NodeId), its: &(NodeId, NodeId)) -> bool {
+        own == its && own.0.0 < self.shared && own.1.0 < self.shared
+    }
+
+    /// A whole piece of the routes, when what stands at a place says what was said there before;
+    /// `rest`: all from there on.
+    pub(crate) fn piece(&self, place: usize, rest: &[(NodeId, NodeId)]) -> Option<&'b Arc<Piece>> {
+        if !place.is_multiple_of(PIECE) || !self.read.is_empty() {
+            return None;
+        }
+        let piece = self.routes().pieces().get(place / PIECE)?;
+        let pairs = self.before.source.tree.pairs(self.routes).get(place..)?;
+        let (own, its) = (rest.get(..piece.len())?, pairs.get(..piece.len())?);
+        // One that is not full is the last.
+        let ends_alike = piece.len() == PIECE || rest.len() == piece.len();
+        let is_same = ends_alike && own.iter().zip(its).all(|(own, its)| self.is_shared(own, its));
+        is_same.then_some(piece)
+    }
+
+    /// The routes under a pattern, when a pair says what was said of them before; `place`: where
     /// they are among all.
     pub(crate) fn find(
         &self,
         source: &Source,
         place: usize,
-        pattern: &str,
-        node: NodeId,
+        pair: (NodeId, NodeId),
     ) -> Option<(&'b Arc<str>, &'b Arc<RouteSet>)> {
         let old = &self.before.source;
+        let pattern = source.tree.written(pair.0)?;
         let pairs = old.tree.pairs(self.routes);
-        let is_there = |pair: &(NodeId, NodeId)| old.tree.written(pair.0) == Some(pattern);
-        let place = match pairs.get(place).is_some_and(is_there) {
+        let there = pairs.get(place);
+        let place = match there.is_some_and(|its| self.is_shared(&pair, its)) {
             true => place,
+            false if there.is_some_and(|its| old.tree.written(its.0) == Some(pattern)) => place,
             false => old.tree.place(self.routes, pattern)?,
         };
-        let (_, its) = *pairs.get(place)?;
+        let its = pairs.get(place)?;
         // What is in force has routes for every key of its tree, in that order.
-        let (pattern, set) = self.before.document.routes.get_index(place)?;
-        let is_same = source.is_same(node, old, its) && !self.read.contains(&**pattern);
-        is_same.then_some((pattern, set))
+        let (pattern, set) = self.routes().at(place)?;
+        let is_same = self.is_shared(&pair, its) || source.is_same(pair.1, old, its.1);
+        (is_same && !self.read.contains(&**pattern)).then_some((pattern, set))
+    }
+
+    /// The routes in force.
+    pub(crate) fn routes(&self) -> &'b Routes {
+        &self.before.document.routes
     }
 
     /// Whether these routes are those that were found.
     pub(crate) fn has(&self, place: usize, pattern: &str, set: &Arc<RouteSet>) -> bool {
-        let found = find_routes(&self.before.document.routes, place, pattern);
+        let found = self.routes().find(place, pattern);
         found.is_some_and(|(.., known)| Arc::ptr_eq(known, set))
     }
 
@@ -121,6 +149,20 @@ impl<'b> Same<'b> {
             for policy in policies.filter(|policy| policy.is_inherited()) {
                 all.extend(self.held_by_inherited(&policy.name));
             }
+        }
+        all
+    }
+
+    /// The same of a whole piece of them.
+    pub(crate) fn held_by_piece(&self, piece: &Piece) -> Vec<&'b Arc<Held>> {
+        let mut all = Vec::new();
+        if !self.held.is_empty() {
+            let own = piece.iter().filter_map(|(pattern, _)| self.held.get(&**pattern));
+            all.extend(own.flatten().copied());
+        }
+        if !self.held_by_inherited.is_empty() {
+            let names = piece.inherited().iter();
+            names.for_each(|name| all.extend(self.held_by_inherited(name)));
         }
         all
     }

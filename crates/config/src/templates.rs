@@ -15,8 +15,8 @@ pub(crate) fn claim(source: &mut Source, plugins: &[Plugin]) -> HashSet<NodeId> 
     }
     let (tree, root) = (&source.tree, source.root);
     let mut places: Vec<NodeId> = tree.get(root, "defaults").into_iter().collect();
-    for &(_, route) in tree.get(root, "routes").map(|routes| tree.pairs(routes)).unwrap_or_default()
-    {
+    let routes = tree.get(root, "routes").map(|routes| tree.pairs(routes)).unwrap_or_default();
+    for &(_, route) in routes.iter().filter(|pair| tree.may_refer(**pair)) {
         places.extend(one_or_items(tree, route));
     }
     for plugin in plugins {

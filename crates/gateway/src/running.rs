@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use lockgate_admin::{Answer, Order};
 use lockgate_net::listen::Gate;
-use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, interval, timeout_at};
 
@@ -18,7 +17,7 @@ use crate::change::{self, Cause};
 use crate::gateway::Gateway;
 use crate::kept::Kept;
 use crate::listeners::{Listeners, tell};
-use crate::orders::{Asker, Given};
+use crate::orders::{Asker, Given, Ordered};
 use crate::rest::Rest;
 use crate::signals::{Asked, Signals};
 use crate::source::Source;
@@ -43,7 +42,7 @@ pub(crate) struct Running {
     /// The admin listener's socket once more, to be handed to a successor.
     pub(crate) admin_again: Option<(SocketAddr, TcpListener)>,
     pub(crate) program: Program,
-    pub(crate) ordered: Receiver<Given>,
+    pub(crate) ordered: Ordered,
     /// Orders that have been taken and are carried out one by one, before those that wait.
     pub(crate) apart: VecDeque<(Order, Asker)>,
     /// Whether a signal has asked for a reload, after the rest.
@@ -79,7 +78,10 @@ impl Running {
                     let _ = self.reload(source).await;
                 }
                 () = self.rest.over(), if !self.apart.is_empty() => self.take_apart(source).await,
-                Some(given) = ordered(&mut self.ordered, &self.rest), if self.apart.is_empty() => {
+                Some(given) = self.ordered.asks.recv() => {
+                    given.take().1.answer(Ok(self.state.shown()));
+                }
+                Some(given) = ordered(&mut self.ordered.work, &self.rest), if self.apart.is_empty() => {
                     self.take_on(given, source).await;
                 }
                 outcome = outcome(&mut self.successor) => {
@@ -102,9 +104,8 @@ impl Running {
         }
         self.successor = None;
         // Who gives orders now is told that none are taken.
-        self.ordered.close();
+        drop(self.ordered.end());
         self.apart.clear();
-        while self.ordered.try_recv().is_ok() {}
         self.kept.right().let_go();
         self.prepare_to_drain(signals).await;
         self.drain(signals, ends, STOPPING_GRACE).await
@@ -116,7 +117,8 @@ impl Running {
             return tracing::warn!(pid = successor.pid, "an upgrade is under way already");
         }
         let handed = self.handed().map_err(|error| error.to_string());
-        match handed.and_then(|handed| upgrade::start(&self.program, handed)) {
+        let tell = self.told_to_successor();
+        match handed.and_then(|handed| upgrade::start(&self.program, handed, tell)) {
             Ok(successor) => {
                 // What is kept is the new process's to change.
                 self.kept.right().lend();
@@ -137,7 +139,20 @@ impl Running {
         Ok(Handed { sockets, lock: self.kept.right().again()? })
     }
 
+    /// What a successor is told when it asks. After the last time it knows what was ordered, and
+    /// this process takes no more orders.
+    fn told_to_successor(&self) -> Box<upgrade::Tell> {
+        let (gateway, overrides) = (Arc::clone(&self.gateway), Arc::clone(&self.kept.overrides));
+        Box::new(move |last| {
+            if last {
+                overrides.end();
+            }
+            upgrade::tell(&gateway.snapshot())
+        })
+    }
+
     fn upgrade_failed(&mut self, why: String) {
+        self.kept.overrides.begin(&self.gateway.snapshot().upstreams);
         tracing::error!("the upgrade failed, this process goes on: {why}");
         self.state = State::Failed { why };
     }
@@ -164,10 +179,12 @@ impl Running {
     async fn leave(&mut self, signals: &mut Signals, ends: Receiver<usize>) -> ExitCode {
         self.admin_again = None;
         self.apart.clear();
-        while let Ok(given) = self.ordered.try_recv() {
-            given.take().1.answer(Ok(self.state.shown()));
+        for given in self.ordered.end() {
+            // Whatever else is ordered has not been done: letting go of it says so.
+            if let (Order::Tell | Order::Upgrade, asker) = given.take() {
+                asker.answer(Ok(self.state.shown()));
+            }
         }
-        self.ordered.close();
         if let Some(admin) = &self.admin {
             admin.stop_accepting();
         }
@@ -233,7 +250,7 @@ impl Running {
         let begun = Instant::now();
         let Some(source) = source else {
             tracing::info!("nothing to reload: the configuration is built in");
-            return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
+            return Ok(self.answer(false, &[], Vec::new(), begun));
         };
         let checked = source.load(self.kept.given(), &self.gateway.before());
         let checked = checked.map_err(|report| change::refused(&report))?;

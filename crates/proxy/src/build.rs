@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lockgate_config::model::{self, Document};
+use lockgate_config::model::{self, Document, PIECE};
 use lockgate_core::{
     Blobs, Build, ConfigError, Identities, Listed, Plugin, Policy, PolicyPlugin, Priority, Provide,
     Stage,
@@ -15,9 +15,10 @@ use lockgate_upstream::Upstream;
 
 use crate::pipeline::Entry;
 use crate::plans::Plans;
+use crate::reserved::Reserved;
 use crate::rewrite::Rewrite;
 use crate::route::{Condition, Pattern, Router};
-use crate::snapshot::{Route, RouteSet, Snapshot};
+use crate::snapshot::{Route, RouteSet, Sets, Snapshot};
 use crate::target::Target;
 
 /// What a snapshot is built with.
@@ -97,16 +98,7 @@ impl Builder<'_> {
         };
         let inherited = before.map(|before| before.inherited.clone()).unwrap_or_default();
         let mut given = Given { identities: &identities, inherited };
-        let mut sets = Vec::with_capacity(document.routes.len() + 2);
-        for (place, (pattern, set)) in document.routes.iter().enumerate() {
-            if let Some(same) = before.and_then(|before| before.same(place, pattern, set)) {
-                sets.push(same);
-                continue;
-            }
-            let routes = self.routes(pattern, set, &mut given, &mut errors);
-            let (pattern, captures) = (Arc::clone(pattern), router.captures(place));
-            sets.push(Arc::new(RouteSet { pattern, captures, routes }));
-        }
+        let mut sets = self.sets(&document, &router, &mut given, &mut errors);
         let mount = match self.mount(&document, &mut given, &mut sets) {
             Ok(mount) => mount,
             Err(error) => {
@@ -122,6 +114,7 @@ impl Builder<'_> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let reserved = Reserved::of(&identities, sets.iter(), before).into();
         let inherited = given.inherited;
         Ok(Snapshot {
             generation,
@@ -132,6 +125,7 @@ impl Builder<'_> {
             router,
             sets,
             inherited,
+            reserved,
             identities,
             unrouted: self.metrics.no_route(),
             redirects,
@@ -140,6 +134,36 @@ impl Builder<'_> {
             stores: Arc::clone(&self.stores),
             document,
         })
+    }
+
+    /// The routes of a document: those that are the same as before are taken over.
+    fn sets(
+        &self,
+        document: &Document,
+        router: &Router,
+        given: &mut Given<'_>,
+        errors: &mut Vec<BuildError>,
+    ) -> Sets {
+        let before = self.before();
+        let all = document.routes.pieces();
+        let mut pieces = Vec::with_capacity(all.len());
+        for (number, piece) in all.iter().enumerate() {
+            if let Some(same) = before.and_then(|before| before.same_piece(number, piece)) {
+                pieces.push(same);
+                continue;
+            }
+            let sets = piece.iter().enumerate().map(|(place, (pattern, set))| {
+                let place = number * PIECE + place;
+                let same = before.and_then(|before| before.same(place, pattern, set));
+                same.unwrap_or_else(|| {
+                    let routes = self.routes(pattern, set, given, errors);
+                    let (pattern, captures) = (Arc::clone(pattern), router.captures(place));
+                    Arc::new(RouteSet { pattern, captures, routes })
+                })
+            });
+            pieces.push(sets.collect());
+        }
+        Sets { pieces, count: document.routes.len(), own: Vec::new() }
     }
 
     /// The snapshot before, if its routes could be these: if no upstream that it has is another
@@ -233,7 +257,7 @@ impl Builder<'_> {
             })?)),
         };
         let upstream = match &route.to {
-            model::Target::Upstream(name) => Some(name.as_str()),
+            model::Target::Upstream(name) => Some(&**name),
             _ => None,
         };
         let handler = match &route.to {
@@ -351,14 +375,14 @@ impl Builder<'_> {
             }
             model::Target::Handler { name, config } => {
                 let plugin = self.plugins.iter().find_map(|plugin| match plugin {
-                    Plugin::Handler(plugin) if plugin.name() == name => Some(plugin),
+                    Plugin::Handler(plugin) if *plugin.name() == **name => Some(plugin),
                     _ => None,
                 });
                 let Some(plugin) = plugin else {
                     return Err(BuildError::new(&at, format!("there is no handler `{name}`")));
                 };
                 let path = ["routes", pattern, "to", name];
-                (build.name, build.place) = (name.as_str().into(), path.join(".").into());
+                (build.name, build.place) = ((**name).into(), path.join(".").into());
                 let handler = plugin.build(config, build);
                 let handler = handler.map_err(|error| BuildError::of(&path, error))?;
                 Ok(Target::Handler(plugin.name(), handler))
@@ -398,25 +422,43 @@ fn written(config: &model::Settings) -> Option<Box<str>> {
 /// checked: conditions and rewrites. Those that `before` serves have been built already.
 pub fn refusals(document: &Document, before: Option<&Snapshot>) -> Vec<BuildError> {
     let mut errors = Vec::new();
-    for (place, (pattern, set)) in document.routes.iter().enumerate() {
-        if before.is_some_and(|before| before.same(place, pattern, set).is_some()) {
-            continue;
-        }
-        for (number, route) in set.routes.iter().enumerate() {
-            let number = number.to_string();
-            let at: &[&str] = match set.routes.len() {
-                1 => &["routes", pattern],
-                _ => &["routes", pattern, &number],
-            };
-            if let Err(error) = Condition::new(&route.when) {
-                errors.push(BuildError::new(&[at, &["when"]].concat(), error));
-            }
-            if let Err((key, message)) = Rewrite::new(&route.rewrite) {
-                errors.push(BuildError::new(&[at, &["rewrite", key]].concat(), message));
+    let known = before.map(|before| &before.document.routes);
+    for (first, piece) in document.routes.pieces_beside(known) {
+        for (place, (pattern, set)) in piece.iter().enumerate() {
+            if before.is_none_or(|before| before.same(first + place, pattern, set).is_none()) {
+                refused(pattern, set, &mut errors);
             }
         }
     }
     errors
+}
+
+fn refused(pattern: &str, set: &model::RouteSet, errors: &mut Vec<BuildError>) {
+    for (number, route) in set.routes.iter().enumerate() {
+        let number = number.to_string();
+        let at: &[&str] = match set.routes.len() {
+            1 => &["routes", pattern],
+            _ => &["routes", pattern, &number],
+        };
+        if let Err(error) = Condition::new(&route.when) {
+            errors.push(BuildError::new(&[at, &["when"]].concat(), error));
+        }
+        if let Err((key, message)) = Rewrite::new(&route.rewrite) {
+            errors.push(BuildError::new(&[at, &["rewrite", key]].concat(), message));
+        }
+    }
+}
+
+/// Whether two documents have the same patterns in the same order.
+fn has_same_patterns(old: &model::Routes, new: &model::Routes) -> bool {
+    let mut changed = new.pieces_beside(Some(old));
+    old.len() == new.len()
+        && changed.all(|(first, piece)| {
+            let mut patterns = piece.iter().enumerate();
+            patterns.all(|(place, (pattern, _))| {
+                old.at(first + place).is_some_and(|(known, _)| known == pattern)
+            })
+        })
 }
 
 /// The router of a document: that of the snapshot before, when the patterns are the same.
@@ -428,7 +470,7 @@ pub fn router(
     before: Option<&Snapshot>,
 ) -> Result<Arc<Router>, Vec<BuildError>> {
     if let Some(before) = before
-        && before.document.routes.keys().eq(document.routes.keys())
+        && has_same_patterns(&before.document.routes, &document.routes)
     {
         return Ok(Arc::clone(&before.router));
     }
@@ -449,7 +491,7 @@ pub fn router(
         Ok(_) => return Err(errors),
         Err(conflicts) => conflicts,
     };
-    let key = |index: usize| document.routes.get_index(index).map_or("", |(key, _)| &**key);
+    let key = |index: usize| document.routes.at(index).map_or("", |(key, _)| &**key);
     for conflict in conflicts {
         let (first, second) = (key(conflict.a.min(conflict.b)), key(conflict.a.max(conflict.b)));
         let message = format!(

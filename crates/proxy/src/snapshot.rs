@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
-use lockgate_config::model::{self, Document};
+use lockgate_config::model::{self, Document, PIECE};
 use lockgate_core::{Blobs, Exchange, Identities, Write};
 use lockgate_telemetry::{AccessLog, RouteSeries, Traces};
 use lockgate_upstream::Upstream;
@@ -18,6 +18,7 @@ use crate::build::Inherited;
 use crate::mount::Mount;
 use crate::pipeline::Entry;
 use crate::plans::Plans;
+use crate::reserved::Reserved;
 use crate::rewrite::Rewrite;
 use crate::route::{Condition, Found, Router};
 use crate::target::Target;
@@ -37,10 +38,11 @@ pub struct Snapshot {
     /// The traces, if they are on.
     pub traces: Option<Arc<Traces>>,
     pub(crate) router: Arc<Router>,
-    /// In the order of the document's routes, and those of the gateway's own after them.
-    pub(crate) sets: Vec<Arc<RouteSet>>,
+    pub(crate) sets: Sets,
     /// What routes inherit, for those that come.
     pub(crate) inherited: Inherited,
+    /// What clients may not state on any of its routes, beside what they never may.
+    pub(crate) reserved: Arc<Reserved>,
     /// What the routes identify callers by.
     pub(crate) identities: Identities,
     pub(crate) unrouted: Arc<RouteSeries>,
@@ -50,6 +52,37 @@ pub struct Snapshot {
     pub(crate) plans: Plans,
     /// The stores to tell of writes.
     pub(crate) stores: Arc<[Arc<dyn Blobs>]>,
+}
+
+/// All routes of a snapshot, in the order of the document's and in its pieces, and those of the
+/// gateway's own after them. A piece without a change is one object with that of the snapshot
+/// before, so that neither making nor dropping a snapshot touches every route.
+#[derive(Default)]
+pub(crate) struct Sets {
+    pub(crate) pieces: Vec<Piece>,
+    /// How many the document has.
+    pub(crate) count: usize,
+    pub(crate) own: Vec<Arc<RouteSet>>,
+}
+
+/// As many as a piece of the document's routes has.
+pub(crate) type Piece = Arc<[Arc<RouteSet>]>;
+
+impl Sets {
+    pub(crate) fn len(&self) -> usize {
+        self.count + self.own.len()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<&Arc<RouteSet>> {
+        match place.checked_sub(self.count) {
+            None => self.pieces.get(place / PIECE)?.get(place % PIECE),
+            Some(own) => self.own.get(own),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<RouteSet>> {
+        self.pieces.iter().flat_map(|piece| piece.iter()).chain(&self.own)
+    }
 }
 
 /// The routes under one pattern, told apart by their conditions.
@@ -87,7 +120,7 @@ pub(crate) struct Route {
 impl Snapshot {
     /// Whether there is no route at all.
     pub fn is_empty(&self) -> bool {
-        self.sets.is_empty()
+        self.sets.len() == 0
     }
 
     /// Whether an address is a proxy whose word is taken.
@@ -120,7 +153,7 @@ impl Snapshot {
     }
 
     pub(crate) fn set(&self, index: usize) -> Option<&RouteSet> {
-        self.sets.get(index).map(Arc::as_ref)
+        self.sets.get(index).map(|set| &**set)
     }
 
     /// The routes under a pattern of another document, as they serve here, when they are the very
@@ -131,8 +164,14 @@ impl Snapshot {
         pattern: &str,
         set: &Arc<model::RouteSet>,
     ) -> Option<Arc<RouteSet>> {
-        let (own, _, known) = model::find_routes(&self.document.routes, place, pattern)?;
+        let (own, _, known) = self.document.routes.find(place, pattern)?;
         if Arc::ptr_eq(known, set) { self.sets.get(own).cloned() } else { None }
+    }
+
+    /// A whole piece of another document's routes, as it serves here, when it is the very same there.
+    pub(crate) fn same_piece(&self, number: usize, piece: &Arc<model::Piece>) -> Option<Piece> {
+        let is_same = self.document.routes.has_piece(number, piece);
+        self.sets.pieces.get(number).filter(|_| is_same).cloned()
     }
 
     pub(crate) fn route(&self, place: Place) -> Option<&Route> {

@@ -42,7 +42,7 @@ pub fn between<'b>(
     }
     let few = differences(&one, &other, true);
     let changed = few.write();
-    let given = Given::Changes { name: "changes", text: &changed };
+    let given = Given::Changes { name: "changes", text: &changed, of: Some(&few) };
     // What is inherited may make the same words mean something else.
     let means_it = load::shown(from, given, plugins)
         .is_ok_and(|loaded| long_value(&loaded.document) == other.long);
@@ -169,7 +169,7 @@ pub fn laid_over(files: &str, changes: &str) -> Result<Value, String> {
     let mut reader = Reader::unresolved();
     let mut root = reader.begin(Path::new("files"), files.to_owned());
     if !changes.is_empty() {
-        root = reader.change(root, "changes", changes);
+        root = reader.change(root, "changes", changes, None);
     }
     if let Some(fail) = reader.fails.first() {
         return Err(fail.message.clone());

@@ -41,11 +41,14 @@ pub(crate) fn lay(
             "" => tree.get(files, found.section),
             name => tree.get(files, found.section).and_then(|section| tree.get(section, name)),
         };
-        let said =
-            |node: Option<NodeId>| node.map_or(Base::Nothing, |it| Base::Was(hash(tree, it)));
-        let now = said(before);
+        let said = |node| Base::Was(hash(tree, node));
+        let now = before.map_or(Base::Nothing, said);
+        let is_said = match found.to {
+            Some(to) => before.is_some() && now == said(to),
+            None => before.is_none(),
+        };
         let outcome = match found.base {
-            _ if now == said(found.to) => Outcome::Settled,
+            _ if is_said => Outcome::Settled,
             Base::Now => Outcome::InForce,
             base if base == now => Outcome::InForce,
             _ => Outcome::Overruled,

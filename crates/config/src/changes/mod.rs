@@ -6,6 +6,8 @@ mod between;
 mod lay;
 mod told;
 
+use std::sync::{Arc, OnceLock};
+
 use serde_json::{Map, Value, json};
 
 use crate::format::emit;
@@ -28,14 +30,21 @@ const HEAD: &str = "\
 # `lockgate export` prints the files and these changes as one.
 ";
 
-/// All changes over one configuration, each thing at most once.
+/// How many lines stand before the entries.
+pub(crate) const LINES_BEFORE: u32 = 3;
+/// The last of them.
+pub(crate) const LIST: &str = "changes:\n";
+/// Before none.
+const NONE: &str = "changes: []\n";
+
+/// All changes over one configuration, each thing at most once. A copy shares what is the same.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
-    pub(crate) all: Vec<Entry>,
+    all: Vec<Arc<Entry>>,
 }
 
 /// One thing that is not as the files say.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// The section: `routes`, `upstreams` …
     pub section: String,
@@ -45,6 +54,49 @@ pub struct Entry {
     pub to: Option<Value>,
     /// What the files said of it when it was changed.
     pub base: Base,
+    /// It as it stands in the file, once it has been written.
+    text: OnceLock<Arc<str>>,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.section, &self.name, &self.to, self.base)
+            == (&other.section, &other.name, &other.to, other.base)
+    }
+}
+
+impl Entry {
+    fn new(section: &str, name: &str, to: Option<Value>, base: Base) -> Self {
+        let text = OnceLock::new();
+        Self { section: section.to_owned(), name: name.to_owned(), to, base, text }
+    }
+
+    /// It as it stands in the file.
+    pub(crate) fn text(&self) -> &Arc<str> {
+        self.text.get_or_init(|| {
+            let whole = emit(&json!({ "changes": [self.value()] }));
+            whole.strip_prefix(LIST).unwrap_or_default().into()
+        })
+    }
+
+    fn value(&self) -> Value {
+        let mut out = Map::new();
+        out.insert("section".into(), self.section.as_str().into());
+        if !self.name.is_empty() {
+            out.insert("name".into(), self.name.as_str().into());
+        }
+        let base = match self.base {
+            Base::Now => "now".to_owned(),
+            Base::Nothing => "nothing".to_owned(),
+            Base::Was(hash) => format!("was {hash:016x}"),
+        };
+        out.insert("base".into(), base.into());
+        match &self.to {
+            Some(to) => out.insert("to".into(), to.clone()),
+            None => out.insert("removed".into(), true.into()),
+        };
+        Value::Object(out)
+    }
 }
 
 /// What the files said of a thing.
@@ -93,33 +145,19 @@ impl Changes {
         let mut all = Vec::new();
         for found in lay::entries(&tree, root)? {
             let to = found.to.map(|to| tree.value(to, Spelling::Written));
-            let (section, name) = (found.section.to_owned(), found.name.to_owned());
-            all.push(Entry { section, name, to, base: found.base });
+            all.push(Arc::new(Entry::new(found.section, found.name, to, found.base)));
         }
         Ok(Self { all })
     }
 
     /// Them as a text that [`Changes::read`] reads.
     pub fn write(&self) -> String {
-        let entries = self.all.iter().map(|entry| {
-            let mut out = Map::new();
-            out.insert("section".into(), entry.section.as_str().into());
-            if !entry.name.is_empty() {
-                out.insert("name".into(), entry.name.as_str().into());
-            }
-            let base = match entry.base {
-                Base::Now => "now".to_owned(),
-                Base::Nothing => "nothing".to_owned(),
-                Base::Was(hash) => format!("was {hash:016x}"),
-            };
-            out.insert("base".into(), base.into());
-            match &entry.to {
-                Some(to) => out.insert("to".into(), to.clone()),
-                None => out.insert("removed".into(), true.into()),
-            };
-            Value::Object(out)
-        });
-        format!("{HEAD}{}", emit(&json!({ "changes": entries.collect::<Vec<_>>() })))
+        let length: usize = self.all.iter().map(|entry| entry.text().len()).sum();
+        let mut out = String::with_capacity(HEAD.len() + NONE.len() + length);
+        out.push_str(HEAD);
+        out.push_str(if self.all.is_empty() { NONE } else { LIST });
+        self.all.iter().for_each(|entry| out.push_str(entry.text()));
+        out
     }
 
     /// Says what a thing shall be, or that it shall not be.
@@ -127,8 +165,7 @@ impl Changes {
     /// # Errors
     /// When there are too many.
     pub fn set(&mut self, section: &str, name: &str, to: Option<Value>) -> Result<(), String> {
-        let base = Base::Now;
-        let entry = Entry { section: section.to_owned(), name: name.to_owned(), to, base };
+        let entry = Arc::new(Entry::new(section, name, to, Base::Now));
         let is_about = |one: &Entry| one.section == section && one.name == name;
         if let Some(one) = self.all.iter_mut().find(|one| is_about(one)) {
             *one = entry;
@@ -151,15 +188,38 @@ impl Changes {
         self.all.retain_mut(|entry| match laid.next() {
             Some(one) if one.outcome != Outcome::InForce => false,
             Some(one) => {
-                entry.base = one.base;
+                if entry.base != one.base {
+                    let Entry { section, name, to, .. } = &**entry;
+                    *entry = Arc::new(Entry::new(section, name, to.clone(), one.base));
+                }
                 true
             }
             None => true,
         });
     }
 
+    /// Whether they say the same as others do, in whatever order.
+    pub fn say_the_same_as(&self, other: &Self) -> bool {
+        self.sorted() == other.sorted()
+    }
+
+    /// Whether they set and remove the same things as others do, whatever they set them to.
+    pub fn are_about_the_same_as(&self, other: &Self) -> bool {
+        let about = |changes: &Self| -> Vec<(String, String, bool)> {
+            let all = changes.sorted().into_iter();
+            all.map(|one| (one.section.clone(), one.name.clone(), one.to.is_some())).collect()
+        };
+        about(self) == about(other)
+    }
+
+    fn sorted(&self) -> Vec<&Entry> {
+        let mut all: Vec<_> = self.all.iter().map(|entry| &**entry).collect();
+        all.sort_by(|a, b| (&a.section, &a.name).cmp(&(&b.section, &b.name)));
+        all
+    }
+
     /// What is changed.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Arc<Entry>] {
         &self.all
     }
 

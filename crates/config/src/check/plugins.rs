@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Findings;
 use super::dry::{Asked, Dry};
 use crate::decode::{HANDLERS, ROUTE_KEYS, UPSTREAM_KEYS, suggest};
-use crate::model::{Document, PolicyEntry, Settings, Target};
+use crate::model::{Document, PIECE, PolicyEntry, RouteSet, Settings, Target};
 use crate::same::Same;
 use crate::source::{Fail, Shape};
 
@@ -51,43 +51,19 @@ pub(super) fn check(
     let mut checker = Checker { plugins, findings, inherited, together: HashSet::new() };
     checker.defaults();
     let identities = checker.identities(document, &dry);
-    let listed = checker.findings.source.listed_routes();
-    for (number, (pattern, set)) in document.routes.iter_mut().enumerate() {
-        if let Some(same) = same.filter(|same| same.has(number, pattern, set)) {
-            dry.keep_again(same.held(pattern, set));
+    for (number, piece) in document.routes.pieces_mut().iter_mut().enumerate() {
+        if let Some(same) = same.filter(|same| same.routes().has_piece(number, piece)) {
+            dry.keep_again(same.held_by_piece(piece));
             continue;
         }
         // Nobody else has it.
-        let set = Arc::make_mut(set);
-        let is_list = listed.contains(&**pattern);
-        // A list that lost a route in decoding does not tell the others' numbers.
-        let is_whole =
-            !is_list || checker.findings.source.items(&["routes", pattern]) == set.routes.len();
-        for (place, route) in set.routes.iter_mut().enumerate() {
-            let (identities, dry) = (&identities, &dry);
-            let (priority, target) = (route.priority(), route.upstreams());
-            let at = Stands { pattern, priority, target, identities, dry };
-            let before = checker.findings.fails.len();
-            for policy in &mut route.policies {
-                checker.policy(&at, policy);
-                if let Some(same) = same.filter(|_| policy.is_inherited()) {
-                    dry.keep_again(same.held_by_inherited(&policy.name));
-                }
+        for (place, (pattern, set)) in Arc::make_mut(piece).iter_mut().enumerate() {
+            let place = number * PIECE + place;
+            if let Some(same) = same.filter(|same| same.has(place, pattern, set)) {
+                dry.keep_again(same.held(pattern, set));
+                continue;
             }
-            if checker.findings.fails.len() == before {
-                for list in route.policies.chunk_by(|one, next| one.name == next.name) {
-                    checker.together(&at, list);
-                }
-            }
-            if let Target::Handler { name, config } = &mut route.to
-                && is_whole
-            {
-                let place = place.to_string();
-                let number = is_list.then_some(place.as_str());
-                let front = ["routes", pattern].into_iter().chain(number);
-                let path: Vec<&str> = front.chain(["to", name]).collect();
-                checker.handler(&at, name, &path, config);
-            }
+            checker.under_pattern(place, (pattern, Arc::make_mut(set)), &identities, &dry, same);
         }
     }
     let auth = document.admin.auth.clone();
@@ -148,6 +124,46 @@ impl Checker<'_, '_> {
             }
             let fail = self.unknown(word, UPSTREAM_KEYS);
             self.findings.push(Fail { at: source.tree.at(key), ..fail });
+        }
+    }
+
+    /// Builds the plugins of the routes under one pattern.
+    fn under_pattern(
+        &mut self,
+        place: usize,
+        (pattern, set): (&str, &mut RouteSet),
+        identities: &Identities,
+        dry: &Dry,
+        same: Option<&Same<'_>>,
+    ) {
+        let is_list = self.findings.source.is_list_of_routes(place, pattern);
+        // A list that lost a route in decoding does not tell the others' numbers.
+        let is_whole =
+            !is_list || self.findings.source.items(&["routes", pattern]) == set.routes.len();
+        for (place, route) in set.routes.iter_mut().enumerate() {
+            let (priority, target) = (route.priority(), route.upstreams());
+            let at = Stands { pattern, priority, target, identities, dry };
+            let before = self.findings.fails.len();
+            for policy in &mut route.policies {
+                self.policy(&at, policy);
+                if let Some(same) = same.filter(|_| policy.is_inherited()) {
+                    dry.keep_again(same.held_by_inherited(&policy.name));
+                }
+            }
+            if self.findings.fails.len() == before {
+                for list in route.policies.chunk_by(|one, next| one.name == next.name) {
+                    self.together(&at, list);
+                }
+            }
+            if let Target::Handler { name, config } = &mut route.to
+                && is_whole
+            {
+                let place = place.to_string();
+                let number = is_list.then_some(place.as_str());
+                let front = ["routes", pattern].into_iter().chain(number);
+                let path: Vec<&str> = front.chain(["to", name]).collect();
+                self.handler(&at, name, &path, config);
+            }
         }
     }
 

@@ -17,32 +17,45 @@ pub(super) fn check(document: &Document, same: Option<&Same<'_>>, findings: &mut
     let written = section.map(|node| source.tree.pairs(node)).unwrap_or_default();
     let mut known: HashSet<&str> = document.upstreams.keys().map(String::as_str).collect();
     known.extend(written.iter().filter_map(|pair| source.tree.written(pair.0)));
-    let listed = source.listed_routes();
-    for (number, (pattern, set)) in document.routes.iter().enumerate() {
-        if same.is_some_and(|same| same.has(number, pattern, set)) {
-            continue;
-        }
-        if !listed.contains(&**pattern) {
-            for route in &set.routes {
-                let path = &["routes", pattern];
-                Checker { document, known: &known, pattern, path, findings }.check(route);
+    let before = same.map(Same::routes);
+    for (first, piece) in document.routes.pieces_beside(before) {
+        for (place, (pattern, set)) in piece.iter().enumerate() {
+            let place = first + place;
+            if !same.is_some_and(|same| same.has(place, pattern, set)) {
+                under_pattern(document, &known, place, (pattern, set), findings);
             }
-            continue;
         }
-        // One of the list could not be decoded, so the numbers of the others are not theirs.
-        if source.items(&["routes", pattern]) != set.routes.len() {
-            continue;
-        }
-        for (place, route) in set.routes.iter().enumerate() {
-            let place = place.to_string();
-            let path = &["routes", pattern, &place];
-            Checker { document, known: &known, pattern, path, findings }.check(route);
-        }
-        order(pattern, set, findings);
     }
     if document.routes.is_empty() && source.tree.get(source.root, "routes").is_none() {
         findings.warning(&["routes"], "there are no routes: every request is answered 404");
     }
+}
+
+/// The routes under one pattern.
+fn under_pattern(
+    document: &Document,
+    known: &HashSet<&str>,
+    place: usize,
+    (pattern, set): (&str, &RouteSet),
+    findings: &mut Findings<'_>,
+) {
+    if !findings.source.is_list_of_routes(place, pattern) {
+        for route in &set.routes {
+            let path = &["routes", pattern];
+            Checker { document, known, pattern, path, findings }.check(route);
+        }
+        return;
+    }
+    // One of the list could not be decoded, so the numbers of the others are not theirs.
+    if findings.source.items(&["routes", pattern]) != set.routes.len() {
+        return;
+    }
+    for (number, route) in set.routes.iter().enumerate() {
+        let number = number.to_string();
+        let path = &["routes", pattern, &number];
+        Checker { document, known, pattern, path, findings }.check(route);
+    }
+    order(pattern, set, findings);
 }
 
 /// A route after one that always holds is never reached.
@@ -85,7 +98,7 @@ impl<'s> Checker<'_, 's> {
     fn check(&mut self, route: &Route) {
         match &route.to {
             Target::Upstream(name) => {
-                if !self.known.contains(name.as_str()) {
+                if !self.known.contains(&**name) {
                     let at = [self.path, &["to"]].concat();
                     let written = self.findings.written(&at, name).to_owned();
                     let help = self.help(&written);

@@ -6,19 +6,14 @@ use serde_json::Value;
 
 use super::Findings;
 use crate::decode::nearest;
+use crate::format::is_secret;
 use crate::model::{Document, SinkKind, Sticky, Target, bears_secret};
-use crate::source::Fail;
+use crate::source::{Fail, NodeId, Tree};
 
 pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     let mut used: HashSet<&str> = HashSet::new();
-    for route in document.routes.values().flat_map(|set| &set.routes) {
-        match &route.to {
-            Target::Upstream(name) => meant(document, name, &mut used),
-            Target::Split(parts) => {
-                parts.keys().for_each(|name| meant(document, name, &mut used));
-            }
-            Target::Handler { .. } => {}
-        }
+    for name in document.routes.pieces().iter().flat_map(|piece| piece.upstreams()) {
+        meant(document, name, &mut used);
     }
     used.extend(document.listeners.values().filter_map(|listener| listener.to.as_deref()));
     for name in document.upstreams.keys() {
@@ -57,7 +52,7 @@ fn meant<'d>(document: &'d Document, name: &'d str, used: &mut HashSet<&'d str>)
 
 /// Whether a policy's or handler's settings name something. Runs for the unused alone.
 fn in_settings(document: &Document, name: &str) -> bool {
-    document.routes.values().flat_map(|set| &set.routes).any(|route| {
+    document.routes.iter().flat_map(|(_, set)| &set.routes).any(|route| {
         let policies = route.policies.iter().any(|policy| mentions(&policy.config, name));
         policies || matches!(&route.to, Target::Handler { config, .. } if mentions(config, name))
     })
@@ -111,6 +106,7 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
             places.push(place(&["alerts", name, "email", "password"]));
         }
     }
+    identities(document, findings);
     urls(document, findings);
     for (name, upstream) in &document.upstreams {
         if let Some(Sticky::Cookie { secret: Some(_), .. }) = upstream.sticky {
@@ -126,6 +122,32 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
             findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
         }
     }
+}
+
+/// Secrets in the settings of identities, which their plugins alone know: by what they are called.
+fn identities(document: &Document, findings: &mut Findings<'_>) {
+    let source = findings.source;
+    let mut plain = Vec::new();
+    for (name, identity) in &document.identity {
+        if let Some(settings) = source.node(&["identity", name, &identity.kind]) {
+            plain_secrets(&source.tree, settings, &mut plain);
+        }
+    }
+    for node in plain {
+        let fail = Fail::warning(source.tree.at(node), "a secret stands here in plain text");
+        findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
+    }
+}
+
+fn plain_secrets(tree: &Tree, node: NodeId, found: &mut Vec<NodeId>) {
+    for &(key, value) in tree.pairs(node) {
+        let is_plain = tree.written(value).is_some() && tree.reference(value).is_none();
+        if is_plain && tree.written(key).is_some_and(is_secret) {
+            found.push(value);
+        }
+        plain_secrets(tree, value, found);
+    }
+    tree.items(node).iter().for_each(|item| plain_secrets(tree, *item, found));
 }
 
 /// Passwords in the URLs of stores.

@@ -110,7 +110,7 @@ fn empty() -> Document {
         replicas: None,
         plans: IndexMap::new(),
         upstreams: IndexMap::new(),
-        routes: IndexMap::new(),
+        routes: Default::default(),
         telemetry: Default::default(),
         alerts: Alerts::default(),
     }

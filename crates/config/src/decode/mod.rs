@@ -13,8 +13,9 @@ mod route;
 mod target;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -49,6 +50,8 @@ pub(crate) struct Decoder<'s> {
     turned: RefCell<HashSet<NodeId>>,
     fails: RefCell<Vec<Fail>>,
     full: Cell<bool>,
+    /// Words that many routes have in them, each once.
+    words: RefCell<HashMap<&'s str, Arc<str>>>,
 }
 
 impl<'s> Decoder<'s> {
@@ -60,11 +63,17 @@ impl<'s> Decoder<'s> {
             turned: RefCell::new(HashSet::new()),
             fails: RefCell::new(Vec::new()),
             full: Cell::new(false),
+            words: RefCell::default(),
         }
     }
 
     pub(crate) fn into_fails(self) -> Vec<Fail> {
         self.fails.into_inner()
+    }
+
+    /// A word as one object for all that have it.
+    fn word(&self, word: &'s str) -> Arc<str> {
+        Arc::clone(self.words.borrow_mut().entry(word).or_insert_with(|| word.into()))
     }
 
     /// Decodes a node. What does not fit is noted; `None` when nothing is left of it.
@@ -144,6 +153,11 @@ impl<'s> Decoder<'s> {
     pub(crate) fn is_removed(&self, node: NodeId) -> bool {
         let removed = self.removed.borrow();
         !removed.is_empty() && removed.contains(&node)
+    }
+
+    /// Whether nothing at all has been taken out.
+    pub(crate) fn has_all(&self) -> bool {
+        self.removed.borrow().is_empty()
     }
 
     pub(crate) fn remove(&self, node: NodeId) {

@@ -1,16 +1,14 @@
 //! Routes: a few keys of their own, and every other key a policy's name.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use lockgate_core::Time;
+use lockgate_core::{Priority, Time};
 use serde_json::Value;
 
 use super::inherit::Inherited;
 use super::target::{self, UrlUpstreams};
 use super::{Decoder, Reading, forms, suggest};
-use crate::model::{self, PolicyEntry, Route, RouteSet, Settings};
+use crate::model::{self, PolicyEntry, Route, RouteSet, Settings, word_of};
 use crate::same::Same;
 use crate::source::{Fail, NodeId, Shape, Spelling};
 
@@ -18,7 +16,7 @@ use crate::source::{Fail, NodeId, Shape, Spelling};
 pub(crate) const ROUTE_KEYS: &[&str] =
     &["when", "to", "rewrite", "timeout", "retry", "priority", "tags"];
 
-const PRIORITIES: &[&str] = &["high", "normal", "low"];
+const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
 
 /// Where a route stands: under its pattern, or which of a list there.
 #[derive(Clone, Copy)]
@@ -34,8 +32,6 @@ pub(super) struct Routes<'a, 's> {
     handlers: &'a [&'a str],
     /// Name → the entries that every route has unless it names the policy itself.
     shared: Vec<(&'s str, Vec<Arc<PolicyEntry>>)>,
-    /// The words that paths are made of, each once.
-    words: RefCell<HashMap<&'s str, Arc<str>>>,
 }
 
 impl<'a, 's> Routes<'a, 's> {
@@ -44,8 +40,7 @@ impl<'a, 's> Routes<'a, 's> {
         inherited: &'a Inherited,
         handlers: &'a [&'a str],
     ) -> Self {
-        let words = RefCell::default();
-        let mut routes = Self { cx, inherited, handlers, shared: Vec::new(), words };
+        let mut routes = Self { cx, inherited, handlers, shared: Vec::new() };
         let path = [Arc::from("defaults")];
         for &(key, value) in &inherited.policies {
             let name = cx.source.tree.written(key).unwrap_or_default();
@@ -65,37 +60,61 @@ impl<'a, 's> Routes<'a, 's> {
     ) -> model::Routes {
         let tree = &self.cx.source.tree;
         if !self.cx.expect_map(node, "a map from patterns to routes") {
-            return model::Routes::new();
+            return model::Routes::default();
         }
-        let mut all = model::Routes::with_capacity(tree.pairs(node).len());
-        for (pattern, key, node) in self.cx.pairs(node) {
-            let known = same.and_then(|same| same.find(self.cx.source, all.len(), pattern, node));
-            if let Some((pattern, set)) = known {
-                urls.take_all(set);
-                all.insert(Arc::clone(pattern), Arc::clone(set));
+        let mut all = model::Gathered::default();
+        let mut rest = tree.pairs(node);
+        while let Some((&(key, node), behind)) = rest.split_first() {
+            let piece = same.and_then(|same| same.piece(all.len(), rest));
+            if let Some(piece) = piece.filter(|_| self.cx.has_all()) {
+                urls.take_all(piece);
+                all.push_piece(piece);
+                rest = rest.get(piece.len()..).unwrap_or_default();
                 continue;
             }
-            let pattern: Arc<str> = pattern.into();
-            // Mostly one: a list that grows would have room for four.
-            let mut routes = Vec::with_capacity(tree.items(node).len().max(1));
-            if tree.shape(node) == Shape::List {
-                for (place, item) in tree.items(node).iter().enumerate() {
-                    let path = Place { pattern: &pattern, number: Some(place) };
-                    routes.extend(self.route(path, *item, *item, urls));
-                }
-                if tree.items(node).is_empty() {
-                    let fail = Fail::new(tree.at(key), "a list of routes needs at least one");
-                    self.cx.fail(fail);
-                }
-            } else {
-                let path = Place { pattern: &pattern, number: None };
-                routes.extend(self.route(path, key, node, urls));
-            }
-            if !routes.is_empty() {
-                all.insert(pattern, Arc::new(RouteSet { routes }));
+            rest = behind;
+            if !self.cx.is_removed(key) && !self.cx.is_removed(node) {
+                self.read_one(key, node, same, urls, &mut all);
             }
         }
-        all
+        all.end()
+    }
+
+    /// Reads what stands under one pattern.
+    fn read_one(
+        &self,
+        key: NodeId,
+        node: NodeId,
+        same: Option<&Same<'_>>,
+        urls: &mut UrlUpstreams,
+        all: &mut model::Gathered,
+    ) {
+        let tree = &self.cx.source.tree;
+        let known = same.and_then(|same| same.find(self.cx.source, all.len(), (key, node)));
+        if let Some((pattern, set)) = known {
+            urls.take(set);
+            all.push(Arc::clone(pattern), Arc::clone(set));
+            return;
+        }
+        let pattern: Arc<str> = tree.written(key).unwrap_or_default().into();
+        // Mostly one: a list that grows would have room for four.
+        let mut routes = Vec::with_capacity(tree.items(node).len().max(1));
+        if tree.shape(node) == Shape::List {
+            for (place, item) in tree.items(node).iter().enumerate() {
+                let path = Place { pattern: &pattern, number: Some(place) };
+                routes.extend(self.route(path, *item, *item, urls));
+            }
+            if tree.items(node).is_empty() {
+                let fail = Fail::new(tree.at(key), "a list of routes needs at least one");
+                self.cx.fail(fail);
+            }
+        } else {
+            let path = Place { pattern: &pattern, number: None };
+            routes.extend(self.route(path, key, node, urls));
+        }
+        if !routes.is_empty() {
+            all.push(pattern, Arc::new(RouteSet { routes: routes.into() }));
+        }
     }
 
     fn route(
@@ -162,7 +181,7 @@ impl<'a, 's> Routes<'a, 's> {
         }
         if !own.is_empty() {
             let number = path.number.map(|number| number.to_string().into());
-            let front = [self.word("routes"), Arc::clone(path.pattern)].into_iter();
+            let front = [self.cx.word("routes"), Arc::clone(path.pattern)].into_iter();
             let path: Vec<Arc<str>> = front.chain(number).collect();
             for &(name, value) in own {
                 self.policy(&path, name, value, &mut entries);
@@ -182,7 +201,7 @@ impl<'a, 's> Routes<'a, 's> {
         if tree.is_off(node) {
             return;
         }
-        let name = self.word(name);
+        let name = self.cx.word(name);
         let path = |number: Option<Arc<str>>| {
             path.iter().cloned().chain([Arc::clone(&name)]).chain(number).collect()
         };
@@ -199,19 +218,16 @@ impl<'a, 's> Routes<'a, 's> {
         }
     }
 
-    fn word(&self, word: &'s str) -> Arc<str> {
-        Arc::clone(self.words.borrow_mut().entry(word).or_insert_with(|| word.into()))
-    }
-
-    fn priority(&self, node: NodeId) -> Option<Box<str>> {
+    fn priority(&self, node: NodeId) -> Option<Priority> {
         let word: String = self.cx.decode(node)?;
-        if !PRIORITIES.contains(&word.as_str()) {
+        let found = PRIORITIES.iter().find(|priority| word_of(**priority) == word);
+        if found.is_none() {
             let tree = &self.cx.source.tree;
             let written = tree.written(node).unwrap_or_default();
             let fail = Fail::new(tree.at(node), format!("`{written}` is not a priority"));
-            self.cx.fail(fail.help(suggest(written, PRIORITIES)));
+            self.cx.fail(fail.help(suggest(written, &PRIORITIES.map(word_of))));
         }
-        Some(word.into())
+        found.copied()
     }
 }
 

@@ -1,11 +1,13 @@
 //! `to`: an upstream's name, a URL, weights, or a handler.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
 use super::inherit::Inherited;
 use super::route::settings;
 use super::{Decoder, forms};
-use crate::model::{Endpoint, RouteSet, Target, Upstream, UpstreamTls};
+use crate::model::{Endpoint, Piece, RouteSet, Target, Upstream, UpstreamTls};
 use crate::source::{Fail, NodeId, Shape};
 
 /// The handlers that the manual names, this version's or a later one's.
@@ -22,7 +24,7 @@ pub(super) struct Read {
 
 /// The upstreams that URLs have made: name → endpoint.
 #[derive(Default)]
-pub(super) struct UrlUpstreams(IndexMap<String, UrlUpstream>);
+pub(super) struct UrlUpstreams(IndexMap<Arc<str>, UrlUpstream>);
 
 struct UrlUpstream {
     endpoint: String,
@@ -49,7 +51,7 @@ impl UrlUpstreams {
                 (false, _) => None,
                 (true, tls) => Some(tls.unwrap_or_else(UpstreamTls::default)),
             };
-            upstreams.entry(name).or_insert(upstream);
+            upstreams.entry(name.to_string()).or_insert(upstream);
         }
     }
 }
@@ -67,10 +69,10 @@ pub(super) fn target(
         Shape::Text | Shape::Number => {
             let text = cx.text(node)?;
             if !text.contains("://") {
-                return Some(Read { to: Target::Upstream(text.to_owned()), prefix: None });
+                return Some(Read { to: Target::Upstream(cx.word(text)), prefix: None });
             }
             match url(text) {
-                Ok(url) => Some(Read { prefix: url.path.clone(), to: urls.take(url) }),
+                Ok(url) => Some(Read { prefix: url.path.clone(), to: urls.add(url) }),
                 Err(why) => {
                     cx.fail(Fail::new(tree.at(node), why).help("`http://host:port/prefix`"));
                     None
@@ -100,7 +102,7 @@ fn choice(
             let fail = Fail::new(tree.at(key), format!("`{other}` beside the handler `{word}`"));
             cx.fail(fail.help("a route has one handler, or weights that are numbers"));
         }
-        let name = word.to_owned();
+        let name = cx.word(word);
         let to = Target::Handler { name, config: Box::new(settings(cx, value)) };
         return Some(Read { to, prefix: None });
     }
@@ -121,8 +123,8 @@ fn choice(
                 cx.fail(fail.help("`rewrite: { add_prefix }` says it for the whole route"));
             }
             Ok(url) => {
-                if let Target::Upstream(name) = urls.take(url) {
-                    parts.insert(name, weight);
+                if let Target::Upstream(name) = urls.add(url) {
+                    parts.insert(name.to_string(), weight);
                 }
             }
             Err(why) => cx.fail(Fail::new(tree.at(key), why)),
@@ -139,26 +141,34 @@ struct Url {
 
 impl UrlUpstreams {
     /// Takes those of routes that have been read before.
-    pub(super) fn take_all(&mut self, set: &RouteSet) {
-        let mut take = |name: &str| {
-            if let Some(url) = name.contains("://").then(|| url(name)).and_then(Result::ok) {
-                self.take(url);
-            }
-        };
+    pub(super) fn take(&mut self, set: &RouteSet) {
         for route in &set.routes {
             match &route.to {
-                Target::Upstream(name) => take(name),
-                Target::Split(parts) => parts.keys().for_each(|name| take(name)),
+                Target::Upstream(name) => self.take_again(name),
+                Target::Split(parts) => parts.keys().for_each(|name| self.take_again(name)),
                 Target::Handler { .. } => {}
             }
         }
     }
 
-    fn take(&mut self, url: Url) -> Target {
-        if !self.0.contains_key(&url.name) {
-            self.0.insert(url.name.clone(), url.upstream);
+    /// Takes those of a piece of them.
+    pub(super) fn take_all(&mut self, piece: &Piece) {
+        piece.upstreams().iter().for_each(|name| self.take_again(name));
+    }
+
+    fn take_again(&mut self, name: &str) {
+        if let Some(url) = name.contains("://").then(|| url(name)).and_then(Result::ok) {
+            self.add(url);
         }
-        Target::Upstream(url.name)
+    }
+
+    fn add(&mut self, url: Url) -> Target {
+        if let Some((name, _)) = self.0.get_key_value(&*url.name) {
+            return Target::Upstream(Arc::clone(name));
+        }
+        let name: Arc<str> = url.name.into();
+        self.0.insert(Arc::clone(&name), url.upstream);
+        Target::Upstream(name)
     }
 }
 

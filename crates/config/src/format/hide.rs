@@ -50,6 +50,11 @@ pub(crate) fn hide_plain_secrets(document: &mut Value) -> Vec<String> {
     hidden
 }
 
+/// Whether settings call a secret so.
+pub(crate) fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key)
+}
+
 /// A secret may be shown when it is only named.
 pub(super) fn named_only(text: &str) -> bool {
     is_only_named(text)
@@ -79,7 +84,7 @@ fn take_out(value: &mut Value, hidden: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
             map.retain(|key, part| match part {
-                Value::String(text) if SECRETS.contains(&key.as_str()) && !named_only(text) => {
+                Value::String(text) if is_secret(key) && !named_only(text) => {
                     hidden.push(std::mem::take(text));
                     false
                 }

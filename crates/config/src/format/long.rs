@@ -11,7 +11,7 @@ use super::hide::{bare, is_open, may_show_key, named_only};
 use crate::load::load_shown;
 use crate::model::{
     Alerts, Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky,
-    Store, Target, Upstream, shown,
+    Store, Target, Upstream, shown, word_of,
 };
 use crate::report::Report;
 use crate::source::Begin;
@@ -258,9 +258,9 @@ fn route(route: &Route) -> Value {
     out.insert(
         "to".into(),
         match &route.to {
-            Target::Upstream(name) => name.as_str().into(),
+            Target::Upstream(name) => (**name).into(),
             Target::Split(parts) => value(parts),
-            Target::Handler { name, config } => json!({ name: bare(config.written().clone()) }),
+            Target::Handler { name, config } => json!({ &**name: bare(config.written().clone()) }),
         },
     );
     if *route.rewrite != Rewrite::default() {
@@ -276,8 +276,8 @@ fn route(route: &Route) -> Value {
     if let Some(own) = &route.retry {
         out.insert("retry".into(), retry(own));
     }
-    if let Some(priority) = &route.priority {
-        out.insert("priority".into(), (&**priority).into());
+    if let Some(priority) = route.priority {
+        out.insert("priority".into(), word_of(priority).into());
     }
     if !route.tags.is_empty() {
         out.insert("tags".into(), value(&route.tags));

@@ -12,7 +12,7 @@ use crate::source::{Fail, NodeId, Reader, Shape, Tree};
 
 pub(crate) use emit::emit;
 pub use hide::bare;
-pub(crate) use hide::hide_plain_secrets;
+pub(crate) use hide::{hide_plain_secrets, is_secret};
 pub use long::{long, long_value};
 
 /// Why a text is left as it is.

@@ -10,6 +10,7 @@ mod listener;
 mod quiet;
 mod redis_url;
 mod route;
+mod routes;
 mod rules;
 mod settings;
 mod store;
@@ -28,7 +29,9 @@ pub use quiet::Quiet;
 pub use redis_url::RedisUrl;
 pub(crate) use redis_url::{bears_secret, is_only_named, shown};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
-pub(crate) use route::{no_condition, no_rewrite};
+pub(crate) use route::{no_condition, no_rewrite, word_of};
+pub(crate) use routes::Gathered;
+pub use routes::{PIECE, Patterned, Piece, Routes};
 pub use rules::*;
 pub use settings::Settings;
 pub use store::{Reached, Sentinel, Store, Wrong};
@@ -39,30 +42,11 @@ pub use traces::{
 pub use upstream::*;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use indexmap::IndexMap;
 use ipnet::IpNet;
 use lockgate_core::{ConsumerEntry, Consumers};
 use serde::Serialize;
-
-/// The routes of a configuration by their patterns as written. Those that are the same in the
-/// configuration before are the same objects.
-pub type Routes = IndexMap<Arc<str>, Arc<RouteSet>>;
-
-/// The routes under a pattern and their place, which is mostly the place where they are looked for
-/// first.
-pub fn find_routes<'r>(
-    routes: &'r Routes,
-    place: usize,
-    pattern: &str,
-) -> Option<(usize, &'r Arc<str>, &'r Arc<RouteSet>)> {
-    // Mostly it is the very same text, which need not be looked at.
-    let is = |key: &str| std::ptr::eq(key, pattern) || key == pattern;
-    let there = routes.get_index(place).filter(|(key, _)| is(key));
-    let there = there.map(|(key, set)| (place, key, set));
-    there.or_else(|| routes.get_full(pattern))
-}
 
 /// A whole configuration, includes merged, short forms expanded, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize)]

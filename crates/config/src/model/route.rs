@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use lockgate_core::{Priority, Time};
 use regex::bytes::{Regex, RegexBuilder};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Retry, Settings};
 use crate::decode::forms;
@@ -20,7 +20,7 @@ const REGEX_DEPTH: u32 = 32;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RouteSet {
     /// At least one. In the file a single route needs no list.
-    pub routes: Vec<Route>,
+    pub routes: Box<[Route]>,
 }
 
 /// One route.
@@ -37,7 +37,8 @@ pub struct Route {
     /// Instead of the upstream's.
     pub retry: Option<Arc<Retry>>,
     /// What is shed last under overload: `high`, `normal`, `low`.
-    pub priority: Option<Box<str>>,
+    #[serde(serialize_with = "priority_word")]
+    pub priority: Option<Priority>,
     /// Free words, shown by `routes` and in the log.
     pub tags: Box<[String]>,
     /// The policies of the route, those of `defaults` included, in the configuration's order. What
@@ -49,7 +50,7 @@ impl Route {
     /// The upstream that it goes to, or all those of a split; empty for a handler.
     pub fn upstreams(&self) -> String {
         match &self.to {
-            Target::Upstream(name) => name.clone(),
+            Target::Upstream(name) => name.to_string(),
             Target::Split(parts) => parts.keys().map(String::as_str).collect::<Vec<_>>().join("+"),
             Target::Handler { .. } => String::new(),
         }
@@ -57,12 +58,24 @@ impl Route {
 
     /// The priority as the route's plugins take it.
     pub fn priority(&self) -> Priority {
-        match self.priority.as_deref() {
-            Some("high") => Priority::High,
-            Some("low") => Priority::Low,
-            _ => Priority::Normal,
-        }
+        self.priority.unwrap_or(Priority::Normal)
     }
+}
+
+/// The word for a priority.
+pub(crate) fn word_of(priority: Priority) -> &'static str {
+    match priority {
+        Priority::High => "high",
+        Priority::Normal => "normal",
+        Priority::Low => "low",
+    }
+}
+
+fn priority_word<S: Serializer>(
+    priority: &Option<Priority>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    priority.map(word_of).serialize(serializer)
 }
 
 /// One policy as configured.
@@ -165,11 +178,11 @@ impl Match {
 pub enum Target {
     /// An upstream by name. A URL in the file has become an upstream of that name (the URL's
     /// scheme and authority), and its path, if any, the rewrite's prefix.
-    Upstream(String),
+    Upstream(Arc<str>),
     /// Upstreams by weight, in parts of the sum.
     Split(Box<IndexMap<String, u32>>),
     /// A handler by name, and what stands under it.
-    Handler { name: String, config: Box<Settings> },
+    Handler { name: Arc<str>, config: Box<Settings> },
 }
 
 /// How the request is changed on its way upstream.

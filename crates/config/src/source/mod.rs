@@ -4,6 +4,7 @@
 //! what it is about.
 
 mod begin;
+mod entries;
 mod read;
 mod reference;
 mod texts;
@@ -11,17 +12,18 @@ mod toml;
 pub(crate) mod tree;
 mod yaml;
 
-use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use begin::{Begin, is_part, parts, standing};
 pub use reference::Lookup;
 
+use entries::EntryRead;
 pub(crate) use read::{Finished, Reader};
-use tree::Part;
 pub(crate) use tree::{At, NodeId, Shape, Spelling, Tree};
+use tree::{Mark, Part};
 
 use crate::changes::Laid;
 use crate::report::{Problem, Severity};
@@ -45,6 +47,8 @@ pub struct Source {
     /// Which of the files has those changes.
     changes: Option<u16>,
     laid: Vec<Laid>,
+    /// What was read of each of those changes.
+    entries: Vec<EntryRead>,
 }
 
 struct File {
@@ -52,6 +56,8 @@ struct File {
     /// The directory that relative paths in it start from.
     base: PathBuf,
     text: Arc<str>,
+    /// What tells that from other texts, once it has been asked for.
+    hash: OnceLock<u64>,
     /// What was read of it: its part of the tree, and the root in that.
     read: Option<(Part, NodeId)>,
     /// Whether there may be references in it.
@@ -170,12 +176,15 @@ impl Source {
         pair.map_or_else(|| self.nearest(path), |(key, _)| self.tree.at(key))
     }
 
-    /// The patterns that stand over a list of routes, not over one.
-    pub(crate) fn listed_routes(&self) -> HashSet<&str> {
+    /// Whether a list of routes stands under a pattern, not one; `place`: where it mostly is among
+    /// all.
+    pub(crate) fn is_list_of_routes(&self, place: usize, pattern: &str) -> bool {
         let tree = &self.tree;
-        let Some(routes) = tree.get(self.root, "routes") else { return HashSet::new() };
-        let lists = tree.pairs(routes).iter().filter(|pair| tree.shape(pair.1) == Shape::List);
-        lists.filter_map(|pair| tree.written(pair.0)).collect()
+        let Some(routes) = tree.get(self.root, "routes") else { return false };
+        let there = tree.pairs(routes).get(place);
+        let there = there.filter(|pair| tree.written(pair.0) == Some(pattern)).map(|pair| pair.1);
+        let found = there.or_else(|| tree.get(routes, pattern));
+        found.is_some_and(|node| tree.shape(node) == Shape::List)
     }
 
     /// How many items the list under a path of keys has.
@@ -190,6 +199,34 @@ impl Source {
             _ => self.tree.get(node, key),
         };
         path.iter().try_fold(self.root, step)
+    }
+
+    /// It is kept for as long as it is in force: what was read of its files may be shared by what is
+    /// read after it.
+    pub(crate) fn settle(&mut self) {
+        let of_changes = self.changes.map_or(self.files.len(), usize::from);
+        let mut files = Mark::default();
+        for (part, _) in self.files.iter().take(of_changes).filter_map(|file| file.read) {
+            if part.begin() != files {
+                break;
+            }
+            files = part.end();
+        }
+        self.tree.settle(files);
+    }
+
+    /// How many of the first nodes are the very same in another source, and mean the same there.
+    pub(crate) fn shared_with(&self, other: &Self) -> u32 {
+        let count = self.tree.shared_with(&other.tree);
+        let is_same = self.tree.refers_alike(&other.tree, count)
+            && self.bases_before(count).eq(other.bases_before(count));
+        if is_same { count } else { 0 }
+    }
+
+    /// The directories of the files that are before a node.
+    fn bases_before(&self, node: u32) -> impl Iterator<Item = &OsStr> {
+        let is_in = move |file: &&File| file.read.is_some_and(|(part, _)| part.is_before(node));
+        self.files.iter().filter(is_in).map(|file| file.base.as_os_str())
     }
 
     /// Whether what stands under a node is what stands under one of another source: the same

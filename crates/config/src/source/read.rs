@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::entries::EntryRead;
 use super::reference::{self, Lookup, Wrong};
 use super::tree::{At, NodeId, Part, Shape, Tree};
 use super::{Begin, Fail, File, Source, begin, toml, yaml};
-use crate::changes::{Laid, lay};
+use crate::changes::{Changes, Laid, lay};
 use crate::report::Severity;
 
 /// The most bytes of one configuration, all files together.
@@ -25,8 +26,8 @@ const READINGS: usize = 4;
 
 /// Gathers files, nodes and fails while reading.
 pub(crate) struct Reader<'a> {
-    files: Vec<File>,
-    tree: Tree,
+    pub(super) files: Vec<File>,
+    pub(super) tree: Tree,
     env: Lookup<'a>,
     left: u64,
     pub(crate) fails: Vec<Fail>,
@@ -43,9 +44,9 @@ pub(crate) struct Reader<'a> {
     /// Whether the first file is only what the others are in.
     in_parts: bool,
     /// What was read before: files with the same texts need not be parsed again.
-    before: Option<&'a Source>,
-    /// Its files by their names.
-    names: HashMap<&'a str, &'a File>,
+    pub(super) before: Option<&'a Source>,
+    /// Its files by their names, with their numbers.
+    names: HashMap<&'a str, (&'a File, u16)>,
     /// What is read once more, from memory; its files and includes come in the same order.
     again: Option<&'a Source>,
     /// Whether references are looked up.
@@ -55,6 +56,8 @@ pub(crate) struct Reader<'a> {
     /// The root of the files, the number of the file of changes that lie over it, and what became
     /// of each.
     changed: Option<(NodeId, u16, Vec<Laid>)>,
+    /// What was read of each change, where they were read one by one.
+    pub(super) read_entries: Vec<EntryRead>,
 }
 
 /// What has been read.
@@ -86,14 +89,16 @@ impl<'a> Reader<'a> {
             resolves: true,
             alone: false,
             changed: None,
+            read_entries: Vec::new(),
         }
     }
 
     /// Takes over what has been read before of files that are as they were.
     pub(crate) fn knowing(self, before: Option<&'a Source>) -> Self {
-        let files = before.map(|before| before.files.iter()).unwrap_or_default();
-        let names = files.map(|file| (&*file.name, file)).collect();
-        Self { before, names, ..self }
+        let Some(before) = before else { return self };
+        let files = before.files.iter().zip(0_u16..);
+        let names = files.map(|(file, number)| (&*file.name, (file, number))).collect();
+        Self { before: Some(before), names, tree: Tree::beside(&before.tree), ..self }
     }
 
     /// Reads once more what has been read before, whatever has become of the files, to be decoded
@@ -123,7 +128,7 @@ impl<'a> Reader<'a> {
             None => self.tree.map(At::default(), &[]),
         };
         match before.changes.and_then(|number| before.files.get(usize::from(number))) {
-            Some(changes) => self.change(root, &changes.name, &changes.text),
+            Some(changes) => self.change(root, &changes.name, &changes.text, None),
             None => root,
         }
     }
@@ -206,7 +211,8 @@ impl<'a> Reader<'a> {
     fn enter(&mut self, name: String, base: &Path) {
         self.in_parts = true;
         let (name, base) = (name.into(), base.to_owned());
-        self.files.push(File { name, base, text: "".into(), read: None, refers: false });
+        let (text, hash) = ("".into(), OnceLock::new());
+        self.files.push(File { name, base, text, hash, read: None, refers: false });
     }
 
     /// Reads the main file from memory; `path` says how it is called and what it lies beside.
@@ -231,12 +237,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Lays changes over what has been read. Relative paths in them start where those of the main
-    /// file do.
-    pub(crate) fn change(&mut self, root: NodeId, name: &str, text: &str) -> NodeId {
+    /// file do. `of`: the changes that the text was written of, when it is known.
+    pub(crate) fn change(
+        &mut self,
+        root: NodeId,
+        name: &str,
+        text: &str,
+        of: Option<&Changes>,
+    ) -> NodeId {
         let base = self.files.first().map(|main| main.base.clone()).unwrap_or_default();
         let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
         self.alone = true;
-        let Some(changes) = self.file(name, base, text.to_owned(), 0) else { return root };
+        let entries = of.and_then(|of| self.entries(name, &base, text, of));
+        let changes = entries.or_else(|| self.file(name, base, text.to_owned(), 0));
+        let Some(changes) = changes else { return root };
         match lay(&mut self.tree, root, changes) {
             Ok((changed, laid)) => {
                 self.changed = Some((root, number, laid));
@@ -266,12 +280,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn finish(self, root: NodeId) -> Finished {
-        let Self { files, tree, included, in_parts, .. } = self;
+        let Self { files, tree, included, in_parts, read_entries: entries, .. } = self;
         let (of_files, changes, laid) = match self.changed {
             Some((of_files, changes, laid)) => (of_files, Some(changes), laid),
             None => (root, None, Vec::new()),
         };
-        let source = Source { files, included, in_parts, tree, root, of_files, changes, laid };
+        let source =
+            Source { files, included, in_parts, tree, root, of_files, changes, laid, entries };
         Finished { source, unresolved: self.unresolved, files: self.read }
     }
 
@@ -281,7 +296,8 @@ impl<'a> Reader<'a> {
             return file.map(|file| file.text.to_string()).ok_or_else(String::new);
         }
         let file = fs::File::open(path).map_err(|error| error.to_string())?;
-        let mut bytes = Vec::new();
+        let length = file.metadata().map_or(0, |meta| meta.len()).min(self.left);
+        let mut bytes = Vec::with_capacity(length as usize + 1);
         file.take(self.left + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         if bytes.len() as u64 > self.left {
             return Err("the configuration has more than 16MiB".into());
@@ -292,22 +308,37 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn file(&mut self, name: &str, base: PathBuf, text: String, depth: usize) -> Option<NodeId> {
+    pub(super) fn file(
+        &mut self,
+        name: &str,
+        base: PathBuf,
+        text: String,
+        depth: usize,
+    ) -> Option<NodeId> {
         let number = u16::try_from(self.files.len()).unwrap_or(u16::MAX);
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        let known = self.names.get(name).copied().filter(|file| *file.text == *text);
-        let refers = text.contains("${");
-        let kept = known.map_or_else(|| Arc::from(text), |file| Arc::clone(&file.text));
+        let known = self.names.get(name).copied().filter(|(file, _)| *file.text == *text);
+        let refers = known.map_or_else(|| text.contains("${"), |(file, _)| file.refers);
+        let kept = known.map_or_else(|| Arc::from(text), |(file, _)| Arc::clone(&file.text));
+        let hash = known.map(|(file, _)| file.hash.clone()).unwrap_or_default();
         let (name_of, base_of) = (name.into(), base.clone());
-        self.files.push(File { name: name_of, base: base_of, text: kept, read: None, refers });
+        let file = File {
+            name: name_of,
+            base: base_of,
+            text: Arc::clone(&kept),
+            hash,
+            read: None,
+            refers,
+        };
+        self.files.push(file);
         if text.len() as u64 > MAX_BYTES {
             let at = At { file: number, ..At::default() };
             return self.give_up(Fail::new(at, "the configuration has more than 16MiB"));
         }
         let mark = self.tree.mark();
-        let root = match known.and_then(|file| self.copy(file, number)) {
+        let root = match known.and_then(|known| self.copy(known, number)) {
             Some(root) => root,
-            None => self.parse(name, text, number)?,
+            None => self.parse(name, &kept, number)?,
         };
         let part = self.tree.since(mark);
         if let Some(file) = self.files.last_mut() {
@@ -326,14 +357,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What was read before of a file with the same text.
-    fn copy(&mut self, file: &File, number: u16) -> Option<NodeId> {
+    /// What was read before of a file with the same text, and the number that it had.
+    fn copy(&mut self, (file, before): (&File, u16), number: u16) -> Option<NodeId> {
         let (part, root) = file.read?;
-        Some(self.tree.copy(&self.before?.tree, part, root, number))
+        if before == number && self.tree.share(part) {
+            return Some(root);
+        }
+        Some(self.tree.copy(&self.before?.tree, part, root, number, 0))
     }
 
-    fn parse(&mut self, name: &str, text: &str, number: u16) -> Option<NodeId> {
+    fn parse(&mut self, name: &str, text: &Arc<str>, number: u16) -> Option<NodeId> {
         self.tree.expect(text.len());
+        self.tree.begin(text);
         let extension = Path::new(name).extension();
         let parsed = if extension.is_some_and(|ext| ext.eq_ignore_ascii_case("toml")) {
             toml::parse(&mut self.tree, number, text).map(Some)
@@ -349,7 +384,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn resolve(&mut self, part: Part, base: &Path) {
+    pub(super) fn resolve(&mut self, part: Part, base: &Path) {
         let found = self.tree.with_references(part);
         let keys = self.tree.keys(part, &found);
         for id in found {

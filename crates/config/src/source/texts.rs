@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::tree::{Shape, Spelling};
 use super::{File, Source};
@@ -17,8 +17,9 @@ impl Source {
     pub fn files_hash(&self) -> u64 {
         let mut hash = Xxh3::new();
         for file in self.own() {
+            let own = file.hash.get_or_init(|| xxh3_64(file.text.as_bytes()));
             hash.update(&(file.text.len() as u64).to_le_bytes());
-            hash.update(file.text.as_bytes());
+            hash.update(&own.to_le_bytes());
         }
         hash.digest()
     }

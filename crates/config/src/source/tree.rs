@@ -3,15 +3,17 @@
 //! Nodes, pairs and items live in three flat lists and all text in one string, so that thousands
 //! of routes cost a handful of allocations. The tree is only ever added to.
 
+mod flat;
 mod part;
 mod same;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Number, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
+use flat::Flat;
+pub(crate) use flat::Mark;
 pub(crate) use part::Part;
 
 /// A node's index in its [`Tree`].
@@ -54,9 +56,33 @@ enum Kind {
 #[derive(Debug, Clone, Copy)]
 struct Node {
     at: At,
-    /// Of the pool, of the pairs or of the items.
-    range: Range,
-    kind: Kind,
+    /// Where its range begins, in the texts, in the pairs or in the items.
+    from: u32,
+    /// How long that is, and the kind in the two highest bits.
+    length: u32,
+}
+
+/// The bits of a length: more than the largest file has.
+const LENGTH: u32 = u32::MAX >> 2;
+
+impl Node {
+    fn new(at: At, range: Range, kind: Kind) -> Self {
+        let length = range.to.saturating_sub(range.from).min(LENGTH);
+        Self { at, from: range.from, length: length | (kind as u32) << 30 }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.length >> 30 {
+            0 => Kind::Plain,
+            1 => Kind::Quoted,
+            2 => Kind::Map,
+            _ => Kind::List,
+        }
+    }
+
+    fn range(&self) -> Range {
+        Range { from: self.from, to: self.from + (self.length & LENGTH) }
+    }
 }
 
 /// A scalar that has `${...}` in it, with what that stands for. Never shown.
@@ -82,15 +108,14 @@ pub(crate) enum Shape {
 /// All nodes of all files of one configuration.
 #[derive(Default)]
 pub(crate) struct Tree {
-    nodes: Vec<Node>,
-    pairs: Vec<(NodeId, NodeId)>,
-    items: Vec<NodeId>,
-    pool: String,
+    /// What trees before have read of the files; to this mark it is this one's too.
+    shared: Arc<Flat>,
+    shares: Mark,
+    /// What is behind that: all numbers go on.
+    own: Flat,
     references: Vec<Reference>,
     /// The scalars that have references, in their order, and which.
     refer: Vec<(NodeId, u32)>,
-    /// For maps with many keys: hash of the key and place of the pair, sorted.
-    indices: HashMap<NodeId, Arc<[(u32, u32)]>>,
 }
 
 /// Maps up to this size are searched from the front.
@@ -99,41 +124,54 @@ const SMALL: usize = 16;
 impl Tree {
     /// Makes room for what a text of so many bytes usually has in it.
     pub(crate) fn expect(&mut self, bytes: usize) {
-        self.nodes.reserve(bytes / 8);
-        self.pairs.reserve(bytes / 16);
-        self.pool.reserve(bytes);
+        self.own.nodes.reserve(bytes / 8);
+        self.own.pairs.reserve(bytes / 16);
+    }
+
+    /// A file's text is read from now on: what stands in it word for word is not kept again. Of
+    /// several files it is the first, which is mostly the largest.
+    pub(crate) fn begin(&mut self, text: &Arc<str>) {
+        if self.own.is_empty() {
+            self.own.text = Arc::clone(text);
+        }
+    }
+
+    /// A scalar that may stand word for word at this byte of the text that has begun.
+    pub(crate) fn scalar_at(&mut self, at: At, byte: usize, text: &str, plain: bool) -> NodeId {
+        if self.own.text.get(byte..).is_none_or(|rest| !rest.starts_with(text)) {
+            return self.scalar(at, text, plain);
+        }
+        let from = self.shares.pool + byte as u32;
+        let kind = if plain { Kind::Plain } else { Kind::Quoted };
+        self.push(at, Range { from, to: from + text.len() as u32 }, kind)
     }
 
     pub(crate) fn scalar(&mut self, at: At, text: &str, plain: bool) -> NodeId {
-        let from = self.pool.len() as u32;
-        self.pool.push_str(text);
+        let from = self.mark().pool;
+        self.own.pool.push_str(text);
         let kind = if plain { Kind::Plain } else { Kind::Quoted };
-        self.push(at, Range { from, to: self.pool.len() as u32 }, kind)
+        self.push(at, Range { from, to: self.mark().pool }, kind)
     }
 
     pub(crate) fn map(&mut self, at: At, pairs: &[(NodeId, NodeId)]) -> NodeId {
-        let from = self.pairs.len() as u32;
-        self.pairs.extend_from_slice(pairs);
-        let id = self.push(at, Range { from, to: self.pairs.len() as u32 }, Kind::Map);
+        let from = self.mark().pairs;
+        self.own.pairs.extend_from_slice(pairs);
+        let id = self.push(at, Range { from, to: self.mark().pairs }, Kind::Map);
         if pairs.len() > SMALL {
-            let hash = |key| short_hash(self.written(key).unwrap_or_default());
-            let hashes = pairs.iter().zip(0_u32..);
-            let mut index: Vec<_> = hashes.map(|(pair, place)| (hash(pair.0), place)).collect();
-            index.sort_unstable();
-            self.indices.insert(id, index.into());
+            self.own.indices.insert(id, OnceLock::new());
         }
         id
     }
 
     pub(crate) fn list(&mut self, at: At, items: &[NodeId]) -> NodeId {
-        let from = self.items.len() as u32;
-        self.items.extend_from_slice(items);
-        self.push(at, Range { from, to: self.items.len() as u32 }, Kind::List)
+        let from = self.mark().items;
+        self.own.items.extend_from_slice(items);
+        self.push(at, Range { from, to: self.mark().items }, Kind::List)
     }
 
     fn push(&mut self, at: At, range: Range, kind: Kind) -> NodeId {
-        self.nodes.push(Node { at, range, kind });
-        NodeId(self.nodes.len() as u32 - 1)
+        self.own.nodes.push(Node::new(at, range, kind));
+        NodeId(self.mark().nodes - 1)
     }
 
     /// Says what the `${...}` in a scalar stand for. Scalars are told in their order.
@@ -158,13 +196,9 @@ impl Tree {
         }
     }
 
-    fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(id.0 as usize)
-    }
-
     /// The range of a node of a kind.
-    fn range(&self, id: NodeId, kind: Kind) -> Option<std::ops::Range<usize>> {
-        self.node(id).filter(|node| node.kind == kind).map(|node| node.range.of())
+    fn range(&self, id: NodeId, kind: Kind) -> Option<Range> {
+        self.node(id).filter(|node| node.kind() == kind).map(Node::range)
     }
 
     pub(crate) fn at(&self, id: NodeId) -> At {
@@ -173,19 +207,19 @@ impl Tree {
 
     /// The pairs of a map; empty for anything else.
     pub(crate) fn pairs(&self, id: NodeId) -> &[(NodeId, NodeId)] {
-        self.range(id, Kind::Map).and_then(|range| self.pairs.get(range)).unwrap_or_default()
+        self.range(id, Kind::Map).map(|range| self.pairs_in(range)).unwrap_or_default()
     }
 
     /// The items of a list; empty for anything else.
     pub(crate) fn items(&self, id: NodeId) -> &[NodeId] {
-        self.range(id, Kind::List).and_then(|range| self.items.get(range)).unwrap_or_default()
+        self.range(id, Kind::List).map(|range| self.items_in(range)).unwrap_or_default()
     }
 
     /// A scalar as the file spells it, quotes and escapes undone; `None` for maps and lists.
     pub(crate) fn written(&self, id: NodeId) -> Option<&str> {
         let node = self.node(id)?;
-        match node.kind {
-            Kind::Plain | Kind::Quoted => self.pool.get(node.range.of()),
+        match node.kind() {
+            Kind::Plain | Kind::Quoted => Some(self.words_in(node.range())),
             Kind::Map | Kind::List => None,
         }
     }
@@ -207,14 +241,6 @@ impl Tree {
         &self.references
     }
 
-    /// Gives back the room that was made for more.
-    pub(crate) fn shrink(&mut self) {
-        self.nodes.shrink_to_fit();
-        self.pairs.shrink_to_fit();
-        self.items.shrink_to_fit();
-        self.pool.shrink_to_fit();
-    }
-
     /// Whether a reference stands in the node or below it.
     pub(crate) fn refers(&self, id: NodeId) -> bool {
         if self.references.is_empty() {
@@ -225,13 +251,20 @@ impl Tree {
             || self.items(id).iter().any(|&item| self.refers(item))
     }
 
+    /// Whether a reference may stand below a pair's value: without a look at every node of it.
+    pub(crate) fn may_refer(&self, (key, value): (NodeId, NodeId)) -> bool {
+        // A value is read behind its key, and what is in it before it ends.
+        let first = self.refer.partition_point(|one| one.0 < key);
+        key > value || self.refer.get(first).is_some_and(|one| one.0 <= value)
+    }
+
     pub(crate) fn shape(&self, id: NodeId) -> Shape {
         let Some(node) = self.node(id) else { return Shape::Nothing };
-        match node.kind {
+        match node.kind() {
             Kind::Map => Shape::Map,
             Kind::List => Shape::List,
             Kind::Plain if self.reference_number(id).is_none() => {
-                plain_shape(self.pool.get(node.range.of()).unwrap_or_default())
+                plain_shape(self.words_in(node.range()))
             }
             Kind::Plain | Kind::Quoted => Shape::Text,
         }
@@ -256,7 +289,8 @@ impl Tree {
     pub(crate) fn place(&self, id: NodeId, key: &str) -> Option<usize> {
         let pairs = self.pairs(id);
         let is = |pair: &(NodeId, NodeId)| self.written(pair.0) == Some(key);
-        let Some(index) = self.indices.get(&id).filter(|_| pairs.len() > SMALL) else {
+        let index = self.index_of(id).filter(|_| pairs.len() > SMALL);
+        let Some(index) = index.map(|index| index.get_or_init(|| self.indexed(pairs))) else {
             return pairs.iter().position(is);
         };
         let hash = short_hash(key);
@@ -264,6 +298,15 @@ impl Tree {
         let alike =
             index.get(first..).unwrap_or_default().iter().take_while(|entry| entry.0 == hash);
         alike.map(|entry| entry.1 as usize).find(|place| pairs.get(*place).is_some_and(is))
+    }
+
+    /// The hash of each key of a map and its place, sorted.
+    fn indexed(&self, pairs: &[(NodeId, NodeId)]) -> Arc<[(u32, u32)]> {
+        let hash = |key| short_hash(self.written(key).unwrap_or_default());
+        let hashes = pairs.iter().zip(0_u32..);
+        let mut index: Vec<_> = hashes.map(|(pair, place)| (hash(pair.0), place)).collect();
+        index.sort_unstable();
+        index.into()
     }
 
     /// The node as a JSON value. `off` is `false` when `resolved`, and else stays a word.

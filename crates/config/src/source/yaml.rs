@@ -24,6 +24,7 @@ pub(super) fn parse(
         loose: Vec::new(),
         pairs: Vec::new(),
         root: None,
+        is_ascii: text.is_ascii(),
         fails,
     };
     let mut documents = 0;
@@ -66,6 +67,8 @@ struct Builder<'a> {
     /// Room for the pairs of the map that is being closed.
     pairs: Vec<(NodeId, NodeId)>,
     root: Option<NodeId>,
+    /// Whether a place in characters is one in bytes.
+    is_ascii: bool,
     fails: &'a mut Vec<Fail>,
 }
 
@@ -95,7 +98,12 @@ impl Builder<'_> {
                 return Err(fail.help("quotes make a text of anything"));
             }
             Event::Scalar(text, style, _, None) => {
-                let id = self.tree.scalar(at, &text, style == ScalarStyle::Plain);
+                let plain = style == ScalarStyle::Plain;
+                let byte = span.start.index() + usize::from(!plain);
+                let id = match self.is_ascii {
+                    true => self.tree.scalar_at(at, byte, &text, plain),
+                    false => self.tree.scalar(at, &text, plain),
+                };
                 self.finished(id);
             }
             Event::MappingStart(..) | Event::SequenceStart(..) => {

@@ -25,7 +25,7 @@ fn file(name: &str, text: &str) -> PathBuf {
 
 fn load(path: &Path, changes: &Changes) -> Result<Loaded, Report> {
     let text = changes.write();
-    let given = Given::Changes { name: "changes.yaml", text: &text };
+    let given = Given::Changes { name: "changes.yaml", text: &text, of: None };
     load_with(path, given, None, &[], &mut |_, _| Vec::new())
 }
 
@@ -88,7 +88,7 @@ fn what_a_route_states_as_a_secret_is_never_told() {
         let mut changes = Changes::default();
         changes.set("routes", "/b", Some(route(secret))).unwrap();
         let text = changes.write();
-        let given = Given::Changes { name: "changes.yaml", text: &text };
+        let given = Given::Changes { name: "changes.yaml", text: &text, of: None };
         load_with(&file(name, FILE), given, None, ALL, &mut |_, _| Vec::new()).unwrap()
     };
     let (before, after) = (read("stated-1", "one"), read("stated-2", "two"));
@@ -215,7 +215,7 @@ fn a_damaged_file_of_changes_is_an_error() {
     let path = file("damaged", FILE);
     for text in ["changes: [{ section: routes, base: now, to: 1 }]", "changes: [{}]", "a: 1", "["] {
         assert!(Changes::read(text).is_err(), "{text}");
-        let given = Given::Changes { name: "changes.yaml", text };
+        let given = Given::Changes { name: "changes.yaml", text, of: None };
         load_with(&path, given, None, &[], &mut |_, _| Vec::new()).unwrap_err();
     }
 }

@@ -68,7 +68,7 @@ fn the_bank_example_keeps_lists_weights_handlers_and_conditions() {
     let split = Box::new(split.into_iter().collect());
     assert_eq!(transfers.to, Target::Split(split));
     let summary = &document.routes["GET /accounts/{id}/summary"].routes[0];
-    assert!(matches!(&summary.to, Target::Handler { name, .. } if name == "aggregate"));
+    assert!(matches!(&summary.to, Target::Handler { name, .. } if **name == *"aggregate"));
     // Inherited: the default limit comes first, the route's own policies after it.
     assert_eq!(words(&summary.policies[0]), ["defaults", "rate_limit"]);
     assert_eq!(*summary.policies[1].name, *"cache");

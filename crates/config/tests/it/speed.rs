@@ -52,7 +52,7 @@ fn read(path: &Path, round: u32, before: Option<&InForce>) -> Loaded {
     let text = changes.write();
     let given = match round {
         0 => Given::Nothing,
-        _ => Given::Changes { name: "changes.yaml", text: &text },
+        _ => Given::Changes { name: "changes.yaml", text: &text, of: None },
     };
     let loaded = load_with(path, given, before, ALL, &mut |_, _| Vec::new());
     loaded.unwrap_or_else(|report| panic!("{report}"))

@@ -139,7 +139,7 @@ impl Row {
 
 fn target(to: &Target) -> String {
     match to {
-        Target::Upstream(name) => name.clone(),
+        Target::Upstream(name) => name.to_string(),
         Target::Split(parts) => {
             let parts: Vec<String> =
                 parts.iter().map(|(name, weight)| format!("{name} {weight}")).collect();

@@ -26,20 +26,30 @@ pub(crate) struct Versions {
     all: Mutex<VecDeque<Entry>>,
 }
 
-/// One version on the disk.
-#[derive(Clone, Serialize, Deserialize)]
+/// One version.
+#[derive(Clone)]
 struct Entry {
-    #[serde(flatten)]
     version: Version,
     /// What tells its files from others.
     files: String,
-    /// The changes over them, as in their file. `None`: nobody has kept them.
+    /// How many bytes the changes over them have, which are on the disk. `None`: nobody has kept
+    /// them.
+    bytes: Option<usize>,
+}
+
+/// It on the disk.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    version: Version,
+    files: String,
+    /// The changes over its files, as in their file.
     changes: Option<String>,
 }
 
-impl Entry {
-    fn bytes(&self) -> usize {
-        self.changes.as_ref().map_or(0, String::len)
+impl From<Written> for Entry {
+    fn from(Written { version, files, changes }: Written) -> Self {
+        Self { version, files, bytes: changes.map(|changes| changes.len()) }
     }
 }
 
@@ -79,8 +89,10 @@ impl Versions {
         let files = format!("{:016x}", seen.source.files_hash());
         let mut all = self.all();
         let last = all.back();
-        let is_same =
-            |last: &Entry| last.files == files && last.changes.as_deref() == Some(seen.changes);
+        let is_same = |last: &Entry| {
+            let changes = || self.dir.as_ref().and_then(|dir| written(dir, last)?.changes);
+            last.files == files && changes().as_deref() == Some(seen.changes)
+        };
         if seen.via == "start" && last.is_some_and(is_same) {
             return;
         }
@@ -95,20 +107,20 @@ impl Versions {
         };
         let own = self.own();
         let changes = own.map(|_| seen.changes.to_owned());
-        let entry = Entry { version, files, changes };
+        let entry = Written { version, files, changes };
         if let Some(dir) = own
             && let Err(error) = write(dir, &entry, seen.source)
         {
             tracing::warn!(%error, "this version of the configuration cannot be kept");
         }
-        all.push_back(entry);
+        all.push_back(entry.into());
         let gone = too_many(&mut all);
         if let Some(dir) = own
             && !gone.is_empty()
         {
             let used: HashSet<&str> = all.iter().map(|entry| entry.files.as_str()).collect();
             for entry in &gone {
-                dir.remove(&name(entry));
+                dir.remove(&name(&entry.version));
                 if !used.contains(entry.files.as_str()) {
                     dir.remove(&files_name(&entry.files));
                 }
@@ -129,7 +141,7 @@ impl Versions {
         let found = self.all().iter().find(|entry| entry.version.number == number).cloned();
         let entry = found.ok_or_else(|| format!("there is no version {number}"))?;
         let lost = || format!("what version {number} was has not been kept");
-        let changes = entry.changes.ok_or_else(lost)?;
+        let changes = written(dir, &entry).and_then(|one| one.changes).ok_or_else(lost)?;
         let files = dir.read(&files_name(&entry.files)).map_err(|error| error.to_string())?;
         laid_over(&files.ok_or_else(lost)?, &changes)
     }
@@ -152,35 +164,41 @@ impl lockgate_admin::Versions for Versions {
 /// Those of a directory that are still whole.
 fn read(dir: &Dir) -> VecDeque<Entry> {
     let names = dir.names();
-    let read = |name: &String| -> Option<Entry> {
+    let read = |name: &String| {
         let text = dir.read(name).ok()??;
-        serde_json::from_str(&text).ok()
+        serde_json::from_str::<Written>(&text).ok().map(Entry::from)
     };
     names.iter().filter(|name| name.ends_with(".json")).filter_map(read).collect()
 }
 
+/// A version as it is on the disk.
+fn written(dir: &Dir, entry: &Entry) -> Option<Written> {
+    let text = dir.read(&name(&entry.version)).ok()??;
+    serde_json::from_str(&text).ok()
+}
+
 /// Takes the oldest out that are too many.
 fn too_many(all: &mut VecDeque<Entry>) -> Vec<Entry> {
-    let mut bytes: usize = all.iter().map(Entry::bytes).sum();
+    let mut bytes: usize = all.iter().filter_map(|entry| entry.bytes).sum();
     let mut gone = Vec::new();
     while (all.len() > MOST || bytes > MOST_BYTES) && all.len() > 1 {
         let Some(oldest) = all.pop_front() else { break };
-        bytes -= oldest.bytes();
+        bytes -= oldest.bytes.unwrap_or(0);
         gone.push(oldest);
     }
     gone
 }
 
-fn write(dir: &Dir, entry: &Entry, source: &Source) -> std::io::Result<()> {
+fn write(dir: &Dir, entry: &Written, source: &Source) -> std::io::Result<()> {
     let files = files_name(&entry.files);
     if !dir.path(&files).exists() {
         dir.replace(&files, &source.files_text())?;
     }
-    dir.replace(&name(entry), &serde_json::to_string(entry)?)
+    dir.replace(&name(&entry.version), &serde_json::to_string(entry)?)
 }
 
-fn name(entry: &Entry) -> String {
-    format!("{:010}.json", entry.version.number)
+fn name(version: &Version) -> String {
+    format!("{:010}.json", version.number)
 }
 
 fn files_name(files: &str) -> String {

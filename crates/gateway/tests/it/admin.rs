@@ -105,11 +105,15 @@ async fn who_is_not_let_in_keeps_no_place() {
     }
     let mut operator = Wire::connect_from("127.0.1.9", admin).await;
     assert_eq!(operator.ask(ask("/admin/config", "the-admin-token")).await.status, 200);
+    // Whether a token is right is not to be learnt from what is public.
+    let mut guesser = Wire::connect_from("127.0.1.10", admin).await;
+    assert_eq!(guesser.ask(ask("/health", "the-admin-token")).await.status, 200);
     // And once let in, one stays, however many come.
     for n in 0..256 {
         strangers.push(Wire::connect_from(&format!("127.0.2.{}", n % 4), admin).await);
     }
     assert_eq!(operator.ask(ask("/admin/config", "the-admin-token")).await.status, 200);
+    guesser.closed().await;
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ impl Few {
     }
 
     /// How far back each is, and what it counts, the oldest first.
-    fn counters(&self) -> impl Iterator<Item = (usize, u64)> {
+    pub(super) fn counters(&self) -> impl Iterator<Item = (usize, u64)> {
         let all = self.back.iter().zip(&self.count).take(usize::from(self.len));
         all.map(|(back, count)| (usize::from(*back), u64::from(*count)))
     }
@@ -95,56 +95,5 @@ impl Few {
     pub(super) fn at(self, back: usize) -> u32 {
         let there = self.counters().find(|(there, _)| *there == back);
         there.map_or(0, |(_, count)| count as u32)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// Against a plain list.
-        #[test]
-        fn they_count_as_a_list_does(
-            steps in prop::collection::vec(
-                (prop_oneof![3 => 0_usize..3, 2 => 0_usize..20, 1 => 0_usize..70],
-                 prop_oneof![9 => 1_u64..20, 1 => 1_u64..40_000], 0_usize..61), 1..100,
-            ),
-        ) {
-            let mut few = Few::default();
-            let mut list = VecDeque::from([0_u64; BUCKETS]);
-            for (by, cost, back) in steps {
-                few = few.moved(by);
-                (0..by).for_each(|_| list.push_front(0));
-                list.truncate(BUCKETS);
-                match few.plus(cost) {
-                    Some(more) => {
-                        few = more;
-                        list[0] += cost;
-                    }
-                    None => {
-                        let used = few.counters().count();
-                        prop_assert!(used == FEW || list[0] + cost > u64::from(u16::MAX));
-                        few.subtract(back, cost);
-                        list[back] = list[back].saturating_sub(cost);
-                    }
-                }
-                let total: u64 = list.iter().sum();
-                prop_assert_eq!(few.total(), total);
-                let each: Vec<u64> = (0..BUCKETS).map(|back| u64::from(few.at(back))).collect();
-                prop_assert_eq!(&each[..], &*list.make_contiguous());
-                for missing in [1, cost, total.max(1), total + 1] {
-                    let from = |back: &usize| list.range(*back..).sum::<u64>() >= missing;
-                    prop_assert_eq!(few.frees(missing), (0..BUCKETS).rev().find(from));
-                }
-                let again = Few::of(list.iter().map(|count| *count as u32));
-                let again = again.map(|again| (again.total(), again.frees(1)));
-                prop_assert_eq!(again, Some((total, few.frees(1))));
-            }
-        }
     }
 }

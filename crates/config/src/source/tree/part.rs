@@ -2,9 +2,8 @@
 //! when the file's text is the same.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use super::{At, Kind, Node, NodeId, Range, Tree};
+use super::{At, Kind, Mark, Node, NodeId, Range, Tree};
 
 /// What was added to a tree from one moment to another: the nodes of one file.
 #[derive(Debug, Clone, Copy)]
@@ -21,28 +20,31 @@ impl Part {
         let is_in = (self.nodes.from..self.nodes.to).contains(&node.0);
         is_in.then(|| node.0.wrapping_sub(self.nodes.from))
     }
-}
 
-/// How long a tree's lists are.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark {
-    nodes: u32,
-    pairs: u32,
-    items: u32,
-    pool: u32,
+    /// How many nodes it has.
+    pub(crate) fn count(self) -> usize {
+        self.nodes.of().len()
+    }
+
+    /// Whether it begins before the node of a number.
+    pub(crate) fn is_before(self, node: u32) -> bool {
+        self.nodes.from < node
+    }
+
+    /// How long the tree was before it.
+    pub(crate) fn begin(self) -> Mark {
+        let Self { nodes, pairs, items, pool } = self;
+        Mark { nodes: nodes.from, pairs: pairs.from, items: items.from, pool: pool.from }
+    }
+
+    /// How long the tree was behind it.
+    pub(crate) fn end(self) -> Mark {
+        let Self { nodes, pairs, items, pool } = self;
+        Mark { nodes: nodes.to, pairs: pairs.to, items: items.to, pool: pool.to }
+    }
 }
 
 impl Tree {
-    /// How long it is now.
-    pub(crate) fn mark(&self) -> Mark {
-        Mark {
-            nodes: self.nodes.len() as u32,
-            pairs: self.pairs.len() as u32,
-            items: self.items.len() as u32,
-            pool: self.pool.len() as u32,
-        }
-    }
-
     /// What has been added since.
     pub(crate) fn since(&self, mark: Mark) -> Part {
         let now = self.mark();
@@ -56,29 +58,38 @@ impl Tree {
     }
 
     /// Adds what is a part of another tree, as if the same text had been read into this one as
-    /// the file of this number. What references stood for stays behind. `root` is a node of the
-    /// part; its new number comes back.
-    pub(crate) fn copy(&mut self, from: &Self, part: Part, root: NodeId, file: u16) -> NodeId {
+    /// the file of this number, so many lines further down. What references stood for stays behind.
+    /// `root` is a node of the part; its new number comes back.
+    pub(crate) fn copy(
+        &mut self,
+        from: &Self,
+        part: Part,
+        root: NodeId,
+        file: u16,
+        lines: u32,
+    ) -> NodeId {
         let mark = self.mark();
         let node = |id: NodeId| NodeId(id.0.wrapping_sub(part.nodes.from).wrapping_add(mark.nodes));
-        let nodes = from.nodes.get(part.nodes.of()).unwrap_or_default().iter().map(|one| {
-            let (old, new) = match one.kind {
+        let nodes = from.nodes_in(part.nodes).iter().map(|one| {
+            let (old, new) = match one.kind() {
                 Kind::Plain | Kind::Quoted => (part.pool.from, mark.pool),
                 Kind::Map => (part.pairs.from, mark.pairs),
                 Kind::List => (part.items.from, mark.items),
             };
             let moved = |at: u32| at.wrapping_sub(old).wrapping_add(new);
-            let range = Range { from: moved(one.range.from), to: moved(one.range.to) };
-            Node { at: At { file, ..one.at }, range, kind: one.kind }
+            let line = one.at.line.wrapping_add(lines);
+            Node { at: At { file, line, ..one.at }, from: moved(one.from), ..*one }
         });
-        self.nodes.extend(nodes);
-        let pairs = from.pairs.get(part.pairs.of()).unwrap_or_default().iter();
-        self.pairs.extend(pairs.map(|&(key, value)| (node(key), node(value))));
-        let items = from.items.get(part.items.of()).unwrap_or_default().iter();
-        self.items.extend(items.map(|&item| node(item)));
-        self.pool.push_str(from.pool.get(part.pool.of()).unwrap_or_default());
-        let indices = from.indices.iter().filter(|(id, _)| part.place(**id).is_some());
-        self.indices.extend(indices.map(|(id, index)| (node(*id), Arc::clone(index))));
+        self.own.nodes.extend(nodes);
+        let pairs = from.pairs_in(part.pairs).iter();
+        self.own.pairs.extend(pairs.map(|&(key, value)| (node(key), node(value))));
+        self.own.items.extend(from.items_in(part.items).iter().map(|&item| node(item)));
+        let (text, pool) = from.all_words_in(part.pool);
+        self.own.pool.push_str(text);
+        self.own.pool.push_str(pool);
+        let indices = from.own.indices.iter().chain(&from.shared.indices);
+        let indices = indices.filter(|(id, _)| part.place(**id).is_some());
+        self.own.indices.extend(indices.map(|(id, index)| (node(*id), index.clone())));
         node(root)
     }
 
@@ -91,7 +102,6 @@ impl Tree {
     /// Those of some nodes of a part that are keys.
     pub(crate) fn keys(&self, part: Part, of: &[NodeId]) -> HashSet<NodeId> {
         let of: HashSet<&NodeId> = of.iter().collect();
-        let pairs = self.pairs.get(part.pairs.of()).unwrap_or_default();
-        pairs.iter().map(|pair| pair.0).filter(|key| of.contains(key)).collect()
+        self.pairs_in(part.pairs).iter().map(|pair| pair.0).filter(|key| of.contains(key)).collect()
     }
 }

@@ -1,18 +1,21 @@
 //! Whether two nodes say the same, wherever they stand.
 
-use super::{At, Kind, NodeId, Reference, Tree};
+use super::{At, Kind, Node, NodeId, Reference, Tree};
+
+impl Reference {
+    fn stands_for_the_same(&self, other: &Self) -> bool {
+        self.value == other.value && self.template == other.template
+    }
+}
 
 impl Tree {
     /// Whether two scalars are spelled alike, and refer to the same.
     fn is_same_scalar(&self, id: NodeId, other: &Self, its: NodeId) -> bool {
-        let stands_for = |one: &Reference, two: &Reference| {
-            one.value == two.value && one.template == two.template
-        };
         self.kind(id) == other.kind(its)
             && self.written(id) == other.written(its)
             && match (self.reference(id), other.reference(its)) {
                 (None, None) => true,
-                (Some(one), Some(two)) => stands_for(one, two),
+                (Some(one), Some(two)) => one.stands_for_the_same(two),
                 _ => false,
             }
     }
@@ -44,7 +47,21 @@ impl Tree {
         }
     }
 
+    /// Whether what the references in the first nodes stand for is the same in two trees that share
+    /// these.
+    pub(crate) fn refers_alike(&self, other: &Self, count: u32) -> bool {
+        let own = self.refer.iter().take_while(|one| one.0.0 < count);
+        let others = other.refer.iter().take_while(|one| one.0.0 < count);
+        own.clone().count() == others.clone().count()
+            && own.zip(others).all(|(own, its)| {
+                let one = self.references.get(own.1 as usize);
+                let two = other.references.get(its.1 as usize);
+                own.0 == its.0
+                    && one.zip(two).is_some_and(|(one, two)| one.stands_for_the_same(two))
+            })
+    }
+
     fn kind(&self, id: NodeId) -> Option<Kind> {
-        self.node(id).map(|node| node.kind)
+        self.node(id).map(Node::kind)
     }
 }
