@@ -11,8 +11,9 @@ use std::path::Path;
 use crate::source::{Fail, NodeId, Reader, Shape, Tree};
 
 pub(crate) use emit::emit;
-pub use hide::bare;
 pub(crate) use hide::hide_plain_secrets;
+pub use hide::{HIDDEN, bare};
+pub(crate) use long::told;
 pub use long::{long, long_value};
 
 /// Why a text is left as it is.

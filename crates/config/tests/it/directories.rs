@@ -181,7 +181,7 @@ fn where_the_routes_stand_is_told_and_that_none_are_meant() {
     let to = serde_json::json!({ "to": "http://a:1" });
     changes.set("routes", "/c", Some(to)).unwrap();
     let text = changes.write();
-    let given = Given::Changes { name: "changes.yaml", text: &text };
+    let given = Given::Changes { name: "changes.yaml", text: &text, of: None };
     let loaded = load_with(&path, given, None, ALL, &mut |_, _| Vec::new()).unwrap();
     assert_eq!(loaded.document.routes.len(), 1);
     assert_eq!(loaded.source.routes_stand_in(), None, "changes are not the files");
