@@ -180,6 +180,7 @@ routes:
     for path in ["/admin/config", "/admin/routes", "/admin/consumers"] {
         let text = gateway.admin("GET", path, "").await.text();
         assert!(!text.contains(secret) && !text.contains("plain-key"), "{path}: {text}");
+        assert_eq!(text.contains("${hidden}"), path != "/admin/routes", "{path}: {text}");
     }
 
     gateway.rewrite(&config.replace("/b/*", "/c/*"));
