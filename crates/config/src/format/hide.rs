@@ -96,11 +96,12 @@ fn take_out(value: &mut Value, hidden: &mut Vec<String>) {
         Value::Object(map) => {
             for (key, part) in map {
                 match part {
-                    Value::String(text) if is_secret(key) => {
+                    Value::Object(_) | Value::Array(_) if is_secret(key) => take_out(part, hidden),
+                    part if is_secret(key) => texts(part, &mut |text| {
                         if !named_only(text) {
                             hide(text, hidden);
                         }
-                    }
+                    }),
                     Value::Object(named) if NAMED_VALUES.contains(&key.as_str()) => {
                         credentials(named, hidden);
                         take_out(part, hidden);
@@ -130,10 +131,18 @@ fn credentials(named: &mut Map<String, Value>, hidden: &mut Vec<String>) {
     }
 }
 
-/// Does something to a text, or to all texts in a list or a map.
+/// Does something to a text, or to all texts in a list or a map. Digits alone are a text too, where
+/// one is asked for.
 fn texts(value: &mut Value, does: &mut impl FnMut(&mut String)) {
     match value {
         Value::String(text) => does(text),
+        Value::Number(number) => {
+            let (before, mut text) = (number.to_string(), number.to_string());
+            does(&mut text);
+            if text != before {
+                *value = text.into();
+            }
+        }
         Value::Array(items) => items.iter_mut().for_each(|part| texts(part, does)),
         Value::Object(map) => map.values_mut().for_each(|part| texts(part, does)),
         _ => {}
@@ -170,14 +179,17 @@ fn addresses(sink: &mut Value, hidden: &mut Vec<String>) {
         Value::Object(map) => {
             let is_slack = map.get("kind").is_some_and(|kind| kind == "slack");
             for (key, part) in map {
-                let Value::String(text) = part else { continue };
-                let plain = match key.as_str() {
+                let plain = |text: &str| match key.as_str() {
                     "url" => !text.contains("${") && (is_slack || is_secret(text)),
                     "key" => !named_only(text),
                     _ => false,
                 };
-                if plain {
-                    hide(text, hidden);
+                if !part.is_object() && !part.is_array() {
+                    texts(part, &mut |text| {
+                        if plain(text) {
+                            hide(text, hidden);
+                        }
+                    });
                 }
             }
         }
@@ -230,5 +242,20 @@ mod tests {
         let once = route.clone();
         take_out(&mut route, &mut Vec::new());
         assert_eq!(route, once, "what is hidden stays as it is");
+    }
+
+    #[test]
+    fn digits_alone_are_a_secret_too() {
+        let mut whole = json!({
+            "admin": { "token": 12345678 },
+            "consumers": { "a": { "api_keys": [1234, "plain"] }, "b": { "api_keys": 5678 } },
+            "alerts": { "pager": { "kind": "pagerduty", "key": 99 } },
+            "routes": { "/a": { "headers": { "request": { "set": { "X-Api-Key": 42 } } } } },
+            "telemetry": { "otlp": { "headers": { "Tenant": 17 } } },
+        });
+        let hidden = hide_plain_secrets(&mut whole);
+        assert_eq!(hidden.len(), 7, "{whole}");
+        assert_eq!(whole.to_string().matches(HIDDEN).count(), 7, "{whole}");
+        assert!(!whole.to_string().contains(|one: char| one.is_ascii_digit()), "{whole}");
     }
 }

@@ -79,7 +79,12 @@ fn secret(form: &Value, path: &[String], text: &str) -> Option<String> {
         Value::Array(items) => items.get(key.parse::<usize>().ok()?),
         other => other.get(key),
     });
-    behind(text, there?.as_str()?).map(str::to_owned)
+    match there? {
+        Value::String(there) => behind(text, there).map(str::to_owned),
+        // Digits alone may be a secret.
+        Value::Number(there) => (text == HIDDEN).then(|| there.to_string()),
+        _ => None,
+    }
 }
 
 /// What stands in a text in place of the mark in another, when what is around it is the same.
@@ -93,6 +98,7 @@ fn reveal(value: &mut Value, form: &Value) {
         (Value::String(text), Value::String(there)) if behind(text, there).is_some() => {
             text.clone_from(there);
         }
+        (value, Value::Number(_)) if *value == HIDDEN => value.clone_from(form),
         (Value::Object(map), Value::Object(form)) => {
             for (key, value) in map {
                 form.get(key).into_iter().for_each(|form| reveal(value, form));
