@@ -409,7 +409,7 @@ fn configuration() -> Vec<(Operation, Handler)> {
         ),
         look(
             "/admin/config/export",
-            "The files and the changes over them as one file, plain secrets left out",
+            "The files and the changes over them as one file, plain secrets hidden",
             &[(200, Media::Yaml, "str", "a configuration")],
             get(changes::export),
         ),
@@ -457,7 +457,7 @@ fn versions() -> Vec<(Operation, Handler)> {
         ),
         look(
             "/admin/config/history/{number}",
-            "What a version said, plain secrets left out",
+            "What a version said, plain secrets hidden",
             &[(200, Media::Yaml, "str", "a configuration")],
             get(changes::version),
         ),

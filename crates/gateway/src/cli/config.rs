@@ -79,8 +79,8 @@ enum Verb {
 
 /// Print the running gateway's configuration, files and changes, as one file
 ///
-/// References stay references. A secret that stands somewhere in plain text is left out, which a
-/// comment on top says.
+/// References stay references. In place of a secret that stands somewhere in plain text is
+/// `${hidden}`, which a comment on top says; it is no configuration before that is put right.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lockgate export > lockgate.yaml.new")]

@@ -378,11 +378,21 @@ async fn a_key_goes_when_it_is_taken_out_and_not_otherwise() {
         lockgate_testkit::Wire::connect(gateway.web()).await.ask(text).await.status
     };
     assert_eq!((with("key-number-one").await, with("key-number-two").await), (200, 200));
-    // What is shown lacks them: sent back with another change it is refused, not obeyed.
+    // What is shown does not say them: sent back as it is, with another thing changed, it is obeyed;
+    // changed itself it is refused.
     let mut long = well(&gateway, "GET", "/admin/config", "").await;
+    let hidden = json!(["${hidden}", "${hidden}"]);
+    assert_eq!(long["consumers"]["alice"]["api_keys"], hidden, "{long}");
+    long["routes"]["/a"]["tags"] = json!(["other"]);
+    let told = well(&gateway, "PUT", "/admin/config", &long.to_string()).await;
+    assert_eq!(told["what"], json!(["~ routes./a"]), "{told}");
     long["consumers"]["alice"]["roles"] = json!(["two"]);
     let answer = gateway.admin("PUT", "/admin/config", &long.to_string()).await;
-    assert!(answer.text().contains("a secret in plain text here"), "{}", answer.text());
+    let problem = &answer.json()["problems"]["problems"][0];
+    let said = problem["message"].as_str().unwrap();
+    assert!(said.contains("`consumers.alice` is not as they have it"), "{}", answer.text());
+    assert_eq!(answer.status, 422);
+    well(&gateway, "DELETE", "/admin/config/changes", "").await;
     assert_eq!(with("key-number-one").await, 200);
     // One of them taken out is taken out.
     let text = gateway.dir().read(FILE).replace("key-number-one, ", "");
@@ -391,8 +401,37 @@ async fn a_key_goes_when_it_is_taken_out_and_not_otherwise() {
     let export = gateway.admin("GET", "/admin/config/export", "").await.text();
     assert!(!export.contains("key-number"), "{export}");
     let said = gateway.said();
-    assert!(said.contains("consumers.alice (only in what is secret)"), "{said}");
+    let told = said.lines().find(|line| line.contains("\"what\":\"consumers.alice\"")).unwrap();
+    assert_eq!(told.matches("${hidden}").count(), 3, "two before, one after: {told}");
     assert!(!said.contains("key-number"), "{said}");
+}
+
+#[tokio::test]
+async fn a_route_that_inherits_a_secret_is_not_set_without_it() {
+    let echo = Echo::start("a").await;
+    let set = "defaults: { headers: { request: { set: { Authorization: s3cr3t } } } }\n";
+    let file = format!("{set}{}", config(&echo, "  /a: { to: pool }\n"));
+    let gateway = launch().start(&file).await;
+    let sent = async || {
+        assert_eq!(status(&gateway, "/a").await, 200);
+        echo.last().header("authorization").map(str::to_owned)
+    };
+    assert_eq!(sent().await.as_deref(), Some("s3cr3t"));
+    let long = well(&gateway, "GET", "/admin/config", "").await;
+    let mut route = long["routes"]["/a"].clone();
+    assert_eq!(route["headers"]["request"]["set"]["Authorization"], "${hidden}", "{route}");
+    let answer = gateway.admin("PUT", "/admin/routes/a", &route.to_string()).await;
+    let problem = &answer.json()["problems"]["problems"][0];
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(problem["message"].as_str().unwrap().contains("in place of a secret"), "{problem}");
+    assert!(problem["help"].as_str().unwrap().contains("${env:NAME}"), "{problem}");
+    // Without the policy it inherits it as before.
+    route.as_object_mut().unwrap().remove("headers");
+    route["tags"] = json!(["x"]);
+    well(&gateway, "PUT", "/admin/routes/a", &route.to_string()).await;
+    assert_eq!(sent().await.as_deref(), Some("s3cr3t"));
+    let kept = gateway.dir().read("state/changes.yaml");
+    assert!(!kept.contains("s3cr3t") && !gateway.said().contains("s3cr3t"), "{kept}");
 }
 
 #[tokio::test]
