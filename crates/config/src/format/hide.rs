@@ -5,7 +5,7 @@ use lockgate_core::STORED_KEY;
 use serde_json::{Map, Value};
 
 use super::in_part::hide_parts;
-use crate::model::{SinkKind, is_only_named, without_password};
+use crate::model::{is_only_named, without_password};
 
 /// What stands in place of a secret. Written as a reference, so that it can be anywhere where one
 /// may be, and is refused where references are looked up.
@@ -52,7 +52,7 @@ pub(crate) fn hide_plain_secrets(document: &mut Value) -> Vec<String> {
         put(document, "stores", stores);
     }
     if let Some(mut alerts) = section(document, "alerts") {
-        each(&mut alerts, |sink| addresses(sink, &mut hidden));
+        each(&mut alerts, |sink| routing_key(sink, &mut hidden));
         put(document, "alerts", alerts);
     }
     if let Some(telemetry) = document.get_mut("telemetry") {
@@ -74,11 +74,6 @@ fn named_only(text: &str) -> bool {
 /// A key may be when it is only named, or hashed.
 fn may_show_key(key: &str) -> bool {
     named_only(key) || key.starts_with(STORED_KEY)
-}
-
-/// Whether nobody can do anything by knowing an address.
-fn is_open(url: &str, kind: SinkKind) -> bool {
-    kind != SinkKind::Slack && !url.contains(['@', '?'])
 }
 
 fn put(document: &mut Value, name: &str, section: Value) {
@@ -171,29 +166,14 @@ fn passwords(value: &mut Value, hidden: &mut Vec<String>) {
     });
 }
 
-/// Takes out the addresses of an alert's receiver that are secrets themselves.
-fn addresses(sink: &mut Value, hidden: &mut Vec<String>) {
-    let is_secret = |url: &str| !url.contains("${") && !is_open(url, SinkKind::Json);
-    match sink {
-        Value::String(url) if is_secret(url) => hide(url, hidden),
-        Value::Object(map) => {
-            let is_slack = map.get("kind").is_some_and(|kind| kind == "slack");
-            for (key, part) in map {
-                let plain = |text: &str| match key.as_str() {
-                    "url" => !text.contains("${") && (is_slack || is_secret(text)),
-                    "key" => !named_only(text),
-                    _ => false,
-                };
-                if !part.is_object() && !part.is_array() {
-                    texts(part, &mut |text| {
-                        if plain(text) {
-                            hide(text, hidden);
-                        }
-                    });
-                }
+/// Takes out the key by which one who is told of alerts is reached.
+fn routing_key(sink: &mut Value, hidden: &mut Vec<String>) {
+    if let Some(key) = sink.get_mut("key") {
+        texts(key, &mut |key| {
+            if !named_only(key) {
+                hide(key, hidden);
             }
-        }
-        _ => {}
+        });
     }
 }
 
