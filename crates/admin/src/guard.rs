@@ -1,7 +1,7 @@
 //! Who may ask. With a token: whoever bears it or has logged in with it, and anybody who only looks
-//! at the public paths. Without one the listener is on the loopback, and what remains to be kept out is a
-//! web page of others in the operator's own browser: such requests bear another `Origin`, or a
-//! `Host` that is no address of this machine.
+//! at the public paths. Without one the listener is on the loopback, and what remains to be kept
+//! out is a web page of others in the operator's own browser: such requests bear another `Origin`,
+//! or a `Host` that is no address of this machine.
 
 use std::net::IpAddr;
 use std::sync::Arc;

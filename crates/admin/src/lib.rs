@@ -34,8 +34,10 @@ mod uptime;
 pub use audit::{Outcome, audit};
 pub use changes::{Version, Versions};
 pub use conditions::Only;
+pub use health::{Steer, Steered};
 pub use history::History;
 pub use orders::{Answer, Change, GiveOrder, Order, Refused, What};
+pub use ready::{unprobed, why_not_ready};
 pub use serving::{Pages, Serving};
 pub use session::Sessions;
 
@@ -77,6 +79,8 @@ pub struct Handles {
     pub source: Box<dyn Fn() -> Value + Send + Sync>,
     /// Takes orders, and answers when they are carried out.
     pub order: Box<GiveOrder>,
+    /// Takes orders to endpoints, and waits until they are kept: it is asked off the runtime.
+    pub steer: Arc<Steer>,
     /// What was in force before, and is now.
     pub versions: Arc<dyn Versions>,
     /// The configuration in force as it is written, secrets hidden, and which things of it do not

@@ -41,6 +41,13 @@ impl Named {
     pub(crate) fn spellings(&self) -> impl Iterator<Item = &str> {
         self.spellings.iter().map(String::as_str)
     }
+
+    /// All names that an upstream or an endpoint may have by which it stands for it.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names = vec![self.given.clone()];
+        names.extend(self.spellings.iter().filter(|one| **one != self.given).cloned());
+        names
+    }
 }
 
 /// The host of a URL, with its port where it has one, and the port that its scheme means.

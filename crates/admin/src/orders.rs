@@ -132,10 +132,11 @@ async fn told(
     let (carried_out, who) = ((handles.order)(order), who.to_string());
     let telling = tokio::spawn(async move {
         let answer = carried_out.await;
+        let is = |told: &Value, key, value: Value| told.get(key) == Some(&value);
         let (outcome, after) = match &answer {
-            Ok(told) if told.get("changes") == Some(&json!(0)) => {
-                (Outcome::Unchanged, told.clone())
-            }
+            Ok(told) if is(told, "changes", json!(0)) => (Outcome::Unchanged, told.clone()),
+            // An upgrade that has not even begun.
+            Ok(told) if is(told, "state", json!("failed")) => (Outcome::Refused, told.clone()),
             Ok(told) => (Outcome::Changed, told.clone()),
             Err(refused) => (Outcome::Refused, refused.to_value()),
         };

@@ -1,5 +1,5 @@
-//! Lists, a page at a time: `?offset=0&limit=100&filter=text`. All of them are asked for and told in
-//! this one form.
+//! Lists, a page at a time: `?offset=0&limit=100&filter=text`. All of them are asked for and told
+//! in this one form.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};

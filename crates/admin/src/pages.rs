@@ -41,8 +41,8 @@ pub(crate) async fn metrics(State(handles): State<Arc<Handles>>, headers: Header
     (kind, handles.shared.metrics.render(form)).into_response()
 }
 
-/// `GET /admin/upstreams`: every upstream with its endpoints; `filter` is looked for in the names of
-/// both, and in addresses.
+/// `GET /admin/upstreams`: every upstream with its endpoints; `filter` is looked for in the names
+/// of both, and in addresses.
 pub(crate) async fn upstreams(
     State(handles): State<Arc<Handles>>,
     Question(page): Question<Page>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use lockgate_proxy::Snapshot;
 use lockgate_upstream::Health;
 use serde_json::{Map, Value, json};
 
@@ -54,13 +55,24 @@ fn why_not(handles: &Handles) -> Option<String> {
     if (handles.draining)() {
         return Some("draining".to_owned());
     }
-    let snapshot = handles.shared.snapshot();
+    why_not_ready(&handles.shared.snapshot())
+}
+
+/// Why a process with this configuration should get no requests yet.
+pub fn why_not_ready(snapshot: &Snapshot) -> Option<String> {
     if snapshot.is_empty() {
         return Some("the configuration has no routes".to_owned());
     }
     if !snapshot.document.admin.wait_for_health {
         return None;
     }
+    let waiting = unprobed(snapshot);
+    (!waiting.is_empty())
+        .then(|| format!("not every endpoint has been probed yet: {}", waiting.join(", ")))
+}
+
+/// The upstreams with endpoints whose first probe has not ended, by name.
+pub fn unprobed(snapshot: &Snapshot) -> Vec<String> {
     let mut waiting: Vec<String> = Vec::new();
     for (name, upstream) in snapshot.upstreams.iter() {
         let probed = upstream.settings().health.is_some();
@@ -72,8 +84,7 @@ fn why_not(handles: &Handles) -> Option<String> {
         }
     }
     waiting.sort();
-    (!waiting.is_empty())
-        .then(|| format!("not every endpoint has been probed yet: {}", waiting.join(", ")))
+    waiting
 }
 
 #[cfg(test)]

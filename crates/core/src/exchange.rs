@@ -15,8 +15,7 @@ use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
 use crate::{
-    Body, Connection, Consumer, Fault, Left, Lines, LocalFuture, Once, Reason, Spans, Template,
-    hex,
+    Body, Connection, Consumer, Fault, Left, Lines, LocalFuture, Once, Reason, Spans, Template, hex,
 };
 
 /// Who made the answer.

@@ -25,8 +25,8 @@ impl Left {
     #[inline]
     pub fn of(limit: u64, grant: &Grant) -> Self {
         let reset = if grant.allowed { grant.reset } else { grant.reset.max(grant.wait) };
-        // A refusal spends nothing, but there is not enough left for this request.
-        let remaining = if grant.allowed { grant.remaining } else { 0 };
+        // A refusal spends nothing: something may be left, if less than this request costs.
+        let remaining = grant.remaining;
         Self { passed: grant.allowed, remaining, reset: Reverse(seconds(reset)), limit }
     }
 
@@ -61,7 +61,7 @@ mod tests {
         slower.note(&mut noted);
         assert_eq!(noted, Some(slower), "of two with as much left, the slower");
         let spent = Left::of(70, &grant(false, 3, 2_000));
-        assert_eq!((spent.remaining, spent.reset), (0, Reverse(9)));
+        assert_eq!((spent.remaining, spent.reset), (3, Reverse(9)));
         spent.note(&mut noted);
         assert_eq!(noted, Some(spent));
     }

@@ -106,20 +106,24 @@ impl Running {
             let text = format!("generation {generation} is in force: look at it first");
             return Err(Refused::new(412, "changed_meanwhile", text));
         }
+        let Some(wanted) = change.only.there else { return Ok(()) };
         let is_there = match &change.what {
             What::Set { section, name, .. } => {
                 self.gateway.read().source.locate(&[section, name]).is_some()
             }
             What::Whole(_) | What::Files | What::Version(_) => true,
         };
-        if change.only.there.is_some_and(|wanted| wanted != is_there) {
-            let (reason, is) = match is_there {
-                true => ("is_there", "there is one already, and `If-None-Match: *`"),
-                false => ("is_not_there", "there is none yet, and `If-Match: *`"),
-            };
-            return Err(Refused::new(412, reason, format!("{is} asks that nothing is done then")));
+        match (wanted, is_there) {
+            (true, false) => {
+                let text = "there is none yet, and `If-Match: *` asks for one";
+                Err(Refused::new(412, "is_not_there", text))
+            }
+            (false, true) => {
+                let text = "there is one already, and `If-None-Match: *` asks for none";
+                Err(Refused::new(412, "is_there", text))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// What is answered to a change by which nothing changes: what it wants lies over the files
@@ -286,6 +290,7 @@ impl Running {
                 return Err(refused);
             }
         };
+        self.kept.overrides.settle(&self.gateway.snapshot().upstreams);
         let at = Instant::now();
         self.listeners.commit(prepared, &self.workers).await;
         self.rest.has_waited(applied.waited + at.elapsed());

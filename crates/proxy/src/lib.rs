@@ -17,6 +17,7 @@ mod pipeline;
 mod plans;
 mod receive;
 mod reply;
+mod reserved;
 mod rewrite;
 pub mod route;
 mod serve;
@@ -24,6 +25,7 @@ mod snapshot;
 mod target;
 mod to_end;
 mod traced;
+mod trailers;
 mod tunnel;
 mod view;
 mod worker;
@@ -40,14 +42,14 @@ pub use worker::{Shared, Worker};
 pub mod fuzz {
     /// A request's headers as they leave [`receive`](crate), before anything is stated.
     pub fn rewrite_headers(mut headers: http::HeaderMap, trusted: bool) -> http::HeaderMap {
-        crate::fields::strip_stated(&mut headers, trusted);
+        crate::fields::strip_stated(&mut headers, trusted, &crate::reserved::Reserved::none());
         crate::fields::strip_hop_by_hop(&mut headers);
         headers
     }
 
     /// A request's headers without what is malformed of its trace context.
     pub fn clean_context(mut headers: http::HeaderMap) -> http::HeaderMap {
-        let said = crate::receive::look(&headers).said;
+        let said = crate::receive::look(&headers, &crate::reserved::Reserved::none()).said;
         crate::traced::begin(&mut headers, &said, None, tokio::time::Instant::now());
         headers
     }

@@ -9,8 +9,9 @@ use lockgate_core::{
 };
 use tokio::time::Instant;
 
+use crate::reserved::Reserved;
 use crate::snapshot::Snapshot;
-use crate::{fields, traced};
+use crate::{fields, traced, trailers};
 
 const LOCKGATE_DEBUG: HeaderName = HeaderName::from_static("lockgate-debug");
 
@@ -25,11 +26,11 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
     let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
-    let Named { id, expects, said, hops, stated, grpc } = look(&head.headers);
+    let Named { id, expects, said, hops, stated, grpc } = look(&head.headers, &snapshot.reserved);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
     if stated {
-        fields::strip_stated(&mut head.headers, trusted);
+        fields::strip_stated(&mut head.headers, trusted, &snapshot.reserved);
     }
     if expects {
         // The codec has answered it.
@@ -44,11 +45,11 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     }
     let started = Instant::now();
     let spans = traced::begin(&mut head.headers, &said, snapshot.traces.as_deref(), started);
-    let host = own_host(head);
+    let (host, version) = (own_host(head), head.version);
 
     Exchange {
         head: incoming.head,
-        body: incoming.body,
+        body: trailers::without(incoming.body, version, &snapshot.reserved),
         client_ip,
         secure,
         host: host.unwrap_or_default(),
@@ -88,7 +89,7 @@ pub(crate) struct Named {
     grpc: bool,
 }
 
-pub(crate) fn look(headers: &HeaderMap) -> Named {
+pub(crate) fn look(headers: &HeaderMap, reserved: &Reserved) -> Named {
     let (mut found, mut id, mut typed) = (Named::default(), None, false);
     for (name, value) in headers {
         match *name {
@@ -106,7 +107,9 @@ pub(crate) fn look(headers: &HeaderMap) -> Named {
                     "x-request-id" if id.is_none() => id = Some(RequestId::keep(value)),
                     "traceparent" => found.said.parent(value),
                     "tracestate" | "baggage" => found.said.more(),
-                    name => found.stated |= fields::may_be_stated(name),
+                    name => {
+                        found.stated |= fields::may_be_stated(name) || reserved.has(name);
+                    }
                 }
             }
         }

@@ -81,7 +81,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        let said = look(&headers).said;
+        let said = look(&headers, &crate::reserved::Reserved::none()).said;
         let spans = begin(&mut headers, &said, None, Instant::now());
         let left = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap()));
         (spans, left.collect())

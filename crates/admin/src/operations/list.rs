@@ -185,7 +185,7 @@ fn services() -> Vec<(Operation, Handler)> {
              percent-encoded",
             &[],
             body(Media::Json, "{override: str}", "`up`, `down`, `drain` or `clear`", true),
-            &[(200, Media::Json, "{changed: int}", "on how many endpoints")],
+            &[(200, Media::Json, "{changed: int, kept: bool, why?: str}", KEPT)],
             put(health::set_override),
         ),
         one(
@@ -210,6 +210,7 @@ fn services() -> Vec<(Operation, Handler)> {
     ]
 }
 
+const KEPT: &str = "on how many endpoints; and whether it outlives the gateway, or why not";
 const SERVICES: &str = "{total: int, offset: int, services: [{service: str, endpoint: str, \
      address: str, healthy: bool, health: str, reason: str?, lastChecked: int?, \
      consecutiveFailures: int, lastFailureTime: int?, lastError: str?, responseTime: num?, \
@@ -218,25 +219,24 @@ const CHECKED: &str = "{checked: int, services: [{service: str, endpoint: str, \
      address: str, healthy: bool, health: str, reason: str?, lastChecked: int?, \
      consecutiveFailures: int, lastFailureTime: int?, lastError: str?, responseTime: num?, \
      override: str, ejectedUntil: int?}]}";
-const UPSTREAMS: &str = "{total: int, offset: int, upstreams: [{name: str, balance: any, usable: int, requests: int, retries: int, \
-     breaker: {phase: str, opened: int}?, endpoints: [{name: str, address: str, weight: int, \
-     zone: str?, priority: int, usable: bool, reason: str?, health: str, healthy: bool, \
-     override: str, inFlight: int, connections: int, latencyMs: num?, \
-     consecutiveFailures: int, consecutiveRequestFailures: int, ejectedForMs: int?, \
-     ejections: int, lastCheckedMs: int?, lastFailureMs: int?, responseTimeMs: num?, \
-     lastError: str?}]}]}";
+const UPSTREAMS: &str = "{total: int, offset: int, upstreams: [{name: str, balance: any, usable: \
+     int, requests: int, retries: int, breaker: {phase: str, opened: int}?, endpoints: [{name: \
+     str, address: str, weight: int, zone: str?, priority: int, usable: bool, reason: str?, \
+     health: str, healthy: bool, override: str, inFlight: int, connections: int, latencyMs: \
+     num?, consecutiveFailures: int, consecutiveRequestFailures: int, ejectedForMs: int?, \
+     ejections: int, lastCheckedMs: int?, lastFailureMs: int?, responseTimeMs: num?, lastError: \
+     str?}]}]}";
 const BALANCE: &str = "map {balance: any, healthyEndpoints: int, breaker: {phase: str, \
      opened: int}?, recentRequests: int, recentRetries: int, endpoints: [{endpoint: str, \
      address: str, weight: int, zone: str?, priority: int, healthy: bool, inFlight: int, \
      connections: int, latency: num?, ejections: int}]}";
 const FIGURES: &str = "{totalRequests: int, totalErrors: int, requestsInFlight: int, \
      connections: int, requestsByService: map {requests: int, attempts: int, retries: int, \
-     latencyStats: any}, requestsByStatus: map int, faultsByReason: map int, \
-     requestsByRoute: [{route: str, requests: int, byStatus: map int, byReason: map int, \
-     receivedBytes: int, sentBytes: int, latencyStats: any}], receivedBytes: int, \
-     sentBytes: int, latencyStats: {min: num, max: num, total: num, count: int, avg: num, \
-     p50: num, p90: num, p99: num}, workers: [{worker: int, requests: int, inFlight: int, \
-     connections: int}]}";
+     latencyStats: any}, requestsByStatus: map int, faultsByReason: map int, requestsByRoute: \
+     [{route: str, requests: int, byStatus: map int, byReason: map int, receivedBytes: int, \
+     sentBytes: int, latencyStats: any}], receivedBytes: int, sentBytes: int, latencyStats: \
+     {min: num, max: num, total: num, count: int, avg: num, p50: num, p90: num, p99: num}, \
+     workers: [{worker: int, requests: int, inFlight: int, connections: int}]}";
 const HISTORY: &str = "{total: int, offset: int, samples: [{at: int, requestsPerSecond: num, \
      refusedPerSecond: num, errorsPerSecond: num, p50: num, p99: num, inFlight: int, \
      connections: int}]}";
@@ -341,10 +341,11 @@ fn limited() -> Vec<(Operation, Handler)> {
 const ERRORS: &str = "{total: int, offset: int, leftOut: int, errors: [{time: str, id: str, \
      client: str, scheme: str, method: str, host: str, path: str, status: int, reason: str?, \
      blame: str?, story: str, route: str?, upstream: str?, endpoint: str?, tookMs: num}]}";
-const ALERTS: &str = "{total: {firing: int, pending: int, recent: int}, offset: int, firing: [{rule: str, subject: str, severity: str, summary: str, since: int, \
-     firedAt: int?, endedAt: int?}], pending: [any], recent: [any], sinks: [{name: str, kind: str, \
-     quiet: bool, sending: bool, delivered: int, failed: int, givenUp: int, deliveredAt: int?, \
-     failedAt: int?, lastError: str?}]}";
+const ALERTS: &str = "{total: {firing: int, pending: int, recent: int}, offset: int, firing: \
+     [{rule: str, subject: str, severity: str, summary: str, since: int, firedAt: int?, endedAt: \
+     int?}], pending: [any], recent: [any], sinks: [{name: str, kind: str, quiet: bool, sending: \
+     bool, delivered: int, failed: int, givenUp: int, deliveredAt: int?, failedAt: int?, \
+     lastError: str?}]}";
 const UPTIME: &str = "{total: int, offset: int, kept: any, leftOut: int, upstreams: [{name: str, \
      standing: str?, since: int?, knownSince: int?, windows: [any], intervals: [any], \
      days: [num?], endpoints: [any]}]}";

@@ -4,6 +4,7 @@
 use lockgate_core::STORED_KEY;
 use serde_json::{Map, Value};
 
+use super::in_part::hide_parts;
 use crate::model::{SinkKind, is_only_named, without_password};
 
 /// What stands in place of a secret. Written as a reference, so that it can be anywhere where one
@@ -39,6 +40,7 @@ pub fn bare(mut settings: Value) -> Value {
 /// can be made of them. Returns what was taken out, in its order.
 pub(crate) fn hide_plain_secrets(document: &mut Value) -> Vec<String> {
     let mut hidden = Vec::new();
+    hide_parts(document, &mut hidden);
     take_out(document, &mut hidden);
     let section = |document: &'_ mut Value, name| document.get_mut(name).map(Value::take);
     if let Some(mut consumers) = section(document, "consumers") {
@@ -57,6 +59,11 @@ pub(crate) fn hide_plain_secrets(document: &mut Value) -> Vec<String> {
         headers(telemetry, &mut hidden);
     }
     hidden
+}
+
+/// Whether settings call a secret so.
+pub(crate) fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key)
 }
 
 /// A secret may be shown when it is only named.
@@ -89,7 +96,7 @@ fn take_out(value: &mut Value, hidden: &mut Vec<String>) {
         Value::Object(map) => {
             for (key, part) in map {
                 match part {
-                    Value::String(text) if SECRETS.contains(&key.as_str()) => {
+                    Value::String(text) if is_secret(key) => {
                         if !named_only(text) {
                             hide(text, hidden);
                         }

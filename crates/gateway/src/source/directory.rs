@@ -58,7 +58,6 @@ impl Directory {
             })
         });
         if let Err(why) = &mirror {
-            tracing::warn!("no copy is kept of the configuration's directory: {why}");
             status.is_copied(Err(why.clone()));
         }
         let mirror = mirror.ok();
@@ -180,9 +179,6 @@ impl Directory {
         }
         let copied = gathered.and_then(|version| self.write(Arc::new(version)));
         self.is_current = copied.is_ok();
-        if let Err(error) = &copied {
-            tracing::error!(%error, "the configuration's directory cannot be copied");
-        }
         status.is_copied(copied.map_err(|error| error.to_string()));
     }
 

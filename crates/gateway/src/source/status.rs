@@ -124,7 +124,11 @@ impl Status {
 
     /// Whether there is a copy of what is in force, or why not.
     pub(super) fn is_copied(&self, done: Result<(), String>) {
-        self.lock().not_copied = done.err();
+        let why = done.err();
+        let before = std::mem::replace(&mut self.lock().not_copied, why.clone());
+        if let Some(why) = why.filter(|why| before.as_ref() != Some(why)) {
+            tracing::warn!(source = self.name, "no copy is kept of the configuration: {why}");
+        }
     }
 
     /// Whether what is in force is what it says.

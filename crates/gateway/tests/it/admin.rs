@@ -194,6 +194,37 @@ routes:
     assert_eq!(odd.status, 400, "{}", odd.text());
 }
 
+#[tokio::test]
+async fn what_is_a_secret_in_part_is_told_in_part() {
+    let echo = Echo::start("a").await;
+    let config = format!(
+        "admin: {{ address: \"127.0.0.1:$ADMIN\", state_dir: \"$DIR/state\" }}\nalerts:\n  \
+         hook: http://{at}/in-the-path\n  chat: {{ url: \"http://{at}/of-slack\", kind: slack }}\n  \
+         run: {{ command: [\"true\", --token, of-a-flag, \"--key=of-a-pair\"] }}\nupstreams:\n\
+         {}routes: {{ /*: {{ to: pool }} }}\n",
+        upstream(
+            "pool",
+            &[echo.address()],
+            "health: { path: \"/up?token=of-a-probe\", interval: 1h }"
+        ),
+        at = echo.address(),
+    );
+    let gateway = start(&config).await;
+    let mut told = Vec::new();
+    for path in ["/admin/config/export", "/admin/config/history/1"] {
+        told.push(gateway.admin("GET", path, "").await.text());
+    }
+    let host = format!("http://{}/${{hidden}}", echo.address());
+    for text in &told {
+        for secret in ["in-the-path", "of-slack", "of-a-flag", "of-a-pair", "of-a-probe"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+        assert!(text.matches(&host).count() == 2, "{text}");
+        assert!(text.contains("/up?${hidden}") && text.contains("--key=${hidden}"), "{text}");
+    }
+    assert!(!gateway.said().contains("in-the-path"), "{}", gateway.said());
+}
+
 async fn command(gateway: &Gateway, words: &[&str]) -> Ran {
     let mut all = words.to_vec();
     all.extend(["-c", FILE]);

@@ -47,6 +47,7 @@ mod http2;
 mod idempotency;
 mod ip_filter;
 mod jwt;
+mod kept_overrides;
 mod kept_routes;
 mod limits;
 mod limits_policy;

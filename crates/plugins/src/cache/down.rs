@@ -138,20 +138,19 @@ impl Caching {
                 return Err(Fault::client(&NOT_CACHED));
             }
             let mut lead = None;
-            let flight = self.flight(exchange, &found.key);
-            let waits = waits_for_others(exchange, &found, &wanted) && !self.is_vain(&flight);
+            let (flight, own) = self.flight(exchange, &found.key);
+            let vain = own && self.is_vain(&flight);
+            let waits = waits_for_others(exchange, &found, &wanted) && !vain;
             if waits && looks <= MOST_LOOKS {
                 match self.flights.join(&flight, self.wait) {
-                    Place::Leads(own) => {
+                    Place::Leads(first) => {
                         // What was kept between the look and the lead is there now.
                         if looks == 1 && self.is_fresh(&found.key, &wanted) {
                             continue;
                         }
-                        lead = match flight {
-                            Cow::Borrowed(_) => {
-                                self.over_all(&found, own, until, &mut patience).await
-                            }
-                            Cow::Owned(_) => Some(own),
+                        lead = match own {
+                            true => Some(first),
+                            false => self.over_all(&found, first, until, &mut patience).await,
                         };
                         if lead.is_none() {
                             continue;
@@ -159,8 +158,14 @@ impl Caching {
                     }
                     Place::Waits(wait) => {
                         patience.rested();
-                        if before(exchange.deadline, wait.ends()).await != Some(Landing::NotKept) {
-                            continue;
+                        match before(exchange.deadline, wait.ends()).await {
+                            Some(Landing::NotKept) => {}
+                            Some(Landing::Kept) | None => continue,
+                            // It leads now, or another does: nothing has come of this look.
+                            Some(Landing::Flying) => {
+                                looks -= 1;
+                                continue;
+                            }
                         }
                     }
                 }
@@ -207,20 +212,20 @@ impl Caching {
         })
     }
 
-    /// The key of the request under way that this one may wait for. Those with credentials that
-    /// their key does not tell apart have their own: what comes of them is mostly for nobody else,
-    /// and they are not to decide for those without.
-    fn flight<'k>(&self, exchange: &Exchange, key: &'k [u8]) -> Cow<'k, [u8]> {
+    /// The key of the request under way that this one may wait for, and whether it is not that of
+    /// all. Those with credentials that their key does not tell apart have their own: what comes
+    /// of them is mostly for nobody else, and they are not to decide for those without.
+    fn flight<'k>(&self, exchange: &Exchange, key: &'k [u8]) -> (Cow<'k, [u8]>, bool) {
         match self.is_authorized(exchange) {
-            true => apart(key).into(),
-            false => key.into(),
+            true => (apart(key).into(), true),
+            false => (key.into(), false),
         }
     }
 
-    /// Whether it is known that waiting for a request under way brings nothing.
-    fn is_vain(&self, flight: &Cow<'_, [u8]>) -> bool {
-        // Of the others it is known by what is kept in an answer's place.
-        matches!(flight, Cow::Owned(_)) && now(self.blobs.get(flight)).is_some()
+    /// Whether it is known that waiting for others with credentials brings nothing. Of all others
+    /// what is kept in an answer's place says so.
+    fn is_vain(&self, flight: &[u8]) -> bool {
+        now(self.blobs.get(flight)).is_some()
     }
 
     /// Leads over the other gateways too, or waits for the one that does. `None` when there is
@@ -263,14 +268,14 @@ impl Caching {
         blob: &Blob,
         patience: &mut Patience,
     ) -> Refresh {
-        let flight = self.flight(exchange, &found.key);
-        if self.is_vain(&flight) {
+        let (flight, own) = self.flight(exchange, &found.key);
+        if own && self.is_vain(&flight) {
             return Refresh::Others;
         }
         let Place::Leads(mut lead) = self.flights.join(&flight, self.wait) else {
             return Refresh::Others;
         };
-        if patience.has_failed() || matches!(flight, Cow::Owned(_)) {
+        if patience.has_failed() || own {
             return Refresh::Leads(lead);
         }
         match patience.hear(self.blobs.turn(&found.key, Some(blob))).await {

@@ -133,12 +133,15 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// How it ended; `None` when its leader has gone, or one more may lead.
+    /// How it ended, or that it has not and one more may lead; `None` when its leader has gone.
     pub(super) async fn ends(self) -> Option<Landing> {
         let Self { mut landing, until } = self;
         let landed = landing.wait_for(|landing| *landing != Landing::Flying);
         let landed = match until {
-            Some(until) => timeout_at(until, landed).await.ok()?,
+            Some(until) => match timeout_at(until, landed).await {
+                Ok(landed) => landed,
+                Err(_) => return Some(Landing::Flying),
+            },
             None => landed.await,
         };
         landed.ok().map(|landing| *landing)
@@ -192,11 +195,11 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let (first, begun) = (leads(&flights), Instant::now());
         let wait = waits(&flights);
-        assert_eq!(wait.ends().await, None);
+        assert_eq!(wait.ends().await, Some(Landing::Flying));
         assert_eq!(begun.elapsed(), WAIT);
         let second = leads(&flights);
         let (one, other) = (waits(&flights), waits(&flights));
-        assert_eq!(one.ends().await, None);
+        assert_eq!(one.ends().await, Some(Landing::Flying));
         assert_eq!(begun.elapsed(), 2 * WAIT);
         // The last to lead is gone, and the first is still at it.
         drop(second);

@@ -324,7 +324,7 @@ impl Policy for Permits {
         });
         // Only what the upstream took tells of its load, and only work that it has done: errors
         // are often sooner there than any answer.
-        if late || exchange.origin == Origin::Upstream && !has_failed(response) {
+        if late || exchange.origin == Origin::Upstream && !has_failed(exchange, response) {
             let entered = exchange.kept.get::<_, Entered>(self);
             if let Some(took) = entered.map(|entered| entered.since.elapsed()) {
                 limiter.observe(took, late);
@@ -352,9 +352,9 @@ impl Policy for Permits {
 }
 
 /// Whether an answer tells of a failure, in HTTP or, with nothing else in it, in gRPC.
-fn has_failed(response: &Response<Body>) -> bool {
-    let status = response.headers().get(GRPC_STATUS);
-    response.status().is_server_error() || status.is_some_and(|status| status != "0")
+fn has_failed(exchange: &Exchange, response: &Response<Body>) -> bool {
+    let of_grpc = || response.headers().get(GRPC_STATUS).is_some_and(|status| status != "0");
+    response.status().is_server_error() || exchange.grpc && of_grpc()
 }
 
 impl fmt::Display for Most {

@@ -175,7 +175,7 @@ impl Group {
 
     /// Whether some answers do not count.
     fn may_give_back(&self) -> bool {
-        self.rules.iter().any(|rule| rule.answers.is_some() || rule.only_served)
+        self.rules.iter().any(Rule::may_give_back)
     }
 
     fn conclude(
@@ -245,10 +245,12 @@ impl Group {
     fn give_back(&self, exchange: &Exchange, response: &Response<Body>, held: &Held) {
         let counters = if held.by_store { &self.counters } else { &self.local };
         let refused = exchange.fault.as_ref().map(Fault::kind) == Some(Kind::TooManyRequests);
+        // It has passed this one, so it was one after it.
+        let by_limit = refused && exchange.kept.limit.is_some();
         let takes = self.takes(&held.asked);
         for ((part, mut take), grant) in held.asked.parts().iter().zip(takes).zip(&held.grants) {
             let Some((rule, _)) = self.settings(part) else { continue };
-            let served = !(rule.only_served && refused);
+            let served = !(rule.only_served && refused || rule.yields && by_limit);
             let counts = rule.answers.as_ref().is_none_or(|all| all.has(exchange, response));
             if grant.allowed && !(served && counts) {
                 take.stem = take.stem.filter(|_| held.by_store);

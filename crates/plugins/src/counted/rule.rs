@@ -51,6 +51,8 @@ pub(crate) struct Rule {
     pub(crate) form: Form,
     /// Whether a call that another limit refuses later is given back.
     pub(crate) only_served: bool,
+    /// Whether one is given back that a later limit of the same list refuses.
+    pub(crate) yields: bool,
     pub(crate) refusals: Arc<Counter>,
 }
 
@@ -145,11 +147,17 @@ impl Rule {
             dry: self.dry_run,
             listed: matches!(bound.limit.algorithm, Algorithm::Calendar(_)),
             leased: bound.leased,
-            returnable: self.answers.is_some() || self.only_served,
+            returnable: self.may_give_back(),
             at: Some(at),
             stem: bound.stem,
             ..Take::new(key, &bound.limit, self.cost)
         }
+    }
+
+    /// Whether what is taken may have to be given back.
+    #[inline]
+    pub(crate) fn may_give_back(&self) -> bool {
+        self.answers.is_some() || self.only_served || self.yields
     }
 
     /// Adds the bounds that plans bring.

@@ -88,6 +88,9 @@ impl PolicyPlugin for Headers {
         for (from, mut change) in all.into_iter().enumerate() {
             if let Some(outer) = change.split(&told) {
                 built.push(Built { from, stage: Stage::Tell, policy: Box::new(outer) });
+                if change.request.is_nothing() && change.response.is_nothing() {
+                    continue;
+                }
             }
             built.push(Built { from, stage: Stage::Transform, policy: Box::new(change) });
         }
@@ -181,8 +184,11 @@ impl Changes {
         let (remove, own_remove) =
             taken.remove.into_iter().partition::<Vec<_>, _>(|name| names.contains(name));
         *self = Self::new(own_set.into(), own_add.into(), own_remove.into());
-        let any = !(set.is_empty() && add.is_empty() && remove.is_empty());
-        any.then(|| Self::new(set.into(), add.into(), remove.into()))
+        Some(Self::new(set.into(), add.into(), remove.into())).filter(|taken| !taken.is_nothing())
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
     }
 
     fn verb_for(&self, name: &HeaderName) -> Option<(&'static str, &HeaderName)> {

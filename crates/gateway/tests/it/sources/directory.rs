@@ -129,7 +129,10 @@ async fn a_gateway_whose_directory_is_away_begins_with_the_copy_and_finds_it_by_
         assert_eq!(gateway.get(path).await.text(), word, "{path}");
     }
     assert!(gateway.said().contains("last good copy"), "{}", gateway.said());
-    assert!(gateway.dir().read("kept/access.log").contains("/more"), "it is the same log");
+    until("the line in the same log", async || {
+        gateway.dir().read("kept/access.log").contains("/more")
+    })
+    .await;
     let told = source(&gateway).await;
     assert_eq!((&told["state"], &told["fromCopy"]), (&"away".into(), &true.into()), "{told}");
     until("it to be stale", async || source(&gateway).await["staleSeconds"] != 0).await;
