@@ -139,6 +139,18 @@ impl Count {
         taking.told(now, grant)
     }
 
+    /// The same in a place of its own: for several counters together.
+    #[inline(never)]
+    pub(crate) fn take_here_of_several(
+        &mut self,
+        limit: &Limit,
+        now: Now,
+        cost: u64,
+        grant: &mut Grant,
+    ) -> Took {
+        self.take_here(limit, now, cost, grant)
+    }
+
     /// The counter once more, if it is one that [`Self::take_here`] knows.
     #[inline]
     pub(crate) fn copied(&self) -> Option<Self> {

@@ -228,7 +228,7 @@ fn all_here<'c, const N: usize>(
         let Some(Found { entry, .. }) = cell.at(found) else { break };
         entry.warmth.meet(tick(now));
         let Some(count) = entry.count.copied() else { break };
-        let took = entry.count.take_here(take.limit, now, take.cost, grant);
+        let took = entry.count.take_here_of_several(take.limit, now, take.cost, grant);
         let Took::Here(over) = took else { break };
         let until = std::mem::replace(&mut entry.until, turn_after(over));
         *before = Some((entry, count, until));
