@@ -294,7 +294,7 @@ impl Running {
         let at = Instant::now();
         self.listeners.commit(prepared, &self.workers).await;
         self.rest.has_waited(applied.waited + at.elapsed());
-        source.in_force(&files, &self.gateway.snapshot().document);
+        source.in_force(&files);
         let (generation, changes) = (applied.generation, applied.changes());
         let took_ms = took_ms(begun);
         tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");

@@ -152,7 +152,7 @@ async fn begun_with(
     if source.status().is_refused() {
         gateway.metrics.reload_refused();
     }
-    source.in_force(files, &gateway.snapshot().document);
+    source.in_force(files);
     source.kept().await;
     Some(source)
 }

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use lockgate_config::model::{Document, LogTo};
-use lockgate_config::{Begin, parts, standing};
+use lockgate_config::{Begin, Loaded, parts, standing};
 use tokio::time::{Instant, sleep_until};
 
 use super::follow::digest;
@@ -34,7 +34,9 @@ pub(super) struct Directory {
     is_current: bool,
     /// Whether what was read last is the copy.
     reads_copy: bool,
-    /// The files of what is in force, and the paths in it that are written to.
+    /// What is to be copied once it is in force; `None` when it does not stand any more.
+    gathered: Option<io::Result<Version>>,
+    /// The files that were read last, and the paths in them that are written to.
     files: Vec<PathBuf>,
     written: Vec<PathBuf>,
     confirmed: Option<Confirmed>,
@@ -68,6 +70,7 @@ impl Directory {
             good,
             is_current: true,
             reads_copy: false,
+            gathered: None,
             files: Vec::new(),
             written: Vec::new(),
             due: Instant::now(),
@@ -129,14 +132,17 @@ impl Directory {
         self.reads_copy
     }
 
+    /// This was read last. It is gathered at once: the directory may be away before it is in force.
+    pub(super) fn has_read(&mut self, loaded: &Loaded, watch: &mut Watch) {
+        if !self.reads_copy {
+            self.files.clone_from(&loaded.files);
+            self.written = written(&loaded.document);
+            self.gather_again(watch);
+        }
+    }
+
     /// What was read last is in force.
-    pub(super) fn in_force(
-        &mut self,
-        files: &[PathBuf],
-        document: &Document,
-        watch: &mut Watch,
-        status: &Status,
-    ) {
+    pub(super) fn in_force(&mut self, files: &[PathBuf], watch: &mut Watch, status: &Status) {
         if self.reads_copy {
             // What was known of the directory is looked at until it is there again.
             let version = self.good.as_ref().map(|good| Arc::clone(&good.version));
@@ -145,9 +151,7 @@ impl Directory {
         watch.keep(files);
         status.is_there();
         status.in_force(None, false);
-        self.files = files.to_vec();
-        self.written = written(document);
-        self.copy(watch, status);
+        self.copy(status);
     }
 
     /// Waits until the copy is to be looked after.
@@ -161,22 +165,25 @@ impl Directory {
         match &mut self.confirmed {
             _ if !status.is_confirmed() => {}
             Some(confirmed) if self.is_current => confirmed.confirm(),
-            _ => self.copy(watch, status),
+            _ => {
+                self.gather_again(watch);
+                self.copy(status);
+            }
         }
     }
 
-    /// Copies what is in force, if it still stands as it was read.
-    fn copy(&mut self, watch: &mut Watch, status: &Status) {
+    /// Gathers what was read last, if it still stands as it was read.
+    fn gather_again(&mut self, watch: &mut Watch) {
+        let gathered = self.mirror.is_some().then(|| self.gather());
+        // What comes of a change is copied in its place.
+        self.gathered = gathered.filter(|_| !watch.differs());
+    }
+
+    /// Copies what is in force, as it was gathered.
+    fn copy(&mut self, status: &Status) {
         self.is_current = false;
         self.due = Instant::now() + NOW_AND_THEN;
-        if self.mirror.is_none() {
-            return;
-        }
-        let gathered = self.gather();
-        if watch.differs() {
-            // What comes of that is copied in its place.
-            return;
-        }
+        let Some(gathered) = self.gathered.take() else { return };
         let copied = gathered.and_then(|version| self.write(Arc::new(version)));
         self.is_current = copied.is_ok();
         status.is_copied(copied.map_err(|error| error.to_string()));

@@ -18,7 +18,6 @@ use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
 
-use lockgate_config::model::Document;
 use lockgate_config::{Begin, Given, Report};
 
 pub(crate) use held::Held;
@@ -96,7 +95,7 @@ impl Source {
         let read = self.read(given, None).and_then(|checked| self.not_less(checked, given));
         let read = read.and_then(|checked| if succeeds { not_empty(checked) } else { Ok(checked) });
         let refused = match read {
-            Ok(checked) => return Ok(checked),
+            Ok(checked) => return Ok(self.has_read(checked)),
             Err(report) => report,
         };
         if !self.fall_back(&refused) {
@@ -139,7 +138,15 @@ impl Source {
     /// Everything that is wrong with it.
     pub(crate) fn load(&mut self, given: Given<'_>, before: &Before) -> Result<Checked, Report> {
         let checked = self.read(given, Some(before)).and_then(not_blank)?;
-        not_routeless(checked, before.routed())
+        not_routeless(checked, before.routed()).map(|checked| self.has_read(checked))
+    }
+
+    /// This may be put in force now.
+    fn has_read(&mut self, checked: Checked) -> Checked {
+        if let At::Directory(directory) = &mut self.at {
+            directory.has_read(&checked.loaded, &mut self.watch);
+        }
+        checked
     }
 
     fn read(&mut self, given: Given<'_>, before: Option<&Before>) -> Result<Checked, Report> {
@@ -171,7 +178,7 @@ impl Source {
             }
         };
         let checked = gateway::load(begin, given, Some(before)).and_then(not_blank)?;
-        not_routeless(checked, before.routed())
+        not_routeless(checked, before.routed()).map(|checked| self.has_read(checked))
     }
 
     /// Waits until it is no longer what it was when it was last read.
@@ -198,11 +205,11 @@ impl Source {
         }
     }
 
-    /// What was last read is in force, this document, and consists of these files.
-    pub(crate) fn in_force(&mut self, files: &[PathBuf], document: &Document) {
+    /// What was last read is in force, and consists of these files.
+    pub(crate) fn in_force(&mut self, files: &[PathBuf]) {
         let (watch, status) = (&mut self.watch, &self.status);
         if let At::Directory(directory) = &mut self.at {
-            return directory.in_force(files, document, watch, status);
+            return directory.in_force(files, watch, status);
         }
         watch.keep(files);
         match &mut self.at {

@@ -18,6 +18,15 @@ async fn refused(gateway: &Gateway) -> f64 {
     gateway.metrics().await.sum("lockgate_config_reloads_total", &[("result", "refused")])
 }
 
+/// What the last good copy of `conf.d` has in a file.
+fn copied(gateway: &Gateway, file: &str) -> String {
+    let here = gateway.dir().path();
+    let sources = std::fs::read_dir(here.join("lockgate/sources")).unwrap();
+    let one = sources.flatten().next().unwrap().path();
+    let there = one.join("good/files").join(here.strip_prefix("/").unwrap()).join("conf.d");
+    std::fs::read_to_string(there.join(file)).unwrap_or_default()
+}
+
 /// A gateway that reads `conf.d`, where there is its first file.
 async fn start() -> Gateway {
     let launch = launch().from("conf.d", &[]);
@@ -118,6 +127,7 @@ async fn a_gateway_whose_directory_is_away_begins_with_the_copy_and_finds_it_by_
     let (there, away) = (gateway.dir().path().join("conf.d"), gateway.dir().path().join("away"));
     std::fs::rename(&there, &away).unwrap();
     is(&gateway, "away").await;
+    until("the copy to be on the disk", async || copied(&gateway, "words/in") == "in-2").await;
     let change = gateway.admin("PUT", "/admin/routes/more", body).await;
     assert_eq!(change.status, 200, "the copy is what is in force: {}", change.text());
 
@@ -148,6 +158,8 @@ async fn a_gateway_whose_directory_is_away_begins_with_the_copy_and_finds_it_by_
     assert_eq!(gateway.get("/more").await.text(), "added");
     gateway.dir().write("conf.d/words/in", "in-4");
     says(&gateway, "/in", "in-4").await;
+
+    until("the copy to be on the disk", async || copied(&gateway, "words/in") == "in-4").await;
 
     // An empty directory is no configuration either, nor is a broken one.
     std::fs::rename(&there, &away).unwrap();
