@@ -47,11 +47,14 @@ impl Lines {
     }
 
     /// Adds a line with a number. `begin` is its name, a colon and a space.
-    #[inline]
+    #[inline(always)]
     pub fn push_number(&mut self, begin: &'static str, number: u64) {
-        self.make_room(begin.len() + 22);
+        self.make_room(begin.len() + MOST_DIGITS + 2);
         self.bytes.extend_from_slice(begin.as_bytes());
-        self.bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        let (digits, count) = digits(number);
+        // All of them, which takes no call, and then less those that are none.
+        self.bytes.extend_from_slice(&digits);
+        self.bytes.truncate(self.bytes.len() + count - MOST_DIGITS);
         self.bytes.extend_from_slice(b"\r\n");
     }
 
@@ -127,6 +130,21 @@ impl Lines {
     }
 }
 
+/// The digits of the largest number.
+const MOST_DIGITS: usize = 20;
+
+/// A number's digits, from the first place on, and how many they are.
+fn digits(number: u64) -> ([u8; MOST_DIGITS], usize) {
+    let mut digits = [b'0'; MOST_DIGITS];
+    let count = number.checked_ilog10().map_or(1, |log| log as usize + 1);
+    let mut rest = number;
+    for digit in digits.iter_mut().take(count).rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    (digits, count)
+}
+
 fn is_plain(text: &str) -> bool {
     text.bytes().fold(true, |plain, byte| plain & (0x20..0x7f).contains(&byte))
 }
@@ -151,6 +169,19 @@ mod tests {
         assert_eq!(ones, ["0", "a: b", "7"]);
         assert_eq!(headers.get("x-two").map(HeaderValue::as_bytes), Some(&b""[..]));
         assert_eq!(headers.len(), 4);
+    }
+
+    #[test]
+    fn numbers_are_written_as_everywhere() {
+        let all = (0..20).flat_map(|zeros| {
+            let power = 10_u64.pow(zeros);
+            [power - 1, power, power + 1, u64::MAX / power]
+        });
+        for number in all {
+            let mut lines = Lines::default();
+            lines.push_number("x-one: ", number);
+            assert_eq!(str::from_utf8(lines.as_bytes()), Ok(&*format!("x-one: {number}\r\n")));
+        }
     }
 
     #[test]

@@ -52,6 +52,13 @@ pub(crate) struct Before {
     serves: Arc<Snapshot>,
 }
 
+impl Before {
+    /// Where its routes stand, if it has any.
+    pub(crate) fn routed(&self) -> Option<&Source> {
+        (!self.serves.is_empty()).then_some(&self.read.source)
+    }
+}
+
 /// Reads and checks a file, or what else a configuration begins with, with what is given beside it.
 /// What is the same as `before` is taken over.
 ///
@@ -344,7 +351,7 @@ impl Gateway {
         let changes = Changes::read(text).unwrap_or_default();
         let laid = changes.entries().iter().zip(source.laid());
         let in_force = laid.filter(|(_, laid)| laid.outcome == Outcome::InForce);
-        let all = in_force.map(|(entry, _)| {
+        let all = in_force.map(|(entry, laid)| {
             let path = [entry.section.as_str(), entry.name.as_str()];
             let path = if entry.name.is_empty() { &path[..1] } else { &path[..] };
             let place = entry.to.as_ref().and_then(|_| source.locate(path));
@@ -352,7 +359,7 @@ impl Gateway {
                 "section": entry.section,
                 "name": entry.name,
                 "removed": entry.to.is_none(),
-                "inFiles": entry.base != Base::Nothing,
+                "inFiles": laid.base != Base::Nothing,
                 "place": place.map(|place| place.to_string()),
             })
         });

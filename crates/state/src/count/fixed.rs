@@ -57,7 +57,7 @@ impl Fixed {
     }
 
     /// A look and, if it allows, a spending, in one go.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Taking {
         let (begin, end, count) = self.window(limit, now);
         let Some(remaining) = limit.count.saturating_sub(count).checked_sub(cost) else {

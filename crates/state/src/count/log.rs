@@ -107,6 +107,11 @@ impl Log {
             Spot::Ring(number) => width.read(&self.ring, self.place(width, number)),
             Spot::New(number) => near.new_time(width, number),
         };
+        self.whole(width, kept)
+    }
+
+    /// The time of which so much is kept.
+    fn whole(&self, width: Width, kept: u64) -> u64 {
         self.newest - (self.newest.wrapping_sub(kept) & width.mask()).min(self.newest)
     }
 
@@ -134,9 +139,14 @@ impl Log {
         if forgotten(self.newest) {
             return self.len();
         }
-        // Most often it is one: no need to look about in all of them.
-        let (width, last) = (Width::of(window), self.len() - 1);
-        let (mut low, mut high) = (1, 1);
+        // Most often it is one, or some of those that stand near.
+        let (width, last, olds) = (Width::of(window), self.len() - 1, near.olds());
+        let is_gone = |number| forgotten(self.whole(width, near.old_time(width, number)));
+        let stays = (0..olds).find(|number| !is_gone(*number));
+        if let Some(number) = stays {
+            return number + 1;
+        }
+        let (mut low, mut high) = (olds + 1, olds + 1);
         while high < last && forgotten(self.time(near, width, high)) {
             (low, high) = (high + 1, (2 * high).min(last));
         }

@@ -120,7 +120,7 @@ impl Count {
     }
 
     /// The same with less work, where the entry alone decides: the usual case.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_here(
         &mut self,
         limit: &Limit,
@@ -201,7 +201,7 @@ impl Count {
 
 impl Taking {
     /// Says what is left, and when all of it is there again.
-    #[inline]
+    #[inline(always)]
     fn told(self, now: Now, grant: &mut Grant) -> Took {
         match self {
             Self::Here(remaining, over) => {

@@ -63,7 +63,7 @@ impl Ring {
 
     /// Moves on by so many buckets and counts, if that is done in the entry itself and not more
     /// than `most` count then.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_here(&mut self, by: usize, cost: u64, most: u64) -> Taken {
         let left = |total: u64| most.saturating_sub(total).checked_sub(cost);
         match self {

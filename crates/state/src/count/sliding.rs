@@ -56,6 +56,7 @@ impl Sliding {
     }
 
     /// What there is to say where so much counts.
+    #[inline(never)]
     fn said(&self, limit: &Limit, now: Now, place: Place, cost: u64, total: u64) -> Grant {
         let remaining = limit.count.saturating_sub(total);
         let allowed = cost <= remaining;
@@ -85,7 +86,7 @@ impl Sliding {
     }
 
     /// A look and, if it allows, a spending, in one go, where that is quick.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Taking {
         let place = self.place(limit, now);
         match self.ring.take_here(place.gone, cost, limit.count) {

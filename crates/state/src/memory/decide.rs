@@ -18,20 +18,31 @@ use crate::view::Name;
 const TURN: u32 = 30;
 
 impl Memory {
+    #[inline]
     pub(super) fn decide(
         &self,
         takes: &[Take<'_>],
         grants: &mut [Grant],
         naming: &Naming<'_>,
     ) -> bool {
-        if let ([take], [grant, ..]) = (takes, &mut *grants) {
-            let now = self.clock.at(take.at, is_of_calendar(take.limit));
-            let tag = self.tagger.tag(take);
-            return match self.decide_one(take, tag, now, grant) {
-                Some(all) if grant.allowed => all,
-                known => self.decided(known, takes, &[tag], now, grants, naming),
-            };
+        let ([take], [grant, ..]) = (takes, &mut *grants) else {
+            return self.decide_several(takes, grants, naming);
+        };
+        let now = self.clock.at(take.at, is_of_calendar(take.limit));
+        let tag = self.tagger.tag(take);
+        match self.decide_one(take, tag, now, grant) {
+            Some(all) if grant.allowed => all,
+            known => self.decided(known, takes, &[tag], now, grants, naming),
         }
+    }
+
+    #[inline(never)]
+    fn decide_several(
+        &self,
+        takes: &[Take<'_>],
+        grants: &mut [Grant],
+        naming: &Naming<'_>,
+    ) -> bool {
         let calendar = takes.iter().any(|take| is_of_calendar(take.limit));
         let now = self.clock.at(takes.first().and_then(|take| take.at), calendar);
         let mut tags = [Tag::default(); MOST_TAKES];
@@ -49,6 +60,7 @@ impl Memory {
     }
 
     /// Decides, unless that is done, and notes who is refused.
+    #[inline(never)]
     fn decided(
         &self,
         known: Option<bool>,
@@ -68,6 +80,7 @@ impl Memory {
     }
 
     /// Decides for a counter alone that is kept already: the usual case. None: there is no such.
+    #[inline]
     fn decide_one(&self, take: &Take<'_>, tag: Tag, now: Now, grant: &mut Grant) -> Option<bool> {
         let place = self.place(tag);
         let (_, mut cell) = self.lock(place)?;

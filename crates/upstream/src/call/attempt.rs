@@ -125,7 +125,10 @@ async fn attempt(
     {
         exchange.head.headers.insert(header::HOST, host);
     }
-    exchange.spans.begin_attempt(begun, &mut exchange.head.headers);
+    exchange.spans.begin_attempt(begun);
+    if plan.stated.is_empty() {
+        exchange.spans.state(&mut exchange.head.headers);
+    }
     let sent = match quick(&call, plan, exchange, cargo, begun) {
         Some(answer) => checked(answer.await, exchange),
         None => None,
@@ -188,7 +191,8 @@ fn quick(
     call.line.set(Some(line));
     let limits = limits(call, exchange.deadline, now);
     let reuse = Rc::clone(call) as Rc<dyn Reuse>;
-    Some(connection.send_stating(&exchange.head, &plan.stated, body, limits, reuse))
+    let beside = plan.beside(exchange);
+    Some(connection.send_stating(&exchange.head, beside, body, limits, reuse))
 }
 
 /// What came of the usual case. `None` when the connection turned out to have been closed.
@@ -244,8 +248,8 @@ async fn send(
             Way::Http1 { connection, line, used } => {
                 call.line.set(Some(line));
                 let reuse = Rc::clone(call) as Rc<dyn Reuse>;
-                let sending =
-                    connection.send_stating(&exchange.head, &plan.stated, body, limits, reuse);
+                let beside = plan.beside(exchange);
+                let sending = connection.send_stating(&exchange.head, beside, body, limits, reuse);
                 (sending.await, used)
             }
             Way::Http2(shared) => (shared.handle.send(exchange.head.clone(), body).await, true),

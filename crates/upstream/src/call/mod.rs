@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Response};
 use lockgate_config::model::{HostHeader, Retry};
-use lockgate_core::{Body, Duplex, Lines};
+use lockgate_core::{Body, Duplex, Exchange, Lines, Spans};
+use lockgate_net::h1::Beside;
 use tokio::time::Instant;
 
 pub(crate) use connect::is_our_own;
@@ -32,8 +33,16 @@ pub struct Plan<'r> {
     pub retry: &'r Retry,
     /// Which Host the endpoint sees: [`HostHeader::Keep`] where the route has set it.
     pub host: HostHeader,
-    /// What an endpoint that speaks HTTP/1.1 is told beside the head's own fields.
+    /// What an endpoint that speaks HTTP/1.1 is told beside the head's own fields. When there is
+    /// anything, all endpoints do, and of the trace they are told in the same way.
     pub stated: Lines,
+}
+
+impl Plan<'_> {
+    fn beside(&self, exchange: &Exchange) -> Beside<'_> {
+        let spans = (!self.stated.is_empty()).then_some(&exchange.spans);
+        Beside { lines: &self.stated, trace: spans.and_then(Spans::line) }
+    }
 }
 
 /// An upstream's answer.
