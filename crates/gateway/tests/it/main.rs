@@ -78,3 +78,4 @@ mod tunnels;
 mod upgrade;
 mod upstream_tls;
 mod uptime;
+mod vouched;
