@@ -9,10 +9,12 @@ use crate::support::{cli_on, launch, start};
 
 /// Alice's, of `https://a.example` and `https://b.example`, until 2100; both are of the `org` acme.
 const AT_A: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
-    eyJpc3MiOiJodHRwczovL2EuZXhhbXBsZSIsInN1YiI6ImFsaWNlIiwib3JnIjoiYWNtZSIsImV4cCI6NDEwMjQ0NDgwMH0.\
+    eyJpc3MiOiJodHRwczovL2EuZXhhbXBsZSIsInN1YiI6ImFsaWNlIiwib3JnIjoiYWNtZSIsImV4cCI6\
+    NDEwMjQ0NDgwMH0.\
     bcg_XhO9xa_mw6qMFleKbaN3XE2O3M4dJQzIPfGZzrc";
 const AT_B: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
-    eyJpc3MiOiJodHRwczovL2IuZXhhbXBsZSIsInN1YiI6ImFsaWNlIiwib3JnIjoiYWNtZSIsImV4cCI6NDEwMjQ0NDgwMH0.\
+    eyJpc3MiOiJodHRwczovL2IuZXhhbXBsZSIsInN1YiI6ImFsaWNlIiwib3JnIjoiYWNtZSIsImV4cCI6\
+    NDEwMjQ0NDgwMH0.\
     YeHifPSTWzXbIga3GDLdwU57ff8iGGy37FbK8tF7TBs";
 const ISSUERS: &str = "issuers: [{ issuer: \"https://a.example\", \
     secret: 0123456789abcdef0123456789abcdef }, { issuer: \"https://b.example\", \
@@ -143,11 +145,11 @@ const FORGED: [(&str, &str); 9] = [
 fn stated(echo: &Echo, service: &Gateway, more: &str) -> String {
     let to = format!("to: \"http://{}\"", echo.address());
     format!(
-        "trusted_proxies: [127.0.0.0/8]\nidentity:\n  idp: {{ jwt: {{ {ISSUERS}, cookie: session }} \
-         }}\n  sso: {{ forward: {{ url: \"http://{}/\", send: X-Ticket, copy: [X-Tenant-Id, \
+        "trusted_proxies: [127.0.0.0/8]\nidentity:\n  idp: {{ jwt: {{ {ISSUERS}, cookie: session \
+         }} }}\n  sso: {{ forward: {{ url: \"http://{}/\", send: X-Ticket, copy: [X-Tenant-Id, \
          Authorization] }} }}\nroutes:\n  /org/*: {{ auth: {{ any_of: idp, forward: {{ headers: \
-         {{ X-Org: \"claim:org\", Tenant-Plan: plan }} }} }}, {to} }}\n  /sso/*: {{ auth: sso, {to} \
-         }}\n  /plain/*: {{ auth: idp, {to} }}\n  /none/*: {{ {to} }}\n{more}",
+         {{ X-Org: \"claim:org\", Tenant-Plan: plan }} }} }}, {to} }}\n  /sso/*: {{ auth: sso, \
+         {to} }}\n  /plain/*: {{ auth: idp, {to} }}\n  /none/*: {{ {to} }}\n{more}",
         service.web()
     )
 }
