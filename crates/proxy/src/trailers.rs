@@ -1,5 +1,5 @@
-//! A request's body whose trailers do not say what the gateway alone may state: a service that takes
-//! them for headers would believe them.
+//! A request's body whose trailers do not say what the gateway alone may state: a service that
+//! takes them for headers would believe them.
 
 use std::pin::Pin;
 use std::sync::Arc;

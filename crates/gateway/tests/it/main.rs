@@ -80,3 +80,4 @@ mod tunnels;
 mod upgrade;
 mod upstream_tls;
 mod uptime;
+mod vouched;
