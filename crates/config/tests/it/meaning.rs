@@ -333,7 +333,7 @@ fn a_text_with_a_secret_in_it_is_told_and_not_shown() {
                 http://10.0.0.1/alerts\nupstreams:\n  a: { endpoints: \"a:1\", health: { path: \
                 \"/health?token=abc\" } }\nroutes: { /x: { to: a } }\n";
     let secret = "a secret stands here in plain text [`${env:NAME}` or `${file:path}`]";
-    let told = ["2:9", "3:36", "6:45"].map(|at| format!("{at} {secret}"));
+    let told = ["2:9", "3:37", "6:42"].map(|at| format!("{at} {secret}"));
     assert_eq!(warnings(text), told);
     assert!(good(text).warnings.iter().all(|one| one.excerpt.is_none()));
 }
