@@ -23,7 +23,7 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// All files that were read or named, to be watched: includes, references, certificates.
     pub files: Vec<PathBuf>,
-    /// Whether all but routes is as in the configuration that it was read against.
+    /// Whether what routes are made of is as in the configuration that it was read against.
     pub same: bool,
     pub(crate) asked: Asked,
     pub(crate) inherited: check::Inherited,

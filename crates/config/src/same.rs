@@ -1,6 +1,7 @@
 //! What is the same as in the configuration in force. A file whose text is the same is not parsed
 //! again; a route that says the same, in the same surroundings, is neither decoded nor checked nor
-//! built again. The surroundings of a route are all that is not a route.
+//! built again. The surroundings of a route are the sections that routes are made of; of upstreams,
+//! those that it goes to.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use crate::check::{Asked, Held, Inherited};
 use crate::load::Loaded;
 use crate::model::{Document, PIECE, Piece, RouteSet, Routes};
-use crate::source::{At, NodeId, Source};
+use crate::source::{NodeId, Source};
 
 /// A configuration in force, against which the next one is read.
 #[derive(Debug)]
@@ -30,12 +31,46 @@ impl From<Loaded> for InForce {
     }
 }
 
+/// What no route is made of: whoever needs it looks at what is in force.
+const APART: [&str; 8] =
+    ["listeners", "admin", "workers", "replicas", "http", "trusted_proxies", "telemetry", "alerts"];
+
+/// The sections that routes are made of, beside their own: each name and what it says.
+fn sections(source: &Source) -> impl Iterator<Item = (&str, NodeId)> {
+    let named = source.tree.pairs(source.root).iter();
+    let named = named.map(|&(key, value)| (source.tree.written(key).unwrap_or_default(), value));
+    named.filter(|(word, _)| *word != "routes" && !APART.contains(word))
+}
+
+/// The upstreams that are not what they were; `None`: they are not the same ones.
+fn changed_in<'b>(
+    source: &Source,
+    node: NodeId,
+    before: &'b InForce,
+    its: NodeId,
+) -> Option<HashSet<&'b str>> {
+    let (own, old) = (source.tree.pairs(node), &before.source);
+    let mut changed = HashSet::new();
+    for (place, &(key, value)) in own.iter().enumerate() {
+        let name = source.tree.written(key)?;
+        let there = old.tree.pairs(its).get(place);
+        let there = there.filter(|pair| old.tree.written(pair.0) == Some(name)).copied();
+        let (key, its) = there.or_else(|| old.tree.pair(its, name))?;
+        if !source.is_same(value, old, its) {
+            changed.insert(old.tree.written(key)?);
+        }
+    }
+    (own.len() == old.tree.pairs(its).len()).then_some(changed)
+}
+
 /// A configuration in force that has the surroundings of the one that is being read.
 pub(crate) struct Same<'b> {
     before: &'b InForce,
     routes: NodeId,
     /// How many of the first nodes are the very same, with the same meaning.
     shared: u32,
+    /// The upstreams that are not what they were.
+    changed: HashSet<&'b str>,
     /// The patterns of routes whose plugins have read files, which may have changed.
     read: HashSet<&'b str>,
     /// What plugins hold on to, by the pattern under which they stand.
@@ -47,20 +82,20 @@ pub(crate) struct Same<'b> {
 impl<'b> Same<'b> {
     /// Compares the surroundings; `None`: they differ, and nothing is the same.
     pub(crate) fn of(before: &'b InForce, source: &Source) -> Option<Self> {
-        let (new, old) = (&source.tree, &before.source.tree);
-        let routes = old.get(before.source.root, "routes")?;
-        let mut sections = new.pairs(source.root).iter().filter_map(|&(key, value)| {
-            let word = new.written(key)?;
-            (word != "routes").then_some((word, value))
-        });
-        let alike = sections.by_ref().all(|(word, value)| {
-            let before_it = old.get(before.source.root, word);
-            before_it.is_some_and(|its| source.is_same(value, &before.source, its))
-        });
-        let as_many = new.pairs(source.root).len() == old.pairs(before.source.root).len();
-        let same_base = source.base(At::default()) == before.source.base(At::default());
-        if !(alike && as_many && same_base && new.get(source.root, "routes").is_some()) {
+        let routes = before.source.tree.get(before.source.root, "routes")?;
+        source.tree.get(source.root, "routes")?;
+        let shared = source.shared_with(&before.source);
+        let mut changed = HashSet::new();
+        if sections(source).count() != sections(&before.source).count() {
             return None;
+        }
+        for (word, node) in sections(source) {
+            let its = before.source.tree.get(before.source.root, word)?;
+            match word {
+                "upstreams" => changed = changed_in(source, node, before, its)?,
+                _ if source.is_same(node, &before.source, its) => {}
+                _ => return None,
+            }
         }
         let mut read = HashSet::new();
         for one in &before.asked.read {
@@ -82,8 +117,7 @@ impl<'b> Same<'b> {
                 _ => {}
             }
         }
-        let shared = source.shared_with(&before.source);
-        Some(Self { before, routes, shared, read, held, held_by_inherited })
+        Some(Self { before, routes, shared, changed, read, held, held_by_inherited })
     }
 
     /// Whether two pairs of routes are the very same.
@@ -103,7 +137,7 @@ impl<'b> Same<'b> {
         // One that is not full is the last.
         let ends_alike = piece.len() == PIECE || rest.len() == piece.len();
         let is_same = ends_alike && own.iter().zip(its).all(|(own, its)| self.is_shared(own, its));
-        is_same.then_some(piece)
+        (is_same && !piece.goes_to(&self.changed)).then_some(piece)
     }
 
     /// The routes under a pattern, when a pair says what was said of them before; `place`: where
@@ -127,7 +161,8 @@ impl<'b> Same<'b> {
         // What is in force has routes for every key of its tree, in that order.
         let (pattern, set) = self.routes().at(place)?;
         let is_same = self.is_shared(&pair, its) || source.is_same(pair.1, old, its.1);
-        (is_same && !self.read.contains(&**pattern)).then_some((pattern, set))
+        let stays = !self.read.contains(&**pattern) && !set.goes_to(&self.changed);
+        (is_same && stays).then_some((pattern, set))
     }
 
     /// The routes in force.

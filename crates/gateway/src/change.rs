@@ -403,12 +403,15 @@ pub(crate) fn settle_at_start(kept: &mut Kept, checked: &Checked) {
 fn resolved(laid: &[Laid]) -> Vec<String> {
     let mut all = Vec::new();
     for one in laid {
+        if one.outcome == Outcome::InForce {
+            continue;
+        }
         let thing = match one.name.as_str() {
             "" => one.section.clone(),
             name => format!("{}.{name}", one.section),
         };
         match one.outcome {
-            Outcome::InForce => continue,
+            Outcome::InForce => {}
             Outcome::Settled => all.push(format!("{thing}: the files say the same now")),
             Outcome::Overruled => {
                 tracing::warn!(

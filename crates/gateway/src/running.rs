@@ -81,9 +81,8 @@ impl Running {
                 Some(given) = self.ordered.asks.recv() => {
                     given.take().1.answer(Ok(self.state.shown()));
                 }
-                Some(given) = ordered(&mut self.ordered.work, &self.rest), if self.apart.is_empty() => {
-                    self.take_on(given, source).await;
-                }
+                Some(given) = ordered(&mut self.ordered.work, &self.rest),
+                    if self.apart.is_empty() => self.take_on(given, source).await,
                 outcome = outcome(&mut self.successor) => {
                     if self.succeeded(outcome) {
                         return self.leave(signals, ends).await;

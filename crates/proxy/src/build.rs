@@ -37,8 +37,9 @@ pub struct Builder<'a> {
     pub provide: &'a dyn Provide,
     /// The stores in which the document's plugins keep blobs.
     pub stores: Arc<[Arc<dyn Blobs>]>,
-    /// The snapshot in force, when the document has been read against its own and all but routes
-    /// is the same in both: routes that are the same objects there are not built again.
+    /// The snapshot in force, when the document has been read against its own and what routes are
+    /// made of is the same in both: routes that are the same objects there are not built again,
+    /// unless they go to an upstream that is another now.
     pub before: Option<Arc<Snapshot>>,
 }
 
@@ -91,7 +92,7 @@ impl Builder<'_> {
         router: Arc<Router>,
     ) -> Result<Snapshot, Vec<BuildError>> {
         let mut errors = Vec::new();
-        let before = self.before();
+        let before = self.before.as_deref();
         let identities = match before {
             Some(before) => before.identities.clone(),
             None => self.identities(&document, &mut errors),
@@ -144,18 +145,20 @@ impl Builder<'_> {
         given: &mut Given<'_>,
         errors: &mut Vec<BuildError>,
     ) -> Sets {
-        let before = self.before();
+        let before = self.before.as_deref();
+        let changed = self.changed();
         let all = document.routes.pieces();
         let mut pieces = Vec::with_capacity(all.len());
         for (number, piece) in all.iter().enumerate() {
-            if let Some(same) = before.and_then(|before| before.same_piece(number, piece)) {
+            let same = before.and_then(|before| before.same_piece(number, piece));
+            if let Some(same) = same.filter(|_| !piece.goes_to(&changed)) {
                 pieces.push(same);
                 continue;
             }
             let sets = piece.iter().enumerate().map(|(place, (pattern, set))| {
                 let place = number * PIECE + place;
                 let same = before.and_then(|before| before.same(place, pattern, set));
-                same.unwrap_or_else(|| {
+                same.filter(|_| !set.goes_to(&changed)).unwrap_or_else(|| {
                     let routes = self.routes(pattern, set, given, errors);
                     let (pattern, captures) = (Arc::clone(pattern), router.captures(place));
                     Arc::new(RouteSet { pattern, captures, routes })
@@ -166,14 +169,14 @@ impl Builder<'_> {
         Sets { pieces, count: document.routes.len(), own: Vec::new() }
     }
 
-    /// The snapshot before, if its routes could be these: if no upstream that it has is another
-    /// object now. One that it has not, none of its routes goes to.
-    fn before(&self) -> Option<&Snapshot> {
-        let before = self.before.as_deref()?;
-        let is_known = |(name, upstream): (&String, &Arc<Upstream>)| {
-            before.upstreams.get(name).is_none_or(|known| Arc::ptr_eq(known, upstream))
+    /// The upstreams that are another object than in the snapshot before: no route that goes to one
+    /// is taken over.
+    fn changed(&self) -> HashSet<&str> {
+        let Some(before) = self.before.as_deref() else { return HashSet::new() };
+        let is_other = |(name, upstream): &(&String, &Arc<Upstream>)| {
+            before.upstreams.get(*name).is_none_or(|known| !Arc::ptr_eq(known, upstream))
         };
-        self.upstreams.iter().all(is_known).then_some(before)
+        self.upstreams.iter().filter(is_other).map(|(name, _)| name.as_str()).collect()
     }
 
     fn identities(&self, document: &Document, errors: &mut Vec<BuildError>) -> Identities {

@@ -168,7 +168,7 @@ impl Snapshot {
         if Arc::ptr_eq(known, set) { self.sets.get(own).cloned() } else { None }
     }
 
-    /// A whole piece of another document's routes, as it serves here, when it is the very same there.
+    /// A whole piece of another document's routes, as it serves here, when it is the very same.
     pub(crate) fn same_piece(&self, number: usize, piece: &Arc<model::Piece>) -> Option<Piece> {
         let is_same = self.document.routes.has_piece(number, piece);
         self.sets.pieces.get(number).filter(|_| is_same).cloned()

@@ -92,19 +92,20 @@ fn with_changes(
     let own = before.map(|pair| pair.1);
     let mut pairs = own.map(|own| tree.pairs(own).to_vec()).unwrap_or_default();
     let mut added: IndexMap<String, (NodeId, NodeId)> = IndexMap::new();
-    let mut removed = HashSet::new();
+    let mut removed: HashSet<usize> = HashSet::new();
     for Change { key, name, to } in changes {
         let place = own.and_then(|own| tree.place(own, &name));
         match (to, place.and_then(|place| pairs.get_mut(place))) {
             (Some(to), Some(pair)) => *pair = (key, to),
             (Some(to), None) => drop(added.insert(name, (key, to))),
-            (None, _) => drop(removed.insert(name)),
+            (None, _) => removed.extend(place),
         }
     }
-    pairs.extend(added.into_values());
     if !removed.is_empty() {
-        pairs.retain(|pair| !tree.written(pair.0).is_some_and(|name| removed.contains(name)));
+        let mut place = 0..;
+        pairs.retain(|_| !place.next().is_some_and(|place| removed.contains(&place)));
     }
+    pairs.extend(added.into_values());
     let value = tree.map(at, &pairs);
     (before.map_or_else(|| tree.scalar(at, section, false), |pair| pair.0), value)
 }

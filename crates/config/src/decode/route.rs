@@ -62,7 +62,7 @@ impl<'a, 's> Routes<'a, 's> {
         if !self.cx.expect_map(node, "a map from patterns to routes") {
             return model::Routes::default();
         }
-        let mut all = model::Gathered::default();
+        let mut all = model::Gathered::beside(same.map(Same::routes));
         let mut rest = tree.pairs(node);
         while let Some((&(key, node), behind)) = rest.split_first() {
             let piece = same.and_then(|same| same.piece(all.len(), rest));
@@ -87,7 +87,7 @@ impl<'a, 's> Routes<'a, 's> {
         node: NodeId,
         same: Option<&Same<'_>>,
         urls: &mut UrlUpstreams,
-        all: &mut model::Gathered,
+        all: &mut model::Gathered<'_>,
     ) {
         let tree = &self.cx.source.tree;
         let known = same.and_then(|same| same.find(self.cx.source, all.len(), (key, node)));

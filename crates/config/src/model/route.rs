@@ -1,5 +1,6 @@
 //! `routes`: which request goes where, and by what rules.
 
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
@@ -21,6 +22,19 @@ const REGEX_DEPTH: u32 = 32;
 pub struct RouteSet {
     /// At least one. In the file a single route needs no list.
     pub routes: Box<[Route]>,
+}
+
+impl RouteSet {
+    /// Whether one of them goes to one of these upstreams.
+    pub fn goes_to(&self, upstreams: &HashSet<&str>) -> bool {
+        let is_one = |name: &str| upstreams.contains(name);
+        let goes = |route: &Route| match &route.to {
+            Target::Upstream(name) => is_one(name),
+            Target::Split(parts) => parts.keys().any(|name| is_one(name)),
+            Target::Handler { .. } => false,
+        };
+        !upstreams.is_empty() && self.routes.iter().any(goes)
+    }
 }
 
 /// One route.

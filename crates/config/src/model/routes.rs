@@ -1,6 +1,7 @@
 //! All routes by their patterns, in pieces: what has no change in it is one object with what was in
 //! force before, so that a change costs its piece and not all of them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Index;
 use std::sync::{Arc, OnceLock};
@@ -38,7 +39,9 @@ pub struct Piece {
 
 /// Routes that are still put together.
 #[derive(Default)]
-pub(crate) struct Gathered {
+pub(crate) struct Gathered<'b> {
+    /// Those in force, whose pieces are taken over where they would be made again.
+    before: Option<&'b Routes>,
     pieces: Vec<Arc<Piece>>,
     open: Vec<Patterned>,
 }
@@ -157,6 +160,12 @@ impl Piece {
         Self { routes, upstreams: upstreams.into(), inherited: inherited.into() }
     }
 
+    /// Whether these routes, which are the same objects, are all of it.
+    fn has(&self, routes: &[Patterned]) -> bool {
+        let is_same = |(one, two): (&Patterned, &Patterned)| Arc::ptr_eq(&one.1, &two.1);
+        self.routes.len() == routes.len() && self.routes.iter().zip(routes).all(is_same)
+    }
+
     /// How many patterns it has.
     pub fn len(&self) -> usize {
         self.routes.len()
@@ -181,13 +190,23 @@ impl Piece {
         &self.upstreams
     }
 
+    /// Whether one of them goes to one of these upstreams.
+    pub fn goes_to(&self, upstreams: &HashSet<&str>) -> bool {
+        !upstreams.is_empty() && self.upstreams.iter().any(|name| upstreams.contains(&**name))
+    }
+
     /// The policies that they inherit, each once.
     pub(crate) fn inherited(&self) -> &[Arc<str>] {
         &self.inherited
     }
 }
 
-impl Gathered {
+impl<'b> Gathered<'b> {
+    /// None yet.
+    pub(crate) fn beside(before: Option<&'b Routes>) -> Self {
+        Self { before, ..Self::default() }
+    }
+
     /// How many there are so far.
     pub(crate) fn len(&self) -> usize {
         self.pieces.len() * PIECE + self.open.len()
@@ -208,10 +227,17 @@ impl Gathered {
     }
 
     fn close(&mut self) {
-        if !self.open.is_empty() {
-            let routes = std::mem::replace(&mut self.open, Vec::with_capacity(PIECE));
-            self.pieces.push(Arc::new(Piece::new(routes.into())));
+        if self.open.is_empty() {
+            return;
         }
+        let known = self.before.and_then(|before| before.pieces.get(self.pieces.len()));
+        if let Some(known) = known.filter(|known| known.has(&self.open)) {
+            self.pieces.push(Arc::clone(known));
+            self.open.clear();
+            return;
+        }
+        let routes = std::mem::replace(&mut self.open, Vec::with_capacity(PIECE));
+        self.pieces.push(Arc::new(Piece::new(routes.into())));
     }
 
     /// All of them.
@@ -317,5 +343,13 @@ mod tests {
         assert_eq!(new, [PIECE, 2 * PIECE]);
         assert_eq!(next.pieces_beside(None).count(), 3);
         assert_ne!(many(2 * PIECE), old);
+        let mut again = Gathered::beside(Some(&old));
+        for (place, (pattern, set)) in old.iter().enumerate() {
+            let set = if place == PIECE { self::set() } else { Arc::clone(set) };
+            again.push(Arc::clone(pattern), set);
+        }
+        let again = again.end();
+        let new: Vec<_> = again.pieces_beside(Some(&old)).map(|(place, _)| place).collect();
+        assert_eq!(new, [PIECE]);
     }
 }

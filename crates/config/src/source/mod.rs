@@ -13,7 +13,6 @@ mod toml;
 pub(crate) mod tree;
 mod yaml;
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -204,8 +203,8 @@ impl Source {
         path.iter().try_fold(self.root, step)
     }
 
-    /// It is kept for as long as it is in force: what was read of its files may be shared by what is
-    /// read after it.
+    /// It is kept for as long as it is in force: what was read of its files may be shared by what
+    /// is read after it.
     pub(crate) fn settle(&mut self) {
         let of_changes = self.changes.map_or(self.files.len(), usize::from);
         let mut files = Mark::default();
@@ -221,27 +220,14 @@ impl Source {
     /// How many of the first nodes are the very same in another source, and mean the same there.
     pub(crate) fn shared_with(&self, other: &Self) -> u32 {
         let count = self.tree.shared_with(&other.tree);
-        let is_same = self.tree.refers_alike(&other.tree, count)
-            && self.bases_before(count).eq(other.bases_before(count));
-        if is_same { count } else { 0 }
-    }
-
-    /// The directories of the files that are before a node.
-    fn bases_before(&self, node: u32) -> impl Iterator<Item = &OsStr> {
-        let is_in = move |file: &&File| file.read.is_some_and(|(part, _)| part.is_before(node));
-        self.files.iter().filter(is_in).map(|file| file.base.as_os_str())
+        if self.tree.refers_alike(&other.tree, count) { count } else { 0 }
     }
 
     /// Whether what stands under a node is what stands under one of another source: the same
-    /// words with the same meaning, wherever they stand.
+    /// words with the same meaning, wherever they stand. Paths in them may start from elsewhere:
+    /// whoever has read a file by one is known for that.
     pub(crate) fn is_same(&self, node: NodeId, other: &Self, its: NodeId) -> bool {
-        if self.is_copy(node, other, its) {
-            return true;
-        }
-        // Relative paths start from the directory of the file.
-        let same_base =
-            |own: At, its: At| self.base(own).as_os_str() == other.base(its).as_os_str();
-        self.tree.is_same(node, &other.tree, its, &same_base)
+        self.is_copy(node, other, its) || self.tree.is_same(node, &other.tree, its)
     }
 
     /// Whether a node was copied from another with all that is below it: then it need not be looked
@@ -253,7 +239,6 @@ impl Source {
         let place = |file: &File, node| file.read.and_then(|(part, _)| part.place(node));
         !own.refers
             && Arc::ptr_eq(&own.text, &before.text)
-            && own.base.as_os_str() == before.base.as_os_str()
             && place(own, node).is_some_and(|own| place(before, its) == Some(own))
     }
 

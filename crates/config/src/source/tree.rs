@@ -136,6 +136,12 @@ impl Tree {
         }
     }
 
+    /// Whether this very text is the one that has begun. Words of another that stand in it by chance
+    /// would be none of that other file's part.
+    pub(crate) fn reads(&self, text: &str) -> bool {
+        std::ptr::eq(text, &*self.own.text)
+    }
+
     /// A scalar that may stand word for word at this byte of the text that has begun.
     pub(crate) fn scalar_at(&mut self, at: At, byte: usize, text: &str, plain: bool) -> NodeId {
         if self.own.text.get(byte..).is_none_or(|rest| !rest.starts_with(text)) {

@@ -17,6 +17,7 @@ pub(super) fn parse(
     text: &str,
     fails: &mut Vec<Fail>,
 ) -> Result<Option<NodeId>, Fail> {
+    let tree_reads = tree.reads(text);
     let mut builder = Builder {
         tree,
         file,
@@ -24,7 +25,7 @@ pub(super) fn parse(
         loose: Vec::new(),
         pairs: Vec::new(),
         root: None,
-        is_ascii: text.is_ascii(),
+        is_text: tree_reads && text.is_ascii(),
         fails,
     };
     let mut documents = 0;
@@ -67,8 +68,9 @@ struct Builder<'a> {
     /// Room for the pairs of the map that is being closed.
     pairs: Vec<(NodeId, NodeId)>,
     root: Option<NodeId>,
-    /// Whether a place in characters is one in bytes.
-    is_ascii: bool,
+    /// Whether it is the text that the tree keeps words in, where a place in characters is one in
+    /// bytes.
+    is_text: bool,
     fails: &'a mut Vec<Fail>,
 }
 
@@ -100,7 +102,7 @@ impl Builder<'_> {
             Event::Scalar(text, style, _, None) => {
                 let plain = style == ScalarStyle::Plain;
                 let byte = span.start.index() + usize::from(!plain);
-                let id = match self.is_ascii {
+                let id = match self.is_text {
                     true => self.tree.scalar_at(at, byte, &text, plain),
                     false => self.tree.scalar(at, &text, plain),
                 };

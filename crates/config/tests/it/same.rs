@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lockgate_config::model::PolicyEntry;
-use lockgate_config::{Changes, Content, Given, InForce, Loaded, Report, load_with};
+use lockgate_config::model::{Document, PolicyEntry};
+use lockgate_config::{Begin, Changes, Content, Given, InForce, Loaded, Report, load_with};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -99,6 +99,101 @@ fn in_other_surroundings_nothing_is_the_same() {
 }
 
 #[test]
+fn what_a_route_is_not_made_of_changes_beside_it() {
+    let routes = "  /a: { to: one }\n  /b: { to: one, reads: { file: schema } }\n";
+    let (path, first) = first("same-apart", routes);
+    let mut before = first;
+    for apart in [
+        "telemetry: { access_log: off }\n",
+        "listeners: { web: \"127.0.0.1:8081\" }\n",
+        "listeners: { web: \"127.0.0.1:8081\" }\nadmin: off\nworkers: 2\nreplicas: 2\n",
+        "http: { idle_timeout: 3s }\ntrusted_proxies: [10.0.0.0/8]\nalerts: { repeat_after: 1h }\n",
+        "",
+    ] {
+        let after = next(&path, &format!("{apart}{REST}"), routes, &before);
+        assert_eq!(kept(&before, &after), ["/a"], "{apart}");
+        before = after;
+    }
+    for made_of in [
+        "consumers: { c: {} }\n",
+        "plans: { gold: {} }\n",
+        "plans: { gold: {} }\nconsumers: { c: { plan: gold } }\n",
+        "stores: { shared: memory }\n",
+        "stores: { shared: \"redis://h:1\" }\n",
+        "defaults: { timeout: 3s }\n",
+        "defaults: { strict: { limit: 3 } }\n",
+        "",
+    ] {
+        let after = next(&path, &format!("{made_of}{REST}"), routes, &before);
+        assert!(kept(&before, &after).is_empty(), "{made_of}");
+        before = after;
+    }
+    let after = next(&path, &REST.replace("staff", "guests"), routes, &before);
+    assert!(kept(&before, &after).is_empty());
+}
+
+#[test]
+fn a_route_that_goes_to_a_changed_upstream_is_new() {
+    let upstreams = |one: &str, two: &str| {
+        format!(
+            "upstreams:\n  one: {{ endpoints: [\"127.0.0.1:1\"]{one} }}\n  \
+             two: {{ endpoints: [\"127.0.0.1:2\"]{two} }}\n"
+        )
+    };
+    let routes = "  /a: { to: one }\n  /b/{id}: { to: two }\n  \
+                  /c/{id}: { to: { one: 1, two: 1 } }\n  \
+                  /d: { to: { respond: {} } }\n  /e: { to: \"http://two:1\" }\n";
+    let (path, first) = first("same-upstream", "  /a: { to: one }\n");
+    let first = next(&path, &upstreams("", ""), routes, &first);
+    let second = next(&path, &upstreams("", ", timeout: { connect: 1s }"), routes, &first);
+    assert_eq!(kept(&first, &second), ["/a", "/d", "/e"]);
+    let by_capture = ", balance: { maglev: \"path:id\" }";
+    let third = next(&path, &upstreams("", by_capture), routes, &second);
+    assert_eq!(kept(&second, &third), ["/a", "/d", "/e"]);
+    // What is wrong with a route by its upstream alone is found all the same.
+    let text = format!("{}routes:\n{routes}", upstreams(by_capture, by_capture));
+    std::fs::write(path.join("main.yaml"), text).unwrap();
+    let report = load(&path.join("main.yaml"), &no_changes(), Some(&third)).unwrap_err();
+    assert!(report.to_string().contains("which this pattern has not"), "{report}");
+    // An upstream more, or another name for one.
+    let fourth = next(
+        &path,
+        &(upstreams("", by_capture) + "  three: { endpoints: [\"h:1\"] }\n"),
+        routes,
+        &third,
+    );
+    assert!(kept(&third, &fourth).is_empty());
+}
+
+#[test]
+fn the_same_in_another_directory_is_the_same_but_for_what_is_read() {
+    let text = "upstreams: { one: { endpoints: [\"127.0.0.1:1\"], tls: { ca: ca.pem } } }\n\
+                routes:\n  /a: { to: one }\n  /b: { to: one, reads: { file: schema } }\n  \
+                /c: { to: one, tags: [\"${file:word}\"] }\n";
+    let copy = |name: &str, word: &str| {
+        let files = [("a.yaml", text), ("schema", "s"), ("word", word), ("ca.pem", "")];
+        directory(&format!("same-copy-{name}"), &files)
+    };
+    let load = |root: &Path, before: Option<&InForce>| {
+        let files = [PathBuf::from("a.yaml")];
+        let begin = Begin::Copies { root, files: &files, name: "etcd://h/k/" };
+        let loaded = load_with(begin, Given::Nothing, before, ALL, &mut |_, _| Vec::new());
+        loaded.unwrap_or_else(|report| panic!("{report}"))
+    };
+    let (one, two, three) = (copy("1", "x"), copy("2", "x"), copy("3", "y"));
+    let first: InForce = load(&one, None).into();
+    let second = load(&two, Some(&first));
+    assert_eq!(second.document, load(&two, None).document);
+    assert_eq!(second.files, load(&two, None).files);
+    let ca = |document: &Document| document.upstreams["one"].tls.clone().unwrap().ca.unwrap();
+    assert_eq!(ca(&second.document), two.join("ca.pem"));
+    let second: InForce = second.into();
+    assert_eq!(kept(&first, &second), ["/a", "/c"]);
+    let third: InForce = load(&three, Some(&second)).into();
+    assert_eq!(kept(&second, &third), ["/a"]);
+}
+
+#[test]
 fn what_a_route_reads_is_read_again() {
     let routes = "  /a: { to: one, reads: { file: schema } }\n  /b: { to: one }\n  \
                   /c: { to: one, tags: [\"${file:word}\"] }\n";
@@ -183,12 +278,14 @@ const UPSTREAMS: [&str; 4] = [
      one: { endpoints: [\"h:1\"] } }\n",
 ];
 
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 7] = [
     "",
     "replicas: 3\nstores: { shared: \"redis://h:1\" }\n",
     "stores: { shared: \"redis://h:1\" }\nidentity: { staff: { jwt: { file: key } } }\n",
     "stores: { shared: \"redis://h:2\" }\nidentity: { staff: { jwt: {} } }\n",
     "stores: { shared: memory }\nconsumers: { c: { api_keys: [plain], plan: gold } }\n",
+    "telemetry: { access_log: off }\nreplicas: 2\n",
+    "http: { idle_timeout: 3s }\nlisteners: { web: { address: \"127.0.0.1:8081\", to: one } }\n",
 ];
 
 /// A configuration: which of everything.
@@ -331,6 +428,69 @@ fn an_identity_of_a_file_that_changed_after_its_check_is_not_kept() {
     first.asked.built_with(&[(file, Content::of(b"other"))]);
     let second = next(&path, REST, "  /a: { to: one }\n", &first);
     assert!(kept(&first, &second).is_empty());
+}
+
+#[test]
+fn files_of_a_directory_are_taken_over_whichever_of_them_changes() {
+    let path = directory("same-directory", &[("key", "k")]);
+    let text = |file: &str, word: &str| {
+        let head = if file == "a" { REST } else { "" };
+        format!(
+            "{head}routes:\n  /{file}/1: {{ to: one, tags: [{word}, \"q\\n{word}\", 'it''s'] }}\n  \
+             /{file}/2:\n    to: {{ respond: {{ body: \"{word}\" }} }}\n    timeout: 3s\n"
+        )
+    };
+    let mut before: Option<InForce> = None;
+    for (file, word) in [
+        ("a", "first"),
+        ("b", "first"),
+        ("c", "f\u{fc}rst"),
+        ("b", "second"),
+        ("a", "zw\u{f6}lf"),
+        ("c", "second"),
+        ("b", "fir\u{df}t"),
+        ("a", "third"),
+        ("b", ""),
+        ("c", "third"),
+        ("b", "third"),
+    ] {
+        let name = path.join(format!("{file}.yaml"));
+        match word {
+            "" => std::fs::remove_file(name).unwrap(),
+            word => std::fs::write(name, text(file, word)).unwrap(),
+        }
+        let whole = load(&path, &no_changes(), None).unwrap();
+        let part = load(&path, &no_changes(), before.as_ref()).unwrap();
+        assert_eq!(part.document, whole.document, "{file} {word}");
+        assert_eq!(places(&part), places(&whole), "{file} {word}");
+        let (part, whole) = (InForce::from(part), InForce::from(whole));
+        assert_eq!(part.source.files_text(), whole.source.files_text());
+        if let Some(before) = &before {
+            let new = part.document.routes.len() - kept(before, &part).len();
+            assert!(new <= 2, "{file} {word}: {new}");
+        }
+        let again = load(&path, &no_changes(), Some(&part)).unwrap();
+        assert_eq!(kept(&part, &again.into()).len(), whole.document.routes.len());
+        before = Some(part);
+    }
+}
+
+#[test]
+fn words_of_one_file_are_not_kept_in_another() {
+    let path = directory("same-words", &[("key", "k"), ("rest.yaml", REST)]);
+    let text = |file: &str, word: &str| {
+        format!("routes:\n  /{file}: {{ to: one, tags: [x], timeout: 1s }} # {word}\n")
+    };
+    std::fs::write(path.join("a.yaml"), text("a", "old")).unwrap();
+    std::fs::write(path.join("b.yaml"), text("b", "old")).unwrap();
+    let first: InForce = load(&path, &no_changes(), None).unwrap().into();
+    // The other one is copied, without the first, in which the same words stand in the same places.
+    std::fs::write(path.join("a.yaml"), "# Nothing more.\n").unwrap();
+    let part = load(&path, &no_changes(), Some(&first)).unwrap();
+    let whole = load(&path, &no_changes(), None).unwrap();
+    assert_eq!(part.source.files_text(), whole.source.files_text());
+    assert_eq!(places(&part), places(&whole));
+    assert_eq!(part.document, whole.document);
 }
 
 #[test]

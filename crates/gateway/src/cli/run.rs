@@ -43,11 +43,25 @@ impl Run {
         };
         let mut inherited = Inherited::take()?;
         let kept = Kept::open(source.begin(), state, inherited.lock())?;
-        let checked = match source.start(kept.given(), inherited.is_successor()) {
+        let is_successor = inherited.is_successor();
+        let checked = match beside(|| source.start(kept.given(), is_successor))? {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };
         output::warn(&checked.loaded);
         crate::control::run(Start { checked, kept, inherited, source: Some(source), demo: None })
     }
+}
+
+/// As much as a process's first thread usually has.
+const STACK: usize = 8 << 20;
+
+/// Does work on a thread that ends with it. The allocator keeps free pieces for each thread for as
+/// long as there is one, and nothing after the start needs as many as reading a configuration does.
+fn beside<T: Send>(work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().name("reader".to_owned()).stack_size(STACK);
+        let reader = reader.spawn_scoped(scope, work).context("starting a thread to read")?;
+        reader.join().or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }

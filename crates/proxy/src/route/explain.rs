@@ -97,7 +97,8 @@ impl Router {
                 }
                 (Some(_), false, _) => continue,
             };
-            let candidate = Candidate { pattern: entry.text.clone(), index: entry.index, verdict };
+            let candidate =
+                Candidate { pattern: entry.text.clone(), index: entry.index as usize, verdict };
             ranked.push((Rank { class, order: order(&pattern) }, candidate));
         }
         ranked.sort_by(|a, b| a.0.cmp(&b.0));

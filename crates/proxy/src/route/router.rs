@@ -62,7 +62,7 @@ pub struct Router {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) text: Arc<str>,
-    pub(super) index: usize,
+    pub(super) index: u32,
     names: Arc<[Box<str>]>,
     captures: u64,
     rest_after: Option<u8>,
@@ -119,7 +119,7 @@ impl Router {
         }
         let walk = Walk { router: self, path: path.as_bytes(), asked };
         if let Some(entry) = walk.winner(host) {
-            return Found::Route { index: entry.index, ranges: entry.ranges(path) };
+            return Found::Route { index: entry.index as usize, ranges: entry.ranges(path) };
         }
         let mut allowed = MethodSet::default();
         for root in self.roots(host) {
@@ -382,7 +382,7 @@ impl Entry {
         let named = pattern.end == End::Rest { named: true };
         Self {
             text: pattern.text().clone(),
-            index,
+            index: index as u32,
             names: pattern.captures(),
             captures: pattern.capture_bits(),
             // At most 64.

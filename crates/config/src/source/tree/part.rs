@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::{At, Kind, Mark, Node, NodeId, Range, Tree};
+use super::{At, Kind, Mark, Node, NodeId, Range, SMALL, Tree};
 
 /// What was added to a tree from one moment to another: the nodes of one file.
 #[derive(Debug, Clone, Copy)]
@@ -24,11 +24,6 @@ impl Part {
     /// How many nodes it has.
     pub(crate) fn count(self) -> usize {
         self.nodes.of().len()
-    }
-
-    /// Whether it begins before the node of a number.
-    pub(crate) fn is_before(self, node: u32) -> bool {
-        self.nodes.from < node
     }
 
     /// How long the tree was before it.
@@ -87,9 +82,11 @@ impl Tree {
         let (text, pool) = from.all_words_in(part.pool);
         self.own.pool.push_str(text);
         self.own.pool.push_str(pool);
-        let indices = from.own.indices.iter().chain(&from.shared.indices);
-        let indices = indices.filter(|(id, _)| part.place(**id).is_some());
-        self.own.indices.extend(indices.map(|(id, index)| (node(*id), index.clone())));
+        if part.pairs.of().len() > SMALL {
+            let indices = from.own.indices.iter().chain(&from.shared.indices);
+            let indices = indices.filter(|(id, _)| part.place(**id).is_some());
+            self.own.indices.extend(indices.map(|(id, index)| (node(*id), index.clone())));
+        }
         node(root)
     }
 

@@ -1,6 +1,6 @@
 //! Whether two nodes say the same, wherever they stand.
 
-use super::{At, Kind, Node, NodeId, Reference, Tree};
+use super::{Kind, Node, NodeId, Reference, Tree};
 
 impl Reference {
     fn stands_for_the_same(&self, other: &Self) -> bool {
@@ -20,30 +20,23 @@ impl Tree {
             }
     }
 
-    /// Whether a node and all below it are the same in two trees, wherever they stand. `scalars`
-    /// has a word in it.
-    pub(crate) fn is_same(
-        &self,
-        id: NodeId,
-        other: &Self,
-        its: NodeId,
-        scalars: &dyn Fn(At, At) -> bool,
-    ) -> bool {
+    /// Whether a node and all below it are the same in two trees, wherever they stand.
+    pub(crate) fn is_same(&self, id: NodeId, other: &Self, its: NodeId) -> bool {
         match (self.kind(id), other.kind(its)) {
             (Some(Kind::Map), Some(Kind::Map)) => {
                 let (own, others) = (self.pairs(id), other.pairs(its));
                 own.len() == others.len()
                     && own.iter().zip(others).all(|(own, its)| {
                         self.is_same_scalar(own.0, other, its.0)
-                            && self.is_same(own.1, other, its.1, scalars)
+                            && self.is_same(own.1, other, its.1)
                     })
             }
             (Some(Kind::List), Some(Kind::List)) => {
                 let (own, others) = (self.items(id), other.items(its));
                 own.len() == others.len()
-                    && own.iter().zip(others).all(|(o, i)| self.is_same(*o, other, *i, scalars))
+                    && own.iter().zip(others).all(|(own, its)| self.is_same(*own, other, *its))
             }
-            _ => self.is_same_scalar(id, other, its) && scalars(self.at(id), other.at(its)),
+            _ => self.is_same_scalar(id, other, its),
         }
     }
 
