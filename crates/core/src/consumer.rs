@@ -126,7 +126,7 @@ impl Consumer {
 }
 
 /// With its length before it, so that no two lists of parts are the same bytes.
-fn write_part(part: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_part(part: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(part.len() as u64).to_be_bytes());
     out.extend_from_slice(part);
 }

@@ -10,6 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
 use crate::Exchange;
+use crate::consumer::write_part;
 
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -49,8 +50,8 @@ impl Key {
         self.0.iter().any(|part| matches!(part, KeyPart::Consumer | KeyPart::Claim(_)))
     }
 
-    /// Writes the key of a request to `out`: its parts' values, each ended by a NUL, so that two
-    /// different tuples never make the same key. Returns false when a part has no value.
+    /// Writes the key of a request to `out`: its parts' values, each ended by a NUL (a claim after
+    /// its length), so that two different tuples never make the same key. Returns false when a part has no value.
     #[inline]
     pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
         // The usual one, in a few steps.
@@ -87,7 +88,8 @@ impl KeyPart {
             }
             Self::Claim(name) => {
                 let claim = exchange.consumer.as_ref().and_then(|consumer| consumer.claim(name));
-                out.extend_from_slice(claim.as_deref().unwrap_or_default().as_bytes());
+                // Unlike what is sent in a head, it may have a NUL in it.
+                write_part(claim.as_deref().unwrap_or_default().as_bytes(), out);
                 return claim.is_some();
             }
             Self::Route => exchange.route.as_deref().map(str::as_bytes),

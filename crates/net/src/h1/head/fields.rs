@@ -282,5 +282,14 @@ pub(crate) fn is_forbidden_trailer(name: &str) -> bool {
         "x-api-key",
         "x-request-id",
     ];
+    // To many services `_` and `-` are the same.
+    let folded;
+    let name = match name.contains('_') {
+        true => {
+            folded = name.replace('_', "-");
+            folded.as_str()
+        }
+        false => name,
+    };
     FORBIDDEN.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
 }

@@ -242,7 +242,7 @@ async fn trailers_of_a_request_arrive_without_the_forbidden() {
         text(names.join(","))
     });
     let answer = ask(&app, limits(), b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
-        0\r\nGrpc-Status: 0\r\nHost: b\r\nContent-Length: 3\r\nAuthorization: c\r\nX-Forwarded-For: d\r\nX-Sum: e\r\n\r\n").await;
+        0\r\nGrpc-Status: 0\r\nHost: b\r\nContent-Length: 3\r\nAuthorization: c\r\nX-Forwarded-For: d\r\nX_User-Id: f\r\nX-Sum: e\r\n\r\n").await;
     assert!(answer.ends_with("grpc-status,x-sum"), "{answer}");
 }
 
