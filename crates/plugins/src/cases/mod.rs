@@ -11,6 +11,7 @@ mod played;
 mod readme;
 mod reply;
 mod run;
+mod shapes;
 pub(crate) mod token;
 mod yaml;
 

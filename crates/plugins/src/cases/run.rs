@@ -42,6 +42,13 @@ pub(crate) fn identity(kind: &str, config: &Value) -> Result<Arc<dyn Identity>, 
     Ok(built.remove("tested").expect("it was built"))
 }
 
+/// Whether a route builds, in surroundings that have nothing.
+pub(super) fn loads(route: &Value) -> Result<(), ConfigError> {
+    let case = serde_json::json!({ "case": "", "route": {} });
+    let played = Played::new(&mut serde_json::from_value(case).expect("a case"));
+    build(route, &Identities::new(), &played).map(|_| ())
+}
+
 /// Runs a case. `Err` says what did not come as expected.
 pub(super) async fn case(document: &Value) -> Result<(), String> {
     let mut document = document.clone();
