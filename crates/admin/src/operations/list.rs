@@ -77,9 +77,10 @@ pub(super) fn list() -> Vec<(Operation, Handler)> {
     all.into_iter().flatten().collect()
 }
 
+const READY: &str = "{status: str, why?: str, source?: str, refused?: str, fromCopy?: bool, \
+     staleSeconds?: int}";
+
 fn process() -> Vec<(Operation, Handler)> {
-    const READY: &str = "{status: str, why?: str, source?: str, refused?: str, fromCopy?: bool, \
-         staleSeconds?: int}";
     const UPGRADE: &str = "{state: str, pid: int, successor?: int, why?: str}";
     vec![
         look(

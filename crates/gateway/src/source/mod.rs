@@ -47,9 +47,9 @@ enum At {
 
 impl Source {
     /// Finds the configuration that the command line names: a file, a directory whose files are
-    /// merged, or a URL. `state` is where a copy of what is no single file is kept, unless the system
-    /// or the user says where. A source that is away is replaced by that copy. Not to be called on a
-    /// runtime.
+    /// merged, or a URL. `state` is where a copy of what is no single file is kept, unless the
+    /// system or the user says where. A source that is away is replaced by that copy. Not to be
+    /// called on a runtime.
     ///
     /// # Errors
     /// When there is neither.
@@ -117,7 +117,8 @@ impl Source {
         not_routeless(checked, good.as_ref().map(|good| &good.loaded.source))
     }
 
-    /// Begins with the last good copy, after what the source says was refused. Whether there is one.
+    /// Begins with the last good copy, after what the source says was refused. Whether there is
+    /// one.
     fn fall_back(&mut self, refused: &Report) -> bool {
         let is_there = match &mut self.at {
             At::File(_) => false,
@@ -163,8 +164,8 @@ impl Source {
         self.watch.read(slice::from_ref(path), load, read_of)
     }
 
-    /// [`Self::load`] that leaves what is noticed as it is. Of a directory that is away, the copy of
-    /// what is in force is read.
+    /// [`Self::load`] that leaves what is noticed as it is. Of a directory that is away, the copy
+    /// of what is in force is read.
     ///
     /// # Errors
     /// Everything that is wrong with it.
