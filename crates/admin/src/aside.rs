@@ -1,4 +1,4 @@
-//! Work that takes milliseconds, such as reading the configuration's texts once more: not on the
+//! Work that takes milliseconds, such as writing out the whole configuration: not on the
 //! control runtime, which has probes, reloads and alerts to see to.
 
 /// Does it elsewhere, and waits for what comes of it.

@@ -1,12 +1,13 @@
 //! The audit log: a line for each change that somebody has made, with who it was, and what was
-//! before and is now. It is a part of the process's own log, under the target `lockgate::audit`.
+//! before and is now; and for what was to change something and has not. It is a part of the
+//! process's own log, under the target `lockgate::audit`.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde_json::Value;
 
-/// Most bytes of what a line says about before, and about after.
+/// Most bytes of what a line says of a thing, of what it was, and of what it is.
 const MOST: usize = 4096;
 
 /// Who asks, as far as the admin listener knows.
@@ -25,18 +26,40 @@ impl fmt::Display for Who {
     }
 }
 
+/// What came of what somebody wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Changed,
+    /// All is as it was wanted already.
+    Unchanged,
+    Refused,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// Writes a line. Secrets in plain text are to be out of `before` and `after` already.
-pub fn audit(who: &str, what: &str, before: &Value, after: &Value) {
-    let (before, after) = (short(before), short(after));
-    tracing::info!(target: "lockgate::audit", who, what, before, after, "changed");
+pub fn audit(outcome: Outcome, who: &str, what: &str, before: &Value, after: &Value) {
+    let (what, before, after) = (cut(what.to_owned()), short(before), short(after));
+    tracing::info!(target: "lockgate::audit", who, what, before, after, "{}", outcome.word());
 }
 
 fn short(value: &Value) -> String {
-    let mut text = match value {
-        Value::Null => return String::new(),
+    cut(match value {
+        Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    };
+    })
+}
+
+fn cut(mut text: String) -> String {
     let whole = text.len();
     if whole > MOST {
         text.truncate(text.floor_char_boundary(MOST));

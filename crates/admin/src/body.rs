@@ -42,8 +42,13 @@ pub(crate) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Box<Re
 }
 
 fn parse<T: DeserializeOwned>(text: &[u8], expected: &str) -> Result<T, Box<Response>> {
-    serde_json::from_slice(text).map_err(|error| {
-        let detail = format!("expected {expected}: {error}");
+    let wrong = |why: &dyn std::fmt::Display| {
+        let detail = format!("expected {expected}: {why}");
         Box::new(refuse(StatusCode::BAD_REQUEST, "bad_body", &detail))
-    })
+    };
+    // A list would be read as an object's values, and an empty one as nothing said.
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Err(wrong(&"it is no object"));
+    }
+    serde_json::from_slice(text).map_err(|error| wrong(&error))
 }

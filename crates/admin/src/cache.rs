@@ -4,36 +4,52 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Extension, Query, State};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use lockgate_core::{BlobStats, Glob, Purge, Tag};
 use lockgate_telemetry::redacted_url;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
-use crate::audit::{Who, audit};
+use crate::audit::{Outcome, Who, audit};
 use crate::guard::refuse;
 use crate::page::Page;
+use crate::question::Question;
 use crate::{Handles, body};
 
 /// What to clear: everything, when nothing is said.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct What {
+    #[serde(deserialize_with = "said")]
     url: Option<String>,
+    #[serde(deserialize_with = "said")]
     pattern: Option<String>,
+    #[serde(deserialize_with = "said")]
     tag: Option<String>,
 }
 
+/// What is named has a value: `null` for one that could not be told must not clear everything.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
 impl What {
-    fn purge(self) -> Result<Purge, String> {
+    /// What it clears, and what the audit log calls that.
+    fn purge(self) -> Result<(Purge, String), String> {
         match (self.url, self.pattern, self.tag) {
-            (None, None, None) => Ok(Purge::All),
-            (Some(url), None, None) => of_url(&url),
-            (None, Some(pattern), None) => pattern.parse::<Glob>().map(Purge::Names),
-            (None, None, Some(tag)) => Ok(Purge::Tag(Tag::word(&tag))),
+            (None, None, None) => Ok((Purge::All, "cache".to_owned())),
+            (Some(url), None, None) => {
+                Ok((of_url(&url)?, format!("cache.url {}", redacted_url(&url))))
+            }
+            (None, Some(pattern), None) => {
+                Ok((pattern.parse::<Glob>().map(Purge::Names)?, format!("cache.pattern {pattern}")))
+            }
+            (None, None, Some(tag)) => {
+                Ok((Purge::Tag(Tag::word(&tag)), format!("cache.tag {tag}")))
+            }
             _ => Err("say one of `url`, `pattern` and `tag`, or none for everything".to_owned()),
         }
     }
@@ -59,26 +75,23 @@ pub(crate) async fn clear(
         Ok(what) => what,
         Err(refusal) => return *refusal,
     };
-    let what = match what.purge() {
-        Ok(what) => what,
+    let (what, name) = match what.purge() {
+        Ok(purge) => purge,
         Err(detail) => return refuse(StatusCode::BAD_REQUEST, "bad_body", &detail),
     };
-    match carry_out(&handles, &what).await {
-        Ok(cleared) => {
-            audit(
-                &who.to_string(),
-                "cache",
-                &json!(format!("{what:?}")),
-                &json!({ "cleared": cleared }),
-            );
-            Json(json!({ "cleared": cleared })).into_response()
-        }
+    match carry_out(&handles, &who, &what, &name).await {
+        Ok(cleared) => Json(json!({ "cleared": cleared })).into_response(),
         Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, "store_failed", &error),
     }
 }
 
 /// Clears by a word (`url`, `pattern`, `tag`, `all`) and what it stands for: how many entries.
-pub(crate) async fn clear_all(handles: &Handles, by: &str, what: &str) -> Result<u64, String> {
+pub(crate) async fn clear_all(
+    handles: &Handles,
+    who: &Who,
+    by: &str,
+    what: &str,
+) -> Result<u64, String> {
     let given = Some(what.to_owned()).filter(|what| !what.is_empty());
     if given.is_none() && by != "all" {
         return Err("say which".to_owned());
@@ -91,18 +104,24 @@ pub(crate) async fn clear_all(handles: &Handles, by: &str, what: &str) -> Result
         "tag" => wanted.tag = given,
         _ => return Err(format!("nothing is cleared by `{by}`")),
     }
-    carry_out(handles, &wanted.purge()?).await
+    let (what, name) = wanted.purge()?;
+    carry_out(handles, who, &what, &name).await
 }
 
-/// All are told before one is waited for.
-async fn carry_out(handles: &Handles, what: &Purge) -> Result<u64, String> {
+/// All are told before one is waited for. What is cleared here is in the audit log before that, as
+/// whoever asked may not wait for it.
+async fn carry_out(handles: &Handles, who: &Who, what: &Purge, name: &str) -> Result<u64, String> {
     let stores = (handles.blobs)();
     // What was over before does not count as cleared now.
     for blobs in &*stores {
         blobs.sweep();
     }
+    let entries = || stores.iter().map(|blobs| blobs.stats().entries).sum::<u64>();
+    let before = json!({ "entries": entries() });
     let purged: Vec<_> = stores.iter().map(|blobs| blobs.purge(what)).collect();
     let cleared: u64 = stores.iter().map(|blobs| blobs.sweep()).sum();
+    let after = json!({ "entries": entries(), "cleared": cleared });
+    audit(Outcome::Changed, &who.to_string(), name, &before, &after);
     let mut untold = Vec::new();
     for purged in purged {
         untold.extend(purged.told().await.err().map(|error| error.to_string()));
@@ -149,12 +168,8 @@ fn stats_of(stats: &BlobStats) -> serde_json::Value {
 /// `?offset=0&limit=100&filter=text`: the entries by name, a page of them.
 pub(crate) async fn details(
     State(handles): State<Arc<Handles>>,
-    page: Result<Query<Page>, QueryRejection>,
+    Question(page): Question<Page>,
 ) -> Response {
-    let page = match page {
-        Ok(Query(page)) => page,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
-    };
     let stores = (handles.blobs)();
     // Redacted before anything is looked for in it: a filter must not tell what is hidden.
     let mut all: Vec<(String, usize, u64, &str)> = Vec::new();

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http};
@@ -16,8 +16,9 @@ use serde_json::{Value, json};
 use crate::aside::aside;
 use crate::audit::Who;
 use crate::guard::refuse;
-use crate::page::Page;
-use crate::{Change, Handles, Order, What, body, config, diff, orders};
+use crate::page::{Page, word};
+use crate::question::Question;
+use crate::{Change, Handles, Only, Order, What, body, diff, orders};
 
 /// A configuration that was in force once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,38 +71,23 @@ fn flag<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
 /// Who asks for a change, and on which conditions.
 pub(crate) struct Asking {
     who: String,
-    generation: Option<u64>,
+    only: Only,
     dry_run: bool,
 }
 
 impl Asking {
-    fn of(
-        who: &Who,
-        headers: &HeaderMap,
-        options: Result<Query<Options>, QueryRejection>,
-    ) -> Result<Self, Box<Response>> {
-        let bad = |text: &str| Box::new(refuse(StatusCode::BAD_REQUEST, "bad_question", text));
-        let Query(options) = options.map_err(|error| bad(&error.body_text()))?;
-        let wanted = headers.get(header::IF_MATCH);
-        let generation = match wanted.map(|tag| tag.to_str().ok().and_then(config::generation_of)) {
-            Some(None) => {
-                let text = "If-Match names a configuration that this process never had in force";
-                let refusal = refuse(StatusCode::PRECONDITION_FAILED, "changed_meanwhile", text);
-                return Err(Box::new(refusal));
-            }
-            wanted => wanted.flatten(),
-        };
-        Ok(Self { who: who.to_string(), generation, dry_run: options.dry_run })
+    fn of(who: &Who, headers: &HeaderMap, options: &Options) -> Result<Self, Box<Response>> {
+        let only = Only::read(headers)?;
+        Ok(Self { who: who.to_string(), only, dry_run: options.dry_run })
     }
 
     async fn order(self, handles: &Handles, what: What) -> Response {
-        let Self { who, generation, dry_run } = self;
-        let change = Change { what, who, generation, dry_run };
+        let Self { who, only, dry_run } = self;
+        let change = Change { what, who, only, dry_run };
         orders::answer(StatusCode::OK, (handles.order)(Order::Change(Box::new(change))).await)
     }
 }
 
-type Options_ = Result<Query<Options>, QueryRejection>;
 type Text = Result<Bytes, BytesRejection>;
 
 /// `PUT /admin/routes/{pattern}`, the route as YAML or JSON: as it would stand under its pattern.
@@ -109,12 +95,12 @@ pub(crate) async fn put_route(
     State(handles): State<Arc<Handles>>,
     Extension(who): Extension<Who>,
     pattern: Result<Path<String>, PathRejection>,
-    options: Options_,
+    Question(options): Question<Options>,
     headers: HeaderMap,
     body: Text,
 ) -> Response {
     let asked = || {
-        let asking = Asking::of(&who, &headers, options)?;
+        let asking = Asking::of(&who, &headers, &options)?;
         let route = value(&text(body)?)?;
         Ok((asking, pattern_of(pattern)?, route))
     };
@@ -134,10 +120,10 @@ pub(crate) async fn delete_route(
     State(handles): State<Arc<Handles>>,
     Extension(who): Extension<Who>,
     pattern: Result<Path<String>, PathRejection>,
-    options: Options_,
+    Question(options): Question<Options>,
     headers: HeaderMap,
 ) -> Response {
-    let asked = || Ok((Asking::of(&who, &headers, options)?, pattern_of(pattern)?));
+    let asked = || Ok((Asking::of(&who, &headers, &options)?, pattern_of(pattern)?));
     match asked() {
         Ok((asking, name)) => {
             asking.order(&handles, What::Set { section: "routes", name, to: None }).await
@@ -150,11 +136,11 @@ pub(crate) async fn delete_route(
 pub(crate) async fn put_config(
     State(handles): State<Arc<Handles>>,
     Extension(who): Extension<Who>,
-    options: Options_,
+    Question(options): Question<Options>,
     headers: HeaderMap,
     body: Text,
 ) -> Response {
-    let asked = || Ok((Asking::of(&who, &headers, options)?, text(body)?));
+    let asked = || Ok((Asking::of(&who, &headers, &options)?, text(body)?));
     match asked() {
         Ok((asking, text)) => asking.order(&handles, What::Whole(text)).await,
         Err::<_, Box<Response>>(refusal) => *refusal,
@@ -162,9 +148,17 @@ pub(crate) async fn put_config(
 }
 
 /// `GET /admin/config/changes`: what does not stand in the files.
-pub(crate) async fn list(State(handles): State<Arc<Handles>>) -> Response {
+pub(crate) async fn list(
+    State(handles): State<Arc<Handles>>,
+    Question(page): Question<Page>,
+) -> Response {
     match changed(&handles).await {
-        Ok(told) => Json(told).into_response(),
+        Ok(mut told) => {
+            let thing = |one: &Value| format!("{}.{}", word(one, "section"), word(one, "name"));
+            let wants = |one: &Value| page.wants(&thing(one));
+            told.as_object_mut().into_iter().for_each(|told| page.within(told, "changes", wants));
+            Json(told).into_response()
+        }
         Err(why) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "internal", &why),
     }
 }
@@ -173,10 +167,10 @@ pub(crate) async fn list(State(handles): State<Arc<Handles>>) -> Response {
 pub(crate) async fn drop_all(
     State(handles): State<Arc<Handles>>,
     Extension(who): Extension<Who>,
-    options: Options_,
+    Question(options): Question<Options>,
     headers: HeaderMap,
 ) -> Response {
-    match Asking::of(&who, &headers, options) {
+    match Asking::of(&who, &headers, &options) {
         Ok(asking) => asking.order(&handles, What::Files).await,
         Err(refusal) => *refusal,
     }
@@ -194,17 +188,11 @@ pub(crate) async fn export(State(handles): State<Arc<Handles>>) -> Response {
 /// `GET /admin/config/history`: the versions, the newest first.
 pub(crate) async fn history(
     State(handles): State<Arc<Handles>>,
-    page: Result<Query<Page>, QueryRejection>,
+    Question(page): Question<Page>,
 ) -> Response {
-    match page {
-        Ok(Query(page)) => {
-            let wanted = |one: &Version| one.what.iter().any(|what| page.wants(what));
-            let all = handles.versions.list().into_iter();
-            let all = all.filter(|one| page.is_open() || wanted(one));
-            page.answer("versions", all.map(|version| json!(version)))
-        }
-        Err(error) => refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
-    }
+    let wanted = |one: &Version| page.wants_any(one.what.iter().map(String::as_str));
+    let all = handles.versions.list().into_iter().filter(wanted);
+    page.answer("versions", all.map(|version| json!(version)))
 }
 
 /// `GET /admin/config/history/{number}`: what a version said.
@@ -232,12 +220,8 @@ pub(crate) struct Two {
 /// `GET /admin/config/diff?from=3&to=5`: what differs between two versions, line by line.
 pub(crate) async fn diff(
     State(handles): State<Arc<Handles>>,
-    two: Result<Query<Two>, QueryRejection>,
+    Question(two): Question<Two>,
 ) -> Response {
-    let two = match two {
-        Ok(Query(two)) => two,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
-    };
     match difference(&handles, two.from, two.to).await {
         Ok(text) => ([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], text).into_response(),
         Err(why) => no_version(&why),
@@ -271,13 +255,13 @@ pub(crate) struct Back {
 pub(crate) async fn roll_back(
     State(handles): State<Arc<Handles>>,
     Extension(who): Extension<Who>,
-    options: Options_,
+    Question(options): Question<Options>,
     headers: HeaderMap,
     body: Text,
 ) -> Response {
     let asked = || {
         let back: Back = body::read(body, "{\"to\": 3}, the number of a version")?;
-        Ok((Asking::of(&who, &headers, options)?, back.to))
+        Ok((Asking::of(&who, &headers, &options)?, back.to))
     };
     match asked() {
         Ok((asking, number)) => asking.order(&handles, What::Version(number)).await,

@@ -3,35 +3,29 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use lockgate_core::Blame;
 use lockgate_telemetry::{Failure, FailureKind, rfc3339};
 use serde_json::{Value, json};
 
 use crate::Handles;
-use crate::guard::refuse;
 use crate::page::Page;
+use crate::question::Question;
 
 /// `GET /admin/errors`: the newest first, those that failed and those that were refused; `filter`
 /// is looked for in reasons, paths, routes and ids.
 pub(crate) async fn list(
     State(handles): State<Arc<Handles>>,
-    page: Result<Query<Page>, QueryRejection>,
+    Question(page): Question<Page>,
 ) -> Response {
-    let page = match page {
-        Ok(Query(page)) => page,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
-    };
     let failures = &handles.shared.failures;
     let mut all = failures.list(FailureKind::Failed);
     all.extend(failures.list(FailureKind::Refused));
     all.sort_by_key(|one| std::cmp::Reverse(one.time));
     let wanted = all.into_iter().filter(|one| {
         let words = [Some(&one.id), Some(&one.path), one.reason.as_ref(), one.route.as_ref()];
-        words.into_iter().flatten().any(|word| page.wants(word))
+        page.wants_any(words.into_iter().flatten().map(String::as_str))
     });
     let mut told = page.part("errors", wanted, |one| shown(&one));
     if let Some(told) = told.as_object_mut() {

@@ -5,11 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
-use lockgate_telemetry::Latency;
+use axum::response::Response;
+use lockgate_telemetry::{Latency, RouteTotals};
 use serde_json::{Value, json};
 
 use crate::Handles;
 use crate::history::errors;
+use crate::page::{Page, Part, word};
+use crate::question::Question;
 use crate::services::views;
 
 const DAY: i64 = 86_400;
@@ -36,12 +39,20 @@ pub(crate) async fn metrics(State(handles): State<Arc<Handles>>) -> Json<Value> 
         "requestsByService": by_service,
         "requestsByStatus": totals.by_status,
         "faultsByReason": totals.by_reason,
-        "requestsByRoute": totals.routes,
+        "requestsByRoute": totals.routes.iter().map(by_route).collect::<Vec<_>>(),
         "receivedBytes": totals.received_bytes,
         "sentBytes": totals.sent_bytes,
         "latencyStats": latency(&totals.latency),
         "workers": totals.workers,
     }))
+}
+
+fn by_route(one: &RouteTotals) -> Value {
+    json!({
+        "route": one.route, "requests": one.requests, "byStatus": one.by_status,
+        "byReason": one.by_reason, "receivedBytes": one.received_bytes,
+        "sentBytes": one.sent_bytes, "latencyStats": latency(&one.latency),
+    })
 }
 
 fn latency(of: &Latency) -> Value {
@@ -78,9 +89,13 @@ pub(crate) async fn balance(State(handles): State<Arc<Handles>>) -> Json<Value> 
 }
 
 /// `GET /admin/connections`: clients' connections, over all listeners.
-pub(crate) async fn connections(State(handles): State<Arc<Handles>>) -> Json<Value> {
+pub(crate) async fn connections(
+    State(handles): State<Arc<Handles>>,
+    Question(page): Question<Page>,
+) -> Json<Value> {
     let mut told = (handles.connections)();
     if let Some(told) = told.as_object_mut() {
+        page.within(told, "listeners", |one| page.wants(word(one, "listener")));
         told.insert("workers".to_owned(), json!(handles.shared.metrics.snapshot().workers));
     }
     Json(told)
@@ -88,12 +103,20 @@ pub(crate) async fn connections(State(handles): State<Arc<Handles>>) -> Json<Val
 
 /// `GET /admin/certs`: the certificates that listeners serve, the next to expire first. Times are
 /// seconds since 1970.
-pub(crate) async fn certificates(State(handles): State<Arc<Handles>>) -> Json<Value> {
+pub(crate) async fn certificates(
+    State(handles): State<Arc<Handles>>,
+    Question(page): Question<Page>,
+) -> Response {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let mut all = (handles.certificates)();
     all.sort_by(|a, b| (a.not_after, &a.file).cmp(&(b.not_after, &b.file)));
-    let shown = all.into_iter().map(|one| {
+    let wanted = all.into_iter().filter(|one| {
+        let file = one.file.to_string_lossy();
+        let names = one.names.iter().map(String::as_str);
+        page.wants_any(names.chain([one.listener.as_str(), &*file]))
+    });
+    let shown = wanted.map(|one| {
         json!({
             "listener": one.listener, "file": one.file, "names": one.names,
             "notBefore": one.not_before, "notAfter": one.not_after,
@@ -101,12 +124,15 @@ pub(crate) async fn certificates(State(handles): State<Arc<Handles>>) -> Json<Va
             "expired": one.not_after < now,
         })
     });
-    Json(shown.collect())
+    page.answer("certificates", shown)
 }
 
 /// `GET /admin/history`: the last hour, a sample every five seconds. `at` is seconds since 1970,
 /// latencies are milliseconds.
-pub(crate) async fn history(State(handles): State<Arc<Handles>>) -> Json<Value> {
+pub(crate) async fn history(
+    State(handles): State<Arc<Handles>>,
+    Question(part): Question<Part>,
+) -> Response {
     let shown = handles.history.samples().into_iter().map(|one| {
         json!({
             "at": one.at, "requestsPerSecond": one.requests,
@@ -115,5 +141,5 @@ pub(crate) async fn history(State(handles): State<Arc<Handles>>) -> Json<Value> 
             "connections": one.connections,
         })
     });
-    Json(shown.collect())
+    part.of_all().answer("samples", shown)
 }

@@ -1,7 +1,7 @@
-//! Who may ask. With a token: whoever bears it or has logged in with it, and anybody for the
-//! public paths. Without one the listener is on the loopback, and what remains to be kept out is a
-//! web page of others in the operator's own browser: such requests bear another `Origin`, or a
-//! `Host` that is no address of this machine.
+//! Who may ask. With a token: whoever bears it or has logged in with it, and anybody who only looks
+//! at the public paths. Without one the listener is on the loopback, and what remains to be kept
+//! out is a web page of others in the operator's own browser: such requests bear another `Origin`,
+//! or a `Host` that is no address of this machine.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 
 use crate::Handles;
-use crate::audit::{Who, audit};
+use crate::audit::Who;
 use crate::places::Claim;
 use crate::session::{self, Sessions};
 
@@ -47,20 +47,28 @@ pub(crate) async fn admit(
     }
     let path = request.uri().path().to_owned();
     let path = path.as_str();
-    let public = admin.public.iter().any(|public| public == path) || PAGES.contains(&path);
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    let public = looks && admin.public.iter().any(|public| public == path) || PAGES.contains(&path);
     let let_in = request.extensions().get::<LetIn>().cloned();
     let is_let_in = let_in.is_some();
     let let_in = let_in.and_then(|let_in| let_in.0);
     let from = request.extensions().get::<Peer>().map(|peer| peer.0);
     let name = match &admin.token {
         _ if is_let_in => let_in.as_deref(),
-        Some(token) => match whose(&handles.sessions, headers, token, from.filter(|_| !public)) {
+        // Not looked at: nobody shall learn there whether a guess was right.
+        Some(_) if public => None,
+        Some(token) => match whose(&handles.sessions, headers, token, from) {
             Ok(name) => name,
             Err(wait) => return too_often(wait),
         },
         None => Some("this machine"),
     };
     match &admin.token {
+        // Whoever let it in may have gone by another configuration.
+        _ if is_let_in && name.is_none() && !public => {
+            let text = "what `admin.public` names is only looked at without a name: GET and HEAD";
+            return refuse(StatusCode::FORBIDDEN, "not_public", text);
+        }
         _ if is_let_in => {}
         Some(_) if !public && name.is_none() => {
             if wants_page(headers, path) {
@@ -81,19 +89,10 @@ pub(crate) async fn admit(
     name.and(request.extensions().get()).into_iter().for_each(Claim::is_known);
     let logged_in = !is_let_in && name == Some(DASHBOARD);
     let who = Who { name: name.unwrap_or("anybody").to_owned(), from };
-    request.extensions_mut().insert(who.clone());
-    // Other orders tell of themselves, and say more.
-    let form = (request.method() == Method::POST && path.starts_with("/admin/status/"))
-        .then(|| format!("POST {path}"));
+    request.extensions_mut().insert(who);
     let answering = session::within(logged_in, next.run(request));
     match timeout(PATIENCE, answering).await {
-        Ok(response) => {
-            if let Some(form) = form {
-                let status = response.status().as_u16().into();
-                audit(&who.to_string(), &form, &Value::Null, &status);
-            }
-            response
-        }
+        Ok(response) => response,
         Err(_) => {
             let text = "no answer within 10 s: the body is too slow, or what was asked for takes \
                         longer, and may still be carried out; look before asking again";

@@ -1,6 +1,6 @@
 //! The operator's word on an upstream's endpoints: up, down, drain, or nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,11 +11,24 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use lockgate_upstream::Override;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::audit::{Who, audit};
+use crate::audit::{Outcome, Who, audit};
 use crate::guard::refuse;
-use crate::{Handles, body};
+use crate::named::Named;
+use crate::{Handles, Refused, body};
+
+/// What came of an order to endpoints.
+#[derive(Debug, Default)]
+pub struct Steered {
+    /// How many endpoints it holds for.
+    pub changed: usize,
+    /// Why it ends with the gateway, where it is not kept beyond.
+    pub not_kept: Option<String>,
+}
+
+/// Gives an order to an upstream's endpoints, or to one.
+pub type Steer = dyn Fn(&str, Override) -> Result<Steered, Refused> + Send + Sync;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,19 +46,9 @@ enum Word {
     Clear,
 }
 
-impl Word {
-    fn told(self) -> Value {
-        json!(match self {
-            Self::Up => "up",
-            Self::Down => "down",
-            Self::Drain => "drain",
-            Self::Clear => "clear",
-        })
-    }
-}
-
 /// `PUT /admin/health/{service}` with `{"override": "up" | "down" | "drain" | "clear"}`. The
-/// service is an upstream's name, for all of its endpoints, or one endpoint's `host:port`.
+/// service is an upstream's name, for all of its endpoints, or one endpoint's: `host:port`, or a
+/// URL of it.
 pub(crate) async fn set_override(
     State(handles): State<Arc<Handles>>,
     Extension(who): Extension<Who>,
@@ -65,27 +68,66 @@ pub(crate) async fn set_override(
         Word::Drain => Override::Drain,
         Word::Clear => Override::None,
     };
-    let changed = order_all(&handles, &service, order);
-    if changed == 0 {
+    let done = match order_all(&handles, &who, &service, order).await {
+        Ok(done) => done,
+        Err(refused) => return refused.into_response(),
+    };
+    if done.changed == 0 {
         let detail = format!("there is no upstream or endpoint `{service}`");
         return refuse(StatusCode::NOT_FOUND, "no_service", &detail);
     }
-    audit(&who.to_string(), &format!("health.{service}"), &Value::Null, &wanted.word.told());
-    Json(json!({ "changed": changed })).into_response()
+    let mut answer = json!({ "changed": done.changed, "kept": done.not_kept.is_none() });
+    if let (Some(why), Some(answer)) = (done.not_kept, answer.as_object_mut()) {
+        answer.insert("why".to_owned(), why.into());
+    }
+    Json(answer).into_response()
 }
 
-/// Gives the order to all endpoints that the name stands for: how many those are.
-pub(crate) fn order_all(handles: &Handles, service: &str, order: Override) -> usize {
-    let snapshot = handles.shared.snapshot();
-    let mut changed = 0;
-    for (name, upstream) in snapshot.upstreams.iter() {
-        if *name == *service {
-            let names: BTreeSet<_> =
-                upstream.set().endpoints().iter().map(|e| Arc::clone(e.name())).collect();
-            changed += names.iter().map(|name| upstream.order(name, order)).sum::<usize>();
-        } else {
-            changed += upstream.order(service, order);
+/// Gives the order to all endpoints that the name stands for, and writes in the audit log what was
+/// said of each before.
+///
+/// # Errors
+/// When no orders are taken now.
+pub(crate) async fn order_all(
+    handles: &Handles,
+    who: &Who,
+    service: &str,
+    order: Override,
+) -> Result<Steered, Refused> {
+    let service = Named::of(service);
+    let before = said(handles, &service);
+    let (steer, names) = (Arc::clone(&handles.steer), service.names());
+    let done = tokio::task::spawn_blocking(move || {
+        let mut all = Steered::default();
+        for name in &names {
+            let done = steer(name, order)?;
+            all.changed += done.changed;
+            all.not_kept = done.not_kept.or(all.not_kept);
+        }
+        Ok(all)
+    });
+    let done =
+        done.await.unwrap_or_else(|error| Err(Refused::new(500, "internal", error.to_string())))?;
+    if done.changed > 0 {
+        let is_new = before.values().flat_map(BTreeMap::values).any(|word| *word != order);
+        let outcome = if is_new { Outcome::Changed } else { Outcome::Unchanged };
+        let what = format!("health.{}", service.given());
+        audit(outcome, &who.to_string(), &what, &json!(before), &json!(order));
+    }
+    Ok(done)
+}
+
+/// What is said of each endpoint that the name stands for, by upstream.
+fn said(handles: &Handles, service: &Named) -> BTreeMap<String, BTreeMap<String, Override>> {
+    let mut said: BTreeMap<String, BTreeMap<String, Override>> = BTreeMap::new();
+    for (name, upstream) in handles.shared.snapshot().upstreams.iter() {
+        let is_whole = service.is_upstream(name);
+        for one in upstream.set().endpoints() {
+            if is_whole || service.is_endpoint(one.name(), one.label()) {
+                let own = said.entry(name.to_string()).or_default();
+                own.insert(one.label().to_string(), one.ordered());
+            }
         }
     }
-    changed
+    said
 }

@@ -6,6 +6,7 @@ mod audit;
 mod body;
 mod cache;
 mod changes;
+mod conditions;
 mod config;
 mod dashboard;
 mod diff;
@@ -15,11 +16,13 @@ mod guard;
 mod health;
 mod history;
 mod limits;
+mod named;
 mod operations;
 mod orders;
 mod page;
 mod pages;
 mod places;
+mod question;
 mod rates;
 mod ready;
 mod services;
@@ -28,10 +31,13 @@ mod session;
 mod tries;
 mod uptime;
 
-pub use audit::audit;
+pub use audit::{Outcome, audit};
 pub use changes::{Version, Versions};
+pub use conditions::Only;
+pub use health::{Steer, Steered};
 pub use history::History;
 pub use orders::{Answer, Change, GiveOrder, Order, Refused, What};
+pub use ready::{unprobed, why_not_ready};
 pub use serving::{Pages, Serving};
 pub use session::Sessions;
 
@@ -73,10 +79,12 @@ pub struct Handles {
     pub source: Box<dyn Fn() -> Value + Send + Sync>,
     /// Takes orders, and answers when they are carried out.
     pub order: Box<GiveOrder>,
+    /// Takes orders to endpoints, and waits until they are kept: it is asked off the runtime.
+    pub steer: Arc<Steer>,
     /// What was in force before, and is now.
     pub versions: Arc<dyn Versions>,
     /// The configuration in force as it is written, secrets hidden, and which things of it do not
-    /// stand in the files. As costly as `config`.
+    /// stand in the files. With many routes it takes milliseconds.
     pub written: Arc<dyn Fn() -> String + Send + Sync>,
     /// The changes over the files: see `GET /admin/config/changes`.
     pub changes: Arc<dyn Fn() -> Value + Send + Sync>,
@@ -88,11 +96,9 @@ pub struct Handles {
     pub shared: Arc<Shared>,
     /// The cached answers, by the stores in which routes keep them.
     pub blobs: Box<FindBlobs>,
-    /// Answers `explain`. The gateway gives it, as it knows where the configuration stands; as
-    /// costly as `config`.
+    /// Answers `explain`. The gateway gives it, as it knows where the configuration stands.
     pub explain: Arc<dyn Fn(&Asked) -> Explanation + Send + Sync>,
-    /// Tells what holds for the routes under a pattern: one for each `when`. Reads the texts of the
-    /// configuration, so it is asked for off the runtime.
+    /// Tells what holds for the routes under a pattern: one for each `when`.
     pub explain_pattern: Arc<ExplainPattern>,
     /// Reads the counters in memory; `None` when nothing counts there.
     pub counters: Box<ReadCounters>,

@@ -5,34 +5,47 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use lockgate_state::Memory;
 use serde_json::{Value, json};
 
 use crate::Handles;
+use crate::page::{Page, word};
+use crate::question::Question;
 
-/// Most quotas that are listed.
+/// Most quotas that are looked at for a list.
 const MOST: usize = 10_000;
 /// Most of those who are refused.
 const TOP: usize = 20;
 
-/// `GET /admin/quotas`: what each has used of each quota, in the window that has begun. Of a Redis:
-/// what it said when this gateway last asked; it is not asked for the list.
-pub(crate) async fn quotas(State(handles): State<Arc<Handles>>) -> Json<Value> {
+/// `GET /admin/quotas`: what each has used of each quota, in the window that has begun.
+pub(crate) async fn quotas(
+    State(handles): State<Arc<Handles>>,
+    Question(page): Question<Page>,
+) -> Response {
+    let wants = |one: &Value| page.wants_any([word(one, "limit"), word(one, "key")]);
+    page.answer("quotas", all_quotas(&handles).into_iter().filter(wants))
+}
+
+/// The quotas that are counted. Of a Redis: what it said when this gateway last asked; it is not
+/// asked for the list.
+pub(crate) fn all_quotas(handles: &Handles) -> Vec<Value> {
     let listed = |memory: &Memory| json!(memory.listed(MOST));
-    let mut all = (handles.counters)(&listed).unwrap_or_else(|| json!([]));
-    if let Value::Array(all) = &mut all {
-        for counters in (handles.redis_counters)() {
-            let room = MOST.saturating_sub(all.len());
-            for listed in counters.listed(room) {
-                let mut one = json!(listed);
-                if let Value::Object(one) = &mut one {
-                    one.insert("store".to_owned(), counters.store().into());
-                }
-                all.push(one);
+    let mut all = match (handles.counters)(&listed) {
+        Some(Value::Array(all)) => all,
+        _ => Vec::new(),
+    };
+    for counters in (handles.redis_counters)() {
+        let room = MOST.saturating_sub(all.len());
+        for listed in counters.listed(room) {
+            let mut one = json!(listed);
+            if let Value::Object(one) = &mut one {
+                one.insert("store".to_owned(), counters.store().into());
             }
+            all.push(one);
         }
     }
-    Json(all)
+    all
 }
 
 /// `GET /admin/ratelimiter/stats`: figures of the table, refusals by limit, and who is refused

@@ -9,11 +9,11 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::Handles;
-use crate::audit::{Who, audit};
+use crate::audit::{Outcome, Who, audit};
 use crate::guard::refuse_with;
+use crate::{Handles, Only};
 
 /// What whoever runs the gateway is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,8 +34,7 @@ pub struct Change {
     pub what: What,
     /// Who wants it.
     pub who: String,
-    /// Only when this generation is in force.
-    pub generation: Option<u64>,
+    pub only: Only,
     /// Only tell what it would do.
     pub dry_run: bool,
 }
@@ -77,6 +76,11 @@ impl Refused {
     pub fn new(status: u16, reason: &'static str, detail: impl Into<String>) -> Self {
         Self { status, reason, detail: detail.into(), problems: None }
     }
+
+    /// In short, for the audit log.
+    fn to_value(&self) -> Value {
+        json!({ "reason": self.reason, "detail": self.detail })
+    }
 }
 
 impl IntoResponse for Refused {
@@ -92,8 +96,8 @@ pub(crate) async fn begin(
     State(handles): State<Arc<Handles>>,
     Extension(who): Extension<Who>,
 ) -> Response {
-    audit(&who.to_string(), "upgrade", &Value::Null, &Value::Null);
-    answer(StatusCode::ACCEPTED, (handles.order)(Order::Upgrade).await)
+    let before = json!({ "pid": std::process::id() });
+    answer(StatusCode::ACCEPTED, told(&handles, &who, "upgrade", before, Order::Upgrade).await)
 }
 
 /// `GET /admin/upgrade`: how it goes, by whichever process answers.
@@ -107,8 +111,39 @@ pub(crate) async fn reload(
     State(handles): State<Arc<Handles>>,
     Extension(who): Extension<Who>,
 ) -> Response {
-    audit(&who.to_string(), "reload", &Value::Null, &Value::Null);
-    answer(StatusCode::OK, (handles.order)(Order::Reload).await)
+    answer(StatusCode::OK, read_again(&handles, &who).await)
+}
+
+/// Has the configuration read again, for whomever the audit log names.
+pub(crate) async fn read_again(handles: &Handles, who: &Who) -> Answer {
+    let before = json!({ "generation": handles.shared.snapshot().generation });
+    told(handles, who, "reload", before, Order::Reload).await
+}
+
+/// Gives an order, and writes in the audit log what came of it: also when whoever asked does not
+/// wait for it.
+async fn told(
+    handles: &Handles,
+    who: &Who,
+    what: &'static str,
+    before: Value,
+    order: Order,
+) -> Answer {
+    let (carried_out, who) = ((handles.order)(order), who.to_string());
+    let telling = tokio::spawn(async move {
+        let answer = carried_out.await;
+        let is = |told: &Value, key, value: Value| told.get(key) == Some(&value);
+        let (outcome, after) = match &answer {
+            Ok(told) if is(told, "changes", json!(0)) => (Outcome::Unchanged, told.clone()),
+            // An upgrade that has not even begun.
+            Ok(told) if is(told, "state", json!("failed")) => (Outcome::Refused, told.clone()),
+            Ok(told) => (Outcome::Changed, told.clone()),
+            Err(refused) => (Outcome::Refused, refused.to_value()),
+        };
+        audit(outcome, &who, what, &before, &after);
+        answer
+    });
+    telling.await.unwrap_or_else(|_| Err(Refused::new(500, "internal", "it broke off: a bug")))
 }
 
 /// An order's answer as a response.

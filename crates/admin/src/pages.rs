@@ -8,11 +8,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lockgate_proxy::Asked;
 use lockgate_telemetry::Form;
+use lockgate_upstream::UpstreamView;
 use serde_json::{Value, json};
 
 use crate::Handles;
 use crate::aside::aside;
 use crate::guard::refuse;
+use crate::page::Page;
+use crate::question::Question;
+use crate::services::views;
 
 pub(crate) async fn health(State(handles): State<Arc<Handles>>) -> (StatusCode, Json<Value>) {
     let (status, word) = match (handles.draining)() {
@@ -37,15 +41,17 @@ pub(crate) async fn metrics(State(handles): State<Arc<Handles>>, headers: Header
     (kind, handles.shared.metrics.render(form)).into_response()
 }
 
-pub(crate) async fn upstreams(State(handles): State<Arc<Handles>>) -> Json<Value> {
-    let snapshot = handles.shared.snapshot();
-    let mut names: Vec<&String> = snapshot.upstreams.keys().collect();
-    names.sort();
-    let views: Vec<_> = names
-        .into_iter()
-        .filter_map(|name| snapshot.upstreams.get(name).map(|upstream| upstream.view()))
-        .collect();
-    Json(json!(views))
+/// `GET /admin/upstreams`: every upstream with its endpoints; `filter` is looked for in the names
+/// of both, and in addresses.
+pub(crate) async fn upstreams(
+    State(handles): State<Arc<Handles>>,
+    Question(page): Question<Page>,
+) -> Response {
+    let wanted = |one: &UpstreamView| {
+        let endpoints = one.endpoints.iter().flat_map(|one| [one.name.as_str(), &one.address]);
+        page.wants_any([one.name.as_str()].into_iter().chain(endpoints))
+    };
+    page.answer("upstreams", views(&handles).into_iter().filter(wanted).map(|one| json!(one)))
 }
 
 /// `GET /admin/source`: where the configuration comes from, and since when that has not answered.

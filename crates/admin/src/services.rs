@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Query, State, rejection::QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use lockgate_upstream::{EndpointView, Upstream, UpstreamView};
@@ -14,7 +14,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::guard::refuse;
+use crate::named::Named;
 use crate::page::Page;
+use crate::question::Question;
 use crate::{Handles, body};
 
 /// `GET /admin/health`: `healthy` when every endpoint takes requests, `degraded` when every
@@ -51,12 +53,8 @@ pub(crate) async fn overall(State(handles): State<Arc<Handles>>) -> (StatusCode,
 /// `GET /admin/health/services`: every endpoint of every upstream.
 pub(crate) async fn list(
     State(handles): State<Arc<Handles>>,
-    page: Result<Query<Page>, QueryRejection>,
+    Question(page): Question<Page>,
 ) -> Response {
-    let page = match page {
-        Ok(Query(page)) => page,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
-    };
     let views = views(&handles);
     let wanted = views.iter().flat_map(|view| {
         view.endpoints
@@ -83,18 +81,21 @@ pub(crate) async fn check(
         Ok(which) => which,
         Err(refusal) => return *refusal,
     };
-    let wanted = which.service.as_deref();
+    let wanted = which.service.as_deref().map(Named::of);
+    let wanted = wanted.as_ref();
     let checked = check_all(&handles, wanted).await;
     if let (Some(wanted), 0) = (wanted, checked) {
-        let detail = format!("no upstream or endpoint `{wanted}` has health checks");
+        let given = wanted.given();
+        let detail = format!("no upstream or endpoint `{given}` has health checks");
         return refuse(StatusCode::NOT_FOUND, "no_service", &detail);
     }
     let services: Vec<Value> = views(&handles)
         .iter()
         .flat_map(|view| view.endpoints.iter().map(|one| (view.name.clone(), one.clone())))
         .filter(|(name, one)| {
-            wanted
-                .is_none_or(|wanted| wanted == name || wanted == one.name || wanted == one.address)
+            wanted.is_none_or(|wanted| {
+                wanted.is_upstream(name) || wanted.is_endpoint(&one.name, &one.address)
+            })
         })
         .map(|(name, one)| service(&name, &one))
         .collect();
@@ -103,14 +104,21 @@ pub(crate) async fn check(
 
 /// Probes all endpoints, or those that a name stands for, and waits for the answers: how many have
 /// been probed.
-pub(crate) async fn check_all(handles: &Handles, wanted: Option<&str>) -> usize {
+pub(crate) async fn check_all(handles: &Handles, wanted: Option<&Named>) -> usize {
     let snapshot = handles.shared.snapshot();
     let mut checks = tokio::task::JoinSet::new();
     for (name, upstream) in snapshot.upstreams.iter() {
         let upstream: Arc<Upstream> = Arc::clone(upstream);
-        // An upstream's name stands for all of its endpoints.
-        let endpoint = wanted.filter(|wanted| wanted != name).map(str::to_owned);
-        checks.spawn(async move { upstream.check_now(endpoint.as_deref()).await });
+        let endpoints: Vec<Option<String>> = match wanted {
+            Some(wanted) if !wanted.is_upstream(name) => {
+                wanted.spellings().map(|one| Some(one.to_owned())).collect()
+            }
+            _ => vec![None],
+        };
+        for endpoint in endpoints {
+            let upstream = Arc::clone(&upstream);
+            checks.spawn(async move { upstream.check_now(endpoint.as_deref()).await });
+        }
     }
     let mut checked = 0;
     while let Some(count) = checks.join_next().await {

@@ -3,26 +3,21 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use lockgate_monitor::AlertView;
+use serde_json::{Map, Value, json};
 
 use crate::Handles;
-use crate::guard::refuse;
 use crate::page::Page;
+use crate::question::Question;
 
 /// `GET /admin/uptime`: every upstream with its endpoints, a page of them, and where the history is
 /// kept. Moments are milliseconds since 1970, response times milliseconds.
 pub(crate) async fn uptime(
     State(handles): State<Arc<Handles>>,
-    page: Result<Query<Page>, QueryRejection>,
+    Question(page): Question<Page>,
 ) -> Response {
-    let page = match page {
-        Ok(Query(page)) => page,
-        Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_question", &error.body_text()),
-    };
     let monitor = &handles.monitor;
     let names = monitor.names().into_iter().filter(|name| page.wants(name));
     let mut told = page.part("upstreams", names, |name| {
@@ -35,7 +30,27 @@ pub(crate) async fn uptime(
     Json(told).into_response()
 }
 
-/// `GET /admin/alerts`: what fires, what was over lately, and who is told.
-pub(crate) async fn alerts(State(handles): State<Arc<Handles>>) -> Json<Value> {
-    Json(serde_json::to_value(handles.monitor.alerts()).unwrap_or_default())
+/// `GET /admin/alerts`: what fires, what was over lately, and who is told. A page is one of each of
+/// the lists of alerts.
+pub(crate) async fn alerts(
+    State(handles): State<Arc<Handles>>,
+    Question(page): Question<Page>,
+) -> Json<Value> {
+    let alerts = handles.monitor.alerts();
+    let mut total = Map::new();
+    let mut part = |name: &str, all: &[AlertView]| {
+        let wants = |one: &&AlertView| {
+            page.wants_any([one.rule.as_str(), one.subject.as_str(), one.summary.as_str()])
+        };
+        let (count, shown) = page.cut(all.iter().filter(wants), |one| json!(one));
+        total.insert(name.to_owned(), count.into());
+        shown
+    };
+    let firing = part("firing", &alerts.firing);
+    let pending = part("pending", &alerts.pending);
+    let recent = part("recent", &alerts.recent);
+    Json(json!({
+        "total": total, "offset": page.offset(), "firing": firing, "pending": pending,
+        "recent": recent, "sinks": alerts.sinks,
+    }))
 }

@@ -10,6 +10,7 @@ use crate::model::{Document, Routes};
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Change {
     /// The section: `routes`, `upstreams` …
     pub section: &'static str,

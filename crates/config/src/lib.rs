@@ -22,7 +22,7 @@ pub use changes::{
 };
 pub use check::{Asked, Content, read_plugin_file};
 pub use diff::{Change, ChangeKind, diff};
-pub use format::{Refusal, bare, format, long, long_value};
+pub use format::{HIDDEN, Refusal, bare, format, long, long_value};
 pub use load::{
     Given, Loaded, More, load, load_shown, load_str, load_str_with, load_with, shown_again,
     state_dir,
@@ -30,4 +30,4 @@ pub use load::{
 pub use report::{Problem, Report, Severity};
 pub use same::InForce;
 pub use schema::schema;
-pub use source::{Begin, Lookup, Place, Source, parts};
+pub use source::{Begin, Hidden, Lookup, Place, Source, is_part, parts, standing};

@@ -10,7 +10,7 @@ use crate::decode::{self, Decoder, Reading};
 use crate::model::Document;
 use crate::report::{Problem, Report, Severity};
 use crate::same::{InForce, Same};
-use crate::source::{Begin, Fail, Finished, Lookup, NodeId, Reader, Source};
+use crate::source::{Begin, Fail, Finished, Hidden, Lookup, NodeId, Reader, Source};
 use crate::templates;
 
 /// A configuration that may be used.
@@ -38,8 +38,8 @@ pub enum Given<'g> {
     /// written of, when it is known; then only those are read that were not there before.
     Changes { name: &'g str, text: &'g str, of: Option<&'g Changes> },
     /// A whole configuration to be read instead of them, as if it lay beside the first: its text,
-    /// and what it is called.
-    Instead { name: &'g str, text: &'g str },
+    /// what it is called, and what stands in them where it may have nothing but what is shown.
+    Instead { name: &'g str, text: &'g str, hidden: &'g Hidden },
 }
 
 /// Loads a file, or a directory's, and all that it includes. `plugins` are the policies and
@@ -108,12 +108,13 @@ pub fn state_dir<'b>(from: impl Into<Begin<'b>>) -> Option<PathBuf> {
 
 fn open<'e>(
     from: Begin<'_>,
-    given: Given<'_>,
+    given: Given<'e>,
     before: Option<&'e InForce>,
     env: Lookup<'e>,
 ) -> Result<(Reader<'e>, NodeId), Report> {
     let mut reader = Reader::new(env).knowing(before.map(|before| &before.source));
-    if let Given::Instead { name, text } = given {
+    if let Given::Instead { name, text, hidden } = given {
+        reader.hidden = Some(hidden);
         let root = reader.instead(from, name, text);
         return Ok((reader, root));
     }

@@ -117,14 +117,37 @@ impl Tls {
 /// A client certificate that has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The subject's distinguished name (RFC 4514 form).
+    /// The subject's distinguished name (RFC 4514 form): to be shown or compared, never to be
+    /// taken apart.
     pub subject: Box<str>,
+    /// The subject's common name as it is, with nothing escaped, where it has exactly one.
+    pub common_name: Option<Box<str>>,
     /// The issuer's distinguished name.
     pub issuer: Box<str>,
-    /// DNS, URI and e-mail subject alternative names.
-    pub names: Vec<Box<str>>,
+    /// The subject alternative names of the kinds that are known, in the certificate's order.
+    pub names: Vec<AlternativeName>,
     /// The serial number in hex.
     pub serial: Box<str>,
     /// SHA-256 of the DER form, in hex.
     pub fingerprint: Box<str>,
+}
+
+/// A subject alternative name (RFC 5280 §4.2.1.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlternativeName {
+    /// Of a host.
+    Dns(Box<str>),
+    /// Of a mailbox.
+    Email(Box<str>),
+    /// A SPIFFE id and the like.
+    Uri(Box<str>),
+}
+
+impl AlternativeName {
+    /// The name itself. Those of two kinds may be the same text, and mean different things.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Dns(text) | Self::Email(text) | Self::Uri(text) => text,
+        }
+    }
 }

@@ -17,6 +17,9 @@ pub struct Consumer {
     pub known: bool,
     /// The identity that vouched.
     pub identity: Arc<str>,
+    /// Who vouched within it, where it believes several: a token's issuer, a certificate's
+    /// authority. Each has its own callers.
+    pub issuer: Arc<str>,
     /// What they may do, in words that routes ask for.
     pub roles: Box<[Box<str>]>,
     /// What the credential itself allows (RFC 6749 §3.3).
@@ -84,14 +87,18 @@ impl Consumer {
         self.scopes.iter().any(|have| **have == *scope)
     }
 
-    /// Writes what tells this consumer from every other: two identities may vouch for callers of
-    /// the same name who are not the same, but a configured consumer is one, however identified.
+    /// Writes what tells this consumer from every other: two identities, and two issuers within
+    /// one, may vouch for callers of the same name who are not the same, but a configured consumer
+    /// is one, however identified.
     pub fn write_key(&self, out: &mut Vec<u8>) {
-        if !self.known {
-            out.extend_from_slice(self.identity.as_bytes());
-            out.push(0x1f);
+        if self.known {
+            out.extend_from_slice(self.name.as_bytes());
+            return;
         }
-        out.extend_from_slice(self.name.as_bytes());
+        // An issuer chooses its own name and its callers': neither may reach into the other.
+        for part in [&self.identity, &self.issuer, &self.name] {
+            write_part(part.as_bytes(), out);
+        }
     }
 
     /// Notes another who vouched in the same request.
@@ -239,8 +246,24 @@ mod tests {
             key
         };
         let mut one = consumer(serde_json::json!({}));
-        let mut other = Consumer { identity: "keys".into(), ..one.clone() };
+        let mut other = Consumer { identity: "keys".into(), issuer: "x".into(), ..one.clone() };
         assert_ne!(key(&one), key(&other));
+        let vouched = |identity: &str, issuer: &str, name: &str| Consumer {
+            identity: identity.into(),
+            issuer: issuer.into(),
+            name: name.into(),
+            ..Consumer::default()
+        };
+        let all = [
+            vouched("idp", "a", "bc"),
+            vouched("idp", "ab", "c"),
+            vouched("idp", "b", "bc"),
+            vouched("idp", "", "abc"),
+            vouched("idpa", "", "bc"),
+            vouched("idp", "a", "bc\0"),
+        ];
+        let keys: std::collections::HashSet<_> = all.iter().map(key).collect();
+        assert_eq!(keys.len(), all.len());
         let entry = ConsumerEntry {
             name: "a".into(),
             roles: Box::new(["teller".into()]),

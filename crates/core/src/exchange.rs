@@ -9,11 +9,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::HeaderName;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use tokio::time::Instant;
 
-use crate::{Body, Connection, Consumer, Fault, Lines, LocalFuture, Once, Reason, Spans, hex};
+use crate::{
+    Body, Connection, Consumer, Fault, Left, Lines, LocalFuture, Once, Reason, Spans, Template, hex,
+};
 
 /// Who made the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -151,6 +154,8 @@ pub struct Keeping {
     /// Lines that the answer's head gets beside its own once all policies are through: for what
     /// none of them is to see or change.
     pub lines: Lines,
+    /// What is left of the limits that it met: of rates, and of quotas.
+    pub left: [Option<Left>; 2],
     /// What came of it at the cache, in a word: for the access log.
     pub cached: Option<&'static str>,
     /// The name of the limit that refused it: for the access log.
@@ -158,6 +163,11 @@ pub struct Keeping {
     looked: Option<Instant>,
     cut: Option<Cut>,
 }
+
+/// Headers that a policy has written for the target out of words of the request, and out of which:
+/// whatever goes by what the client sent under their names goes by the wrong thing.
+#[derive(Clone)]
+pub struct Derived(pub Arc<[(HeaderName, Template)]>);
 
 /// Ready when its request must go no further, with why.
 pub type Cut = LocalFuture<'static, Fault>;
@@ -201,6 +211,12 @@ impl Keeping {
             self.put(owner, make());
         }
         self.get(owner)
+    }
+
+    /// All values of this type, whichever policies keep them.
+    pub fn each<T: 'static>(&self) -> impl Iterator<Item = &T> {
+        let all = self.first.iter().chain(&self.more);
+        all.filter_map(|kept| kept.value.downcast_ref())
     }
 
     /// Takes the value of this type that the policy keeps.

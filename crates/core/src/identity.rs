@@ -52,8 +52,8 @@ pub trait Identity: Send + Sync {
     /// is then refused, whatever else would identify it.
     fn identify<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Proof, Fault>>;
 
-    /// Headers that it alone may state to the target. `auth` takes away what a client sends under
-    /// these names, in any spelling that may be read as them, before any identity is asked.
+    /// Headers that it alone may state to the target, as [`crate::Policy::states`] has it: `auth`
+    /// takes away what a client sends under these names before any identity is asked.
     fn states(&self) -> &[HeaderName] {
         &[]
     }

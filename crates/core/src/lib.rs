@@ -21,6 +21,7 @@ mod hex;
 mod identity;
 mod key;
 mod kind;
+mod left;
 mod lines;
 mod metric;
 mod network;
@@ -33,6 +34,7 @@ mod policy;
 mod preflight;
 mod reason;
 mod reply;
+mod secret;
 mod serve;
 pub mod span;
 mod status;
@@ -45,9 +47,9 @@ pub use blocking::Blocking;
 pub use body::{Body, BoxBody, UntilClose};
 pub use build::{Build, Identities, Kept, Priority, Provide, Task};
 pub use clock::Clock;
-pub use connection::{ClientCertificate, Connection, Texts, Tls};
+pub use connection::{AlternativeName, ClientCertificate, Connection, Texts, Tls};
 pub use consumer::{Consumer, ConsumerEntry, Consumers, STORED_KEY};
-pub use exchange::{Captures, Cut, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
+pub use exchange::{Captures, Cut, Derived, Exchange, Keeping, Origin, RequestId, UpstreamNotes};
 pub use expression::{Expression, Scope, Seen};
 pub use fault::{Blame, Fault, Resend};
 pub use form::{form_pairs, unform};
@@ -55,7 +57,8 @@ pub use handler::Handler;
 pub use identity::{Challenge, Identity, Proof, Rejection};
 pub use key::{Key, KeyPart};
 pub use kind::Kind;
-pub use lines::Lines;
+pub use left::Left;
+pub use lines::{LineText, Lines};
 pub use metric::{Counter, Figure, Metric, MetricKind};
 pub use network::network;
 pub use nowhere::Nowhere;
@@ -69,6 +72,7 @@ pub use policy::{BodyUse, LocalFuture, Policy, Stage, Step, Verdict};
 pub use preflight::preflight;
 pub use reason::{Reason, reasons};
 pub use reply::{Duplex, Finish, Outcome, Reply, Tunnel};
+pub use secret::is_secret_name;
 pub use serve::{Incoming, Serve};
 pub use span::Spans;
 pub use status::{Board, ServiceStatus, Standing, Status, WINDOWS};
@@ -76,7 +80,8 @@ pub use store::{
     Algorithm, AskedBlobs, Begin, Begun, Blob, BlobHead, BlobStats, Blobs, Calendar, CalendarUnit,
     CounterName, Counters, End, Fingerprint, Glob, Grant, Lease, LeaseKey, Leases, Limit,
     MOST_TAKES, Maker, Naming, Over, Owner, Purge, Purged, ReadHead, RecordStats, Records, Settled,
-    StoreError, StoreFailure, Tag, Take, Term, Turn, UnderWay, UntilOver, Wanted, Write, purge_all,
+    Stem, StoreError, StoreFailure, Tag, Take, Term, Turn, UnderWay, UntilOver, Wanted, Write,
+    purge_all,
 };
 pub use template::{Template, Written};
 pub use units::{Percent, Rate, Size, Time};

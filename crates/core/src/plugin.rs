@@ -182,6 +182,13 @@ pub trait IdentityPlugin: Send + Sync {
     /// The JSON Schema of its configuration.
     fn schema(&self) -> schemars::Schema;
 
+    /// What is well-formed in its configuration, and still lets more callers in than is likely to
+    /// be meant: a warning of `check`, with what to do.
+    fn doubts(&self, config: &Value) -> Vec<ConfigError> {
+        let _ = config;
+        Vec::new()
+    }
+
     /// Makes an identity from what stands under its kind.
     ///
     /// # Errors
@@ -263,8 +270,26 @@ pub fn decode<T: DeserializeOwned>(config: &Value) -> Result<T, ConfigError> {
             other => other.to_string(),
         };
         let path = error.path().iter().map(segment).collect();
-        ConfigError { path, message: error.into_inner().to_string() }
+        ConfigError { path, message: plain(error.into_inner().to_string()) }
     })
+}
+
+/// A message of a derived `Deserialize` that ends with the name of a Rust type, in the words of a
+/// configuration.
+fn plain(message: String) -> String {
+    const EXPECTED: &str = "expected ";
+    let Some(at) = message.rfind(EXPECTED) else { return message };
+    let (said, expected) = message.split_at(at + EXPECTED.len());
+    let plain = if expected.starts_with("struct ") {
+        "a mapping of settings, `{ KEY: VALUE }`"
+    } else if expected.starts_with("tuple ") {
+        "a list"
+    } else if expected.starts_with("enum ") {
+        "a word"
+    } else {
+        return message;
+    };
+    format!("{said}{plain}")
 }
 
 #[cfg(test)]
@@ -275,5 +300,31 @@ mod tests {
     fn a_place_in_a_list_is_a_decimal() {
         let error = decode::<Vec<Vec<u8>>>(&serde_json::json!([[1], [2, "x"]])).unwrap_err();
         assert_eq!(error.path, ["1", "1"]);
+    }
+
+    #[test]
+    fn what_was_expected_is_said_in_the_words_of_a_configuration() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Config {
+            _inner: Inner,
+        }
+        #[derive(Debug, serde::Deserialize)]
+        struct Inner {
+            _a: u8,
+        }
+        let error = |config| decode::<Config>(&config).unwrap_err();
+        let expected = "expected a mapping of settings, `{ KEY: VALUE }`";
+        for (config, path, said) in [
+            (serde_json::json!("struct x"), "", "invalid type: string \"struct x\", "),
+            (serde_json::json!([]), "", "invalid length 0, "),
+            (serde_json::json!({ "_inner": 7 }), "_inner", "invalid type: integer `7`, "),
+        ] {
+            let error = error(config);
+            assert_eq!(error.path.join("."), path);
+            assert_eq!(error.message, format!("{said}{expected}"));
+        }
+        // Words of the configuration itself are nobody's name.
+        let error = decode::<u8>(&serde_json::json!("expected struct Config")).unwrap_err();
+        assert!(error.message.ends_with("expected u8"), "{}", error.message);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use http::Response;
+use http::{HeaderName, Response};
 
 use crate::{Body, Exchange, Fault};
 
@@ -34,6 +34,8 @@ pub enum Stage {
     Validate,
     /// Has this request run before?
     Repeat,
+    /// What an answer says of its own request, and is not kept with it.
+    Tell,
     /// Answers from memory.
     Cache,
     /// One at a time.
@@ -98,6 +100,14 @@ pub trait Policy: Send + Sync {
     /// `X-Request-Id`). Where no policy of a route does, they are sent and never put in the head.
     fn reads_request_on_response(&self) -> bool {
         false
+    }
+
+    /// Headers that it alone may state to the target. What clients send under these names, in any
+    /// spelling that may be read as them, is taken away on every route, before any policy runs;
+    /// what every client may say by HTTP itself, such as `Authorization`, on its own routes alone,
+    /// and by the policy.
+    fn states(&self) -> &[HeaderName] {
+        &[]
     }
 
     /// What `lockgate explain` prints of its effective values: one line, no secrets.

@@ -21,7 +21,7 @@ pub type Tunnel = Box<dyn FnOnce(Box<dyn Duplex>) -> LocalFuture<'static, Outcom
 /// An answer for a codec to write.
 pub struct Reply {
     /// The head and the body. The codec alone adds framing headers.
-    pub response: Response<Body>,
+    pub response: Box<Response<Body>>,
     /// Lines of the head beside the response's own.
     pub lines: Lines,
     /// Called once when the answer's last byte has been written, or could not be. Dropped without
@@ -33,7 +33,7 @@ pub struct Reply {
 
 impl From<Response<Body>> for Reply {
     fn from(response: Response<Body>) -> Self {
-        Self { response, lines: Lines::default(), finish: None, tunnel: None }
+        Self { response: Box::new(response), lines: Lines::default(), finish: None, tunnel: None }
     }
 }
 

@@ -89,6 +89,18 @@ impl Template {
         self.0.iter().any(reads)
     }
 
+    /// Whether each of its words is the same for all requests that share a host, path, scheme and
+    /// route and of which `same` holds; by what else they are told apart is for it to say.
+    pub fn is_settled(&self, same: impl Fn(&KeyPart) -> bool) -> bool {
+        self.0.iter().all(|piece| match piece {
+            Piece::Text(_) | Piece::Word(Word::WholePath | Word::Scheme) => true,
+            Piece::Word(Word::Ip | Word::Method | Word::RequestId) => false,
+            Piece::Word(Word::Consumer) => same(&KeyPart::Consumer),
+            Piece::Word(Word::Part(KeyPart::Route | KeyPart::Host | KeyPart::Path(_))) => true,
+            Piece::Word(Word::Part(part)) => same(part),
+        })
+    }
+
     /// Writes the text for a request; a word without a value is nothing. Returns whether one of
     /// the words has a value.
     pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use lockgate_admin::{Change, Refused, What, audit};
+use lockgate_admin::{Change, Outcome as Came, Refused, What, audit};
 use lockgate_config::{
-    Changes, FILES_ALONE, InForce, Laid, Outcome, Report, between, differing, read_value, shown,
-    write_value,
+    Change as Differs, Changes, FILES_ALONE, InForce, Laid, Outcome, Report, between, differing,
+    read_value, shown, write_value,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -35,11 +35,26 @@ impl Running {
         change: Change,
         source: &mut Option<Source>,
     ) -> Result<Value, Refused> {
+        let done = self.try_change(&change, source).await;
+        if let Err(refused) = &done
+            && !change.dry_run
+        {
+            let why = refused.reason.into();
+            audit(Came::Refused, &change.who, &name_of(&change.what), &Value::Null, &why);
+        }
+        done
+    }
+
+    async fn try_change(
+        &mut self,
+        change: &Change,
+        source: &mut Option<Source>,
+    ) -> Result<Value, Refused> {
         let Some(source) = source else {
             let text = "this configuration is built in, and cannot be changed";
             return Err(Refused::new(409, "no_file", text));
         };
-        self.may_change(&change)?;
+        self.may_change(change)?;
         self.may_refer(&change.what)?;
         let begun = Instant::now();
         let wanted = self.wanted(source, &change.what)?;
@@ -57,13 +72,18 @@ impl Running {
         }
         if change.dry_run {
             let would = self.gateway.would_change(&checked);
-            return Ok(json!({ "dryRun": true, "changes": would }));
+            let resolved = resolved(checked.loaded.source.laid());
+            return Ok(self.answer(true, &would, resolved, begun));
         }
         let told = self.told(&change.what, &checked);
+        if let Some(done) = self.nothing_to_do(&change.what, &checked, &wanted, begun) {
+            told.audit(Came::Unchanged, &change.who, &self.gateway.read());
+            return Ok(done);
+        }
         let via = if matches!(change.what, What::Version(_)) { "rollback" } else { "admin" };
         let cause = Cause { via, who: &change.who };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await?;
-        told.audit(&change.who, &self.gateway.read());
+        told.audit(Came::Changed, &change.who, &self.gateway.read());
         Ok(done)
     }
 
@@ -82,11 +102,68 @@ impl Running {
             return Err(Refused::new(409, reason, text));
         }
         let generation = self.gateway.snapshot().generation;
-        if change.generation.is_some_and(|wanted| wanted != generation) {
+        if !change.only.holds(generation) {
             let text = format!("generation {generation} is in force: look at it first");
             return Err(Refused::new(412, "changed_meanwhile", text));
         }
-        Ok(())
+        let Some(wanted) = change.only.there else { return Ok(()) };
+        let is_there = match &change.what {
+            What::Set { section, name, .. } => {
+                self.gateway.read().source.locate(&[section, name]).is_some()
+            }
+            What::Whole(_) | What::Files | What::Version(_) => true,
+        };
+        match (wanted, is_there) {
+            (true, false) => {
+                let text = "there is none yet, and `If-Match: *` asks for one";
+                Err(Refused::new(412, "is_not_there", text))
+            }
+            (false, true) => {
+                let text = "there is one already, and `If-None-Match: *` asks for none";
+                Err(Refused::new(412, "is_there", text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is answered to a change by which nothing changes: what it wants lies over the files
+    /// already. Nobody else's look at the configuration is outdated by that. Of a whole one, what
+    /// means the same as what is in force stays as it is written.
+    pub(crate) fn nothing_to_do(
+        &self,
+        what: &What,
+        checked: &Checked,
+        wanted: &Changes,
+        begun: Instant,
+    ) -> Option<Value> {
+        let laid = checked.loaded.source.laid();
+        let mut wanted = wanted.clone();
+        wanted.settle(laid);
+        let kept = self.kept.changes();
+        let is_same = match what {
+            What::Set { .. } => wanted.say_the_same_as(kept),
+            What::Whole(_) | What::Files | What::Version(_) => wanted.are_about_the_same_as(kept),
+        };
+        let is_same = is_same && self.gateway.would_change(checked).is_empty();
+        is_same.then(|| self.answer(false, &[], resolved(laid), begun))
+    }
+
+    /// What is answered to whoever changes something, or has it read again.
+    pub(crate) fn answer(
+        &self,
+        dry_run: bool,
+        changes: &[Differs],
+        resolved: Vec<String>,
+        begun: Instant,
+    ) -> Value {
+        let what: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        let needs = changes.iter().filter(|change| change.needs_restart.is_some());
+        let needs: Vec<String> = needs.map(ToString::to_string).collect();
+        json!({
+            "dryRun": dry_run, "generation": self.gateway.snapshot().generation,
+            "tookMs": took_ms(begun), "changes": changes.len(), "what": what,
+            "needsRestart": needs, "resolved": resolved,
+        })
     }
 
     /// Whoever may change routes shall not read the files and the environment of the gateway by
@@ -157,7 +234,6 @@ impl Running {
 
     /// What the audit log will say of a change: what is changed, what it was, what it is.
     pub(crate) fn told(&self, what: &What, checked: &Checked) -> Told {
-        let as_a_whole = |name: String| Told::Whole { name, before: self.gateway.read() };
         match what {
             What::Set { section, name, to } => {
                 let mut own = self.kept.changes().entries().iter();
@@ -168,11 +244,9 @@ impl Running {
                 };
                 let bare = |value: Option<&Value>| shown(&[section, name], value);
                 let (was, is) = (bare(was.as_ref()), bare(to.as_ref()));
-                Told::Thing { name: format!("{section}.{name}"), was, is }
+                Told::Thing { name: name_of(what), was, is }
             }
-            What::Whole(_) => as_a_whole("config".to_owned()),
-            What::Files => as_a_whole("config, as the files say".to_owned()),
-            What::Version(number) => as_a_whole(format!("config, as in version {number}")),
+            _ => Told::Whole { name: name_of(what), before: self.gateway.read() },
         }
     }
 
@@ -216,23 +290,19 @@ impl Running {
                 return Err(refused);
             }
         };
+        self.kept.overrides.settle(&self.gateway.snapshot().upstreams);
         let at = Instant::now();
         self.listeners.commit(prepared, &self.workers).await;
         self.rest.has_waited(applied.waited + at.elapsed());
         source.in_force(&files);
-        let took_ms = (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         let (generation, changes) = (applied.generation, applied.changes());
+        let took_ms = took_ms(begun);
         tracing::info!(generation, took_ms, changes = changes.len(), "reloaded");
         for change in changes.iter().filter(|change| change.needs_restart.is_some()) {
             tracing::warn!("{change}");
         }
+        let answer = self.answer(false, &changes, resolved, begun);
         let what: Vec<String> = changes.iter().map(ToString::to_string).collect();
-        let needs = changes.iter().filter(|change| change.needs_restart.is_some());
-        let restart: Vec<String> = needs.map(ToString::to_string).collect();
-        let answer = json!({
-            "generation": generation, "tookMs": took_ms, "changes": what.len(), "what": what,
-            "needsRestart": restart, "resolved": resolved,
-        });
         if !what.is_empty() {
             self.remember(generation, cause, what);
         }
@@ -259,23 +329,37 @@ pub(crate) enum Told {
 
 impl Told {
     /// Says it, once it is in force: `after` is then all of it.
-    pub(crate) fn audit(&self, who: &str, after: &InForce) {
+    pub(crate) fn audit(&self, came: Came, who: &str, after: &InForce) {
         let (name, before) = match self {
-            Self::Thing { name, was, is } => return audit(who, name, was, is),
+            Self::Thing { name, was, is } => return audit(came, who, name, was, is),
             Self::Whole { name, before } => (name, before),
         };
         let all = differing(&before.source, &after.source);
         let things: Vec<&str> = all.iter().map(|one| one.thing.as_str()).collect();
-        audit(who, name, &Value::Null, &things.into());
+        audit(came, who, name, &Value::Null, &things.into());
         for one in all.iter().take(MOST_TOLD) {
             let secret = if one.is_secret { " (only in what is secret)" } else { "" };
-            audit(who, &format!("{}{secret}", one.thing), &one.before, &one.after);
+            audit(came, who, &format!("{}{secret}", one.thing), &one.before, &one.after);
         }
         if let Some(rest) = all.len().checked_sub(MOST_TOLD).filter(|rest| *rest > 0) {
             let text = format!("{rest} more things: `lockgate config diff` shows them");
-            audit(who, name, &Value::Null, &text.into());
+            audit(came, who, name, &Value::Null, &text.into());
         }
     }
+}
+
+/// What the audit log calls what is changed.
+fn name_of(what: &What) -> String {
+    match what {
+        What::Set { section, name, .. } => format!("{section}.{name}"),
+        What::Whole(_) => "config".to_owned(),
+        What::Files => "config, as the files say".to_owned(),
+        What::Version(number) => format!("config, as in version {number}"),
+    }
+}
+
+fn took_ms(begun: Instant) -> f64 {
+    (begun.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// The changes that make the files say what a text does.

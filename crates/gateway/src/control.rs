@@ -22,10 +22,10 @@ use crate::collect::{self, Collector};
 use crate::demo;
 use crate::explain::{explain, explain_pattern};
 use crate::gateway::{Checked, Gateway};
-use crate::kept::{Kept, Right, Versions};
+use crate::kept::{Kept, Overrides, Right, Versions};
 use crate::listeners::Listeners;
 use crate::orders::{self, Orders};
-use crate::priority;
+use crate::priority::{self, Starter};
 use crate::rest::Rest;
 use crate::running::Running;
 use crate::sight::Seen;
@@ -88,19 +88,23 @@ async fn live(mut start: Start) -> anyhow::Result<ExitCode> {
     let (workers, ends) = workers(&gateway, count)?;
     priority::step_back();
     let (orders, ordered) = orders::orders();
-    let monitor = monitor(&gateway, &listeners, start.kept.directory());
+    let monitor = monitor(&gateway, &listeners, program.starter(), start.kept.directory());
     let monitoring = tokio::spawn(Arc::clone(&monitor).run());
     let (seen, versions) = (Arc::clone(&monitor), Arc::clone(&start.kept.versions));
     let status = source.as_ref().map(Source::status);
     let right = Arc::clone(start.kept.right());
-    let asked = Asked { orders, monitor: seen, versions, right, source: status };
+    let overrides = Arc::clone(&start.kept.overrides);
+    let asked = Asked { orders, monitor: seen, versions, right, source: status, overrides };
     let handles = handles(Arc::clone(&gateway), asked, &listeners, Arc::clone(&gate));
     let admin_again = admin.as_ref().map(once_more).transpose().context("the admin listener")?;
     let pages = Pages::start(handles);
     let _ = gateway.services.pages.set(pages.clone());
+    let inherited = listeners.take_inherited();
+    upgrade::come_up(&inherited, &gateway, &start.kept.overrides).await?;
     listeners.commit(prepared, &workers).await;
     let admin = admin.map(|(_, socket)| Serving::start(socket, pages));
-    listeners.take_inherited().serving()?;
+    inherited.serving()?;
+    start.kept.overrides.begin(&gateway.snapshot().upstreams);
     let systemd = Systemd::ready();
     if let Some(port_base) = start.demo {
         crate::cli::say(&demo::hints(port_base));
@@ -145,6 +149,9 @@ async fn begun_with(
 ) -> Option<Source> {
     let mut source = source?;
     gateway.metrics.register(source.status());
+    if source.status().is_refused() {
+        gateway.metrics.reload_refused();
+    }
     source.in_force(files);
     source.kept().await;
     Some(source)
@@ -180,11 +187,13 @@ async fn last_words(monitor: &Monitor, monitoring: tokio::task::JoinHandle<()>) 
 fn monitor(
     gateway: &Arc<Gateway>,
     listeners: &Listeners,
+    starter: Starter,
     directory: Option<PathBuf>,
 ) -> Arc<Monitor> {
     let monitor = Monitor::new(Outfit {
         sight: Box::new(Seen { gateway: Arc::clone(gateway), listeners: listeners.view() }),
         outbound: gateway.services.outbound(),
+        spawn: Arc::new(move |command| starter.spawn(command)),
         clock: Clock::system(),
         directory,
         published: Arc::clone(&gateway.services.published),
@@ -251,11 +260,12 @@ struct Asked {
     versions: Arc<Versions>,
     right: Arc<Right>,
     source: Option<Arc<Status>>,
+    overrides: Arc<Overrides>,
 }
 
 fn handles(
     gateway: Arc<Gateway>,
-    Asked { orders, monitor, versions, right, source }: Asked,
+    Asked { orders, monitor, versions, right, source, overrides }: Asked,
     listeners: &Listeners,
     gate: Arc<Gate>,
 ) -> Handles {
@@ -263,7 +273,7 @@ fn handles(
     let (shown, written, changed) =
         (Arc::clone(&gateway), Arc::clone(&gateway), Arc::clone(&gateway));
     let (asked, stored) = (Arc::clone(&gateway), Arc::clone(&gateway));
-    let routed = Arc::clone(&gateway);
+    let (routed, steered) = (Arc::clone(&gateway), Arc::clone(&gateway));
     let services = Arc::clone(&gateway.services);
     let refusals = Arc::clone(&gateway.services);
     let shared = Arc::clone(&gateway.services);
@@ -283,6 +293,9 @@ fn handles(
         listening: std::sync::atomic::AtomicUsize::new(0),
         sessions: lockgate_admin::Sessions::default(),
         order: Box::new(move |order| orders.give(order)),
+        steer: Arc::new(move |service, order| {
+            overrides.order(&steered.snapshot().upstreams, service, order)
+        }),
         draining: Box::new(move || asked.draining.load(Relaxed)),
         source: Box::new(move || match &source {
             Some(source) => source.shown(),

@@ -1,5 +1,6 @@
 //! The gateway as a whole: the configuration in force, and how the next one takes its place.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -49,6 +50,13 @@ pub(crate) struct Checked {
 pub(crate) struct Before {
     read: Arc<InForce>,
     serves: Arc<Snapshot>,
+}
+
+impl Before {
+    /// Where its routes stand, if it has any.
+    pub(crate) fn routed(&self) -> Option<&Source> {
+        (!self.serves.is_empty()).then_some(&self.read.source)
+    }
 }
 
 /// Reads and checks a file, or what else a configuration begins with, with what is given beside it.
@@ -119,15 +127,9 @@ fn unusable_files(document: &Document, source: &Source) -> Vec<Problem> {
             found.push(source.problem(&path, Severity::Error, error.to_string()));
         }
     }
-    let telemetry = &document.telemetry;
-    let cas = [
-        ("traces", telemetry.traces.as_ref().and_then(|traces| traces.ca.as_ref())),
-        ("otlp", telemetry.otlp.as_ref().and_then(|metrics| metrics.ca.as_ref())),
-    ];
-    for (signal, ca) in cas {
-        let tls = UpstreamTls { ca: ca.cloned(), ..UpstreamTls::default() };
-        if let Some(Err(error)) = ca.map(|_| ClientTls::load(&tls, false)) {
-            let path = ["telemetry", signal, "ca"];
+    for (path, ca) in authorities(document) {
+        let tls = UpstreamTls { ca: Some(ca.clone()), ..UpstreamTls::default() };
+        if let Err(error) = ClientTls::load(&tls, false) {
             found.push(source.problem(&path, Severity::Error, error.to_string()));
         }
     }
@@ -137,6 +139,24 @@ fn unusable_files(document: &Document, source: &Source) -> Vec<Problem> {
         }
     }
     found
+}
+
+/// The authorities that are trusted beside those of upstreams and stores, and where they are named.
+fn authorities(document: &Document) -> Vec<(Vec<&str>, &PathBuf)> {
+    let telemetry = &document.telemetry;
+    let mut all = vec![
+        (
+            vec!["telemetry", "traces", "ca"],
+            telemetry.traces.as_ref().and_then(|to| to.ca.as_ref()),
+        ),
+        (vec!["telemetry", "otlp", "ca"], telemetry.otlp.as_ref().and_then(|to| to.ca.as_ref())),
+    ];
+    for (name, sink) in &document.alerts.sinks {
+        all.push((vec!["alerts", name, "ca"], sink.ca.as_ref()));
+        let mail = sink.email.as_ref().and_then(|mail| mail.ca.as_ref());
+        all.push((vec!["alerts", name, "email", "ca"], mail));
+    }
+    all.into_iter().filter_map(|(path, ca)| Some((path, ca?))).collect()
 }
 
 fn report(source: &Source, errors: Vec<BuildError>) -> Report {
@@ -331,7 +351,7 @@ impl Gateway {
         let changes = Changes::read(text).unwrap_or_default();
         let laid = changes.entries().iter().zip(source.laid());
         let in_force = laid.filter(|(_, laid)| laid.outcome == Outcome::InForce);
-        let all = in_force.map(|(entry, _)| {
+        let all = in_force.map(|(entry, laid)| {
             let path = [entry.section.as_str(), entry.name.as_str()];
             let path = if entry.name.is_empty() { &path[..1] } else { &path[..] };
             let place = entry.to.as_ref().and_then(|_| source.locate(path));
@@ -339,7 +359,7 @@ impl Gateway {
                 "section": entry.section,
                 "name": entry.name,
                 "removed": entry.to.is_none(),
-                "inFiles": entry.base != Base::Nothing,
+                "inFiles": laid.base != Base::Nothing,
                 "place": place.map(|place| place.to_string()),
             })
         });

@@ -1,7 +1,8 @@
 //! The admin pages as a handler on a worker: a request goes to the control runtime, its answer
 //! comes back piece by piece, and ends there when nobody reads it any more.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,9 +10,10 @@ use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use lockgate_admin::Pages;
+use lockgate_core::network;
 use lockgate_core::{Body, Exchange, Fault, Handler, Step, reasons};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// Pieces of an answer that wait for their reader.
 const PIECES: usize = 4;
@@ -23,20 +25,80 @@ pub(crate) type Found = Arc<OnceLock<Pages>>;
 pub(crate) struct Mounted {
     pub(crate) pages: Found,
     pub(crate) runtime: Handle,
-    /// One for each request that is under way, over all workers.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) under_way: Arc<UnderWay>,
 }
 
-/// Most requests at once: the control runtime has more to do than to answer them.
-pub(crate) const MOST: usize = 64;
+/// Most requests at once of those who are known, and as many of all others: the control runtime
+/// has more to do than to answer them, and nobody unknown may take a place from an operator.
+const MOST: usize = 64;
+/// Most of them for one unknown client, so that it does not take them from a load balancer.
+const MOST_OF_ONE: usize = 8;
 
-/// What may be sent: a whole configuration by whoever may, else what an order needs.
-fn most_body(exchange: &Exchange) -> usize {
+/// The requests that are under way, over all workers.
+#[derive(Default)]
+pub(crate) struct UnderWay(Mutex<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    known: usize,
+    /// Of those who are not, by their networks: never more entries than requests.
+    others: HashMap<u128, usize>,
+}
+
+/// One request's place among them.
+struct Place {
+    under_way: Arc<UnderWay>,
+    /// Where it comes from, unless whoever asks is known.
+    from: Option<u128>,
+}
+
+impl UnderWay {
+    fn enter(self: &Arc<Self>, from: Option<u128>) -> Option<Place> {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match from {
+            None if counted.known >= MOST => return None,
+            None => counted.known += 1,
+            Some(_) if counted.others.values().sum::<usize>() >= MOST => return None,
+            Some(from) => {
+                let own = counted.others.entry(from).or_default();
+                if *own >= MOST_OF_ONE {
+                    return None;
+                }
+                *own += 1;
+            }
+        }
+        Some(Place { under_way: Arc::clone(self), from })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counted = self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(from) = self.from else {
+            counted.known -= 1;
+            return;
+        };
+        if let Some(own) = counted.others.get_mut(&from) {
+            *own -= 1;
+            if *own == 0 {
+                counted.others.remove(&from);
+            }
+        }
+    }
+}
+
+/// What is sent: a whole configuration by whoever may, else what an order needs. Of others nothing
+/// is read, nor waited for.
+async fn body(exchange: &mut Exchange) -> Result<Bytes, Fault> {
+    let body = std::mem::take(&mut exchange.body);
     let is_config = exchange.head.uri.path() == "/admin/config";
     match &exchange.consumer {
-        Some(_) if is_config && exchange.head.method == Method::PUT => Pages::MOST_CONFIG,
-        Some(_) => Pages::MOST_BODY,
-        None => 0,
+        Some(_) if is_config && exchange.head.method == Method::PUT => {
+            body.collect(Pages::MOST_CONFIG).await
+        }
+        Some(_) => body.collect(Pages::MOST_BODY).await,
+        None if matches!(body, Body::Empty) => Ok(Bytes::new()),
+        None => Err(Fault::client(&reasons::TOO_LARGE).detail("this page is asked without a body")),
     }
 }
 
@@ -49,15 +111,16 @@ impl Handler for Mounted {
             let Some(pages) = self.pages.get().cloned() else {
                 return Err(Fault::gateway(&reasons::INTERNAL).detail("no admin pages yet"));
             };
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                let detail = "too many requests for the admin pages at once";
-                return Err(Fault::gateway(&reasons::OVERLOADED).detail(detail));
-            };
-            let most = most_body(exchange);
-            let body = std::mem::take(&mut exchange.body).collect(most).await?;
+            let body = body(exchange).await?;
             let request = request(exchange, body);
             let who = exchange.consumer.as_ref().map(|consumer| consumer.name.to_string());
             let from = exchange.client_ip;
+            // Not before its body is there: who is slow to send one takes nobody's place.
+            let network = who.is_none().then(|| network(from));
+            let Some(place) = self.under_way.enter(network) else {
+                let detail = "too many requests for the admin pages at once";
+                return Err(Fault::gateway(&reasons::OVERLOADED).detail(detail));
+            };
             let (send, answer) = oneshot::channel();
             self.runtime.spawn(async move {
                 let answer = pages.ask(request, who, from).await;

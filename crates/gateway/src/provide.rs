@@ -20,10 +20,10 @@ use lockgate_state::{Depot, Memory, Stores};
 use lockgate_telemetry::{Collect, Encoder, names};
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::figures::Figures;
-use crate::mounted::{self, Mounted};
+use crate::mounted::{self, Mounted, UnderWay};
 use crate::{shared_cache, stores};
 
 /// What lives as long as the process.
@@ -38,7 +38,7 @@ pub(crate) struct Services {
     stores: Mutex<Option<Stores>>,
     /// The admin pages, for a public listener that shows them too.
     pub(crate) pages: mounted::Found,
-    places: Arc<Semaphore>,
+    under_way: Arc<UnderWay>,
     /// How services are, as the monitor publishes it.
     pub(crate) published: Arc<Published>,
     /// Those of them in which it keeps blobs.
@@ -56,7 +56,6 @@ impl Services {
         let threads = Arc::new(Threads::new()?);
         let (kept, figures, stores, published, blobs, asked) = Default::default();
         let (runtime, depot, pages) = (Handle::current(), Depot::new(), Default::default());
-        let places = Arc::new(Semaphore::new(mounted::MOST));
         Ok(Arc::new(Self {
             runtime,
             threads,
@@ -66,7 +65,7 @@ impl Services {
             depot,
             stores,
             pages,
-            places,
+            under_way: Arc::default(),
             published,
             blobs,
             asked,
@@ -251,8 +250,9 @@ impl<'a> Provider<'a> {
 impl Provide for Provider<'_> {
     fn admin_pages(&self) -> Option<Box<dyn Handler>> {
         let pages = Arc::clone(&self.services.pages);
-        let (runtime, places) = (self.services.runtime.clone(), Arc::clone(&self.services.places));
-        Some(Box::new(Mounted { pages, runtime, places }))
+        let runtime = self.services.runtime.clone();
+        let under_way = Arc::clone(&self.services.under_way);
+        Some(Box::new(Mounted { pages, runtime, under_way }))
     }
 
     fn consumers(&self) -> &Arc<Consumers> {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use lockgate_admin::{Answer, Order};
 use lockgate_net::listen::Gate;
-use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Instant, interval, timeout_at};
 
@@ -117,7 +116,8 @@ impl Running {
             return tracing::warn!(pid = successor.pid, "an upgrade is under way already");
         }
         let handed = self.handed().map_err(|error| error.to_string());
-        match handed.and_then(|handed| upgrade::start(&self.program, handed)) {
+        let tell = self.told_to_successor();
+        match handed.and_then(|handed| upgrade::start(&self.program, handed, tell)) {
             Ok(successor) => {
                 // What is kept is the new process's to change.
                 self.kept.right().lend();
@@ -138,7 +138,20 @@ impl Running {
         Ok(Handed { sockets, lock: self.kept.right().again()? })
     }
 
+    /// What a successor is told when it asks. After the last time it knows what was ordered, and
+    /// this process takes no more orders.
+    fn told_to_successor(&self) -> Box<upgrade::Tell> {
+        let (gateway, overrides) = (Arc::clone(&self.gateway), Arc::clone(&self.kept.overrides));
+        Box::new(move |last| {
+            if last {
+                overrides.end();
+            }
+            upgrade::tell(&gateway.snapshot())
+        })
+    }
+
     fn upgrade_failed(&mut self, why: String) {
+        self.kept.overrides.begin(&self.gateway.snapshot().upstreams);
         tracing::error!("the upgrade failed, this process goes on: {why}");
         self.state = State::Failed { why };
     }
@@ -166,7 +179,10 @@ impl Running {
         self.admin_again = None;
         self.apart.clear();
         for given in self.ordered.end() {
-            given.take().1.answer(Ok(self.state.shown()));
+            // Whatever else is ordered has not been done: letting go of it says so.
+            if let (Order::Tell | Order::Upgrade, asker) = given.take() {
+                asker.answer(Ok(self.state.shown()));
+            }
         }
         if let Some(admin) = &self.admin {
             admin.stop_accepting();
@@ -233,7 +249,7 @@ impl Running {
         let begun = Instant::now();
         let Some(source) = source else {
             tracing::info!("nothing to reload: the configuration is built in");
-            return Ok(json!({ "generation": self.gateway.snapshot().generation, "changes": 0 }));
+            return Ok(self.answer(false, &[], Vec::new(), begun));
         };
         let checked = source.load(self.kept.given(), &self.gateway.before());
         let checked = checked.map_err(|report| change::refused(&report))?;

@@ -14,6 +14,7 @@ impl Running {
             return;
         }
         tracing::info!("changes through the admin interface are kept by this gateway now");
+        self.kept.overrides.take_over(&self.gateway.snapshot().upstreams);
         let read = self.gateway.read();
         if self.kept.text() != read.source.changes().map_or("", |(_, text)| text) {
             let _ = self.reload(source).await;

@@ -3,11 +3,12 @@
 //! is tried for itself, so that nobody pays for what another has asked for; what else is due, an
 //! end of the process above all, comes between.
 
-use lockgate_admin::{Change, Order, What};
+use lockgate_admin::{Change, Order, Outcome as Came, What};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::change::Cause;
+use crate::kept;
 use crate::orders::{Asker, Given};
 use crate::running::Running;
 use crate::source::Source;
@@ -72,7 +73,7 @@ impl Running {
             let What::Set { section, name, to } = &change.what else { return None };
             wanted.set(section, name, to.clone()).ok()?;
         }
-        let text = wanted.write();
+        let text = kept::text_of(&wanted);
         let before = self.gateway.before();
         let given = self.kept.given_instead(&wanted, &text);
         let checked = source.look(given, &before).ok()?;
@@ -82,11 +83,19 @@ impl Running {
         let mut who: Vec<&str> = all.iter().map(|(change, _)| change.who.as_str()).collect();
         who.sort_unstable();
         who.dedup();
+        let first = all.first().map(|(change, _)| &change.what)?;
+        if let Some(done) = self.nothing_to_do(first, &checked, &wanted, begun) {
+            let same = self.gateway.read();
+            for ((change, _), told) in all.iter().zip(told) {
+                told.audit(Came::Unchanged, &change.who, &same);
+            }
+            return Some(done);
+        }
         let cause = Cause { via: "admin", who: &who.join(", ") };
         let done = Box::pin(self.put_in_force(checked, wanted, cause, source, begun)).await.ok()?;
         let after = self.gateway.read();
         for ((change, _), told) in all.iter().zip(told) {
-            told.audit(&change.who, &after);
+            told.audit(Came::Changed, &change.who, &after);
         }
         Some(done)
     }
@@ -100,6 +109,6 @@ fn joins(change: &Change, others: &[(Change, Asker)]) -> bool {
         What::Set { section: one, name: own, .. } => one == section && own == name,
         _ => false,
     };
-    let is_free = change.generation.is_none() && !change.dry_run;
+    let is_free = change.only.is_open() && !change.dry_run;
     is_free && !others.iter().any(|(other, _)| is_same(other))
 }

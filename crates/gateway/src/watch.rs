@@ -179,7 +179,8 @@ impl Watch {
         let _ = timeout(PATIENCE, quiet).await;
     }
 
-    fn differs(&mut self) -> bool {
+    /// Whether one of the files is no longer what it was before it was read.
+    pub(crate) fn differs(&mut self) -> bool {
         let now = SystemTime::now();
         self.seen.iter_mut().any(|(file, seen)| match (seen, metadata(file)) {
             (Some(seen), Some(mut state)) => {

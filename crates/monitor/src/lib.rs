@@ -19,6 +19,7 @@ pub use history::view::{EndpointUptime, KeptWhere, Past, Seconds, UpstreamUptime
 pub use monitor::{Monitor, Outfit};
 pub use published::Published;
 pub use sight::{Served, Sight, StoreSeen};
+pub use tell::Spawn;
 
 /// Milliseconds since 1970.
 fn millis(time: std::time::SystemTime) -> u64 {

@@ -19,7 +19,7 @@ use crate::history::view::{EndpointUptime, KeptWhere, UpstreamUptime};
 use crate::history::{Book, Key};
 use crate::keeper::{Keeper, Opened};
 use crate::moment::Clocks;
-use crate::tell::Post;
+use crate::tell::{Post, Spawn};
 use crate::{Published, Sight, millis, sight};
 
 /// Between two looks.
@@ -42,6 +42,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(3);
 pub struct Monitor {
     sight: Box<dyn Sight>,
     outbound: Arc<dyn Outbound>,
+    spawn: Spawn,
     clocks: Clocks,
     instance: String,
     book: Mutex<Book>,
@@ -57,6 +58,8 @@ pub struct Outfit {
     pub sight: Box<dyn Sight>,
     /// How webhooks are sent.
     pub outbound: Arc<dyn Outbound>,
+    /// How programs are started.
+    pub spawn: Spawn,
     /// The time of day.
     pub clock: Clock,
     /// Where the history is kept, if anywhere.
@@ -77,12 +80,23 @@ struct Before {
 impl Monitor {
     /// One that has not looked yet.
     pub fn new(outfit: Outfit) -> Arc<Self> {
-        let Outfit { sight, outbound, clock, directory, published } = outfit;
+        let Outfit { sight, outbound, spawn, clock, directory, published } = outfit;
         let keeper = Keeper::new(directory);
         let (book, desk) = Default::default();
         let (instance, stop) = (instance(), watch::Sender::new(false));
         let clocks = Clocks::new(clock);
-        Arc::new(Self { sight, outbound, clocks, instance, book, desk, keeper, published, stop })
+        Arc::new(Self {
+            sight,
+            outbound,
+            spawn,
+            clocks,
+            instance,
+            book,
+            desk,
+            keeper,
+            published,
+            stop,
+        })
     }
 
     /// Looks every second until the process is about to end; then what is not on disk is written,
@@ -272,8 +286,8 @@ impl Monitor {
         let Letter { sink, receiver, message } = letter;
         let now = || millis(self.clocks.day());
         let failed = |fail: &crate::tell::Fail| self.desk().failed(&sink, now(), fail);
-        let post =
-            Post { outbound: &self.outbound, instance: &self.instance, now: &now, failed: &failed };
+        let Self { outbound, spawn, instance, .. } = &*self;
+        let post = Post { outbound, spawn, instance, now: &now, failed: &failed };
         let lost = receiver.deliver(&post, &message).await;
         self.desk().done(&sink, self.clocks.now(), &lost);
     }

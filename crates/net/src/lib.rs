@@ -26,8 +26,9 @@ pub static REASONS: &[&Reason] = &[&h1::CLIENT_TOO_SLOW, &TUNNEL_IDLE];
 
 /// What an upstream's connection gave back for a request.
 pub struct ClientAnswer {
-    /// The final head, and the body still streaming. Framing headers are gone from the head.
-    pub response: Response<Body>,
+    /// The final head, and the body still streaming. Framing headers are gone from the head. Boxed,
+    /// as it passes through many hands.
+    pub response: Box<Response<Body>>,
     /// The connection itself, after a 101 (or a 2xx to CONNECT): what was read ahead comes first.
     pub upgraded: Option<Box<dyn Duplex>>,
 }

@@ -38,17 +38,21 @@ impl Journey {
     pub(crate) fn begin(worker: Rc<Worker>, incoming: Incoming) -> (Box<Self>, Result<(), Fault>) {
         let snapshot = worker.snapshot();
         let target = incoming.head.uri.path_and_query().cloned();
-        let mut journey = Box::new(Self {
-            exchange: receive(incoming, &snapshot),
-            snapshot,
-            place: None,
-            target,
-            // What is logged when the client goes before there is an answer.
-            status: reasons::CLIENT_CLOSED.kind.status().as_u16(),
-            logged: false,
-            _in_flight: worker.series.enter(),
-            worker,
-        });
+        // Where it will stay from the beginning: it is large to be moved there.
+        let mut journey = Box::write(
+            Box::new_uninit(),
+            Self {
+                exchange: receive(incoming, &snapshot),
+                snapshot,
+                place: None,
+                target,
+                // What is logged when the client goes before there is an answer.
+                status: reasons::CLIENT_CLOSED.kind.status().as_u16(),
+                logged: false,
+                _in_flight: worker.series.enter(),
+                worker,
+            },
+        );
         let fit = fit(&journey.exchange);
         let (trace, fate) = (journey.exchange.spans.trace(), journey.exchange.spans.fate());
         if let Some(trace) = trace {

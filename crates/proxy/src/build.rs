@@ -15,6 +15,7 @@ use lockgate_upstream::Upstream;
 
 use crate::pipeline::Entry;
 use crate::plans::Plans;
+use crate::reserved::Reserved;
 use crate::rewrite::Rewrite;
 use crate::route::{Condition, Pattern, Router};
 use crate::snapshot::{Route, RouteSet, Sets, Snapshot};
@@ -114,6 +115,7 @@ impl Builder<'_> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        let reserved = Reserved::of(&identities, sets.iter(), before).into();
         let inherited = given.inherited;
         Ok(Snapshot {
             generation,
@@ -124,6 +126,7 @@ impl Builder<'_> {
             router,
             sets,
             inherited,
+            reserved,
             identities,
             unrouted: self.metrics.no_route(),
             redirects,

@@ -197,7 +197,8 @@ impl Snapshot {
             return told;
         }
         let named: Vec<&str> = self.takers(asked).map(|(name, _)| name.as_str()).collect();
-        let mounted = self.mount.as_ref().and_then(|mount| mount.explain(&named, &path));
+        let mount = self.mount.as_ref();
+        let mounted = mount.and_then(|mount| mount.explain(&named, &asked.method, &path));
         if mounted.is_some() {
             told.answer = mounted;
             return told;

@@ -3,6 +3,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::reserved::Reserved;
+
 /// Part of an upgrade to HTTP/2, which is passed over.
 pub(crate) const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
@@ -143,9 +145,13 @@ fn wants_trailers(value: &HeaderValue) -> bool {
         .is_ok_and(|te| te.split(',').any(|part| part.trim().eq_ignore_ascii_case("trailers")))
 }
 
-/// Removes what only the gateway may state; a trusted proxy's forwarding chain stays.
-pub(crate) fn strip_stated(headers: &mut HeaderMap, trusted: bool) {
-    let stated = |name: &&HeaderName| is_stated(name.as_str(), trusted);
+/// Removes what only the gateway may state, by itself and by its configuration; a trusted proxy's
+/// forwarding chain stays.
+pub(crate) fn strip_stated(headers: &mut HeaderMap, trusted: bool, reserved: &Reserved) {
+    let stated = |name: &&HeaderName| {
+        let name = name.as_str();
+        is_stated(name, trusted) || reserved.has(name)
+    };
     if headers.keys().any(|name| stated(&name)) {
         let forged: Vec<HeaderName> = headers.keys().filter(stated).cloned().collect();
         forged.into_iter().for_each(|name| drop(headers.remove(name)));
@@ -269,11 +275,11 @@ mod tests {
             ("x-user", "stays"),
         ];
         let mut map = headers(&forged);
-        strip_stated(&mut map, false);
+        strip_stated(&mut map, false, &Reserved::none());
         assert_eq!(names(&map), ["x-requested-with", "x-user"]);
 
         let mut map = headers(&forged);
-        strip_stated(&mut map, true);
+        strip_stated(&mut map, true, &Reserved::none());
         assert_eq!(names(&map), ["forwarded", "x-forwarded-for", "x-requested-with", "x-user"]);
     }
 }

@@ -17,6 +17,7 @@ mod pipeline;
 mod plans;
 mod receive;
 mod reply;
+mod reserved;
 mod rewrite;
 pub mod route;
 mod serve;
@@ -24,6 +25,7 @@ mod snapshot;
 mod target;
 mod to_end;
 mod traced;
+mod trailers;
 mod tunnel;
 mod view;
 mod worker;
@@ -40,14 +42,36 @@ pub use worker::{Shared, Worker};
 pub mod fuzz {
     /// A request's headers as they leave [`receive`](crate), before anything is stated.
     pub fn rewrite_headers(mut headers: http::HeaderMap, trusted: bool) -> http::HeaderMap {
-        crate::fields::strip_stated(&mut headers, trusted);
+        crate::fields::strip_stated(&mut headers, trusted, &crate::reserved::Reserved::none());
         crate::fields::strip_hop_by_hop(&mut headers);
         headers
     }
 
     /// A request's headers without what is malformed of its trace context.
     pub fn clean_context(mut headers: http::HeaderMap) -> http::HeaderMap {
-        crate::traced::begin(&mut headers, true, None, tokio::time::Instant::now());
+        let said = crate::receive::look(&headers, &crate::reserved::Reserved::none()).said;
+        crate::traced::begin(&mut headers, &said, None, tokio::time::Instant::now());
         headers
+    }
+}
+
+/// What only benchmarks need: steps of the line by themselves.
+#[doc(hidden)]
+pub mod bench {
+    use http::{HeaderMap, HeaderValue};
+    use lockgate_core::Spans;
+    use lockgate_telemetry::Traces;
+    use tokio::time::Instant;
+
+    /// The beginning of a request's spans, by the lines of its head that may name its parent.
+    pub fn begin_spans<'l>(
+        headers: &mut HeaderMap,
+        parents: impl IntoIterator<Item = &'l HeaderValue>,
+        traces: &Traces,
+        now: Instant,
+    ) -> Spans {
+        let mut said = crate::traced::Said::default();
+        parents.into_iter().for_each(|line| said.parent(line));
+        crate::traced::begin(headers, &said, Some(traces), now)
     }
 }

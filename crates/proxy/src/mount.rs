@@ -1,9 +1,10 @@
 //! The admin pages on a public listener (`admin.also_on`): `/admin` always behind `auth` with the
-//! role `admin`, and what `admin.public` names open. There they come before the configuration's
-//! routes, but for a public page whose path a route has as its own.
+//! role `admin`, and what `admin.public` names open to GET and HEAD. There they come before the
+//! configuration's routes, but for a public page whose path a route has as its own.
 
 use std::sync::Arc;
 
+use http::Method;
 use lockgate_config::model::{Document, PolicyEntry};
 use lockgate_core::{Exchange, Handler};
 use serde_json::{Value, json};
@@ -37,19 +38,26 @@ impl Mount {
         if *exchange.connection.listener != *self.listener {
             return None;
         }
-        self.of_path(exchange.head.uri.path())
+        self.of(&exchange.head.method, exchange.head.uri.path())
     }
 
-    fn of_path(&self, path: &str) -> Option<usize> {
-        if self.public.iter().any(|public| public == path) {
-            return Some(self.open);
+    fn of(&self, method: &Method, path: &str) -> Option<usize> {
+        let is_public = self.public.iter().any(|public| public == path);
+        match is_public && matches!(*method, Method::GET | Method::HEAD) {
+            true => Some(self.open),
+            // What is public is only looked at by anybody.
+            false => (is_public || is_admin(path)).then_some(self.guarded),
         }
-        is_admin(path).then_some(self.guarded)
     }
 
-    /// What is answered to a path on one of these listeners, in a sentence.
-    pub(crate) fn explain(&self, listeners: &[&str], path: &str) -> Option<String> {
-        let set = self.of_path(path).filter(|_| listeners.contains(&&*self.listener))?;
+    /// What is answered to a request on one of these listeners, in a sentence.
+    pub(crate) fn explain(
+        &self,
+        listeners: &[&str],
+        method: &Method,
+        path: &str,
+    ) -> Option<String> {
+        let set = self.of(method, path).filter(|_| listeners.contains(&&*self.listener))?;
         let who = match set == self.open {
             true => "open to all (`admin.public`)".to_owned(),
             false => format!("behind `admin.auth` with the role `{ROLE}`"),

@@ -125,9 +125,16 @@ pub(crate) async fn up(
     answer: &mut Answer,
 ) {
     for entry in entries.iter().take(entered).rev() {
-        let done = match entry.policy.response(exchange, &mut answer.response) {
-            Step::Now(done) => done,
-            Step::Later(done) => done.await,
+        let done = {
+            let step = entry.policy.response(exchange, &mut answer.response);
+            // The usual case, in which nothing need be moved.
+            if matches!(step, Step::Now(Ok(()))) {
+                continue;
+            }
+            match step {
+                Step::Now(done) => done,
+                Step::Later(done) => done.await,
+            }
         };
         if let Err(fault) = done {
             exchange.note(|| format!("policy {}: {}", entry.name, fault.reason().code));

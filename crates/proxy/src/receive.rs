@@ -9,8 +9,9 @@ use lockgate_core::{
 };
 use tokio::time::Instant;
 
+use crate::reserved::Reserved;
 use crate::snapshot::Snapshot;
-use crate::{fields, traced};
+use crate::{fields, traced, trailers};
 
 const LOCKGATE_DEBUG: HeaderName = HeaderName::from_static("lockgate-debug");
 
@@ -25,11 +26,11 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
     let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
-    let Named { id, expects, traced, hops, stated, grpc } = look(&head.headers);
+    let Named { id, expects, said, hops, stated, grpc } = look(&head.headers, &snapshot.reserved);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
     if stated {
-        fields::strip_stated(&mut head.headers, trusted);
+        fields::strip_stated(&mut head.headers, trusted, &snapshot.reserved);
     }
     if expects {
         // The codec has answered it.
@@ -43,12 +44,12 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
         head.headers.insert(header::UPGRADE, protocol);
     }
     let started = Instant::now();
-    let spans = traced::begin(&mut head.headers, traced, snapshot.traces.as_deref(), started);
-    let host = own_host(head);
+    let spans = traced::begin(&mut head.headers, &said, snapshot.traces.as_deref(), started);
+    let (host, version) = (own_host(head), head.version);
 
     Exchange {
         head: incoming.head,
-        body: incoming.body,
+        body: trailers::without(incoming.body, version, &snapshot.reserved),
         client_ip,
         secure,
         host: host.unwrap_or_default(),
@@ -73,13 +74,13 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
 
 /// What one look at the names finds, which is cheaper than asking the map for each.
 #[derive(Default)]
-struct Named {
+pub(crate) struct Named {
     /// The id that the client gives its request, if it may be kept.
     id: Option<RequestId>,
     /// Whether it expects anything.
     expects: bool,
-    /// Whether it says anything of a trace.
-    traced: bool,
+    /// What it says of its trace.
+    pub(crate) said: traced::Said,
     /// Whether anything speaks of this hop alone.
     hops: bool,
     /// Whether anything may be what the gateway alone states.
@@ -88,7 +89,7 @@ struct Named {
     grpc: bool,
 }
 
-fn look(headers: &HeaderMap) -> Named {
+pub(crate) fn look(headers: &HeaderMap, reserved: &Reserved) -> Named {
     let (mut found, mut id, mut typed) = (Named::default(), None, false);
     for (name, value) in headers {
         match *name {
@@ -104,8 +105,11 @@ fn look(headers: &HeaderMap) -> Named {
                 found.hops |= fields::is_hop_by_hop(name);
                 match name.as_str() {
                     "x-request-id" if id.is_none() => id = Some(RequestId::keep(value)),
-                    "traceparent" | "tracestate" | "baggage" => found.traced = true,
-                    name => found.stated |= fields::may_be_stated(name),
+                    "traceparent" => found.said.parent(value),
+                    "tracestate" | "baggage" => found.said.more(),
+                    name => {
+                        found.stated |= fields::may_be_stated(name) || reserved.has(name);
+                    }
                 }
             }
         }

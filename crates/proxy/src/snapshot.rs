@@ -18,6 +18,7 @@ use crate::build::Inherited;
 use crate::mount::Mount;
 use crate::pipeline::Entry;
 use crate::plans::Plans;
+use crate::reserved::Reserved;
 use crate::rewrite::Rewrite;
 use crate::route::{Condition, Found, Router};
 use crate::target::Target;
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub(crate) sets: Sets,
     /// What routes inherit, for those that come.
     pub(crate) inherited: Inherited,
+    /// What clients may not state on any of its routes, beside what they never may.
+    pub(crate) reserved: Arc<Reserved>,
     /// What the routes identify callers by.
     pub(crate) identities: Identities,
     pub(crate) unrouted: Arc<RouteSeries>,

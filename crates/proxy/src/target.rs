@@ -31,14 +31,14 @@ pub(crate) enum Target {
 /// An answer on its way back to the client.
 pub(crate) struct Answer {
     /// The head and the body.
-    pub(crate) response: Response<Body>,
+    pub(crate) response: Box<Response<Body>>,
     /// The far side of a protocol switch.
     pub(crate) tunnel: Option<Tunnel>,
 }
 
 impl From<Response<Body>> for Answer {
     fn from(response: Response<Body>) -> Self {
-        Self { response, tunnel: None }
+        Self { response: Box::new(response), tunnel: None }
     }
 }
 
@@ -117,6 +117,10 @@ async fn ask_whole(
     let (plan, end) = plan(route, upstream, exchange, stated);
     let answer = worker.caller.call(upstream, &plan, exchange).await?;
     exchange.origin = Origin::Upstream;
+    if let Some(cookie) = answer.cookie {
+        // Beside the head: nothing that keeps the answer for others is to see it.
+        exchange.kept.lines.push(&header::SET_COOKIE, &cookie);
+    }
     let mut response = answer.response;
     let switching = answer.upgraded.is_some();
     let protocol = switching.then(|| response.headers().get(header::UPGRADE).cloned());
@@ -128,7 +132,8 @@ async fn ask_whole(
         response.headers_mut().insert(header::UPGRADE, protocol);
     }
     if let Some(end) = end.filter(|_| !is_event_stream(response.headers())) {
-        response = response.map(|body| deadline::until(body, end));
+        let body = std::mem::take(response.body_mut());
+        *response.body_mut() = deadline::until(body, end);
     }
     let idle = upstream.settings().timeout.idle.0;
     let tunnel = answer.upgraded.map(|far| tunnel::between(far, idle));

@@ -51,7 +51,8 @@ pub(crate) async fn ask(
     let (tell, told) = oneshot::channel();
     let place = Place::take(&worker.to_end, usize::MAX);
     let run = Run { route, policies, written, own, _place: place };
-    tokio::task::spawn_local(run.run(Rc::clone(snapshot), Rc::clone(worker), tell));
+    // Boxed, as a task's future is moved several times before and after it runs.
+    tokio::task::spawn_local(Box::pin(run.run(Rc::clone(snapshot), Rc::clone(worker), tell)));
     let Ok((own, answer)) = told.await else {
         return Err(Fault::gateway(&reasons::INTERNAL).detail("the request was given up"));
     };

@@ -1,26 +1,55 @@
 //! What a request says of the trace that it belongs to, by W3C Trace Context. What is malformed
 //! is never forwarded: a `traceparent` goes, and with it the `tracestate` that speaks of it.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use lockgate_core::Spans;
 use lockgate_core::span::{self, BAGGAGE, Fate, Parent, TRACEPARENT, TRACESTATE};
 use lockgate_telemetry::Traces;
 use tokio::time::Instant;
 
-/// Takes from the headers what may not pass, and begins the request's spans. `speaks`: whether
-/// any of the three headers is there.
+/// What a head says of its trace, found by whoever looks at the names: that is cheaper than asking
+/// the map for each.
+#[derive(Default)]
+pub(crate) struct Said {
+    parent: Option<Parent>,
+    /// How many lines name a parent.
+    parents: usize,
+    /// Whether a line speaks of the trace in another header.
+    more: bool,
+}
+
+impl Said {
+    /// Takes down a `traceparent`. Of two it cannot be said which is meant.
+    pub(crate) fn parent(&mut self, line: &HeaderValue) {
+        self.parents += 1;
+        self.parent = if self.parents == 1 { Parent::read(line.as_bytes()) } else { None };
+    }
+
+    /// Takes down that there is a `tracestate` or a `baggage`.
+    pub(crate) fn more(&mut self) {
+        self.more = true;
+    }
+}
+
+/// Takes from the headers what may not pass, and begins the request's spans.
 pub(crate) fn begin(
     headers: &mut HeaderMap,
-    speaks: bool,
+    said: &Said,
     traces: Option<&Traces>,
     now: Instant,
 ) -> Spans {
-    let parent = if speaks { cleaned(headers) } else { None };
+    let parent = said.parent;
+    if parent.is_none() && said.parents > 0 {
+        headers.remove(TRACEPARENT);
+    }
+    if said.more {
+        clean(headers, parent.is_some());
+    }
     let Some(traces) = traces else { return parent.map_or_else(Spans::default, Spans::passing) };
     let spans = traces.begin(parent, headers, now);
     // Attempts state spans of their own; this is for copies, and for whoever else is asked.
-    let said = parent.is_some_and(|parent| parent.flags & span::SAMPLED != 0);
-    if (said || spans.fate() == Fate::Sampled)
+    let asked = parent.is_some_and(|parent| parent.flags & span::SAMPLED != 0);
+    if (asked || spans.fate() == Fate::Sampled)
         && let Some(own) = spans.stated()
     {
         headers.insert(TRACEPARENT, own);
@@ -28,33 +57,22 @@ pub(crate) fn begin(
     spans
 }
 
-/// The parent, once only what is well formed is left.
-fn cleaned(headers: &mut HeaderMap) -> Option<Parent> {
-    let parent = parent(headers);
-    if parent.is_none() {
-        headers.remove(TRACEPARENT);
-    }
+/// Leaves what is well formed of the lines that speak of the trace beside `traceparent`.
+fn clean(headers: &mut HeaderMap, has_parent: bool) {
     if headers.contains_key(TRACESTATE)
-        && (parent.is_none() || !span::is_tracestate(headers.get_all(TRACESTATE).iter()))
+        && (!has_parent || !span::is_tracestate(headers.get_all(TRACESTATE).iter()))
     {
         headers.remove(TRACESTATE);
     }
     if headers.contains_key(BAGGAGE) && !span::is_baggage(headers.get_all(BAGGAGE).iter()) {
         headers.remove(BAGGAGE);
     }
-    parent
-}
-
-/// Of two it cannot be said which is meant.
-fn parent(headers: &HeaderMap) -> Option<Parent> {
-    let mut lines = headers.get_all(TRACEPARENT).iter();
-    let first = lines.next().filter(|_| lines.next().is_none())?;
-    Parent::read(first.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::receive::look;
 
     const GOOD: &str = "00-12345678901234567890123456789012-1234567890123456-01";
 
@@ -63,7 +81,8 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        let spans = begin(&mut headers, true, None, Instant::now());
+        let said = look(&headers, &crate::reserved::Reserved::none()).said;
+        let spans = begin(&mut headers, &said, None, Instant::now());
         let left = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap()));
         (spans, left.collect())
     }

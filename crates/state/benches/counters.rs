@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
-use lockgate_core::{Algorithm, CounterName, Counters, Grant, Limit, Take};
+use lockgate_core::{Algorithm, CounterName, Counters, Grant, Limit, Stem, Take};
 use lockgate_state::redis::{Address, Login, RedisCounters, RedisStore, Servers, Settings};
 use lockgate_state::{Bounds, Memory};
 use lockgate_testkit::redis::RedisServer;
@@ -32,11 +32,11 @@ fn name(_: usize) -> CounterName {
     CounterName { limit: String::new(), key: String::new() }
 }
 
-/// As a request writes it: where the limit stands, and an address.
-fn key(number: u64) -> [u8; 36] {
-    let mut key = [0; 36];
+/// As a request writes it: where the limit stands, an address, and a NUL.
+fn key(number: u64) -> [u8; 33] {
+    let mut key = [0; 33];
     key[..PLACE.len()].copy_from_slice(PLACE);
-    key[28..].copy_from_slice(&number.to_le_bytes());
+    key[28..32].copy_from_slice(&(number as u32).to_le_bytes());
     key
 }
 
@@ -68,11 +68,19 @@ impl Crowd {
     }
 
     /// Takes once by each of these limits.
-    fn takes<const N: usize>(&mut self, memory: &dyn Counters, limits: &[Limit; N]) -> bool {
+    fn takes<const N: usize>(
+        &mut self,
+        memory: &dyn Counters,
+        limits: &[Limit; N],
+        stems: &[Option<Stem>; N],
+    ) -> bool {
         let (number, at) = self.next();
         let number = number * N as u64;
         let keys: [_; N] = std::array::from_fn(|n| black_box(key(number + n as u64)));
-        let one = |n: usize| Take { at: Some(at), ..Take::new(&keys[n], &limits[n], 1) };
+        let one = |n: usize| {
+            let (at, stem) = (Some(at), stems[n]);
+            Take { at, stem, ..Take::new(&keys[n], &limits[n], 1) }
+        };
         take(memory, &std::array::from_fn::<_, N, _>(one))
     }
 }
@@ -133,15 +141,16 @@ fn bench<const N: usize>(
     mut crowd: Crowd,
 ) {
     let memory = Memory::new(Bounds::default());
+    let stems = limits.each_ref().map(|limit| memory.stem(PLACE, limit));
     let mut warm = false;
     group.bench_function(id, |b| {
         if !warm {
             (0..crowd.keys * crowd.in_window).for_each(|_| {
-                crowd.takes(&memory, limits);
+                crowd.takes(&memory, limits, &stems);
             });
             warm = true;
         }
-        b.iter(|| crowd.takes(&memory, limits));
+        b.iter(|| crowd.takes(&memory, limits, &stems));
     });
 }
 

@@ -1,71 +1,37 @@
-//! Where in a cell the entry of a key stands: a small open table of marks and places, four bytes
-//! each. A mark is a part of the key's hash and says where to look first, so that the table is
-//! made anew, and closed up where something has gone, without a look at any entry.
+//! Where in a cell the entry of a key stands: for each entry, in their order, a mark, which is a
+//! part of its key's hash. A cell has so few entries that to look through the marks of all, sixteen
+//! at a time, takes less than the line of memory that a table of places would be.
 
-/// Most entries of a cell: fewer than there are marks, by which the slots are told apart.
-pub(crate) const MOST: usize = 3 << 14;
-/// The least number of slots.
-const LEAST: usize = 8;
+/// Most entries of a cell: several times what a full table has in each.
+pub(crate) const MOST: usize = 1 << 12;
+/// Marks that are looked through at once.
+const ROW: usize = 16;
+/// Bytes of so many.
+const BYTES: usize = size_of::<[u16; ROW]>();
 
-/// An open table with linear probing; its size is nothing or a power of two, up to 2^16.
+/// The marks of a cell. Those of the last row that belong to no entry are whatever was there.
 #[derive(Default)]
 pub(crate) struct Index {
-    slots: Box<[Slot]>,
-}
-
-/// Above a mark, below it a place, counted from one: zero is an empty slot.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Slot(u32);
-
-impl Slot {
-    const EMPTY: Self = Self(0);
-
-    fn new(mark: u16, place: usize) -> Self {
-        Self(u32::from(mark) << 16 | (place as u32 + 1) & 0xffff)
-    }
-
-    fn mark(self) -> u16 {
-        (self.0 >> 16) as u16
-    }
-
-    fn place(self) -> usize {
-        (self.0 as usize & 0xffff).wrapping_sub(1)
-    }
+    rows: Box<[[u16; ROW]]>,
 }
 
 impl Index {
     /// The first place of this mark that `is` takes for the right one.
+    #[inline]
     pub(crate) fn find(&self, mark: u16, is: impl Fn(usize) -> bool) -> Option<usize> {
-        self.slot(mark, is).and_then(|at| self.slots.get(at)).map(|slot| slot.place())
-    }
-
-    /// The number of that slot.
-    fn slot(&self, mark: u16, is: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut at = self.home(mark);
-        loop {
-            let slot = self.slots.get(at)?;
-            if *slot == Slot::EMPTY {
-                return None;
+        for (number, row) in self.rows.iter().enumerate() {
+            // All of them, so that the processor compares them side by side.
+            if !row.iter().fold(false, |any, one| any | (*one == mark)) {
+                continue;
             }
-            if slot.mark() == mark && is(slot.place()) {
-                return Some(at);
+            for (place, one) in row.iter().enumerate() {
+                let place = number * ROW + place;
+                if *one == mark && is(place) {
+                    return Some(place);
+                }
             }
-            at = self.after(at);
         }
-    }
-
-    fn home(&self, mark: u16) -> usize {
-        usize::from(mark) & self.slots.len().wrapping_sub(1)
-    }
-
-    fn after(&self, at: usize) -> usize {
-        (at + 1) & self.slots.len().wrapping_sub(1)
-    }
-
-    fn set(&mut self, at: usize, slot: Slot) {
-        if let Some(there) = self.slots.get_mut(at) {
-            *there = slot;
-        }
+        None
     }
 
     /// Adds the place that comes after all the others. False when there are too many.
@@ -73,70 +39,45 @@ impl Index {
         if place >= MOST {
             return false;
         }
-        if self.is_tight(place) {
-            self.resize((self.slots.len() * 2).max(LEAST));
+        if place / ROW >= self.rows.len() {
+            self.resize(place / ROW + 1);
         }
-        self.put(Slot::new(mark, place));
+        self.set(place, mark);
         true
     }
 
-    /// Whether there is room for no more than `count` places: three quarters of the slots.
-    fn is_tight(&self, count: usize) -> bool {
-        count >= self.slots.len() / 4 * 3
-    }
-
-    fn put(&mut self, new: Slot) {
-        let mut at = self.home(new.mark());
-        while self.slots.get(at).is_some_and(|slot| *slot != Slot::EMPTY) {
-            at = self.after(at);
-        }
-        self.set(at, new);
-    }
-
-    fn resize(&mut self, size: usize) {
-        let old = std::mem::replace(&mut self.slots, vec![Slot::EMPTY; size].into());
-        old.iter().filter(|slot| **slot != Slot::EMPTY).for_each(|slot| self.put(*slot));
-    }
-
-    /// Takes a place away, and closes the gap. `left` places stay.
-    pub(crate) fn remove(&mut self, mark: u16, place: usize, left: usize) {
-        let Some(mut gap) = self.slot(mark, |there| there == place) else { return };
-        let mut at = gap;
-        loop {
-            at = self.after(at);
-            let Some(slot) = self.slots.get(at).copied() else { break };
-            if slot == Slot::EMPTY {
-                break;
-            }
-            // Whoever would be looked for before the gap cannot fill it.
-            let mask = self.slots.len() - 1;
-            let from_home = at.wrapping_sub(self.home(slot.mark())) & mask;
-            if from_home >= at.wrapping_sub(gap) & mask {
-                self.set(gap, slot);
-                gap = at;
-            }
-        }
-        self.set(gap, Slot::EMPTY);
-        if self.slots.len() > LEAST && left < self.slots.len() / 16 * 3 {
-            self.resize(self.slots.len() / 2);
+    /// Takes a place away: the last one of all takes its number.
+    pub(crate) fn swap_remove(&mut self, place: usize, last: usize) {
+        let moved = self.rows.get(last / ROW).and_then(|row| row.get(last % ROW)).copied();
+        self.set(place, moved.unwrap_or_default());
+        // One row more than there must be, so that one that comes and goes costs nothing.
+        if self.rows.len() > last.div_ceil(ROW) + 1 {
+            self.resize(last.div_ceil(ROW));
         }
     }
 
-    /// Says that what stood at one place now stands at another.
-    pub(crate) fn rename(&mut self, mark: u16, from: usize, to: usize) {
-        if let Some(at) = self.slot(mark, |place| place == from) {
-            self.set(at, Slot::new(mark, to));
+    fn resize(&mut self, rows: usize) {
+        let mut all = std::mem::take(&mut self.rows).into_vec();
+        all.reserve_exact(rows.saturating_sub(all.len()));
+        all.resize(rows, [0; ROW]);
+        self.rows = all.into();
+    }
+
+    fn set(&mut self, place: usize, mark: u16) {
+        if let Some(there) = self.rows.get_mut(place / ROW).and_then(|row| row.get_mut(place % ROW))
+        {
+            *there = mark;
         }
     }
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.slots)
+        self.rows.len() * BYTES
     }
 
     /// The bytes that a place more than `count` needs.
     pub(crate) fn more(&self, count: usize) -> usize {
-        if self.is_tight(count) { self.bytes().max(LEAST * size_of::<Slot>()) } else { 0 }
+        if count / ROW >= self.rows.len() { BYTES } else { 0 }
     }
 }
 
@@ -150,29 +91,26 @@ mod tests {
         /// Against a plain list: few marks, so that many meet.
         #[test]
         fn every_place_is_found_by_its_mark_and_no_other(
-            steps in prop::collection::vec((any::<bool>(), 0_u16..12, any::<usize>()), 1..400),
+            steps in prop::collection::vec((0_u8..5, 0_u16..12, any::<usize>()), 1..400),
         ) {
             let mut index = Index::default();
             let mut marks: Vec<u16> = Vec::new();
             for (comes, mark, which) in steps {
-                if comes || marks.is_empty() {
-                    let mark = mark.wrapping_mul(0x9e37);
+                if comes > 1 || marks.is_empty() {
+                    let bytes = index.bytes() + index.more(marks.len());
                     prop_assert!(index.push(mark, marks.len()));
+                    prop_assert_eq!(index.bytes(), bytes);
                     marks.push(mark);
                 } else {
                     let (place, last) = (which % marks.len(), marks.len() - 1);
-                    let gone = marks.swap_remove(place);
-                    index.remove(gone, place, marks.len());
-                    if let Some(moved) = marks.get(place) {
-                        index.rename(*moved, last, place);
-                    }
+                    marks.swap_remove(place);
+                    index.swap_remove(place, last);
                 }
                 for (place, mark) in marks.iter().enumerate() {
                     prop_assert_eq!(index.find(*mark, |there| there == place), Some(place));
                 }
-                let used = index.slots.iter().filter(|slot| **slot != Slot::EMPTY).count();
-                prop_assert_eq!(used, marks.len());
-                prop_assert!(used < index.slots.len() || used == 0);
+                let is = |place: usize| marks.get(place).is_some_and(|mark| *mark == 7);
+                prop_assert_eq!(index.find(7, is), marks.iter().position(|mark| *mark == 7));
             }
         }
     }
@@ -182,15 +120,13 @@ mod tests {
         let mut index = Index::default();
         assert_eq!((index.bytes(), index.more(0)), (0, 32));
         for place in 0..MOST {
-            let grown = index.bytes() + index.more(place);
             assert!(index.push((place * 7) as u16, place));
-            assert_eq!(index.bytes(), grown, "{place}");
+            assert_eq!(index.bytes(), place / ROW * 32 + 32, "{place}");
         }
-        assert_eq!(index.bytes(), 4 << 16);
         assert!(!index.push(0, MOST), "no more");
-        for place in (0..MOST).rev() {
-            index.remove((place * 7) as u16, place, place);
+        for last in (0..MOST).rev() {
+            index.swap_remove(last, last);
+            assert!(index.bytes() <= last.div_ceil(ROW) * 32 + 32, "{last}");
         }
-        assert_eq!(index.bytes(), 32);
     }
 }

@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockgate_core::{
-    Algorithm, Counters, Grant, Limit, LocalFuture, MOST_TAKES, Naming, StoreError, StoreFailure,
-    Take,
+    Algorithm, Counters, Grant, Limit, LocalFuture, MOST_TAKES, Naming, Stem, StoreError,
+    StoreFailure, Take,
 };
 
 use crate::board::{Board, Refused};
@@ -26,7 +26,7 @@ use crate::view::{Figures, Listed};
 pub struct Bounds {
     /// Most keys.
     pub keys: usize,
-    /// Most bytes, the cells' own 64 for every 256 keys aside.
+    /// Most bytes, the cells' own 64 for every 512 keys aside.
     pub bytes: usize,
 }
 
@@ -37,8 +37,9 @@ impl Default for Bounds {
     }
 }
 
-/// Keys of a cell, when the table is full: few enough that it grows in some microseconds.
-const KEYS_OF_A_CELL: usize = 256;
+/// Keys of a cell, when the table is full: so many that all cells and their marks stay near while
+/// many keys are met, and so few that they are looked through, and a cell grows, at once.
+const KEYS_OF_A_CELL: usize = 512;
 /// How many cells nearby are asked for room, when a key's own has nothing to let go of.
 const NEIGHBOURS: usize = 32;
 /// How many entries are evicted for one decision at most.
@@ -131,8 +132,8 @@ impl Memory {
     }
 
     /// Evicts one entry if the table is full: of the key's own cell, or of one nearby.
-    fn make_room(&self, cell: &mut Cell, keep: &[Tag], place: usize) {
-        let more = cell.more() as u64;
+    fn make_room(&self, cell: &mut Cell, more: usize, keep: &[Tag], place: usize) {
+        let more = more as u64;
         let full = cell.is_full()
             || self.keys.load(Relaxed) >= self.bounds.keys as u64
             || more > 0 && self.bytes.load(Relaxed) + more > self.bounds.bytes as u64;
@@ -214,13 +215,19 @@ impl Counters for Memory {
         Box::pin(async move { self.take_now(takes, grants, naming).unwrap_or(Ok(false)) })
     }
 
+    fn stem(&self, place: &[u8], limit: &Limit) -> Option<Stem> {
+        Some(self.tagger.stem(place, limit))
+    }
+
     fn give_back(&self, taken: &Take<'_>, grant: &Grant) {
         let now = self.clock.now(is_of_calendar(taken.limit));
         let tag = self.tagger.tag(taken);
         let Some((_, mut cell)) = self.lock(self.place(tag)) else { return };
-        let Some(entry) = cell.find(tag) else { return };
+        let Some(found) = cell.find(tag) else { return };
         // Never smaller for it: a ring stays as wide as it was.
-        entry.count.give_back(taken.limit, now, taken.cost, grant.at);
+        found.with(|entry, near| {
+            entry.count.give_back(near, taken.limit, now, taken.cost, grant.at);
+        });
     }
 }
 

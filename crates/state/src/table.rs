@@ -2,7 +2,7 @@
 //! few and grow with their keys, so that a table with few keys is small, and of the memory that a
 //! decision touches only the entry itself, one line of the processor's cache, is likely to be far.
 
-use crate::count::Count;
+use crate::count::{Count, Near};
 use crate::index::{Index, MOST};
 use crate::tag::Tag;
 
@@ -55,8 +55,11 @@ impl Warmth {
     }
 }
 
-/// Bytes of an entry without what it has on the heap.
+/// Bytes of an entry without what it has on the heap, of the line beside it, and of what holds
+/// those of a cell.
 const ENTRY: usize = size_of::<Entry>();
+const NEAR: usize = size_of::<Near>();
+const NEARS: usize = size_of::<Nears>();
 /// The least number of places that are made at once; of many, a quarter more.
 const STEP: usize = 4;
 
@@ -64,6 +67,8 @@ const STEP: usize = 4;
 pub(crate) struct Cell {
     index: Index,
     entries: Vec<Entry>,
+    /// Once there has been a log, the line beside each entry.
+    nears: Option<Box<Nears>>,
     /// What the entries have on the heap.
     heap: u32,
     /// Where eviction looks next, and where forgetting does: together they would skip places.
@@ -71,21 +76,47 @@ pub(crate) struct Cell {
     broom: u16,
 }
 
+#[derive(Default)]
+struct Nears {
+    lines: Vec<Near>,
+}
+
+/// An entry, and the line beside it.
+pub(crate) struct Found<'c> {
+    pub(crate) entry: &'c mut Entry,
+    near: Option<&'c mut Near>,
+}
+
+impl Found<'_> {
+    /// Both, for those who may look at the line: one of nothing where there is none.
+    #[inline]
+    pub(crate) fn with<T>(self, then: impl FnOnce(&mut Entry, &mut Near) -> T) -> T {
+        match self.near {
+            Some(near) => then(self.entry, near),
+            None => then(self.entry, &mut Near::default()),
+        }
+    }
+}
+
 impl Cell {
-    pub(crate) fn find(&mut self, tag: Tag) -> Option<&mut Entry> {
+    #[inline]
+    pub(crate) fn find(&mut self, tag: Tag) -> Option<Found<'_>> {
         let place = self.position(tag)?;
-        self.entries.get_mut(place)
+        self.at(place)
     }
 
     /// Where an entry stands, until another one comes or goes.
+    #[inline]
     pub(crate) fn position(&self, tag: Tag) -> Option<usize> {
         let is = |place: usize| self.entries.get(place).is_some_and(|entry| entry.tag == tag);
         self.index.find(tag.mark(), is)
     }
 
     /// The entry that stands there.
-    pub(crate) fn at(&mut self, place: usize) -> Option<&mut Entry> {
-        self.entries.get_mut(place)
+    #[inline]
+    pub(crate) fn at(&mut self, place: usize) -> Option<Found<'_>> {
+        let near = self.nears.as_mut().and_then(|nears| nears.lines.get_mut(place));
+        Some(Found { entry: self.entries.get_mut(place)?, near })
     }
 
     pub(crate) fn entries(&self) -> &[Entry] {
@@ -94,7 +125,8 @@ impl Cell {
 
     /// Bytes held: of all places, used or not, of the index, and of what is on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        self.entries.capacity() * ENTRY + self.index.bytes() + self.heap as usize
+        let nears = self.nears.as_ref().map_or(0, |nears| nears.lines.capacity() * NEAR + NEARS);
+        self.entries.capacity() * ENTRY + self.index.bytes() + nears + self.heap as usize
     }
 
     /// Whether no more entries may come.
@@ -103,18 +135,23 @@ impl Cell {
     }
 
     /// The bytes that one more entry needs.
-    pub(crate) fn more(&self) -> usize {
+    pub(crate) fn more(&self, is_log: bool) -> usize {
         let tight = self.entries.len() == self.entries.capacity();
         let places = if tight { self.step() } else { 0 };
-        places * ENTRY + self.index.more(self.entries.len())
+        let nears = match &self.nears {
+            Some(_) => places * NEAR,
+            None if is_log => (self.entries.capacity() + places) * NEAR + NEARS,
+            None => 0,
+        };
+        places * ENTRY + nears + self.index.more(self.entries.len())
     }
 
     fn step(&self) -> usize {
         (self.entries.len() / 4).max(STEP)
     }
 
-    /// Adds an entry, unless the cell is full.
-    pub(crate) fn push(&mut self, entry: Entry) -> bool {
+    /// Adds an entry with the line beside it, unless the cell is full.
+    pub(crate) fn push(&mut self, entry: Entry, near: Near) -> bool {
         if !self.index.push(entry.tag.mark(), self.entries.len()) {
             return false;
         }
@@ -122,6 +159,13 @@ impl Cell {
             self.entries.reserve_exact(self.step());
         }
         self.resized(0, entry.count.heap());
+        if entry.count.is_log() || self.nears.is_some() {
+            let (len, room) = (self.entries.len(), self.entries.capacity());
+            let lines = &mut self.nears.get_or_insert_default().lines;
+            lines.reserve_exact(room - lines.len());
+            lines.resize(len, Near::default());
+            lines.push(near);
+        }
         self.entries.push(entry);
         true
     }
@@ -137,13 +181,17 @@ impl Cell {
             return;
         };
         let gone = self.entries.swap_remove(place);
-        self.index.remove(gone.tag.mark(), place, last);
-        if let Some(moved) = self.entries.get(place) {
-            self.index.rename(moved.tag.mark(), last, place);
-        }
+        self.index.swap_remove(place, last);
         self.resized(gone.count.heap(), 0);
+        if let Some(nears) = &mut self.nears {
+            nears.lines.swap_remove(place);
+        }
         if self.entries.capacity() >= self.entries.len() + 3 * self.step() {
-            self.entries.shrink_to(self.entries.len() + self.step());
+            let room = self.entries.len() + self.step();
+            self.entries.shrink_to(room);
+            if let Some(nears) = &mut self.nears {
+                nears.lines.shrink_to(room);
+            }
         }
     }
 

@@ -2,11 +2,12 @@
 //! outside can make two keys meet. The hash is multilinear (Dietzfelbinger 1996; Lemire and Kaser,
 //! "Strongly universal string hashing is fast", 2014), in half the time of SipHash: for two keys,
 //! whoever chose them, the chance to meet is 2^-64, and that is proven, as long as nobody learns
-//! the secret. Very long keys take SipHash before.
+//! the secret. Very long keys take SipHash before, and so does, once and for all, what a limit's
+//! keys begin with.
 
 use std::hash::{BuildHasher, RandomState};
 
-use lockgate_core::{Algorithm, Limit, Take};
+use lockgate_core::{Algorithm, Limit, Stem, Take};
 
 use crate::clock::nanos;
 
@@ -27,12 +28,13 @@ const WORDS: usize = 32;
 /// The secret, and how keys become tags under it.
 pub(crate) struct Tagger {
     start: u128,
-    /// What the length is multiplied by, and the last eight bytes.
-    ends: [u128; 2],
+    /// What the first word is multiplied by, the length, and the last eight bytes.
+    ends: [u128; 3],
     factors: [u128; WORDS],
     /// Odd, so that multiplying by them loses nothing.
     odd: [u64; 2],
     long: RandomState,
+    stems: RandomState,
 }
 
 impl Tagger {
@@ -47,14 +49,24 @@ impl Tagger {
         let (start, ends) = (wide(), std::array::from_fn(|_| wide()));
         let factors = std::array::from_fn(|_| wide());
         let odd = [random() | 1, random() | 1];
-        Self { start, ends, factors, odd, long: RandomState::new() }
+        Self { start, ends, factors, odd, long: RandomState::new(), stems: RandomState::new() }
+    }
+
+    /// What the keys of a limit begin with, and how it counts.
+    pub(crate) fn stem(&self, place: &[u8], limit: &Limit) -> Stem {
+        Stem { len: place.len(), hash: self.stems.hash_one((place, kind(limit))) }
     }
 
     /// What stands for the counter of a take.
+    #[inline]
     pub(crate) fn tag(&self, take: &Take<'_>) -> Tag {
-        let sum = self.sum(take.key);
+        let (first, key) = match take.stem {
+            Some(stem) => (stem.hash, take.key.get(stem.len..).unwrap_or_default()),
+            None => (kind(take.limit), take.key),
+        };
+        let sum = self.sum(first, key);
         // Sums of keys in a row are in a row themselves; places are not to be.
-        let mut tag = (sum >> 64) as u64 ^ kind(take.limit);
+        let mut tag = (sum >> 64) as u64;
         let [one, other] = self.odd;
         tag = (tag ^ tag >> 32).wrapping_mul(one);
         tag = (tag ^ tag >> 29).wrapping_mul(other);
@@ -62,30 +74,42 @@ impl Tagger {
     }
 
     #[inline]
-    fn sum(&self, key: &[u8]) -> u128 {
+    fn sum(&self, first: u64, key: &[u8]) -> u128 {
         if key.len() / 8 > WORDS {
-            return self.sum_of_short(&self.long.hash_one(key).to_le_bytes());
+            return self.sum_of_short(first, &self.long.hash_one(key).to_le_bytes());
         }
-        self.sum_of_short(key)
+        self.sum_of_short(first, key)
     }
 
     #[inline]
-    fn sum_of_short(&self, key: &[u8]) -> u128 {
+    fn sum_of_short(&self, first: u64, key: &[u8]) -> u128 {
         let (words, _) = key.as_chunks::<8>();
         // Where the last word is not a whole one, it is the last eight bytes: with the length, two
         // different keys are two different rows of words all the same.
         let last = match key.last_chunk::<8>() {
             Some(last) => u64::from_le_bytes(*last),
-            None => key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            None => short(key),
         };
-        let [length, end] = self.ends;
+        let [begin, length, end] = self.ends;
         let mut sum = self.start;
+        sum = sum.wrapping_add(begin.wrapping_mul(u128::from(first)));
         sum = sum.wrapping_add(length.wrapping_mul(key.len() as u128));
         sum = sum.wrapping_add(end.wrapping_mul(u128::from(last)));
         for (word, factor) in words.iter().zip(&self.factors) {
             sum = sum.wrapping_add(factor.wrapping_mul(u128::from(u64::from_le_bytes(*word))));
         }
         sum
+    }
+}
+
+/// Less than eight bytes as one word.
+#[inline]
+fn short(key: &[u8]) -> u64 {
+    match (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
+        }
+        _ => key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 
@@ -150,6 +174,34 @@ mod tests {
             prop_assert_eq!(tag(&tagger, &key, &limit), tag(&tagger, &key.clone(), &limit));
             prop_assert_ne!(tag(&tagger, &key, &limit), tag(&Tagger::new(), &key, &limit));
             prop_assert_ne!(tag(&tagger, &key, &limit), tag(&tagger, &key, &super::tests::limit(2)));
+        }
+
+        /// What is hashed beforehand tells as much as what is not, and so does the rest.
+        #[test]
+        fn keys_with_a_stem_differ_as_keys_do(
+            place in prop::collection::vec(any::<u8>(), 1..40),
+            rest in prop::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 1..40),
+            at: usize, with in 1_u8..,
+        ) {
+            let tagger = Tagger::new();
+            let tag = |place: &[u8], rest: &[u8], limit: &Limit| {
+                let stem = Some(tagger.stem(place, limit));
+                let key = [place, rest].concat();
+                tagger.tag(&Take { stem, ..Take::new(&key, limit, 1) }).0
+            };
+            let mut changed = rest.clone();
+            changed[at % rest.len()] ^= with;
+            let longer = [&rest[..], &[0]].concat();
+            let mut all = HashSet::from([
+                tag(&place, &rest, &limit(1)),
+                tag(&place, &rest, &limit(2)),
+                tag(&place, &changed, &limit(1)),
+                tag(&place, &longer, &limit(1)),
+                tag(&place, &rest[1..], &limit(1)),
+                tag(&[&place[..], &[0]].concat(), &rest, &limit(1)),
+            ]);
+            prop_assert_eq!(all.len(), 6);
+            prop_assert!(!all.insert(tag(&place, &rest, &limit(1))), "the same once more");
         }
     }
 

@@ -11,8 +11,8 @@ use tracing_subscriber::util::TryInitError;
 /// What the level is read from: `info`, `debug`, `lockgate_upstream=debug,info`.
 const VARIABLE: &str = "LOCKGATE_LOG";
 
-/// The audit log's part of it.
-const AUDIT: &str = "lockgate::audit=info";
+/// The audit log's part of it, unless the variable speaks of it.
+const AUDIT: &str = "lockgate::audit";
 
 /// The gateway's own log could not be set up.
 pub type OwnLogError = TryInitError;
@@ -31,10 +31,11 @@ pub fn init_tracing() -> Result<(), OwnLogError> {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (EnvFilter::new("info"), Some(error.to_string())),
     };
-    // Who has changed what is told at any level.
-    let filter = match AUDIT.parse() {
-        Ok(audit) => filter.add_directive(audit),
-        Err(_) => filter,
+    // Who has changed what is told at any level, unless it is named.
+    let names_it = wanted.as_deref().is_some_and(|wanted| wanted.contains(AUDIT));
+    let filter = match format!("{AUDIT}=info").parse() {
+        Ok(audit) if !names_it => filter.add_directive(audit),
+        _ => filter,
     };
     let builder = fmt().with_env_filter(filter).with_writer(stderr);
     if stderr().is_terminal() {

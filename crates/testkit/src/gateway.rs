@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -235,8 +236,15 @@ impl Gateway {
 
     /// Kills it (SIGKILL) and waits until it is gone. Its ports stay reserved.
     pub fn kill(&mut self) {
-        if self.successor.is_some() {
+        if let Some(successor) = self.successor {
             self.signal("KILL");
+            // It is no child of this process. Until it is gone it has its listeners.
+            for _ in 0..1000 {
+                if is_gone(successor) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -313,6 +321,14 @@ impl Gateway {
     }
 }
 
+/// Whether a process has ended with all of its threads, though nobody may have asked how.
+fn is_gone(pid: u32) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let has_ended = text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
+    has_ended && threads <= 1
+}
+
 /// Whether the configuration's `listeners` or `admin` section has this TCP address.
 fn listens(config: &str, address: SocketAddr) -> bool {
     let mut inside = false;
@@ -326,11 +342,7 @@ fn listens(config: &str, address: SocketAddr) -> bool {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        if self.successor.is_some() {
-            self.signal("KILL");
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if std::thread::panicking() {
             eprintln!("--- what the gateway said\n{}---", self.said());
         }

@@ -70,10 +70,19 @@ impl Authority {
         self.issue(Vec::new(), named(name), &[ExtendedKeyUsagePurpose::ClientAuth])
     }
 
-    /// Issues a client's certificate that bears a URI, such as a SPIFFE id, and no subject.
-    pub fn client_uri(&self, uri: &str) -> Leaf {
+    /// Issues a client's certificate whose subject is of this organization, too.
+    pub fn client_of(&self, organization: &str, name: &str) -> Leaf {
+        let mut subject = named(name);
+        subject.push(DnType::OrganizationName, organization);
+        let usages = [ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(Vec::new(), subject, &usages)
+    }
+
+    /// Issues a client's certificate that bears these URIs, such as a SPIFFE id, and no subject.
+    pub fn client_uris(&self, uris: &[&str]) -> Leaf {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        params.subject_alt_names =
+            uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
         self.sign(params, DistinguishedName::new(), &[ExtendedKeyUsagePurpose::ClientAuth])
     }
 

@@ -80,6 +80,31 @@ impl Breaker {
         self.opened.load(Relaxed)
     }
 
+    /// How long it stays open, nothing when it is to be tried; `None`: closed.
+    pub(crate) fn open_for(&self, now: Instant) -> Option<Duration> {
+        let trials = self.trials();
+        match self.phase() {
+            Phase::Closed => None,
+            Phase::Open => Some(trials.open_until.saturating_duration_since(now)),
+            Phase::HalfOpen => Some(Duration::ZERO),
+        }
+    }
+
+    /// Takes in what another process knew, in the same words.
+    pub(crate) fn recall(&self, open_for: Option<Duration>, now: Instant) {
+        let mut trials = self.trials();
+        match open_for {
+            Some(left) => {
+                trials.open_until = now + left.min(self.settings.open_for.0);
+                self.turn(Phase::Open);
+            }
+            None if self.phase() != Phase::Closed => {
+                self.turn(Phase::Closed);
+            }
+            None => {}
+        }
+    }
+
     /// Asks to make one call.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ pub(crate) const FULL_SHARE: u64 = 1024;
 const FIRST_SHARE: u64 = FULL_SHARE / 10;
 
 /// What an operator has ordered, kept apart from what probes say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Override {
     /// Nothing: probes and answers decide.
@@ -36,10 +36,11 @@ pub enum Override {
 }
 
 /// What probes have found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// Not probed yet; counts as up.
+    #[default]
     Unknown,
     Healthy,
     /// It answers, but not well.
@@ -284,6 +285,14 @@ impl Endpoint {
         (until > self.clock(now)).then(|| self.born + Duration::from_millis(until))
     }
 
+    pub(crate) fn is_proven(&self) -> bool {
+        self.proven.load(Relaxed)
+    }
+
+    pub(crate) fn prove(&self) {
+        self.proven.store(true, Relaxed);
+    }
+
     pub(crate) fn eject(&self, now: Instant, length: Duration) {
         self.ejected_until.store(self.clock(now + length), Release);
     }
@@ -322,7 +331,7 @@ impl Endpoint {
         match out {
             Out::AtLimit => Doubt::None,
             Out::Ejected { .. } => Doubt::Ejected,
-            Out::Down { unreachable: false } if self.proven.load(Relaxed) => Doubt::Down,
+            Out::Down { unreachable: false } if self.is_proven() => Doubt::Down,
             Out::Down { unreachable: false } => Doubt::Unproven,
             Out::Down { unreachable: true } | Out::Overridden | Out::Draining | Out::NoWeight => {
                 Doubt::Certain
@@ -389,7 +398,7 @@ impl Endpoint {
             Health::Unreachable => 3,
         };
         if health == Health::Healthy {
-            self.proven.store(true, Relaxed);
+            self.prove();
         }
         let before = self.health.swap(word, AcqRel);
         if before >= 2 && word < 2 {

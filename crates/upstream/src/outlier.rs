@@ -87,6 +87,11 @@ fn may_eject(settings: &Outlier, one: &Endpoint, now: Instant, all: &[Arc<Endpoi
     others && (ejected as f64) < most
 }
 
+/// No ejection lasts longer.
+pub(crate) fn longest(settings: &Outlier) -> Duration {
+    settings.max_eject_for.0.max(settings.eject_for.0)
+}
+
 impl Passive {
     /// An answer has ended whole.
     pub(crate) fn whole(&self) {
@@ -135,17 +140,25 @@ impl Passive {
 
     /// The n-th ejection lasts n times as long. Who stayed in for `max_eject_for` starts anew.
     fn sentence(&self, settings: &Outlier, endpoint: &Endpoint, now: Instant) -> Duration {
-        let clock = endpoint.clock(now);
-        let longest = settings.max_eject_for.0.max(settings.eject_for.0);
-        let calm = Duration::from_millis(clock.saturating_sub(self.last_end.load(Relaxed)));
-        if calm >= longest {
-            self.times.store(0, Relaxed);
-        }
-        let times = self.times.fetch_add(1, Relaxed).saturating_add(1);
-        let length = settings.eject_for.0.saturating_mul(times).min(longest);
+        let times = self.times(settings, endpoint.clock(now)).saturating_add(1);
+        self.times.store(times, Relaxed);
+        let length = settings.eject_for.0.saturating_mul(times).min(longest(settings));
         self.last_end.store(endpoint.clock(now + length), Relaxed);
         self.total.fetch_add(1, Relaxed);
         length
+    }
+
+    /// How often it was ejected of late.
+    pub(crate) fn times(&self, settings: &Outlier, clock: u64) -> u32 {
+        let calm = Duration::from_millis(clock.saturating_sub(self.last_end.load(Relaxed)));
+        if calm >= longest(settings) { 0 } else { self.times.load(Relaxed) }
+    }
+
+    /// Takes in what another process knew. `last_end`: on the endpoint's clock.
+    pub(crate) fn recall(&self, times: u32, consecutive: u32, last_end: u64) {
+        self.times.store(times, Relaxed);
+        self.consecutive.store(consecutive, Relaxed);
+        self.last_end.store(last_end, Relaxed);
     }
 
     /// Old failures do not count against an endpoint that comes back.

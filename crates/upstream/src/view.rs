@@ -147,7 +147,7 @@ impl Endpoint {
     }
 }
 
-fn epoch_ms(time: SystemTime) -> u64 {
+pub(crate) fn epoch_ms(time: SystemTime) -> u64 {
     let age = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     u64::try_from(age).unwrap_or(u64::MAX)
 }

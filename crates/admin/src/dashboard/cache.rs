@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Form;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use lockgate_core::BlobStats;
 use lockgate_telemetry::{PolicyTotals, redacted_url};
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::html::{Html, bytes, count, percent, span};
 use super::routes;
 use crate::Handles;
+use crate::audit::Who;
 use crate::cache::clear_all;
 
 const HERE: &str = "/admin/status/cache";
@@ -133,12 +134,13 @@ pub(super) struct Wanted {
 
 pub(super) async fn purge(
     State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
     Form(wanted): Form<Wanted>,
 ) -> Response {
     if wanted.by == "all" && !wanted.sure {
         return ask(&handles);
     }
-    match clear_all(&handles, &wanted.by, wanted.what.trim()).await {
+    match clear_all(&handles, &who, &wanted.by, wanted.what.trim()).await {
         Ok(cleared) => Redirect::to(&format!("{HERE}?cleared={cleared}")).into_response(),
         Err(why) => {
             let mut html = Html::new();

@@ -14,7 +14,8 @@ use super::route::pretty;
 use crate::audit::Who;
 use crate::changes::text_of;
 use crate::config::read_config;
-use crate::{Change, Handles, Order, Refused, Version, What, changes};
+use crate::orders::read_again;
+use crate::{Change, Handles, Only, Order, Refused, Version, What, changes};
 
 const HERE: &str = "/admin/status/config";
 /// Versions that are shown; the admin interface has the rest.
@@ -281,16 +282,19 @@ pub(super) async fn back(
         Some(number) => (What::Version(number), "back"),
         None => (What::Files, "files"),
     };
-    let generation = Some(wanted.generation);
-    let change = Change { what, who: who.to_string(), generation, dry_run: false };
+    let only = Only::of_generation(wanted.generation);
+    let change = Change { what, who: who.to_string(), only, dry_run: false };
     match (handles.order)(Order::Change(Box::new(change))).await {
         Ok(_) => Redirect::to(&format!("{HERE}?done={done}")).into_response(),
         Err(why) => refused(&handles, "It is refused; what was in force stays.", &why),
     }
 }
 
-pub(super) async fn reload(State(handles): State<Arc<Handles>>) -> Response {
-    match (handles.order)(Order::Reload).await {
+pub(super) async fn reload(
+    State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
+) -> Response {
+    match read_again(&handles, &who).await {
         Ok(_) => Redirect::to(&format!("{HERE}?done=read")).into_response(),
         Err(why) => refused(&handles, "The files are refused; what was in force stays.", &why),
     }

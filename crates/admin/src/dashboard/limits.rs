@@ -18,7 +18,6 @@ const NEARLY: f64 = 0.8;
 
 pub(super) async fn page(State(handles): State<Arc<Handles>>) -> Response {
     let axum::Json(stats) = limits::stats(State(Arc::clone(&handles))).await;
-    let axum::Json(quotas) = limits::quotas(State(Arc::clone(&handles))).await;
     let mut html = Html::new();
     tiles(&mut html, &stats);
     let most = list(&stats, "refusedMost");
@@ -44,7 +43,7 @@ pub(super) async fn page(State(handles): State<Arc<Handles>>) -> Response {
     }
     html.tail(rows.len(), "No route has a limit.");
     html.raw("</section><section><h2>Quotas</h2>");
-    show_quotas(&mut html, quotas.as_array().map(Vec::as_slice).unwrap_or_default());
+    show_quotas(&mut html, &limits::all_quotas(&handles));
     html.raw("</section>");
     super::page(&handles, HERE, "Limits", true, html)
 }

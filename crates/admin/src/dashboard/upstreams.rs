@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Form;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use lockgate_upstream::{EndpointView, Override, Phase, UpstreamView};
 use serde::Deserialize;
 
 use super::html::{Html, count, encoded, ms, per_second, span};
 use crate::Handles;
+use crate::audit::Who;
 use crate::health::order_all;
 use crate::rates::Rate;
 use crate::services::{check_all, views};
@@ -210,7 +211,10 @@ pub(super) async fn confirm(
     html.raw("<input type=hidden name=word value=\"").text(&wanted.word).raw("\">");
     html.raw("<button id=confirm class=do>").text(name(&wanted.word)).raw("</button> ");
     html.raw("<a class=button href=/admin/status/upstreams>No</a></form>");
-    html.raw("<p><small>It holds until it is cleared, or the gateway ends.</small></p></section>");
+    html.raw(
+        "<p><small>It holds until it is cleared, and over a restart where \
+         <code>admin.state_dir</code> is set.</small></p></section>",
+    );
     super::page(&handles, HERE, "Are you sure?", false, html)
 }
 
@@ -236,6 +240,7 @@ fn left(html: &mut Html, upstreams: &[UpstreamView], service: &str) {
 
 pub(super) async fn order(
     State(handles): State<Arc<Handles>>,
+    Extension(who): Extension<Who>,
     Form(wanted): Form<Wanted>,
 ) -> Response {
     let order = match wanted.word.as_str() {
@@ -245,9 +250,10 @@ pub(super) async fn order(
         "clear" => Override::None,
         _ => return Redirect::to(HERE).into_response(),
     };
-    let done = match order_all(&handles, &wanted.service, order) {
-        0 => "gone",
-        _ => &wanted.word,
+    let done = match order_all(&handles, &who, &wanted.service, order).await {
+        Ok(done) if done.changed == 0 => "gone",
+        Ok(_) => &wanted.word,
+        Err(refused) => return refused.into_response(),
     };
     Redirect::to(&format!("{HERE}?done={done}")).into_response()
 }

@@ -20,16 +20,20 @@ type Handler = MethodRouter<Arc<Handles>>;
 const PAGE: Query = &[
     ("offset", "int", "how many to pass over"),
     ("limit", "int", "how many to list: 100 unless told, 1000 at most"),
-    ("filter", "str", "only those whose name has this in it"),
+    ("filter", "str", "only those that are called something with this in it"),
+];
+const PART: Query = &[
+    ("offset", "int", "how many to pass over"),
+    ("limit", "int", "how many to list: all unless told, 1000 at most"),
 ];
 const DRY: Query = &[("dry_run", "bool", "only check it, and tell what would change")];
 
 const CHANGED: Answers = &[(
     200,
     Media::Json,
-    "{dryRun?: bool, generation?: int, tookMs?: num, changes: any, what?: [str], \
-     needsRestart?: [str], resolved?: [str]}",
-    "in force (the generation, and what has changed); or, of a dry run, what would change",
+    "{dryRun: bool, generation: int, tookMs: num, changes: int, what: [str], \
+     needsRestart: [str], resolved: [str]}",
+    "in force: the generation, and what has changed, or of a dry run would",
 )];
 fn body(media: Media, shape: &'static str, text: &'static str, needed: bool) -> Option<Body> {
     Some(Body { media, shape, text, needed })
@@ -74,6 +78,8 @@ pub(super) fn list() -> Vec<(Operation, Handler)> {
 }
 
 fn process() -> Vec<(Operation, Handler)> {
+    const READY: &str = "{status: str, why?: str, source?: str, refused?: str, fromCopy?: bool, \
+         staleSeconds?: int}";
     const UPGRADE: &str = "{state: str, pid: int, successor?: int, why?: str}";
     vec![
         look(
@@ -101,8 +107,8 @@ fn process() -> Vec<(Operation, Handler)> {
             "/admin/ready",
             "Whether it should get requests",
             &[
-                (200, Media::Json, "{status: str}", "it should"),
-                (503, Media::Json, "{status: str, why: str}", "it should not"),
+                (200, Media::Json, READY, "it should"),
+                (503, Media::Json, READY, "it should not, and why"),
             ],
             get(ready::ready),
         ),
@@ -175,16 +181,24 @@ fn services() -> Vec<(Operation, Handler)> {
         ),
         one(
             (Method::PUT, "/admin/health/{service}"),
-            "The operator's word on an upstream's endpoints, or on one: `host:port`",
+            "The operator's word on an upstream's endpoints, or on one: `host:port`, or its URL, \
+             percent-encoded",
             &[],
             body(Media::Json, "{override: str}", "`up`, `down`, `drain` or `clear`", true),
-            &[(200, Media::Json, "{changed: int}", "on how many endpoints")],
+            &[(200, Media::Json, "{changed: int, kept: bool, why?: str}", KEPT)],
             put(health::set_override),
         ),
-        look(
-            "/admin/upstreams",
+        one(
+            (Method::GET, "/admin/upstreams"),
             "Every upstream with its endpoints, breaker and recent requests",
-            &[(200, Media::Json, UPSTREAMS, "latencies and times are milliseconds")],
+            PAGE,
+            None,
+            &[(
+                200,
+                Media::Json,
+                UPSTREAMS,
+                "a page of them; latencies and times are milliseconds",
+            )],
             get(pages::upstreams),
         ),
         look(
@@ -196,6 +210,7 @@ fn services() -> Vec<(Operation, Handler)> {
     ]
 }
 
+const KEPT: &str = "on how many endpoints; and whether it outlives the gateway, or why not";
 const SERVICES: &str = "{total: int, offset: int, services: [{service: str, endpoint: str, \
      address: str, healthy: bool, health: str, reason: str?, lastChecked: int?, \
      consecutiveFailures: int, lastFailureTime: int?, lastError: str?, responseTime: num?, \
@@ -204,22 +219,32 @@ const CHECKED: &str = "{checked: int, services: [{service: str, endpoint: str, \
      address: str, healthy: bool, health: str, reason: str?, lastChecked: int?, \
      consecutiveFailures: int, lastFailureTime: int?, lastError: str?, responseTime: num?, \
      override: str, ejectedUntil: int?}]}";
-const UPSTREAMS: &str = "[{name: str, balance: any, usable: int, requests: int, retries: int, \
-     breaker: {phase: str, opened: int}?, endpoints: [{name: str, address: str, weight: int, \
-     zone: str?, priority: int, usable: bool, reason: str?, health: str, healthy: bool, \
-     override: str, inFlight: int, connections: int, latencyMs: num?, \
-     consecutiveFailures: int, consecutiveRequestFailures: int, ejectedForMs: int?, \
-     ejections: int, lastCheckedMs: int?, lastFailureMs: int?, responseTimeMs: num?, \
-     lastError: str?}]}]";
+const UPSTREAMS: &str = "{total: int, offset: int, upstreams: [{name: str, balance: any, usable: \
+     int, requests: int, retries: int, breaker: {phase: str, opened: int}?, endpoints: [{name: \
+     str, address: str, weight: int, zone: str?, priority: int, usable: bool, reason: str?, \
+     health: str, healthy: bool, override: str, inFlight: int, connections: int, latencyMs: \
+     num?, consecutiveFailures: int, consecutiveRequestFailures: int, ejectedForMs: int?, \
+     ejections: int, lastCheckedMs: int?, lastFailureMs: int?, responseTimeMs: num?, lastError: \
+     str?}]}]}";
 const BALANCE: &str = "map {balance: any, healthyEndpoints: int, breaker: {phase: str, \
      opened: int}?, recentRequests: int, recentRetries: int, endpoints: [{endpoint: str, \
      address: str, weight: int, zone: str?, priority: int, healthy: bool, inFlight: int, \
      connections: int, latency: num?, ejections: int}]}";
 const FIGURES: &str = "{totalRequests: int, totalErrors: int, requestsInFlight: int, \
-     connections: any, requestsByService: map {requests: int, attempts: int, retries: int, \
-     latencyStats: any}, requestsByStatus: map int, faultsByReason: map int, \
-     requestsByRoute: any, receivedBytes: int, sentBytes: int, latencyStats: {min: num, \
-     max: num, total: num, count: int, avg: num, p50: num, p90: num, p99: num}, workers: [any]}";
+     connections: int, requestsByService: map {requests: int, attempts: int, retries: int, \
+     latencyStats: any}, requestsByStatus: map int, faultsByReason: map int, requestsByRoute: \
+     [{route: str, requests: int, byStatus: map int, byReason: map int, receivedBytes: int, \
+     sentBytes: int, latencyStats: any}], receivedBytes: int, sentBytes: int, latencyStats: \
+     {min: num, max: num, total: num, count: int, avg: num, p50: num, p90: num, p99: num}, \
+     workers: [{worker: int, requests: int, inFlight: int, connections: int}]}";
+const HISTORY: &str = "{total: int, offset: int, samples: [{at: int, requestsPerSecond: num, \
+     refusedPerSecond: num, errorsPerSecond: num, p50: num, p99: num, inFlight: int, \
+     connections: int}]}";
+const CONNECTIONS: &str = "{open: int, accepted: int, refused: map int, tlsHandshakes: int, \
+     tlsFailures: int, workers: [{worker: int, requests: int, inFlight: int, connections: int}], \
+     total: int, offset: int, listeners: [{listener: str, tls: bool}]}";
+const CERTIFICATES: &str = "{total: int, offset: int, certificates: [{listener: str, file: str, \
+     names: [str], notBefore: int, notAfter: int, expiresInDays: int, expired: bool}]}";
 
 fn requests() -> Vec<(Operation, Handler)> {
     vec![
@@ -229,34 +254,33 @@ fn requests() -> Vec<(Operation, Handler)> {
             &[(200, Media::Json, FIGURES, "latencies are milliseconds")],
             get(figures::metrics),
         ),
-        look(
-            "/admin/history",
+        one(
+            (Method::GET, "/admin/history"),
             "The last hour, a sample every five seconds",
+            PART,
+            None,
             &[(
                 200,
                 Media::Json,
-                "[{at: int, requestsPerSecond: num, refusedPerSecond: num, errorsPerSecond: num, \
-                 p50: num, p99: num, inFlight: int, connections: int}]",
+                HISTORY,
                 "`at` is seconds since 1970, latencies are milliseconds",
             )],
             get(figures::history),
         ),
-        look(
-            "/admin/connections",
+        one(
+            (Method::GET, "/admin/connections"),
             "Clients' connections, over all listeners",
-            &[(200, Media::Json, "map any", "counts, and the listeners")],
+            PAGE,
+            None,
+            &[(200, Media::Json, CONNECTIONS, "counts, and a page of the listeners")],
             get(figures::connections),
         ),
-        look(
-            "/admin/certs",
+        one(
+            (Method::GET, "/admin/certs"),
             "The certificates that listeners serve, the next to expire first",
-            &[(
-                200,
-                Media::Json,
-                "[{listener: str, file: str, names: [str], notBefore: int, notAfter: int, \
-                 expiresInDays: int, expired: bool}]",
-                "times are seconds since 1970",
-            )],
+            PAGE,
+            None,
+            &[(200, Media::Json, CERTIFICATES, "a page of them; times are seconds since 1970")],
             get(figures::certificates),
         ),
     ]
@@ -277,14 +301,17 @@ fn limited() -> Vec<(Operation, Handler)> {
             )],
             get(limits::stats),
         ),
-        look(
-            "/admin/quotas",
+        one(
+            (Method::GET, "/admin/quotas"),
             "What each has used of each quota in the window that has begun",
+            PAGE,
+            None,
             &[(
                 200,
                 Media::Json,
-                "[{limit: str, key: str, used: int, of: int, resetsInSeconds: int, store?: str}]",
-                "10,000 at most",
+                "{total: int, offset: int, quotas: [{limit: str, key: str, used: int, of: int, \
+                 resetsInSeconds: int, store?: str}]}",
+                "a page of them, and of 10,000 at most",
             )],
             get(limits::quotas),
         ),
@@ -314,10 +341,11 @@ fn limited() -> Vec<(Operation, Handler)> {
 const ERRORS: &str = "{total: int, offset: int, leftOut: int, errors: [{time: str, id: str, \
      client: str, scheme: str, method: str, host: str, path: str, status: int, reason: str?, \
      blame: str?, story: str, route: str?, upstream: str?, endpoint: str?, tookMs: num}]}";
-const ALERTS: &str = "{firing: [{rule: str, subject: str, severity: str, summary: str, since: int, \
-     firedAt: int?, endedAt: int?}], pending: [any], recent: [any], sinks: [{name: str, kind: str, \
-     quiet: bool, sending: bool, delivered: int, failed: int, givenUp: int, deliveredAt: int?, \
-     failedAt: int?, lastError: str?}]}";
+const ALERTS: &str = "{total: {firing: int, pending: int, recent: int}, offset: int, firing: \
+     [{rule: str, subject: str, severity: str, summary: str, since: int, firedAt: int?, endedAt: \
+     int?}], pending: [any], recent: [any], sinks: [{name: str, kind: str, quiet: bool, sending: \
+     bool, delivered: int, failed: int, givenUp: int, deliveredAt: int?, failedAt: int?, \
+     lastError: str?}]}";
 const UPTIME: &str = "{total: int, offset: int, kept: any, leftOut: int, upstreams: [{name: str, \
      standing: str?, since: int?, knownSince: int?, windows: [any], intervals: [any], \
      days: [num?], endpoints: [any]}]}";
@@ -332,17 +360,25 @@ fn watched() -> Vec<(Operation, Handler)> {
             &[(200, Media::Json, UPTIME, "moments are milliseconds since 1970")],
             get(uptime::uptime),
         ),
-        look(
-            "/admin/alerts",
+        one(
+            (Method::GET, "/admin/alerts"),
             "The alerts that fire, those that were over lately, and who is told",
-            &[(200, Media::Json, ALERTS, "moments are milliseconds since 1970")],
+            PAGE,
+            None,
+            &[(
+                200,
+                Media::Json,
+                ALERTS,
+                "a page of each list; moments are milliseconds since 1970",
+            )],
             get(uptime::alerts),
         ),
     ]
 }
 
 const SOURCE: &str = "{kind: str, source?: str, state?: str, refused?: str?, revision?: str?, \
-     seen?: str?, fromCopy?: bool, staleSeconds?: int, lastContact?: int?, lastError?: str?}";
+     seen?: str?, fromCopy?: bool, staleSeconds?: int, lastContact?: int?, lastError?: str?, \
+     notCopied?: str}";
 
 fn configuration() -> Vec<(Operation, Handler)> {
     vec![
@@ -373,20 +409,22 @@ fn configuration() -> Vec<(Operation, Handler)> {
         ),
         look(
             "/admin/config/export",
-            "The files and the changes over them as one file, plain secrets left out",
+            "The files and the changes over them as one file, plain secrets hidden",
             &[(200, Media::Yaml, "str", "a configuration")],
             get(changes::export),
         ),
-        look(
-            "/admin/config/changes",
+        one(
+            (Method::GET, "/admin/config/changes"),
             "What is in force and does not stand in the files",
+            PAGE,
+            None,
             &[(
                 200,
                 Media::Json,
-                "{file?: str, changes: [{section: str, name: str, removed: bool, inFiles: bool, \
-                 place: str?}], refused?: str}",
-                "each thing, and the place where it stands; and why changes are refused here, \
-                 where another gateway has `admin.state_dir`",
+                "{total: int, offset: int, file?: str, changes: [{section: str, name: str, \
+                 removed: bool, inFiles: bool, place: str?}], refused?: str}",
+                "a page of them, each with the place where it stands; and why changes are refused \
+                 here, where another gateway has `admin.state_dir`",
             )],
             get(changes::list),
         ),
@@ -419,7 +457,7 @@ fn versions() -> Vec<(Operation, Handler)> {
         ),
         look(
             "/admin/config/history/{number}",
-            "What a version said, plain secrets left out",
+            "What a version said, plain secrets hidden",
             &[(200, Media::Yaml, "str", "a configuration")],
             get(changes::version),
         ),

@@ -11,13 +11,19 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn;
 use axum::response::Response;
 
 use crate::guard::refuse;
+use crate::question::known;
 use crate::{Handles, MOST_BODY};
 
 pub(crate) use document::openapi;
 use list::list;
+
+/// What is asked for by machines that may say more than is understood: that makes no gateway a sick
+/// one.
+const POLLED: [&str; 4] = ["/health", "/metrics", "/admin/live", "/admin/ready"];
 
 /// One thing that can be asked.
 pub(crate) struct Operation {
@@ -67,6 +73,12 @@ impl Media {
 pub(crate) fn routes() -> Router<Arc<Handles>> {
     let mut routes = Router::new();
     for (operation, handler) in list() {
+        let names: Vec<&str> = operation.query.iter().map(|one| one.0).collect();
+        let handler = match POLLED.contains(&operation.path) {
+            true => handler,
+            false => handler
+                .route_layer(from_fn(move |request, next| known(names.clone(), request, next))),
+        };
         routes = routes.route(operation.path, handler);
     }
     routes.layer(DefaultBodyLimit::max(MOST_BODY))

@@ -6,6 +6,7 @@ mod between;
 mod lay;
 mod told;
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
@@ -196,6 +197,22 @@ impl Changes {
             }
             None => true,
         });
+    }
+
+    /// Whether they say the same as others do, in the same order.
+    pub fn say_the_same_as(&self, other: &Self) -> bool {
+        let is_same = |(a, b): (&Arc<Entry>, &Arc<Entry>)| Arc::ptr_eq(a, b) || a == b;
+        self.all.len() == other.all.len() && self.all.iter().zip(&other.all).all(is_same)
+    }
+
+    /// Whether they set and remove the same things as others do, whatever they set them to.
+    pub fn are_about_the_same_as(&self, other: &Self) -> bool {
+        self.all.len() == other.all.len() && self.things() == other.things()
+    }
+
+    fn things(&self) -> HashSet<(&str, &str, bool)> {
+        let all = self.all.iter();
+        all.map(|one| (one.section.as_str(), one.name.as_str(), one.to.is_some())).collect()
     }
 
     /// What is changed.

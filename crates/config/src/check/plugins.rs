@@ -187,6 +187,11 @@ impl Checker<'_, '_> {
             let at = Stands { pattern, priority: Priority::Normal, target, identities: &none, dry };
             let build = |config: &Value| plugin.build(config, &mut at.build(name, &path));
             self.build(&path, &mut identity.settings, &|config| build(config).map(|_| ()));
+            for doubt in plugin.doubts(&identity.settings) {
+                let below = doubt.path.iter().map(String::as_str);
+                let path: Vec<&str> = path.into_iter().chain(below).collect();
+                self.findings.warning(&path, doubt.message);
+            }
             let identity = build(&identity.settings).unwrap_or_else(|_| Arc::new(Nowhere));
             built.insert(name.clone(), identity);
         }

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::Findings;
 use crate::decode::nearest;
+use crate::format::{argument, is_secret, is_secret_webhook, target};
 use crate::model::{Document, SinkKind, Sticky, Target, bears_secret};
-use crate::source::Fail;
+use crate::source::{Fail, NodeId, Tree};
 
 pub(super) fn check(document: &Document, findings: &mut Findings<'_>) {
     let mut used: HashSet<&str> = HashSet::new();
@@ -105,7 +106,9 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
             places.push(place(&["alerts", name, "email", "password"]));
         }
     }
+    identities(document, findings);
     urls(document, findings);
+    in_part(document, findings);
     for (name, upstream) in &document.upstreams {
         if let Some(Sticky::Cookie { secret: Some(_), .. }) = upstream.sticky {
             places.push(place(&["upstreams", name, "sticky", "cookie", "secret"]));
@@ -120,6 +123,63 @@ fn secrets(document: &Document, findings: &mut Findings<'_>) {
             findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
         }
     }
+}
+
+/// Texts that have a secret in them: webhooks, arguments of programs, what probes ask for.
+fn in_part(document: &Document, findings: &mut Findings<'_>) {
+    let (source, mut found) = (findings.source, Vec::new());
+    let written = |node: NodeId| source.tree.written(node);
+    for (name, sink) in &document.alerts.sinks {
+        let url = source.node(&["alerts", name, "url"]).or(source.node(&["alerts", name]));
+        // One of Slack is a secret whatever it looks like.
+        let is_known = sink.kind == SinkKind::Slack;
+        found.extend(url.filter(|url| !is_known && written(*url).is_some_and(is_secret_webhook)));
+        let command = source.node(&["alerts", name, "command"]);
+        let arguments = command.map(|node| source.tree.items(node)).unwrap_or_default();
+        let mut before = None;
+        for &node in arguments {
+            let text = written(node);
+            found.extend(text.and_then(|text| argument(before, text)).map(|_| node));
+            before = text;
+        }
+    }
+    let probes = document.upstreams.keys().map(|name| vec!["upstreams", name, "health", "path"]);
+    for path in probes.chain([vec!["defaults", "health", "path"]]) {
+        let node = source.node(&path);
+        found.extend(node.filter(|node| written(*node).and_then(target).is_some()));
+    }
+    in_plain(found, findings);
+}
+
+fn in_plain(found: Vec<NodeId>, findings: &mut Findings<'_>) {
+    for node in found {
+        let at = findings.source.tree.at(node);
+        let fail = Fail::warning(at, "a secret stands here in plain text");
+        findings.push(fail.help("`${env:NAME}` or `${file:path}`").hidden());
+    }
+}
+
+/// Secrets in the settings of identities, which their plugins alone know: by what they are called.
+fn identities(document: &Document, findings: &mut Findings<'_>) {
+    let source = findings.source;
+    let mut plain = Vec::new();
+    for (name, identity) in &document.identity {
+        if let Some(settings) = source.node(&["identity", name, &identity.kind]) {
+            plain_secrets(&source.tree, settings, &mut plain);
+        }
+    }
+    in_plain(plain, findings);
+}
+
+fn plain_secrets(tree: &Tree, node: NodeId, found: &mut Vec<NodeId>) {
+    for &(key, value) in tree.pairs(node) {
+        let is_plain = tree.written(value).is_some() && tree.reference(value).is_none();
+        if is_plain && tree.written(key).is_some_and(is_secret) {
+            found.push(value);
+        }
+        plain_secrets(tree, value, found);
+    }
+    tree.items(node).iter().for_each(|item| plain_secrets(tree, *item, found));
 }
 
 /// Passwords in the URLs of stores.

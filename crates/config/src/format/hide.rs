@@ -1,9 +1,15 @@
-//! What is left out of whatever is shown: secrets that stand in plain text.
+//! What is hidden in whatever is shown: secrets that stand in plain text. In place of each stands
+//! [`HIDDEN`], which no configuration may have in it: it is never taken for the secret itself.
 
 use lockgate_core::STORED_KEY;
 use serde_json::{Map, Value};
 
-use crate::model::{SinkKind, is_only_named, shown};
+use super::in_part::hide_parts;
+use crate::model::{is_only_named, without_password};
+
+/// What stands in place of a secret. Written as a reference, so that it can be anywhere where one
+/// may be, and is refused where references are looked up.
+pub const HIDDEN: &str = "${hidden}";
 
 /// What settings call their secrets.
 const SECRETS: [&str; 8] = [
@@ -17,19 +23,24 @@ const SECRETS: [&str; 8] = [
     "api_key",
 ];
 
-/// Words in the names of headers whose values are secrets.
-const SECRET_HEADERS: [&str; 6] = ["authorization", "cookie", "key", "token", "secret", "password"];
+/// Where headers, cookies and parameters of queries stand with their values.
+const NAMED_VALUES: [&str; 6] = ["headers", "header", "cookie", "query", "set", "add"];
 
-/// Settings without the secrets that stand in them in plain text.
+/// Words in their names by which the values are secrets.
+const CREDENTIALS: [&str; 8] =
+    ["authorization", "cookie", "credential", "key", "password", "secret", "session", "token"];
+
+/// Settings with the secrets hidden that stand in them in plain text.
 pub fn bare(mut settings: Value) -> Value {
     take_out(&mut settings, &mut Vec::new());
     settings
 }
 
-/// Takes the secrets that stand in plain text out of a whole configuration as it is written. Hashes
-/// of keys stay: no key can be made of them. Returns what was taken out, in its order.
+/// Hides the secrets that stand in plain text in a whole configuration. Hashes of keys stay: no key
+/// can be made of them. Returns what was taken out, in its order.
 pub(crate) fn hide_plain_secrets(document: &mut Value) -> Vec<String> {
     let mut hidden = Vec::new();
+    hide_parts(document, &mut hidden);
     take_out(document, &mut hidden);
     let section = |document: &'_ mut Value, name| document.get_mut(name).map(Value::take);
     if let Some(mut consumers) = section(document, "consumers") {
@@ -41,7 +52,7 @@ pub(crate) fn hide_plain_secrets(document: &mut Value) -> Vec<String> {
         put(document, "stores", stores);
     }
     if let Some(mut alerts) = section(document, "alerts") {
-        each(&mut alerts, |sink| addresses(sink, &mut hidden));
+        each(&mut alerts, |sink| routing_key(sink, &mut hidden));
         put(document, "alerts", alerts);
     }
     if let Some(telemetry) = document.get_mut("telemetry") {
@@ -50,19 +61,19 @@ pub(crate) fn hide_plain_secrets(document: &mut Value) -> Vec<String> {
     hidden
 }
 
+/// Whether settings call a secret so.
+pub(crate) fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key)
+}
+
 /// A secret may be shown when it is only named.
-pub(super) fn named_only(text: &str) -> bool {
+fn named_only(text: &str) -> bool {
     is_only_named(text)
 }
 
 /// A key may be when it is only named, or hashed.
-pub(super) fn may_show_key(key: &str) -> bool {
+fn may_show_key(key: &str) -> bool {
     named_only(key) || key.starts_with(STORED_KEY)
-}
-
-/// Whether nobody can do anything by knowing an address.
-pub(super) fn is_open(url: &str, kind: SinkKind) -> bool {
-    kind != SinkKind::Slack && !url.contains(['@', '?'])
 }
 
 fn put(document: &mut Value, name: &str, section: Value) {
@@ -78,18 +89,20 @@ fn each(map: &mut Value, does: impl FnMut(&mut Value)) {
 fn take_out(value: &mut Value, hidden: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
-            map.retain(|key, part| match part {
-                Value::String(text) if SECRETS.contains(&key.as_str()) && !named_only(text) => {
-                    hidden.push(std::mem::take(text));
-                    false
-                }
-                _ => true,
-            });
             for (key, part) in map {
-                if matches!(key.as_str(), "request" | "response") {
-                    credentials(part, hidden);
+                match part {
+                    Value::Object(_) | Value::Array(_) if is_secret(key) => take_out(part, hidden),
+                    part if is_secret(key) => texts(part, &mut |text| {
+                        if !named_only(text) {
+                            hide(text, hidden);
+                        }
+                    }),
+                    Value::Object(named) if NAMED_VALUES.contains(&key.as_str()) => {
+                        credentials(named, hidden);
+                        take_out(part, hidden);
+                    }
+                    _ => take_out(part, hidden),
                 }
-                take_out(part, hidden);
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|part| take_out(part, hidden)),
@@ -97,77 +110,70 @@ fn take_out(value: &mut Value, hidden: &mut Vec<String>) {
     }
 }
 
-/// Takes out what a route states to others, or to its clients, as a secret: `headers: { request: {
-/// set: { Authorization } } }`. What has words of the request in it is none.
-fn credentials(direction: &mut Value, hidden: &mut Vec<String>) {
-    for verb in ["set", "add"] {
-        let lines = direction.get_mut(verb).and_then(Value::as_object_mut);
-        lines.into_iter().for_each(|lines| {
-            lines.retain(|name, value| {
-                let Value::String(text) = value else { return true };
-                let name = name.to_ascii_lowercase();
-                let is_plain =
-                    !text.contains("${") && SECRET_HEADERS.iter().any(|word| name.contains(word));
-                if is_plain {
-                    hidden.push(std::mem::take(text));
+/// Takes out what is stated to others, or asked of clients, as a secret: `headers: { request: {
+/// set: { Authorization } } }`, `respond: { headers: { Set-Cookie } }`, `when: { query: { token }
+/// }`. What has words of the request in it is none.
+fn credentials(named: &mut Map<String, Value>, hidden: &mut Vec<String>) {
+    for (name, value) in named {
+        let name = name.to_ascii_lowercase();
+        if CREDENTIALS.iter().any(|word| name.contains(word)) {
+            texts(value, &mut |text| {
+                if !text.contains("${") {
+                    hide(text, hidden);
                 }
-                !is_plain
             });
-        });
+        }
     }
+}
+
+/// Does something to a text, or to all texts in a list or a map. Digits alone are a text too, where
+/// one is asked for.
+fn texts(value: &mut Value, does: &mut impl FnMut(&mut String)) {
+    match value {
+        Value::String(text) => does(text),
+        Value::Number(number) => {
+            let (before, mut text) = (number.to_string(), number.to_string());
+            does(&mut text);
+            if text != before {
+                *value = text.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|part| texts(part, does)),
+        Value::Object(map) => map.values_mut().for_each(|part| texts(part, does)),
+        _ => {}
+    }
+}
+
+fn hide(text: &mut String, hidden: &mut Vec<String>) {
+    hidden.push(std::mem::replace(text, HIDDEN.to_owned()));
 }
 
 fn keys(consumer: &mut Value, hidden: &mut Vec<String>) {
     let Some(keys) = consumer.get_mut("api_keys") else { return };
-    let all = match keys.take() {
-        Value::Array(all) => all,
-        one => vec![one],
-    };
-    let (kept, plain): (Vec<Value>, Vec<Value>) =
-        all.into_iter().partition(|key| key.as_str().is_some_and(may_show_key));
-    hidden.extend(plain.into_iter().filter_map(|key| key.as_str().map(str::to_owned)));
-    *keys = kept.into();
+    texts(keys, &mut |key| {
+        if !may_show_key(key) {
+            hide(key, hidden);
+        }
+    });
 }
 
 /// Takes the passwords out of all URLs.
 fn passwords(value: &mut Value, hidden: &mut Vec<String>) {
-    match value {
-        Value::String(url) => {
-            let without = shown(url);
-            if without != *url {
-                hidden.push(std::mem::replace(url, without));
-            }
+    texts(value, &mut |url| {
+        if let Some(without) = without_password(url, HIDDEN) {
+            hidden.push(std::mem::replace(url, without));
         }
-        Value::Array(items) => items.iter_mut().for_each(|part| passwords(part, hidden)),
-        Value::Object(map) => map.values_mut().for_each(|part| passwords(part, hidden)),
-        _ => {}
-    }
+    });
 }
 
-/// Takes out the addresses of an alert's receiver that are secrets themselves.
-fn addresses(sink: &mut Value, hidden: &mut Vec<String>) {
-    let is_secret = |url: &str| !url.contains("${") && !is_open(url, SinkKind::Json);
-    match sink {
-        Value::String(url) if is_secret(url) => {
-            hidden.push(std::mem::take(url));
-            *sink = Value::Null;
-        }
-        Value::Object(map) => {
-            let is_slack = map.get("kind").is_some_and(|kind| kind == "slack");
-            map.retain(|key, part| {
-                let Value::String(text) = part else { return true };
-                let plain = match key.as_str() {
-                    "url" => !text.contains("${") && (is_slack || is_secret(text)),
-                    "key" => !named_only(text),
-                    _ => false,
-                };
-                if plain {
-                    hidden.push(std::mem::take(text));
-                }
-                !plain
-            });
-        }
-        _ => {}
+/// Takes out the key by which one who is told of alerts is reached.
+fn routing_key(sink: &mut Value, hidden: &mut Vec<String>) {
+    if let Some(key) = sink.get_mut("key") {
+        texts(key, &mut |key| {
+            if !named_only(key) {
+                hide(key, hidden);
+            }
+        });
     }
 }
 
@@ -177,16 +183,59 @@ fn headers(value: &mut Value, hidden: &mut Vec<String>) {
     for (key, part) in map {
         if key != "headers" {
             headers(part, hidden);
-            continue;
+        } else if part.is_object() {
+            texts(part, &mut |text| {
+                if !text.contains("${") {
+                    hide(text, hidden);
+                }
+            });
         }
-        each(part, |header| {
-            if let Value::String(text) = header
-                && !text.contains("${")
-            {
-                hidden.push(std::mem::take(text));
-                *header = Value::Null;
-            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_named_as_a_credential_is_hidden_wherever_it_stands() {
+        let mut route = json!({
+            "when": [
+                { "header": { "X-Api-Key": "s1", "X-Token": { "prefix": "s2" }, "X-Team": "blue" } },
+                { "query": { "access_token": ["s3"], "page": "1" }, "cookie": { "session": "s4" } },
+                { "header": { "Authorization": true, "X-Secret": "${env:KEPT}" } },
+            ],
+            "to": { "respond": { "body": "hello", "headers": { "Set-Cookie": "s5", "Vary": "a" } } },
+            "headers": { "response": { "set": { "X-Auth-Token": "s6" }, "remove": ["Cookie"] } },
+            "auth": { "header": "X-Api-Key", "secret": "s7" },
         });
-        part.as_object_mut().into_iter().for_each(|map| map.retain(|_, one| !one.is_null()));
+        let mut hidden = Vec::new();
+        take_out(&mut route, &mut hidden);
+        hidden.sort();
+        assert_eq!(hidden, ["s1", "s2", "s3", "s4", "s5", "s6", "s7"]);
+        assert_eq!(route.to_string().matches(HIDDEN).count(), 7, "{route}");
+        for shown in ["blue", "page", "hello", "Vary", "Cookie", "${env:KEPT}"] {
+            assert!(route.to_string().contains(shown), "{shown}: {route}");
+        }
+        let once = route.clone();
+        take_out(&mut route, &mut Vec::new());
+        assert_eq!(route, once, "what is hidden stays as it is");
+    }
+
+    #[test]
+    fn digits_alone_are_a_secret_too() {
+        let mut whole = json!({
+            "admin": { "token": 12345678 },
+            "consumers": { "a": { "api_keys": [1234, "plain"] }, "b": { "api_keys": 5678 } },
+            "alerts": { "pager": { "kind": "pagerduty", "key": 99 } },
+            "routes": { "/a": { "headers": { "request": { "set": { "X-Api-Key": 42 } } } } },
+            "telemetry": { "otlp": { "headers": { "Tenant": 17 } } },
+        });
+        let hidden = hide_plain_secrets(&mut whole);
+        assert_eq!(hidden.len(), 7, "{whole}");
+        assert_eq!(whole.to_string().matches(HIDDEN).count(), 7, "{whole}");
+        assert!(!whole.to_string().contains(|one: char| one.is_ascii_digit()), "{whole}");
     }
 }

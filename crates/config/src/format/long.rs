@@ -1,17 +1,17 @@
 //! The long form: what a file means once every short form, default and inheritance is written
 //! out. It loads as the same document. Secrets stay in the spelling of the file; one that stands
-//! there in plain text is left out.
+//! there in plain text is hidden.
 
 use lockgate_core::Plugin;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::emit::emit;
-use super::hide::{bare, is_open, may_show_key, named_only};
+use super::hide::hide_plain_secrets;
 use crate::load::load_shown;
 use crate::model::{
     Alerts, Condition, Document, Http2Use, LogTo, Match, Retry, RetryOn, Rewrite, Route, Sticky,
-    Store, Target, Upstream, shown, word_of,
+    Store, Target, Upstream, word_of,
 };
 use crate::report::Report;
 use crate::source::Begin;
@@ -21,15 +21,18 @@ use crate::source::Begin;
 /// # Errors
 /// All that is wrong with it, as [`crate::load`] tells it.
 pub fn long<'b>(from: impl Into<Begin<'b>>, plugins: &[Plugin]) -> Result<String, Report> {
-    Ok(emit(&expand(&load_shown(from, plugins)?)))
+    Ok(emit(&long_value(&load_shown(from, plugins)?)))
 }
 
 /// The long form of a document that was read to be shown, as a value.
 pub fn long_value(document: &Document) -> Value {
-    expand(document)
+    let mut all = told(document);
+    hide_plain_secrets(&mut all);
+    all
 }
 
-pub(crate) fn expand(document: &Document) -> Value {
+/// As [`long_value`], with the secrets that stand there in plain text: never shown.
+pub(crate) fn told(document: &Document) -> Value {
     let mut all = Map::new();
     let mut put = |name: &str, value: Value| {
         let empty = match &value {
@@ -57,7 +60,7 @@ pub(crate) fn expand(document: &Document) -> Value {
     put(
         "identity",
         identity
-            .map(|(name, one)| (name.clone(), json!({ &one.kind: bare(value(&one.settings)) })))
+            .map(|(name, one)| (name.clone(), json!({ &one.kind: value(&one.settings) })))
             .collect(),
     );
     put("consumers", consumers(document));
@@ -101,8 +104,8 @@ fn admin(document: &Document) -> Value {
         return false.into();
     }
     let mut out = value(admin);
-    if let Some(token) = admin.token.as_deref().filter(|token| named_only(token)) {
-        set(&mut out, "token", token.into());
+    if let Some(token) = &admin.token {
+        set(&mut out, "token", token.as_str().into());
     }
     if admin.auth.is_null() {
         unset(&mut out, "auth");
@@ -120,25 +123,24 @@ fn store(store: &Store) -> Value {
     let mut out = value(store);
     let is_elsewhere = !store.redis_cluster.is_empty() || store.redis_sentinel.is_some();
     if !is_elsewhere {
-        set(&mut out, "url", shown(store.url.as_deref().unwrap_or("memory")).into());
+        set(&mut out, "url", store.url.as_deref().unwrap_or("memory").into());
     }
     if !store.redis_cluster.is_empty() {
-        let urls = store.redis_cluster.iter().map(|url| Value::from(shown(url)));
-        set(&mut out, "redis_cluster", urls.collect());
+        set(&mut out, "redis_cluster", value(&store.redis_cluster));
     }
-    if let Some(password) = store.password.as_deref().filter(|password| named_only(password)) {
-        set(&mut out, "password", password.into());
+    if let Some(password) = &store.password {
+        set(&mut out, "password", password.as_str().into());
     }
     if let Some(sentinel) = &store.redis_sentinel
-        && let Some(password) = sentinel.password.as_deref().filter(|text| named_only(text))
+        && let Some(password) = &sentinel.password
         && let Some(place) = out.get_mut("redis_sentinel")
     {
-        set(place, "password", password.into());
+        set(place, "password", password.as_str().into());
     }
     out
 }
 
-/// Nothing when nobody is told. Secrets in plain text are left out.
+/// Nothing when nobody is told.
 fn alerts(alerts: &Alerts) -> Value {
     if alerts == &Alerts::default() {
         return Value::Null;
@@ -151,16 +153,11 @@ fn alerts(alerts: &Alerts) -> Value {
     below.into_iter().for_each(|rule| unset(rule, "below"));
     for (name, sink) in &alerts.sinks {
         let Some(out) = out.get_mut(name) else { continue };
-        let may_show = |url: &&str| url.contains("${") || is_open(url, sink.kind);
-        for (key, secret) in [
-            ("url", sink.url.as_deref().filter(may_show)),
-            ("key", sink.key.as_deref().filter(|key| named_only(key))),
-            ("token", sink.token.as_deref().filter(|token| named_only(token))),
-        ] {
-            secret.into_iter().for_each(|secret| set(out, key, secret.into()));
+        for (key, secret) in [("url", &sink.url), ("key", &sink.key), ("token", &sink.token)] {
+            secret.iter().for_each(|secret| set(out, key, secret.as_str().into()));
         }
         if let Some(body) = &sink.body {
-            set(out, "body", bare(body.clone()));
+            set(out, "body", body.clone());
         }
         if !sink.command.is_empty() {
             set(out, "command", value(&sink.command));
@@ -176,8 +173,8 @@ fn alerts(alerts: &Alerts) -> Value {
                     unset(out, key);
                 }
             }
-            if let Some(password) = email.password.as_deref().filter(|text| named_only(text)) {
-                set(out, "password", password.into());
+            if let Some(password) = &email.password {
+                set(out, "password", password.as_str().into());
             }
         }
     }
@@ -195,15 +192,23 @@ fn telemetry(document: &Document) -> Value {
         };
         set(place, "to", to);
     }
+    let signals = &document.telemetry;
+    for (signal, headers) in [
+        ("traces", signals.traces.as_ref().map(|traces| &traces.headers)),
+        ("otlp", signals.otlp.as_ref().map(|otlp| &otlp.headers)),
+    ] {
+        if let (Some(headers), Some(place)) = (headers, out.get_mut(signal)) {
+            set(place, "headers", value(&headers.0));
+        }
+    }
     out
 }
 
 fn consumers(document: &Document) -> Value {
     let one = |consumer: &crate::model::Consumer| {
         let mut out = switched(value(consumer));
-        let keys: Vec<_> = consumer.api_keys.iter().filter(|key| may_show_key(key)).collect();
-        if !keys.is_empty() {
-            set(&mut out, "api_keys", json!(keys));
+        if !consumer.api_keys.is_empty() {
+            set(&mut out, "api_keys", value(&consumer.api_keys));
         }
         out
     };
@@ -222,9 +227,7 @@ fn upstream(upstream: &Upstream) -> Value {
         let ranges = health.status.iter().map(|(from, to)| format!("{from}-{to}")).collect();
         set(place, "status", ranges);
     }
-    if let Some(Sticky::Cookie { name, secret: Some(secret) }) = &upstream.sticky
-        && named_only(secret)
-    {
+    if let Some(Sticky::Cookie { name, secret: Some(secret) }) = &upstream.sticky {
         set(&mut out, "sticky", json!({ "cookie": { "name": name, "secret": secret } }));
     }
     out
@@ -260,7 +263,7 @@ fn route(route: &Route) -> Value {
         match &route.to {
             Target::Upstream(name) => (**name).into(),
             Target::Split(parts) => value(parts),
-            Target::Handler { name, config } => json!({ &**name: bare(config.written().clone()) }),
+            Target::Handler { name, config } => json!({ &**name: config.written() }),
         },
     );
     if *route.rewrite != Rewrite::default() {
@@ -283,7 +286,7 @@ fn route(route: &Route) -> Value {
         out.insert("tags".into(), value(&route.tags));
     }
     for policy in &route.policies {
-        let config = bare(policy.config.written().clone());
+        let config = policy.config.written().clone();
         let Some(before) = out.get_mut(&*policy.name) else {
             // A list would be read as several policies.
             let one = if config.is_array() { json!([config]) } else { config };

@@ -3,6 +3,7 @@
 
 mod emit;
 mod hide;
+mod in_part;
 mod layout;
 mod long;
 
@@ -11,8 +12,10 @@ use std::path::Path;
 use crate::source::{Fail, NodeId, Reader, Shape, Tree};
 
 pub(crate) use emit::emit;
-pub use hide::bare;
-pub(crate) use hide::hide_plain_secrets;
+pub use hide::{HIDDEN, bare};
+pub(crate) use hide::{hide_plain_secrets, is_secret};
+pub(crate) use in_part::{argument, is_secret_webhook, target};
+pub(crate) use long::told;
 pub use long::{long, long_value};
 
 /// Why a text is left as it is.

@@ -97,8 +97,9 @@ pub struct Admin {
     /// Bearer token for what is not public; never printed. `None`: whoever reaches the loopback.
     #[serde(skip_serializing)]
     pub token: Option<String>,
-    /// Paths that need no token: `/health`, `/metrics`, `/admin/live` and `/admin/ready` unless
-    /// told.
+    /// Paths that need no token to be looked at (GET, HEAD): `/health`, `/metrics`, `/admin/live`
+    /// and `/admin/ready` unless told. With `also_on` they are answered twenty times a second for
+    /// one client address.
     #[serde(deserialize_with = "forms::words")]
     pub public: Vec<String>,
     /// Not ready (`/admin/ready`) before each endpoint with a health check has been probed once.

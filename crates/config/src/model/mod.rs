@@ -27,7 +27,7 @@ pub use identity::{Consumer, Identity};
 pub use listener::{Admin, ClientAuth, KeyPair, Listener, ListenerTls, Protocol, ProxyProtocol};
 pub use quiet::Quiet;
 pub use redis_url::RedisUrl;
-pub(crate) use redis_url::{bears_secret, is_only_named, shown};
+pub(crate) use redis_url::{bears_secret, is_only_named, without_password};
 pub use route::{Condition, Match, PolicyEntry, Rewrite, Route, RouteSet, Target};
 pub(crate) use route::{no_condition, no_rewrite, word_of};
 pub(crate) use routes::Gathered;

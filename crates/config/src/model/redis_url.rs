@@ -66,17 +66,18 @@ impl RedisUrl {
     }
 }
 
-/// A URL as it may be shown: without the user and the password, unless these are only named.
-pub(crate) fn shown(url: &str) -> String {
+/// A URL with something else in place of its password; `None` when it has none, or one that is
+/// only named.
+pub(crate) fn without_password(url: &str, instead: &str) -> Option<String> {
     // In a list of servers the scheme may be left out.
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    match rest.rsplit_once('@') {
-        Some((login, _)) if has_plain_password(login) => {
-            let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-            if scheme.is_empty() { place.to_owned() } else { format!("{scheme}://{place}") }
-        }
-        _ => url.to_owned(),
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (login, place) = rest.rsplit_once('@')?;
+    if !has_plain_password(login) {
+        return None;
     }
+    let scheme = url.strip_suffix(rest).unwrap_or_default();
+    let user = login.get(..colon(login)?)?;
+    Some(format!("{scheme}{user}:{instead}@{place}"))
 }
 
 /// Whether a URL as it is written has a password that is more than named.
@@ -87,10 +88,17 @@ pub(crate) fn bears_secret(url: &str) -> bool {
 }
 
 fn has_plain_password(login: &str) -> bool {
-    // A reference has a colon too.
-    let without = login.replace("${env:", "${env").replace("${file:", "${file");
-    let password = without.split_once(':').map(|(_, password)| password);
+    let password = colon(login).and_then(|colon| login.get(colon + 1..));
     password.is_some_and(|password| !password.is_empty() && !is_only_named(password))
+}
+
+/// Where the password begins. A reference has a colon too.
+fn colon(login: &str) -> Option<usize> {
+    let mut inside = false;
+    login.char_indices().find_map(|(at, c)| {
+        inside = (inside || login.get(at..)?.starts_with("${")) && c != '}';
+        (c == ':' && !inside).then_some(at)
+    })
 }
 
 /// Whether a text is references and nothing else.
@@ -143,7 +151,7 @@ fn percent_decoded(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{RedisUrl, bears_secret, shown};
+    use super::{RedisUrl, bears_secret, without_password};
 
     #[test]
     fn urls_are_read() {
@@ -161,20 +169,22 @@ mod tests {
 
     #[test]
     fn only_named_passwords_are_shown() {
-        for (url, is_plain, seen) in [
-            ("redis://h:1/2", false, "redis://h:1/2"),
-            ("redis://:${env:P}@h", false, "redis://:${env:P}@h"),
-            ("redis://u:${file:/p:q}@h", false, "redis://u:${file:/p:q}@h"),
-            ("redis://${env:U}:hunter2@h", true, "redis://h"),
-            ("redis://:hun@ter2@h:1", true, "redis://h:1"),
-            ("redis://u@h", false, "redis://u@h"),
-            ("gate:hunter2@10.0.0.5:6379", true, "10.0.0.5:6379"),
-            ("10.0.0.5:6379", false, "10.0.0.5:6379"),
-            ("redis://:${env:A}${env:B}@h", false, "redis://:${env:A}${env:B}@h"),
-            ("redis://:${env:A}plain${env:B}@h", true, "redis://h"),
-            ("memory", false, "memory"),
+        for (url, seen) in [
+            ("redis://h:1/2", None),
+            ("redis://:${env:P}@h", None),
+            ("redis://u:${file:/p:q}@h", None),
+            ("redis://${file:/p:q}:${env:P}@h", None),
+            ("redis://${env:U}:hunter2@h", Some("redis://${env:U}:*@h")),
+            ("redis://:hun@ter2@h:1", Some("redis://:*@h:1")),
+            ("redis://u@h", None),
+            ("gate:hunter2@10.0.0.5:6379", Some("gate:*@10.0.0.5:6379")),
+            ("10.0.0.5:6379", None),
+            ("redis://:${env:A}${env:B}@h", None),
+            ("redis://:${env:A}plain${env:B}@h", Some("redis://:*@h")),
+            ("memory", None),
         ] {
-            assert_eq!((bears_secret(url), shown(url)), (is_plain, seen.to_owned()), "{url}");
+            assert_eq!(without_password(url, "*").as_deref(), seen, "{url}");
+            assert_eq!(bears_secret(url), seen.is_some(), "{url}");
         }
     }
 

@@ -155,7 +155,7 @@ pub struct Health {
     pub interval: Time,
     /// 2s.
     pub timeout: Time,
-    /// Failures in a row that take an endpoint out (3).
+    /// Failures in a row that take an endpoint out (3). Its first probe of all decides at once.
     pub unhealthy_after: u32,
     /// Successes in a row that bring it back (1).
     pub healthy_after: u32,

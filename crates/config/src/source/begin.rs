@@ -44,14 +44,19 @@ pub fn parts(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(standing(directory))? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let is_known = ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known));
-        if is_known && !name.starts_with('.') && path.is_file() {
+        if is_part(name) && path.is_file() {
             found.push(directory.join(name));
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether a file of a directory is read, by its name in it.
+pub fn is_part(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is_known = ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known));
+    is_known && !name.starts_with('.') && !name.contains('/')
 }
 
 /// What [`parts`] finds, and where each is to be read.
@@ -77,6 +82,6 @@ pub(super) fn is_mounted(directory: &Path) -> bool {
 }
 
 /// Where a directory's files really stand: those of a mounted one in the directory of their state.
-fn standing(directory: &Path) -> PathBuf {
+pub fn standing(directory: &Path) -> PathBuf {
     directory.join(MOUNTED).canonicalize().unwrap_or_else(|_| directory.to_owned())
 }

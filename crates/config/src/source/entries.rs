@@ -1,6 +1,7 @@
 //! Changes that the gateway has written itself, read entry by entry: one that was read before is
 //! copied, so that a change costs its own text and not that of all.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -72,7 +73,7 @@ impl Reader<'_> {
             refers,
         });
         if refers {
-            self.resolve(part, base);
+            self.resolve(part, base, &HashMap::new());
         }
         self.read_entries = read;
         Some(root)

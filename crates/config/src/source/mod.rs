@@ -5,6 +5,7 @@
 
 mod begin;
 mod entries;
+mod hidden;
 mod read;
 mod reference;
 mod texts;
@@ -16,10 +17,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-pub use begin::{Begin, parts};
+pub use begin::{Begin, is_part, parts, standing};
+pub use hidden::Hidden;
 pub use reference::Lookup;
 
 use entries::EntryRead;
+pub(crate) use hidden::marks;
 pub(crate) use read::{Finished, Reader};
 pub(crate) use tree::{At, NodeId, Shape, Spelling, Tree};
 use tree::{Mark, Part};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::entries::EntryRead;
+use super::hidden::Hidden;
 use super::reference::{self, Lookup, Wrong};
 use super::tree::{At, NodeId, Part, Shape, Tree};
 use super::{Begin, Fail, File, Source, begin, toml, yaml};
@@ -53,6 +54,8 @@ pub(crate) struct Reader<'a> {
     resolves: bool,
     /// Whether a file may not include others.
     alone: bool,
+    /// What stands where secrets were not shown.
+    pub(crate) hidden: Option<&'a Hidden>,
     /// The root of the files, the number of the file of changes that lie over it, and what became
     /// of each.
     changed: Option<(NodeId, u16, Vec<Laid>)>,
@@ -88,6 +91,7 @@ impl<'a> Reader<'a> {
             again: None,
             resolves: true,
             alone: false,
+            hidden: None,
             changed: None,
             read_entries: Vec::new(),
         }
@@ -345,7 +349,8 @@ impl<'a> Reader<'a> {
             file.read = Some((part, root));
         }
         if refers && self.resolves {
-            self.resolve(part, &base);
+            let hidden = self.hidden.map(|hidden| hidden.secrets(&self.tree, root));
+            self.resolve(part, &base, &hidden.unwrap_or_default());
         }
         match self.tree.shape(root) {
             Shape::Map => Some(self.include(root, &base, depth)),
@@ -384,12 +389,13 @@ impl<'a> Reader<'a> {
         None
     }
 
-    pub(super) fn resolve(&mut self, part: Part, base: &Path) {
+    pub(super) fn resolve(&mut self, part: Part, base: &Path, hidden: &HashMap<NodeId, String>) {
         let found = self.tree.with_references(part);
         let keys = self.tree.keys(part, &found);
         for id in found {
             let Some(text) = self.tree.written(id) else { continue };
-            match reference::resolve(text, base, self.env, &mut self.read) {
+            let hidden = hidden.get(&id).map(String::as_str);
+            match reference::resolve(text, base, self.env, &mut self.read, hidden) {
                 Ok(None) => {}
                 Ok(Some(_)) if keys.contains(&id) => {
                     let fail = Fail::new(self.tree.at(id), "a key cannot be a reference");
@@ -429,6 +435,8 @@ impl<'a> Reader<'a> {
                 self.fails.push(Fail::new(at, "expected a file's name, or a list of them"));
                 continue;
             };
+            // Another file there may be meant too, one day.
+            self.read.extend(searched(&base.join(&text)).map(Path::to_path_buf));
             match self.meant(base, &text) {
                 Err(why) => self.fails.push(Fail::new(at, format!("cannot include: {why}"))),
                 Ok(paths) => {
@@ -540,12 +548,9 @@ fn beside(path: &Path) -> PathBuf {
 /// The files that a name with `*` and `?` in its last part means, sorted.
 fn matching(base: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
     let path = base.join(name);
-    let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-    if !pattern.contains(['*', '?']) {
-        return Ok(vec![path]);
-    }
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let Some(here) = searched(&path) else { return Ok(vec![path]) };
+    let pattern = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let directory = path.parent().unwrap_or(here);
     let entries = fs::read_dir(here).map_err(|error| format!("`{}`: {error}", here.display()))?;
     let mut found = Vec::new();
     for entry in entries.flatten() {
@@ -559,6 +564,13 @@ fn matching(base: &Path, name: &str) -> Result<Vec<PathBuf>, String> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The directory whose files a path means, if it is a pattern.
+fn searched(path: &Path) -> Option<&Path> {
+    let pattern = path.file_name()?.to_str()?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    pattern.contains(['*', '?']).then_some(directory.unwrap_or(Path::new(".")))
 }
 
 /// Whether a name fits a pattern of `*` (any run) and `?` (any byte).

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::tree::Reference;
+use crate::format::HIDDEN;
 
 /// The largest file that a reference may stand for.
 const MAX_FILE: u64 = 64 * 1024;
@@ -23,12 +24,14 @@ pub(super) struct Resolved {
 }
 
 /// Resolves a scalar's references. `Ok(None)`: it has none. Files that were read are added to
-/// `read`; relative ones are looked for beside the configuration file, in `base`.
+/// `read`; relative ones are looked for beside the configuration file, in `base`. `hidden` is the
+/// secret that stands at its place, if that is known, for what was shown in place of it.
 pub(super) fn resolve(
     text: &str,
     base: &Path,
     env: Lookup<'_>,
     read: &mut Vec<PathBuf>,
+    hidden: Option<&str>,
 ) -> Result<Option<Resolved>, Wrong> {
     if !text.contains("${") {
         return Ok(None);
@@ -59,7 +62,11 @@ pub(super) fn resolve(
         rest = after;
         let inner = written.strip_prefix("${").and_then(|s| s.strip_suffix('}'));
         let inner = inner.unwrap_or_default();
-        let Some(stands_for) = look_up(inner, base, env, read)? else {
+        let found = match written {
+            HIDDEN => Some(hidden.ok_or_else(not_known)?.to_owned()),
+            _ => look_up(inner, base, env, read)?,
+        };
+        let Some(stands_for) = found else {
             template.push_str(written);
             unless_template.get_or_insert_with(|| unknown(inner));
             continue;
@@ -74,6 +81,13 @@ pub(super) fn resolve(
     template.push_str(rest);
     let reference = Reference { value: value.into(), template: template.into(), parts };
     Ok(Some(Resolved { reference, unless_template }))
+}
+
+fn not_known() -> Wrong {
+    (
+        format!("`{HIDDEN}` is shown in place of a secret, and is none"),
+        "`${env:NAME}` or `${file:path}`, or the secret itself",
+    )
 }
 
 fn unknown(inner: &str) -> Wrong {

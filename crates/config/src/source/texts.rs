@@ -1,8 +1,10 @@
 //! What the texts of the files say, without the changes that lie over them.
 
+use std::collections::BTreeSet;
+
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::tree::Spelling;
+use super::tree::{Shape, Spelling};
 use super::{File, Source};
 
 impl Source {
@@ -37,6 +39,19 @@ impl Source {
     pub fn is_blank(&self) -> bool {
         let is_note = |line: &str| line.is_empty() || line.starts_with('#');
         self.own().all(|file| file.text.lines().map(str::trim).all(is_note))
+    }
+
+    /// The names of the files in which routes stand, without the changes over them; `None` when
+    /// they do not even say `routes: {}`.
+    pub fn routes_stand_in(&self) -> Option<Vec<&str>> {
+        let routes = self.tree.get(self.of_files, "routes")?;
+        if self.tree.shape(routes) != Shape::Map {
+            return None;
+        }
+        let pairs = self.tree.pairs(routes).iter();
+        let files: BTreeSet<u16> = pairs.map(|pair| self.tree.at(pair.0).file).collect();
+        let names = files.into_iter().filter_map(|file| self.files.get(usize::from(file)));
+        Some(names.map(|file| &*file.name).collect())
     }
 
     /// The changes that lie over the files: what their file is called, and its text.

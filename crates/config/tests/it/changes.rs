@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lockgate_config::{
-    Changes, Given, Loaded, Outcome, Report, between, differing, effective, load_str_with,
-    load_with, long, shown, shown_again,
+    Changes, Given, HIDDEN, Loaded, Outcome, Report, Severity, between, differing, effective,
+    load_str_with, load_with, long, shown, shown_again,
 };
 use serde_json::json;
 
@@ -79,8 +79,11 @@ fn what_a_route_states_as_a_secret_is_never_told() {
     let bare = json!({
         "to": "users",
         "headers": [
-            { "request": { "set": { "X-Team": "blue" }, "add": { "X-Token": "${env:PATH}" } } },
-            { "response": { "set": {}, "add": { "Vary": "a" } } },
+            { "request": {
+                "set": { "Authorization": HIDDEN, "X-Team": "blue" },
+                "add": { "X-Api-Key": HIDDEN, "X-Token": "${env:PATH}", "Cookie": HIDDEN },
+            } },
+            { "response": { "set": { "Set-Cookie": HIDDEN }, "add": { "Vary": "a" } } },
         ],
     });
     assert_eq!(shown(&["routes", "/a"], Some(&route("one"))), bare);
@@ -103,7 +106,7 @@ fn what_a_route_states_as_a_secret_is_never_told() {
     // By itself a consumer's key is as secret as in the whole.
     let consumer = json!({ "api_keys": ["key-plain", "${env:KEY}"] });
     let told = shown(&["consumers", "alice"], Some(&consumer));
-    assert_eq!(told, json!({ "api_keys": ["${env:KEY}"] }));
+    assert_eq!(told, json!({ "api_keys": [HIDDEN, "${env:KEY}"] }));
 }
 
 #[test]
@@ -227,7 +230,103 @@ fn plain_secrets_are_not_exported() {
     let env = |name: &str| Some(format!("{name}-value-of-it"));
     let loaded = load_str_with("x.yaml", text, &[], &env).unwrap();
     let text = effective(&loaded.source);
-    assert!(text.contains("Left out: 2 secrets"), "{text}");
+    assert!(text.starts_with("# 2 secrets that stand in plain text are not shown"), "{text}");
+    assert!(text.contains("redis://u:${hidden}@h:1"), "{text}");
     assert!(!text.contains("hunter22") && !text.contains("plainplain"), "{text}");
     assert!(text.contains("${env:P}") && text.contains("${env:K}"), "{text}");
+    // It is no configuration before something stands there again.
+    let report = load_str_with("x.yaml", &text, &[], &env).unwrap_err().render(false);
+    assert_eq!(report.matches("`${hidden}` is shown in place of a secret").count(), 2, "{report}");
+}
+
+/// Secrets in plain text wherever one may stand that changes can reach.
+const SECRETS: &str = "\
+stores: { a: \"redis://u:s3cr3t-1@h:1\", b: { url: \"redis://h:1\", password: s3cr3t-2 } }
+identity: { own: { jwt: { secret: s3cr3t-3-s3cr3t-3-s3cr3t-3-s3cr3t-3 } } }
+consumers: { alice: { api_keys: [s3cr3t-4, s3cr3t-5] }, bob: { api_keys: s3cr3t-6 } }
+telemetry: { traces: { to: \"http://c:1\", headers: { x: s3cr3t-7 } } }
+alerts: { ops: \"https://u:s3cr3t-8@h/x\", pd: { kind: pagerduty, key: s3cr3t-9 } }
+defaults: { headers: { request: { set: { Authorization: s3cr3t-10 } } } }
+upstreams: { u: { endpoints: [\"127.0.0.1:1\"], sticky: { cookie: { secret: s3cr3t-11 } } } }
+routes:
+  /a: { to: u, tags: [x] }
+  /b:
+    headers: { response: { remove: [Server] } }
+    to: { respond: { body: hello, headers: { Set-Cookie: s3cr3t-12 } } }
+  /c: { to: u, when: { header: { X-Api-Key: s3cr3t-13 } } }
+";
+
+#[test]
+fn what_is_shown_can_be_sent_back_with_another_thing_changed() {
+    let path = file("hidden-1", SECRETS);
+    let loaded = lockgate_config::load(&path, ALL).unwrap();
+    let long = long(&path, ALL).unwrap();
+    let export = effective(&loaded.source);
+    for shown in [&long, &export] {
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+        assert!(shown.matches(HIDDEN).count() >= 13, "{shown}");
+        assert_eq!(between(&path, "sent", shown, ALL).unwrap(), Changes::default(), "{shown}");
+        let sent = shown
+            .replace("hello", "good day")
+            .replace("Set-Cookie: ${hidden}", "Vary: a")
+            .replace("Set-Cookie: \"${hidden}\"", "Vary: a");
+        let changes = between(&path, "sent", &sent, ALL).unwrap();
+        let [one] = changes.entries() else { panic!("{:?}", changes.entries()) };
+        assert_eq!(one.name, "/b");
+        assert!(!changes.write().contains("s3cr3t"), "{}", changes.write());
+    }
+}
+
+#[test]
+fn what_is_hidden_is_neither_lost_nor_taken_for_the_secret() {
+    let path = file("hidden-2", SECRETS);
+    let shown = long(&path, ALL).unwrap();
+    let refused = |sent: &str, places: &[&str]| {
+        let report = between(&path, "sent", sent, ALL).unwrap_err();
+        let text = report.render(false);
+        assert!(!text.contains("s3cr3t"), "{text}");
+        let errors = report.problems.iter().filter(|one| one.severity == Severity::Error);
+        assert_eq!(errors.clone().count(), places.len(), "{text}");
+        for (problem, place) in errors.zip(places) {
+            assert!(problem.message.contains(HIDDEN), "{text}");
+            assert!(problem.message.contains(place) && problem.line > 1, "{text}");
+            let help = problem.help.as_deref().unwrap();
+            assert!(help.contains("reference") || help.contains("${env:NAME}"), "{text}");
+        }
+    };
+    // Changed beside it, by another value at another place, or sent elsewhere with it.
+    refused(&shown.replace("tags: [x]", "tags: [y]"), &["`routes./a` is not"]);
+    refused(&shown.replace("@h:1", "@evil:1"), &["in place of a secret"]);
+    // Said once more it is changed, and kept as it is said.
+    let sent = SECRETS.replace("s3cr3t-6", "s3cr3t-new");
+    let changes = between(&path, "sent", &sent, ALL).unwrap();
+    assert_eq!(changes.entries().len(), 1);
+    assert_eq!(changes.entries()[0].to, Some(json!({ "api_keys": "s3cr3t-new" })));
+    // And taken out it is gone: that it was there could be seen.
+    let sent = SECRETS.replace(", s3cr3t-5", "");
+    let changes = between(&path, "sent", &sent, ALL).unwrap();
+    assert_eq!(changes.entries()[0].to, Some(json!({ "api_keys": ["s3cr3t-4"] })));
+    // A single thing that is set is read with the files, and refused by that.
+    let mut changes = Changes::default();
+    let route =
+        json!({ "to": "u", "headers": { "request": { "set": { "Authorization": HIDDEN } } } });
+    changes.set("routes", "/a", Some(route)).unwrap();
+    let text = changes.write();
+    let given = Given::Changes { name: "changes.yaml", text: &text, of: None };
+    let report = load_with(&path, given, None, ALL, &mut |_, _| Vec::new()).unwrap_err();
+    let text = report.render(false);
+    assert!(text.contains("is shown in place of a secret, and is none"), "{text}");
+}
+
+#[test]
+fn a_secret_that_is_sent_is_compared_with_the_one_in_the_files() {
+    let path = file("hidden-3", SECRETS);
+    let shown = long(&path, ALL).unwrap();
+    let at = shown.find("bob:").unwrap();
+    let (before, after) = shown.split_at(at);
+    for (key, changed) in [("s3cr3t-6", 0), ("s3cr3t-other", 1)] {
+        let sent = format!("{before}{}", after.replacen("\"${hidden}\"", key, 1));
+        let changes = between(&path, "sent", &sent, ALL).unwrap();
+        assert_eq!(changes.entries().len(), changed, "{sent}");
+    }
 }

@@ -159,3 +159,30 @@ fn thousands_of_files_are_joined_in_no_time() {
     let loaded = load_with(begin, Given::Nothing, None, ALL, &mut |_, _| Vec::new()).unwrap();
     assert_eq!(loaded.document.routes.len(), 5_000);
 }
+
+#[test]
+fn where_the_routes_stand_is_told_and_that_none_are_meant() {
+    let route = "routes:\n  /a: { to: http://a:1 }\n";
+    let path = directory("stand", &[("a.yaml", "routes: {}\n"), ("b.yaml", route)]);
+    let stand = |path: &Path| {
+        let loaded = load(path, ALL).unwrap_or_else(|report| panic!("{report}"));
+        let files = loaded.source.routes_stand_in();
+        files.map(|files| files.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(stand(&path), Some(vec![path.join("b.yaml").display().to_string()]));
+    std::fs::remove_file(path.join("b.yaml")).unwrap();
+    assert_eq!(stand(&path), Some(vec![]), "it is said that there are none");
+    for text in ["workers: 1\n", "workers: 1\nroutes:\n"] {
+        std::fs::write(path.join("a.yaml"), text).unwrap();
+        assert_eq!(stand(&path), None, "{text:?}");
+    }
+    std::fs::write(path.join("a.yaml"), "workers: 1\n").unwrap();
+    let mut changes = lockgate_config::Changes::default();
+    let to = serde_json::json!({ "to": "http://a:1" });
+    changes.set("routes", "/c", Some(to)).unwrap();
+    let text = changes.write();
+    let given = Given::Changes { name: "changes.yaml", text: &text, of: None };
+    let loaded = load_with(&path, given, None, ALL, &mut |_, _| Vec::new()).unwrap();
+    assert_eq!(loaded.document.routes.len(), 1);
+    assert_eq!(loaded.source.routes_stand_in(), None, "changes are not the files");
+}

@@ -9,8 +9,8 @@ use lockgate_core::{
 };
 use serde_json::Value;
 
-/// Takes any settings.
-struct Any(&'static str);
+/// Takes any settings with which it can do what it does with them when it is built.
+struct Any(&'static str, fn(&Value, &mut Build<'_>) -> Result<(), ConfigError>);
 
 /// Takes `{ limit: number, word: text, on: bool }` and nothing else.
 struct Strict;
@@ -74,10 +74,7 @@ impl IdentityPlugin for Any {
         config: &Value,
         build: &mut Build<'_>,
     ) -> Result<std::sync::Arc<dyn Identity>, ConfigError> {
-        read_file(config, build)?;
-        if config.get("audience").is_some_and(|audience| audience == "nobody") {
-            return Err(ConfigError::new("nobody is no audience").at("audience"));
-        }
+        (self.1)(config, build)?;
         Ok(std::sync::Arc::new(Nothing))
     }
 }
@@ -95,7 +92,8 @@ impl PolicyPlugin for Any {
         schemars::json_schema!(true)
     }
 
-    fn build(&self, _: &Value, _: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
+    fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
+        (self.1)(config, build)?;
         Ok(Box::new(Nothing))
     }
 }
@@ -135,62 +133,34 @@ impl PolicyPlugin for Strict {
 
 /// Keeps counters and answers in the store that it names, and leases in another one; or names an
 /// upstream by its URL.
-struct Keeps;
-
-/// Reads the file that it names, which must not say `bad`.
-struct Reads;
-
-impl PolicyPlugin for Keeps {
-    fn name(&self) -> &'static str {
-        "keeps"
+fn keep(config: &Value, build: &mut Build<'_>) -> Result<(), ConfigError> {
+    let store = config.as_str().unwrap_or("memory");
+    if store.contains("://") {
+        let is_there = build.provide.has_upstream(store);
+        let none = || ConfigError::new(format!("there is no upstream {store}"));
+        return if is_there { Ok(()) } else { Err(none()) };
     }
-
-    fn stage(&self, _: &Value) -> Stage {
-        Stage::Guard
-    }
-
-    fn schema(&self) -> schemars::Schema {
-        schemars::json_schema!(true)
-    }
-
-    fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
-        let store = config.as_str().unwrap_or("memory");
-        if store.contains("://") {
-            let is_there = build.provide.has_upstream(store);
-            let none = || ConfigError::new(format!("there is no upstream {store}"));
-            return if is_there { Ok(Box::new(Nothing)) } else { Err(none()) };
-        }
-        build.counters(store)?;
-        build.blobs(store)?;
-        build.leases(store)?;
-        build.leases("memory")?;
-        Ok(Box::new(Nothing))
-    }
+    build.counters(store)?;
+    build.blobs(store)?;
+    build.leases(store)?;
+    build.leases("memory")?;
+    Ok(())
 }
 
-fn read_file(config: &Value, build: &Build<'_>) -> Result<(), ConfigError> {
+/// Reads the file that it names, which must not say `bad`.
+fn read_file(config: &Value, build: &mut Build<'_>) -> Result<(), ConfigError> {
     let Some(path) = config.get("file").and_then(Value::as_str) else { return Ok(()) };
     let text = build.provide.read(path.as_ref()).map_err(ConfigError::new)?;
     if text.starts_with(b"bad") { Err(ConfigError::new("it says bad")) } else { Ok(()) }
 }
 
-impl PolicyPlugin for Reads {
-    fn name(&self) -> &'static str {
-        "reads"
+/// An identity's settings: they may name a file, and an audience that there is.
+fn identify(config: &Value, build: &mut Build<'_>) -> Result<(), ConfigError> {
+    read_file(config, build)?;
+    if config.get("audience").is_some_and(|audience| audience == "nobody") {
+        return Err(ConfigError::new("nobody is no audience").at("audience"));
     }
-
-    fn stage(&self, _: &Value) -> Stage {
-        Stage::Guard
-    }
-
-    fn schema(&self) -> schemars::Schema {
-        schemars::json_schema!(true)
-    }
-
-    fn build(&self, config: &Value, build: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
-        read_file(config, build)?;
-        Ok(Box::new(Nothing))
-    }
+    Ok(())
 }
 
 impl HandlerPlugin for Any {
@@ -202,25 +172,36 @@ impl HandlerPlugin for Any {
         schemars::json_schema!(true)
     }
 
-    fn build(&self, _: &Value, _: &mut Build<'_>) -> Result<Box<dyn Handler>, ConfigError> {
+    fn build(
+        &self,
+        config: &Value,
+        build: &mut Build<'_>,
+    ) -> Result<Box<dyn Handler>, ConfigError> {
+        (self.1)(config, build)?;
         Ok(Box::new(Nothing))
     }
 }
 
-static JWT: Any = Any("jwt");
-static API_KEY: Any = Any("api_key");
-static AUTH: Any = Any("auth");
-static RATE_LIMIT: Any = Any("rate_limit");
-static CACHE: Any = Any("cache");
-static CORS: Any = Any("cors");
-static HEADERS: Any = Any("headers");
-static CONCURRENCY: Any = Any("concurrency");
-static IDEMPOTENCY: Any = Any("idempotency");
-static SERIALIZE: Any = Any("serialize");
-static VALIDATE: Any = Any("validate");
-static INVALIDATE: Any = Any("invalidate");
-static AGGREGATE: Any = Any("aggregate");
-static RESPOND: Any = Any("respond");
+const fn any(name: &'static str) -> Any {
+    Any(name, |_, _| Ok(()))
+}
+
+static JWT: Any = Any("jwt", identify);
+static API_KEY: Any = Any("api_key", identify);
+static AUTH: Any = any("auth");
+static RATE_LIMIT: Any = any("rate_limit");
+static CACHE: Any = any("cache");
+static CORS: Any = any("cors");
+static HEADERS: Any = any("headers");
+static CONCURRENCY: Any = any("concurrency");
+static IDEMPOTENCY: Any = any("idempotency");
+static SERIALIZE: Any = any("serialize");
+static VALIDATE: Any = any("validate");
+static INVALIDATE: Any = any("invalidate");
+static KEEPS: Any = Any("keeps", keep);
+static READS: Any = Any("reads", read_file);
+static AGGREGATE: Any = any("aggregate");
+static RESPOND: Any = any("respond");
 
 /// All that the examples of the manual name, and a strict one.
 pub(crate) static ALL: &[Plugin] = &[
@@ -237,8 +218,8 @@ pub(crate) static ALL: &[Plugin] = &[
     Plugin::Policy(&VALIDATE),
     Plugin::Policy(&INVALIDATE),
     Plugin::Policy(&Strict),
-    Plugin::Policy(&Keeps),
-    Plugin::Policy(&Reads),
+    Plugin::Policy(&KEEPS),
+    Plugin::Policy(&READS),
     Plugin::Handler(&AGGREGATE),
     Plugin::Handler(&RESPOND),
 ];

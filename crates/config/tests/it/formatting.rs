@@ -106,7 +106,7 @@ stores:
   own: memory
 plans: { p: [[1, { a: [] }], \"yes\", off, ~, 1.5, \"1e3\", \"0x1f\", \"- x\", \"a: b\", \"#\", \"multi\\nline\", \"\", \" x \", \"off\", \"12\"] }
 alerts:
-  oncall: http://127.0.0.1:1/hook
+  oncall: http://127.0.0.1:1
   mail: { email: { server: mail.local, from: a@b, to: c@d }, quiet: off, only: p99 }
   run: { command: [/bin/true, x] }
   rules: { p99: 1s, error_ratio: { above: 1%, for: 3m }, upstream_low: 50%, log_drops: off }

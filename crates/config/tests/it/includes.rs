@@ -34,7 +34,7 @@ fn files_and_globs_are_merged_and_watched() {
         .iter()
         .map(|file| file.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    for name in ["main.yaml", "a.yaml", "b.yaml", "deep.yaml", "more.toml", "ca.pem"] {
+    for name in ["main.yaml", "a.yaml", "b.yaml", "deep.yaml", "more.toml", "ca.pem", "parts"] {
         assert!(files.iter().any(|file| file == name), "{name} in {files:?}");
     }
 }

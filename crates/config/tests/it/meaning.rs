@@ -325,3 +325,15 @@ fn a_sink_that_cannot_be_told_is_an_error() {
     );
     assert!(plain[0].contains("a secret stands here in plain text"), "{plain:?}");
 }
+
+#[test]
+fn a_text_with_a_secret_in_it_is_told_and_not_shown() {
+    let text = "alerts:\n  hook: https://hooks.example/services/T0/a1b2c3d4e5f6g7h8i9j0k1\n  run: { \
+                command: [notify, --token, abc, \"--key=${env:SECRET}\"] }\n  plain: \
+                http://10.0.0.1/alerts\nupstreams:\n  a: { endpoints: \"a:1\", health: { path: \
+                \"/health?token=abc\" } }\nroutes: { /x: { to: a } }\n";
+    let secret = "a secret stands here in plain text [`${env:NAME}` or `${file:path}`]";
+    let told = ["2:9", "3:37", "6:42"].map(|at| format!("{at} {secret}"));
+    assert_eq!(warnings(text), told);
+    assert!(good(text).warnings.iter().all(|one| one.excerpt.is_none()));
+}

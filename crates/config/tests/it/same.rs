@@ -403,7 +403,7 @@ fn what_routes_inherit_stays_one_over_many_changes() {
              /c: {{ to: one }}\n"
         )
     };
-    let (path, first) = first("same-inherited", "  /c: { to: one }\n");
+    let (path, first) = first("same-inherited-again", "  /c: { to: one }\n");
     let second = next(&path, &rest, &routes(1, 1), &first);
     let third = next(&path, &rest, &routes(2, 1), &second);
     let fourth = next(&path, &rest, &routes(2, 2), &third);

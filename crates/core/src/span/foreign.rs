@@ -5,32 +5,44 @@ use http::{HeaderMap, HeaderValue};
 
 use super::parent::{Parent, SAMPLED, SpanId, TraceId};
 
-/// What `b3: {trace}-{span}-{sampled}-{parent}` says, or `x-b3-traceid` and the others; and whether
-/// it says if the trace is sampled: B3 may leave that to whoever reads it.
-pub fn b3(headers: &HeaderMap) -> Option<(Parent, bool)> {
+/// What `b3: {trace}-{span}-{sampled}-{parent}` says, or `x-b3-traceid` and the others: the parent,
+/// and the flag of sampling. B3 may leave that to whoever reads it, and may say nothing else:
+/// `b3: 0`.
+pub fn b3(headers: &HeaderMap) -> Option<(Option<Parent>, Option<u8>)> {
     let one = |name: &str| {
         let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
         let first = lines.next();
         first.filter(|_| lines.next().is_none())
     };
     if headers.contains_key("b3") {
-        let mut parts = one("b3")?.split(|byte| *byte == b'-');
+        let whole = one("b3")?;
+        if let Some(flag) = b3_sampled(whole) {
+            return Some((None, Some(flag)));
+        }
+        let mut parts = whole.split(|byte| *byte == b'-');
         let (trace, span) = (trace_id(parts.next()?)?, span_id(parts.next()?)?);
         let sampled = parts.next().map(b3_sampled);
         let is_span = |id: &[u8]| span_id(id).is_some();
         let ends = parts.next().is_none_or(is_span) && parts.next().is_none();
         return ends.then(|| b3_parent(trace, span, sampled))?;
     }
-    let (trace, span) = (trace_id(one("x-b3-traceid")?)?, span_id(one("x-b3-spanid")?)?);
     let debug = one("x-b3-flags") == Some(b"1");
     let sampled = if debug { Some(Some(SAMPLED)) } else { one("x-b3-sampled").map(b3_sampled) };
+    if !headers.contains_key("x-b3-traceid") && !headers.contains_key("x-b3-spanid") {
+        return sampled?.map(|flag| (None, Some(flag)));
+    }
+    let (trace, span) = (trace_id(one("x-b3-traceid")?)?, span_id(one("x-b3-spanid")?)?);
     b3_parent(trace, span, sampled)
 }
 
 /// `sampled`: what is said of it, if anything is; `None` in it when that is malformed.
-fn b3_parent(trace: TraceId, span: SpanId, sampled: Option<Option<u8>>) -> Option<(Parent, bool)> {
+fn b3_parent(
+    trace: TraceId,
+    span: SpanId,
+    sampled: Option<Option<u8>>,
+) -> Option<(Option<Parent>, Option<u8>)> {
     let flags = sampled.unwrap_or(Some(0))?;
-    Some((Parent { trace, span, flags }, sampled.is_some()))
+    Some((Some(Parent { trace, span, flags }), sampled.map(|_| flags)))
 }
 
 /// What `uber-trace-id: {trace}:{span}:{parent}:{flags}` says; colons may be percent-encoded, and
@@ -111,7 +123,9 @@ mod tests {
 
     fn b3_shown(headers: &HeaderMap) -> Option<String> {
         let (parent, says) = b3(headers)?;
-        let flags = if says { "" } else { " not said" };
+        let flags = if says.is_some() { "" } else { " not said" };
+        let Some(parent) = parent else { return Some(format!("{says:?} alone")) };
+        assert_eq!(says.unwrap_or_default(), parent.flags);
         shown(Some(parent)).map(|shown| shown + flags)
     }
 
@@ -128,7 +142,11 @@ mod tests {
         assert_eq!(read(&format!("{TRACE}-{SPAN}")), said("00 not said"));
         let short = read(&format!("64fe8b2a57d3eff7-{SPAN}-1")).unwrap();
         assert_eq!(short, format!("00-000000000000000064fe8b2a57d3eff7-{SPAN}-01"));
-        for bad in ["0", "1", "", "x-y-1", &format!("{TRACE}-{SPAN}-2"), &format!("{TRACE}-0-1")] {
+        for (text, flag) in [("0", 0), ("false", 0), ("1", 1), ("d", 1)] {
+            assert_eq!(read(text), Some(format!("Some({flag}) alone")), "{text}");
+        }
+        for bad in ["2", "0-1", "", "x-y-1", &format!("{TRACE}-{SPAN}-2"), &format!("{TRACE}-0-1")]
+        {
             assert_eq!(read(bad), None, "{bad}");
         }
         let more = format!("{TRACE}-{SPAN}-1-05e3ac9a4f6e3b90-1");
@@ -149,6 +167,11 @@ mod tests {
         assert_eq!(read(&[("x-b3-flags", "1")]), said("01"));
         assert_eq!(read(&[("x-b3-sampled", "maybe")]), None);
         assert_eq!(b3(&headers(&ids[..1])), None);
+        assert_eq!(b3(&headers(&ids[1..])), None);
+        let alone = |name, value| b3_shown(&headers(&[(name, value)]));
+        assert_eq!(alone("x-b3-sampled", "0").unwrap(), "Some(0) alone");
+        assert_eq!(alone("x-b3-flags", "1").unwrap(), "Some(1) alone");
+        assert_eq!((alone("x-b3-sampled", "maybe"), alone("x-b3-flags", "0")), (None, None));
     }
 
     #[test]

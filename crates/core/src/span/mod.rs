@@ -16,7 +16,8 @@ use crate::{Reason, UpstreamNotes};
 
 pub use foreign::{b3, jaeger};
 pub use lists::{is_baggage, is_tracestate};
-pub use parent::{Parent, RANDOM, SAMPLED, SpanId, TraceId};
+use parent::SpanIds;
+pub use parent::{Parent, RANDOM, SAMPLED, SpanId, TraceId, TraceLine};
 
 /// `traceparent`.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -60,6 +61,8 @@ pub struct Spans {
     own: Option<SpanId>,
     flags: u8,
     fate: Fate,
+    /// Those of the parts to come.
+    ids: SpanIds,
     attempt: Option<(SpanId, Instant)>,
     parts: Vec<Part>,
     left_out: u32,
@@ -108,14 +111,19 @@ impl Spans {
     /// The spans of a request that gets one of its own: below its parent's, or in a new trace.
     /// `fate` decides what becomes of them, by the trace.
     pub fn own(parent: Option<Parent>, fate: impl FnOnce(TraceId) -> Fate) -> Self {
-        let own = Some(SpanId::random());
-        let (trace, remote, random) = match parent {
-            Some(parent) => (parent.trace, Some(parent.span), parent.flags & RANDOM),
-            None => (TraceId::random(), None, RANDOM),
+        let (trace, remote, random, mut ids) = match parent {
+            Some(Parent { trace, span, flags }) => {
+                (trace, Some(span), flags & RANDOM, SpanIds::random())
+            }
+            None => {
+                let trace = TraceId::random();
+                (trace, None, RANDOM, SpanIds::of(trace))
+            }
         };
+        let own = Some(ids.next());
         let fate = fate(trace);
         let flags = random | if fate == Fate::Sampled { SAMPLED } else { 0 };
-        Self { trace: Some(trace), remote, own, flags, fate, ..Self::default() }
+        Self { trace: Some(trace), remote, own, flags, fate, ids, ..Self::default() }
     }
 
     /// The trace, if there is one.
@@ -161,17 +169,29 @@ impl Spans {
     /// The `traceparent` by which whoever is asked for this request comes below its own span;
     /// `None` when headers pass as they came.
     pub fn stated(&self) -> Option<HeaderValue> {
-        self.below(self.own?)
+        let parent = Parent { trace: self.trace?, span: self.own?, flags: self.flags };
+        HeaderValue::from_bytes(&parent.written()).ok()
     }
 
-    /// An attempt begins, and its headers state it, unless they pass as they came.
-    pub fn begin_attempt(&mut self, begun: Instant, headers: &mut HeaderMap) {
-        let Some(own) = self.own else { return };
-        let id = if self.fate == Fate::Unkept { own } else { SpanId::random() };
-        if self.fate != Fate::Unkept {
-            self.attempt = Some((id, begun));
+    /// An attempt begins. What it sends states it: by [`state`](Self::state) or as a
+    /// [`line`](Self::line).
+    pub fn begin_attempt(&mut self, begun: Instant) {
+        if self.own.is_some() && self.fate != Fate::Unkept {
+            self.attempt = Some((self.ids.next(), begun));
         }
-        let Some(stated) = self.below(id) else { return };
+    }
+
+    /// The attempt under way as a line beside the head, in place of what that says of it: nothing
+    /// is allocated. `None` when headers pass as they came.
+    #[inline]
+    pub fn line(&self) -> Option<TraceLine> {
+        Some(self.attempted()?.line())
+    }
+
+    /// States the attempt under way in its headers, unless they pass as they came.
+    pub fn state(&self, headers: &mut HeaderMap) {
+        let stated = self.attempted().map(|parent| HeaderValue::from_bytes(&parent.written()));
+        let Some(Ok(stated)) = stated else { return };
         // As a rule the client's is there, and looking for it among a dozen costs a fifth of what
         // an insertion does.
         if self.remote.is_some() {
@@ -208,7 +228,7 @@ impl Spans {
         reason: Option<&'static Reason>,
     ) {
         if self.fate != Fate::Unkept {
-            let (id, what) = (SpanId::random(), What::Policy(policy));
+            let (id, what) = (self.ids.next(), What::Policy(policy));
             self.keep(Part { id, begun, ended, what, reason });
         }
     }
@@ -217,7 +237,7 @@ impl Spans {
     /// and what it asks comes below this one's.
     pub fn behind(&self) -> Self {
         let Self { trace, remote, own, flags, .. } = *self;
-        Self { trace, remote, own, flags, ..Self::default() }
+        Self { trace, remote, own, flags, ids: SpanIds::random(), ..Self::default() }
     }
 
     /// Those of what stands in for the request while it is brought to its end elsewhere.
@@ -233,9 +253,12 @@ impl Spans {
         }
     }
 
-    fn below(&self, span: SpanId) -> Option<HeaderValue> {
-        let parent = Parent { trace: self.trace?, span, flags: self.flags };
-        HeaderValue::from_bytes(&parent.written()).ok()
+    /// What is stated of the attempt under way: below its own span where that may be told, else
+    /// below the request's.
+    fn attempted(&self) -> Option<Parent> {
+        let own = self.own?;
+        let span = self.attempt.map_or(own, |(id, _)| id);
+        Some(Parent { trace: self.trace?, span, flags: self.flags })
     }
 }
 
@@ -258,8 +281,12 @@ mod tests {
         if let Some(before) = before {
             headers.insert(TRACEPARENT, before.parse().unwrap());
         }
-        spans.begin_attempt(Instant::now(), &mut headers);
+        spans.begin_attempt(Instant::now());
+        spans.state(&mut headers);
         assert!(headers.len() <= 1, "{headers:?}");
+        let own = spans.id().map(|_| headers[TRACEPARENT].to_str().unwrap());
+        let line = own.map(|own| format!("traceparent: {own}\r\n").into_bytes());
+        assert_eq!(spans.line().map(Vec::from), line);
         headers
     }
 
@@ -289,7 +316,8 @@ mod tests {
             }
             headers.insert("b", "2".parse().unwrap());
             let mut spans = Spans::own(Some(parent(SAMPLED)), |_| Fate::Sampled);
-            spans.begin_attempt(Instant::now(), &mut headers);
+            spans.begin_attempt(Instant::now());
+            spans.state(&mut headers);
             let lines: Vec<_> = headers.get_all(TRACEPARENT).iter().map(read).collect();
             assert_eq!(lines.len(), 1, "of {before}");
             assert_eq!(lines[0].span, spans.attempt().unwrap().0);

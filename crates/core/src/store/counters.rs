@@ -58,13 +58,25 @@ pub struct Take<'a> {
     /// When it is taken, where the clock has been read a moment ago: spares a store in memory to
     /// read it again.
     pub at: Option<Instant>,
+    /// What the store has made of the key's begin and of the limit. A counter that is taken from
+    /// with its stem is another than that without.
+    pub stem: Option<Stem>,
+}
+
+/// What all keys of one limit begin with, as one store has hashed it once and for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stem {
+    /// Its length.
+    pub len: usize,
+    /// What the store needs of it.
+    pub hash: u64,
 }
 
 impl<'a> Take<'a> {
     /// So much of a counter, in force, and nothing more to be said of it.
     pub fn new(key: &'a [u8], limit: &'a Limit, cost: u64) -> Self {
-        let (dry, listed, leased, returnable, at) = (false, false, false, false, None);
-        Self { key, limit, cost, dry, listed, leased, returnable, at }
+        let (dry, listed, leased, returnable) = (false, false, false, false);
+        Self { key, limit, cost, dry, listed, leased, returnable, at: None, stem: None }
     }
 }
 
@@ -128,6 +140,13 @@ pub trait Counters: Send + Sync {
     /// only, as nobody can tell which of a bucket's tokens have come back meanwhile. Does not
     /// wait; a store that cannot be reached keeps it.
     fn give_back(&self, taken: &Take<'_>, grant: &Grant);
+
+    /// What may be hashed beforehand of all keys of a limit that begin with `place`, for takes from
+    /// this store alone; none where that would spare nothing.
+    fn stem(&self, place: &[u8], limit: &Limit) -> Option<Stem> {
+        let _ = (place, limit);
+        None
+    }
 
     /// How many gateways count here together, as far as is known; at least 1.
     fn gateways(&self) -> u32 {

@@ -1,14 +1,24 @@
 //! Patterns of names: `/accounts/*/cards`, `shop.example/catalog/**`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 /// A pattern of `host/path`. `*` stands for any text inside of one segment, `**` as a segment for
-/// any number of segments, none too. Without a host, any host fits; the query is not looked at.
+/// any number of segments, none too; `\*` for a star itself, and `\\` for a backslash. Without a
+/// host, any host fits; the query is not looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Glob {
     host: Option<Box<str>>,
-    segments: Box<[Box<str>]>,
+    segments: Box<[Segment]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Segment {
+    /// Any number of segments.
+    Many,
+    /// One: its bytes, and `None` for each star.
+    One(Box<[Option<u8>]>),
 }
 
 /// Longest pattern, in bytes.
@@ -26,37 +36,55 @@ impl Glob {
             return false;
         }
         let segments = || path.split('/').skip(1);
-        let own: Vec<&str> = self.segments.iter().map(|segment| &**segment).collect();
         star(
-            &own,
+            &self.segments,
             &segments().collect::<Vec<_>>(),
-            |own| *own == "**",
-            |own, segment| {
-                let (own, segment) = (own.as_bytes(), segment.as_bytes());
-                star(own, segment, |byte| *byte == b'*', |own, byte| own == byte)
+            |own| *own == Segment::Many,
+            |own, segment| match own {
+                Segment::Many => false,
+                Segment::One(own) => {
+                    star(own, segment.as_bytes(), Option::is_none, |own, byte| *own == Some(*byte))
+                }
             },
         )
+    }
+
+    /// A text as it stands in a pattern for nothing but itself.
+    pub fn literal(text: &str) -> Cow<'_, str> {
+        if !text.contains(['*', '\\']) {
+            return text.into();
+        }
+        text.replace('\\', "\\\\").replace('*', "\\*").into()
     }
 
     /// The path that it names with all below it, when it is nothing but that.
     pub fn is_under(&self) -> Option<String> {
         let (last, parts) = self.segments.split_last()?;
-        if &**last != "**" || parts.iter().any(|part| part.contains('*')) {
-            return None;
-        }
-        Some(parts.iter().flat_map(|part| ["/", part]).collect())
+        if *last == Segment::Many { path(parts) } else { None }
     }
 
     /// The path that it names, when it has no star.
     pub fn is_plain(&self) -> Option<String> {
-        let plain = !self.segments.iter().any(|part| part.contains('*'));
-        plain.then(|| self.segments.iter().flat_map(|part| ["/", part]).collect())
+        path(&self.segments)
     }
 
     /// The host that it names.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
+}
+
+/// The path of segments without a star.
+fn path(segments: &[Segment]) -> Option<String> {
+    let mut path = Vec::new();
+    for segment in segments {
+        let Segment::One(bytes) = segment else { return None };
+        path.push(b'/');
+        for byte in bytes {
+            path.push((*byte)?);
+        }
+    }
+    String::from_utf8(path).ok()
 }
 
 /// Whether a pattern with stars fits a text. Of several stars only the last is ever tried again,
@@ -100,7 +128,7 @@ impl FromStr for Glob {
             return Err(format!("a pattern is a path of at most {LONGEST} bytes without a query"));
         }
         let (host, path) = text.split_at(slash);
-        let segments: Box<[Box<str>]> = path.split('/').skip(1).map(Into::into).collect();
+        let segments: Box<[Segment]> = path.split('/').skip(1).map(Segment::read).collect();
         if segments.len() > MOST {
             return Err(format!("a pattern has at most {MOST} segments"));
         }
@@ -109,10 +137,42 @@ impl FromStr for Glob {
     }
 }
 
+impl Segment {
+    fn read(text: &str) -> Self {
+        if text == "**" {
+            return Self::Many;
+        }
+        let mut bytes = text.bytes();
+        let mut pieces = Vec::with_capacity(text.len());
+        while let Some(byte) = bytes.next() {
+            pieces.push(match byte {
+                b'*' => None,
+                b'\\' => bytes.next().or(Some(byte)),
+                _ => Some(byte),
+            });
+        }
+        Self::One(pieces.into())
+    }
+
+    fn text(&self) -> String {
+        let Self::One(pieces) = self else { return "**".to_owned() };
+        let mut text = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            match piece {
+                None => text.push(b'*'),
+                Some(byte @ (b'*' | b'\\')) => text.extend([b'\\', *byte]),
+                Some(byte) => text.push(*byte),
+            }
+        }
+        // What is escaped is one byte of text: nothing else is cut.
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.host.as_deref().unwrap_or_default())?;
-        self.segments.iter().try_for_each(|segment| write!(f, "/{segment}"))
+        self.segments.iter().try_for_each(|segment| write!(f, "/{}", segment.text()))
     }
 }
 
@@ -151,6 +211,23 @@ mod tests {
         ] {
             assert!(!fits(pattern, name), "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn what_is_literal_stands_for_itself_alone() {
+        for text in ["*", "**", "a*b", "\\*", "\\", "\\\\**", "*\\", "\u{e9}*", "a"] {
+            let pattern = format!("x.test/{}/*", Glob::literal(text));
+            assert!(fits(&pattern, &format!("x.test/{text}/1")), "{text}");
+            for other in ["1", "ab", "aXb", "1/2", ""] {
+                assert!(!fits(&pattern, &format!("x.test/{other}/1")), "{text} {other}");
+            }
+            let glob: Glob = pattern.parse().unwrap();
+            assert_eq!(glob.to_string().parse(), Ok(glob), "{text}");
+            let under = format!("/{}/**", Glob::literal(text)).parse::<Glob>().unwrap();
+            assert_eq!(under.is_under(), Some(format!("/{text}")));
+        }
+        let star = "/***/a\\".parse::<Glob>().unwrap();
+        assert_eq!(star.to_string(), "/***/a\\\\", "three are one segment, as they were");
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod write;
 pub use asked::AskedBlobs;
 pub use blobs::{Blob, BlobHead, BlobStats, Blobs, Maker, Purge, Purged, ReadHead};
 pub use calendar::{Calendar, CalendarUnit};
-pub use counters::{Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Take};
+pub use counters::{
+    Algorithm, CounterName, Counters, Grant, Limit, MOST_TAKES, Naming, Stem, Take,
+};
 pub use glob::Glob;
 pub use leases::{Lease, LeaseKey, Leases, Over, Term, Turn, UntilOver, Wanted};
 pub use records::{Begin, Begun, End, Fingerprint, Owner, RecordStats, Records, Settled};

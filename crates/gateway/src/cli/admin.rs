@@ -17,6 +17,10 @@ use crate::asking::{self, Bounds};
 
 const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), most: 16 << 20 };
 
+/// Entries that are asked for at once, and the most that a list is asked for.
+const PAGE: usize = 1000;
+const MOST: usize = 100_000;
+
 /// Where the gateway of a configuration can be asked.
 pub(super) struct Admin {
     address: SocketAddr,
@@ -48,7 +52,27 @@ impl Admin {
         self.order(method, path, None).await
     }
 
-    /// The same with something to say, and with a body that an unhealthy gateway has for an answer
+    /// Asks for a list until its last page has come: its entries, and what else the last one said.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    pub(super) async fn list(&self, path: &str, name: &str) -> anyhow::Result<(Vec<Value>, Value)> {
+        let mut all = Vec::new();
+        loop {
+            let page = format!("{path}?limit={PAGE}&offset={}", all.len());
+            let mut told = self.ask(Method::GET, &page).await?;
+            let Some(Value::Array(entries)) = told.get_mut(name).map(Value::take) else {
+                bail!("the answer to {path} has no `{name}`: does a Lockgate listen?");
+            };
+            let is_last = entries.len() < PAGE || all.len() >= MOST;
+            all.extend(entries);
+            if is_last {
+                return Ok((all, told));
+            }
+        }
+    }
+
+    /// One question or order with something to say, and with a body that an unhealthy gateway has for an answer
     /// too.
     ///
     /// # Errors

@@ -79,8 +79,8 @@ enum Verb {
 
 /// Print the running gateway's configuration, files and changes, as one file
 ///
-/// References stay references. A secret that stands somewhere in plain text is left out, which a
-/// comment on top says.
+/// References stay references. In place of a secret that stands somewhere in plain text is
+/// `${hidden}`, which a comment on top says; it is no configuration before that is put right.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lockgate export > lockgate.yaml.new")]
@@ -131,16 +131,19 @@ impl Export {
 }
 
 async fn changes(admin: &Admin, told: Told) -> anyhow::Result<ExitCode> {
-    let answer = admin.ask(Method::GET, "/admin/config/changes").await?;
+    let (all, mut answer) = admin.list("/admin/config/changes", "changes").await?;
     if told.json {
+        if let Some(answer) = answer.as_object_mut() {
+            answer.insert("changes".to_owned(), all.into());
+            answer.insert("offset".to_owned(), 0.into());
+        }
         say(&answer.to_string());
         return Ok(ExitCode::SUCCESS);
     }
     if answer.get("refused").is_some() {
         say(&format!("changes are refused here: {}", field(&answer, "refused")));
     }
-    let all = list(&answer, "changes");
-    for change in all {
+    for change in &all {
         let (section, name) = (field(change, "section"), field(change, "name"));
         let thing = if name.is_empty() { section } else { format!("{section}.{name}") };
         let is = |key: &str| change.get(key).and_then(Value::as_bool).unwrap_or_default();
@@ -208,20 +211,12 @@ impl Told {
             say(&answer.to_string());
             return Ok(ExitCode::SUCCESS);
         }
-        if answer.get("dryRun").is_some() {
-            for change in list(&answer, "changes") {
-                let mark = match field(change, "kind").as_str() {
-                    "added" => '+',
-                    "removed" => '-',
-                    _ => '~',
-                };
-                say(&format!("{mark} {}.{}", field(change, "section"), field(change, "name")));
-            }
+        for what in ["what", "resolved"] {
+            list(&answer, what).iter().for_each(|line| say(&plain(line)));
+        }
+        if answer.get("dryRun") == Some(&Value::Bool(true)) {
             say("nothing has been changed: this was a dry run");
             return Ok(ExitCode::SUCCESS);
-        }
-        for what in ["what", "resolved", "needsRestart"] {
-            list(&answer, what).iter().for_each(|line| say(&plain(line)));
         }
         say(&format!("generation {} is in force", field(&answer, "generation")));
         Ok(ExitCode::SUCCESS)

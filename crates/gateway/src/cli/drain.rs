@@ -6,7 +6,7 @@ use http::Method;
 use lockgate_proxy::percent_encoded;
 use serde_json::{Value, json};
 
-use super::{ConfigFile, admin, say};
+use super::{ConfigFile, admin, complain, say};
 
 /// Send no new requests to an endpoint of the running gateway
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,8 @@ use super::{ConfigFile, admin, say};
   lockgate drain 10.0.0.2:8080 --clear  # back to what health checks say
   lockgate drain 10.0.0.2:8080 --up     # in, whatever health checks say
 
-It holds until it is cleared, or the gateway ends.")]
+It holds until it is cleared: over reloads and upgrades, and where
+`admin.state_dir` says where to keep it, over a restart too.")]
 pub(crate) struct Drain {
     /// An endpoint (`host:port`), or an upstream's name
     service: String,
@@ -54,6 +55,9 @@ impl Drain {
                 let count = answer.get("changed").and_then(Value::as_u64).unwrap_or_default();
                 let many = if count == 1 { "endpoint" } else { "endpoints" };
                 say(&format!("{}: {word}, {count} {many}", self.service));
+                if let Some(why) = answer.get("why").and_then(Value::as_str) {
+                    complain(&format!("It is forgotten when the gateway ends: {why}"));
+                }
             }
             Ok(ExitCode::SUCCESS)
         })

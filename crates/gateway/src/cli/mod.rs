@@ -70,7 +70,7 @@ enum Command {
 struct ConfigFile {
     /// The configuration: a file, a directory, or the URL of an etcd or a Redis
     #[arg(short, long = "config", value_name = "SOURCE", default_value = "lockgate.yaml")]
-    #[arg(env = "LOCKGATE_CONFIG")]
+    #[arg(env = "LOCKGATE_CONFIG", global = true)]
     config: PathBuf,
 }
 

@@ -27,7 +27,7 @@ Its own log goes to stderr; LOCKGATE_LOG sets the level (info).")]
 pub(crate) struct Run {
     #[command(flatten)]
     config: ConfigFile,
-    /// Where the last good copy of a configuration from a URL is kept; without it
+    /// Where the last good copy of a configuration from a URL or a directory is kept; without it
     /// $STATE_DIRECTORY, $XDG_STATE_HOME/lockgate or ~/.local/state/lockgate
     #[arg(long, value_name = "DIR", env = "LOCKGATE_STATE_DIR")]
     state_dir: Option<PathBuf>,
@@ -43,7 +43,8 @@ impl Run {
         };
         let mut inherited = Inherited::take()?;
         let kept = Kept::open(source.begin(), state, inherited.lock())?;
-        let checked = match beside(|| source.start(kept.given()))? {
+        let is_successor = inherited.is_successor();
+        let checked = match beside(|| source.start(kept.given(), is_successor))? {
             Ok(checked) => checked,
             Err(report) => return Ok(output::refuse(&report)),
         };

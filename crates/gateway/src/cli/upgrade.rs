@@ -23,9 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(75);
   kill -USR2 PID                      # the same, by a signal
 
 The running gateway starts the program once more, from the same path and with
-the same arguments, and hands its listening sockets over. When the new process
-serves, the old one drains: no connection is lost, requests under way end. When
-it does not come up, the old one goes on, and the exit code is 1.")]
+the same arguments, and hands over its listening sockets and what it knows of
+endpoints. When the new process is ready and serves, the old one drains: no
+connection is lost, requests under way end. When it does not come up, or is not
+ready within a minute, the old one goes on, says why, and the exit code is 1.")]
 pub(crate) struct Upgrade {
     #[command(flatten)]
     config: ConfigFile,

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use http::Method;
 use serde_json::Value;
 
 use super::status::plain;
@@ -24,9 +23,9 @@ pub(crate) struct Upstreams {
 impl Upstreams {
     pub(crate) fn main(self) -> anyhow::Result<ExitCode> {
         admin::with(&self.config.config, async |admin| {
-            let upstreams = admin.ask(Method::GET, "/admin/upstreams").await?;
+            let (upstreams, _) = admin.list("/admin/upstreams", "upstreams").await?;
             if self.json {
-                say(&upstreams.to_string());
+                say(&Value::from(upstreams).to_string());
             } else {
                 print(&upstreams);
             }
@@ -35,10 +34,10 @@ impl Upstreams {
     }
 }
 
-fn print(upstreams: &Value) {
+fn print(upstreams: &[Value]) {
     let title = ["UPSTREAM", "ENDPOINT", "STATE", "FLIGHT", "LATENCY"].map(str::to_owned);
     let mut rows: Vec<[String; 5]> = vec![title];
-    for upstream in upstreams.as_array().into_iter().flatten() {
+    for upstream in upstreams {
         let endpoints = upstream.get("endpoints").and_then(Value::as_array);
         for endpoint in endpoints.into_iter().flatten() {
             let get = |key: &str| endpoint.get(key).cloned().unwrap_or_default();

@@ -7,8 +7,9 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Most bytes of one file.
-const MOST_BYTES: u64 = 16 << 20;
+pub(super) const MOST_BYTES: u64 = 16 << 20;
 
+#[derive(Clone)]
 pub(crate) struct Dir(PathBuf);
 
 impl Dir {
@@ -18,7 +19,8 @@ impl Dir {
     /// When it is not there and cannot be made, or cannot be written to.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let dir = Self(path.to_owned());
+        // What it is named by may lead through a directory that goes away.
+        let dir = Self(path.canonicalize()?);
         dir.write(".writable", "")?;
         dir.remove(".writable");
         Ok(dir)

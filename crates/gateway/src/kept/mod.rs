@@ -1,7 +1,8 @@
 //! What outlives the process, in `admin.state_dir`: the changes that were made through the admin
-//! interface, and the versions of the configuration that were in force.
+//! interface, the versions of the configuration that were in force, and operators' overrides.
 
 mod dir;
+mod overrides;
 mod right;
 mod versions;
 
@@ -16,6 +17,7 @@ use lockgate_config::{Begin, Changes, Given};
 use tokio::time::Instant;
 
 use dir::Dir;
+pub(crate) use overrides::{Overrides, ordered, understood};
 pub(crate) use right::Right;
 
 use crate::systemd;
@@ -38,6 +40,7 @@ pub(crate) struct Kept {
     /// When the right is to be asked for again.
     due: Instant,
     pub(crate) versions: Arc<Versions>,
+    pub(crate) overrides: Arc<Overrides>,
 }
 
 impl Kept {
@@ -47,6 +50,7 @@ impl Kept {
         Self {
             dir: None,
             versions: Arc::new(Versions::of(None, Arc::clone(&right))),
+            overrides: Arc::new(Overrides::nowhere(Arc::clone(&right))),
             right,
             changes: Changes::default(),
             text: String::new(),
@@ -78,12 +82,14 @@ impl Kept {
             right.ask();
         }
         let name = dir.path(CHANGES).display().to_string();
-        let (text, changes) = read(&dir, &name)
-            .map_err(|why| anyhow::anyhow!("{why}. Mend it, or move it away to start without"))?;
+        let unfit = |why| anyhow::anyhow!("{why}. Mend it, or move it away to start without");
+        let (text, changes) = read(&dir, &name).map_err(unfit)?;
+        let overrides = Overrides::of(dir.clone(), Arc::clone(&right)).map_err(unfit)?;
         let history = dir.inside("history")?;
         let versions = Arc::new(Versions::of(Some(history), Arc::clone(&right)));
         let due = Instant::now() + ASK_AGAIN;
-        Ok(Self { dir: Some(dir), right, changes, text, name, due, versions })
+        let overrides = Arc::new(overrides);
+        Ok(Self { dir: Some(dir), right, changes, text, name, due, versions, overrides })
     }
 
     /// Asks for the right to write, where it is not had. Whether it is had since just now, and what

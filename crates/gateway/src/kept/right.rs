@@ -134,6 +134,11 @@ impl Right {
         matches!(*self.state(), State::Held(_))
     }
 
+    /// Whether nobody but this process and a successor of it has it.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(*self.state(), State::Held(_) | State::Lent(_))
+    }
+
     /// Whether it is to be asked for again.
     pub(crate) fn is_wanted(&self) -> bool {
         self.file.is_some() && !self.is_held()

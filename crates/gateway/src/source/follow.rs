@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::mirror::{BESIDE, Confirmed, Version, is_name};
+use super::mirror::{BESIDE, Confirmed, Seat, Version, is_name};
 use super::place::{Kind, Place};
 use super::status::{Failure, Reason, Status};
 use super::{etcd, redis};
@@ -195,7 +195,8 @@ fn version(place: &Place, fetched: Fetched) -> Result<Version, Failure> {
         return Err(unusable(what));
     }
     let revision = revision.unwrap_or_else(|| digest(&files));
-    Ok(Version { prefix, revision, files, at: SystemTime::now() })
+    let seat = Seat::default();
+    Ok(Version { prefix, revision, files, seat, at: SystemTime::now() })
 }
 
 /// The file that would have to be a directory for this name to be in it.
@@ -205,7 +206,7 @@ fn over<'n>(files: &BTreeMap<String, Bytes>, name: &'n str) -> Option<&'n str> {
 }
 
 /// Stands for the content of a source that does not count its changes.
-fn digest(files: &BTreeMap<String, Bytes>) -> String {
+pub(super) fn digest(files: &BTreeMap<String, Bytes>) -> String {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);

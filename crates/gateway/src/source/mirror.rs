@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use lockgate_config::is_part;
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
@@ -25,7 +26,7 @@ const FILES: &str = "files";
 pub(super) const BESIDE: &str = "files/";
 
 /// How often it is noted that a copy is not old.
-const NOW_AND_THEN: Duration = Duration::from_secs(30);
+pub(super) const NOW_AND_THEN: Duration = Duration::from_secs(30);
 
 /// One state of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +37,19 @@ pub(super) struct Version {
     pub(super) revision: String,
     /// Names and texts.
     pub(super) files: BTreeMap<String, Bytes>,
+    /// How they lie in a copy.
+    pub(super) seat: Seat,
     /// When it was fetched.
     pub(super) at: SystemTime,
+}
+
+/// How a version lies in its copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seat {
+    /// The directory of the parts in it, and of what they name; empty: all that is not beside.
+    pub(super) path: String,
+    /// What is not copied: names, and where that is.
+    pub(super) links: BTreeMap<String, PathBuf>,
 }
 
 /// What is kept of a version beside its files. When the source last said the same is the file's own
@@ -48,6 +60,8 @@ struct About {
     prefix: String,
     revision: String,
     names: Vec<String>,
+    #[serde(default)]
+    seat: Seat,
 }
 
 /// A version on the disk.
@@ -56,7 +70,9 @@ pub(crate) struct Copied {
     directory: PathBuf,
     /// Where its files are.
     pub(super) root: PathBuf,
-    /// Those of them that are the configuration.
+    /// Where relative paths in them start from.
+    pub(super) base: PathBuf,
+    /// Those of them that are the configuration, from there.
     pub(super) parts: Vec<PathBuf>,
     pub(super) version: Arc<Version>,
 }
@@ -108,8 +124,8 @@ impl Mirror {
             Some((name, text.into()))
         });
         let files = texts.collect::<Option<BTreeMap<String, Bytes>>>()?;
-        let About { prefix, revision, .. } = about;
-        let version = Version { prefix, revision, files, at };
+        let About { prefix, revision, seat, .. } = about;
+        let version = Version { prefix, revision, files, seat, at };
         Some(copied(directory, Arc::new(version)))
     }
 
@@ -230,11 +246,17 @@ impl Copied {
                 write(&path, text)?;
             }
         }
+        for (name, target) in &self.version.seat.links {
+            let path = self.root.join(name);
+            private().recursive(true).create(path.parent().unwrap_or(&self.root))?;
+            symlink(target, path)?;
+        }
         let about = About {
             source: source.to_owned(),
             prefix: self.version.prefix.clone(),
             revision: self.version.revision.clone(),
             names: self.version.files.keys().cloned().collect(),
+            seat: self.version.seat.clone(),
         };
         let path = self.directory.join(ABOUT);
         write(&path, &serde_json::to_vec(&about)?)?;
@@ -254,8 +276,14 @@ impl Copied {
     /// The same files, which are another version's too.
     pub(super) fn as_of(&self, version: Arc<Version>) -> Option<Self> {
         let own = &self.version;
-        let is_same = own.files == version.files && own.prefix == version.prefix;
-        (is_same && self.root.is_dir()).then(|| Self { version, ..self.clone() })
+        let is_same =
+            own.files == version.files && own.prefix == version.prefix && own.seat == version.seat;
+        (is_same && self.is_there()).then(|| Self { version, ..self.clone() })
+    }
+
+    /// Whether it has not been taken off the disk.
+    pub(super) fn is_there(&self) -> bool {
+        self.root.is_dir()
     }
 
     /// Whether it is the same one, and not only one of the same.
@@ -270,9 +298,17 @@ impl Copied {
 }
 
 fn copied(directory: PathBuf, version: Arc<Version>) -> Copied {
-    let is_part = |name: &&String| !name.starts_with(BESIDE);
-    let parts = version.files.keys().filter(is_part).map(PathBuf::from).collect();
-    Copied { root: directory.join(FILES), directory, parts, version }
+    let root = directory.join(FILES);
+    let seat = version.seat.path.as_str();
+    let part = |name: &String| {
+        if seat.is_empty() {
+            return (!name.starts_with(BESIDE)).then(|| PathBuf::from(name));
+        }
+        let inside = name.strip_prefix(seat)?.strip_prefix('/')?;
+        is_part(inside).then(|| PathBuf::from(inside))
+    };
+    let parts = version.files.keys().filter_map(part).collect();
+    Copied { base: root.join(seat), root, directory, parts, version }
 }
 
 /// Whether a key can be a file's name, so that nothing is written anywhere else.
@@ -335,7 +371,8 @@ mod tests {
             files.iter().map(|(name, text)| ((*name).to_owned(), Bytes::from(text.to_string())));
         let at = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let prefix = "etcd://h/k/".to_owned();
-        Arc::new(Version { prefix, revision: revision.to_owned(), files: files.collect(), at })
+        let (revision, files, seat) = (revision.to_owned(), files.collect(), Seat::default());
+        Arc::new(Version { prefix, revision, files, seat, at })
     }
 
     #[tokio::test]

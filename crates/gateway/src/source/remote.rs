@@ -91,8 +91,8 @@ impl Remote {
             return Err(Report::unreadable(self.place.name(), &what));
         };
         // When the source says the same once it is back, that is no change.
-        self.know(good.version);
-        self.tell_age(status);
+        self.know(Arc::clone(&good.version));
+        status.begins_with(&good.version);
         Ok(())
     }
 
@@ -124,17 +124,9 @@ impl Remote {
         true
     }
 
-    /// Says how old the copy is that the gateway starts with.
-    pub(super) fn tell_age(&self, status: &Status) {
-        let Some(good) = &self.good else { return };
-        let age_s = good.version.at.elapsed().unwrap_or_default().as_secs();
-        tracing::warn!(
-            age_s,
-            revision = good.version.revision,
-            why = status.why(),
-            "starting with the last good copy of the configuration, which was the source's \
-             {age_s} seconds ago"
-        );
+    /// What was in force, here or when the gateway last ran.
+    pub(super) fn good(&self) -> Option<&Copied> {
+        self.good.as_ref()
     }
 
     /// What is to be read.
@@ -153,7 +145,7 @@ impl Remote {
             (_, None) => true,
             (None, Some(_)) => false,
         };
-        let there = self.tried.as_ref().filter(|tried| tried.root.is_dir());
+        let there = self.tried.as_ref().filter(|tried| tried.is_there());
         let there = there.map(|tried| Arc::clone(&tried.version));
         let was_unwritten = self.again.take().is_some();
         self.taken.clone_from(&newest);
@@ -257,7 +249,7 @@ pub(super) fn ask_once(place: &Place) -> Result<Version, Failure> {
 
 /// A copy as what a configuration begins with.
 pub(super) fn begin(copied: &Copied) -> Begin<'_> {
-    Begin::Copies { root: &copied.root, files: &copied.parts, name: &copied.version.prefix }
+    Begin::Copies { root: &copied.base, files: &copied.parts, name: &copied.version.prefix }
 }
 
 #[cfg(test)]
@@ -270,6 +262,7 @@ mod tests {
 
     use bytes::Bytes;
 
+    use super::super::mirror::Seat;
     use super::*;
 
     const URL: &str = "etcd://127.0.0.1:1/k/";
@@ -296,7 +289,8 @@ mod tests {
     fn version(names: &[&str]) -> Version {
         let files = names.iter().map(|name| ((*name).to_owned(), Bytes::from("workers: 1")));
         let (prefix, revision) = (URL.to_owned(), names.concat());
-        Version { prefix, revision, files: files.collect(), at: SystemTime::now() }
+        let (files, seat) = (files.collect(), Seat::default());
+        Version { prefix, revision, files, seat, at: SystemTime::now() }
     }
 
     /// Of which no copy can be written: a file would be a directory.

@@ -2,7 +2,6 @@
 //! what of that is in force. It is read by operators, and by the log once for each thing that
 //! goes wrong.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,13 +22,16 @@ pub(super) enum Reason {
     Empty,
     /// What is there cannot be a configuration.
     Unusable,
+    /// What is there is one, and is wrong.
+    Refused,
 }
 
-const REASONS: [(Reason, &str); 4] = [
+const REASONS: [(Reason, &str); 5] = [
     (Reason::Away, "away"),
     (Reason::Denied, "denied"),
     (Reason::Empty, "empty"),
     (Reason::Unusable, "unusable"),
+    (Reason::Refused, "refused"),
 ];
 
 /// Why there is nothing new.
@@ -54,6 +56,9 @@ impl Failure {
 pub(crate) struct Status {
     kind: &'static str,
     name: String,
+    /// Whether copies are kept of it.
+    has_copies: bool,
+    /// Whether it counts its states.
     is_remote: bool,
     failures: [AtomicU64; REASONS.len()],
     state: Mutex<State>,
@@ -69,24 +74,84 @@ struct State {
     seen: Option<String>,
     serving: Option<Arc<Version>>,
     is_from_copy: bool,
+    /// Why there is no copy of what is in force.
+    not_copied: Option<String>,
     refused: Option<String>,
 }
 
 impl Status {
-    /// Of a file or a directory on this machine.
-    pub(super) fn local(path: &Path) -> Arc<Self> {
-        let kind = if path.is_dir() { "directory" } else { "file" };
-        Arc::new(Self::new(kind, path.display().to_string(), false))
+    /// Of a file.
+    pub(super) fn file(name: String) -> Arc<Self> {
+        Arc::new(Self::new("file", name, false, false))
+    }
+
+    /// Of a directory on this machine.
+    pub(super) fn directory(name: String) -> Arc<Self> {
+        Arc::new(Self::new("directory", name, true, false))
     }
 
     /// Of one that answers over the network.
     pub(super) fn remote(kind: &'static str, name: &str) -> Arc<Self> {
-        Arc::new(Self::new(kind, name.to_owned(), true))
+        Arc::new(Self::new(kind, name.to_owned(), true, true))
     }
 
-    fn new(kind: &'static str, name: String, is_remote: bool) -> Self {
+    fn new(kind: &'static str, name: String, has_copies: bool, is_remote: bool) -> Self {
         let (failures, state) = Default::default();
-        Self { kind, name, is_remote, failures, state }
+        Self { kind, name, has_copies, is_remote, failures, state }
+    }
+
+    /// It is there, whatever it says.
+    pub(super) fn is_there(&self) {
+        let mut state = self.lock();
+        if state.failure.take().is_some() {
+            tracing::info!(source = self.name, "the configuration's source is back");
+        }
+        state.well = true;
+        state.contact = Some(SystemTime::now());
+    }
+
+    /// It is there no more, and was until now. Whoever reads it says so in the log.
+    pub(super) fn is_gone(&self, failure: Failure) {
+        self.count(failure.reason);
+        let mut state = self.lock();
+        if state.well {
+            state.contact = Some(SystemTime::now());
+        }
+        state.well = false;
+        state.refused = None;
+        state.failure = Some(failure);
+    }
+
+    /// Whether there is a copy of what is in force, or why not.
+    pub(super) fn is_copied(&self, done: Result<(), String>) {
+        let why = done.err();
+        let before = std::mem::replace(&mut self.lock().not_copied, why.clone());
+        if let Some(why) = why.filter(|why| before.as_ref() != Some(why)) {
+            tracing::warn!(source = self.name, "no copy is kept of the configuration: {why}");
+        }
+    }
+
+    /// Whether what is in force is what it says.
+    pub(super) fn is_confirmed(&self) -> bool {
+        let state = self.lock();
+        state.well && state.refused.is_none() && !state.is_from_copy
+    }
+
+    /// Whether what it says is refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.lock().refused.is_some()
+    }
+
+    /// The gateway starts with its copy.
+    pub(super) fn begins_with(&self, copy: &Version) {
+        let age_s = copy.at.elapsed().unwrap_or_default().as_secs();
+        tracing::warn!(
+            age_s,
+            revision = copy.revision,
+            why = self.why(),
+            "starting with the last good copy of the configuration, which was the source's \
+             {age_s} seconds ago"
+        );
     }
 
     /// It has answered, with this version. Whether that is what is in force.
@@ -111,11 +176,7 @@ impl Status {
 
     /// It gives nothing that can be used. What is in force stays.
     pub(super) fn failed(&self, failure: &Failure) {
-        for ((reason, _), counter) in REASONS.iter().zip(&self.failures) {
-            if *reason == failure.reason {
-                counter.fetch_add(1, Relaxed);
-            }
-        }
+        self.count(failure.reason);
         let mut state = self.lock();
         state.well = false;
         let is_news = state.failure.as_ref().is_none_or(|last| last.reason != failure.reason);
@@ -134,6 +195,7 @@ impl Status {
 
     /// What it gave was refused.
     pub(super) fn refused(&self, why: &str) {
+        self.count(Reason::Refused);
         self.lock().refused = Some(why.to_owned());
     }
 
@@ -165,7 +227,8 @@ impl Status {
     pub(crate) fn shown(&self) -> Value {
         let state = self.lock();
         let failure = state.failure.as_ref();
-        let reason = failure.map(|failure| failure.reason);
+        let refused = state.refused.as_ref().map(|_| Reason::Refused);
+        let reason = failure.map(|failure| failure.reason).or(refused);
         let word = REASONS.iter().find(|(known, _)| Some(*known) == reason);
         let mut shown = json!({
             "kind": self.kind,
@@ -177,6 +240,11 @@ impl Status {
             let serving = state.serving.as_ref();
             shown.insert("revision".into(), serving.map(|version| &*version.revision).into());
             shown.insert("seen".into(), state.seen.as_deref().into());
+        }
+        if let (true, Some(shown)) = (self.has_copies, shown.as_object_mut()) {
+            if let Some(why) = &state.not_copied {
+                shown.insert("notCopied".into(), why.as_str().into());
+            }
             shown.insert("fromCopy".into(), state.is_from_copy.into());
             shown.insert("staleSeconds".into(), stale(&state).into());
             shown.insert("lastContact".into(), state.contact.map(unix).into());
@@ -184,6 +252,14 @@ impl Status {
             shown.insert("lastError".into(), error.into());
         }
         shown
+    }
+
+    fn count(&self, what: Reason) {
+        for ((reason, _), counter) in REASONS.iter().zip(&self.failures) {
+            if *reason == what {
+                counter.fetch_add(1, Relaxed);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -207,7 +283,7 @@ fn unix(time: SystemTime) -> u64 {
 
 impl Collect for Status {
     fn collect(&self, out: &mut Encoder) {
-        if !self.is_remote {
+        if !self.has_copies {
             return;
         }
         let state = self.lock();
@@ -226,12 +302,13 @@ mod tests {
 
     use bytes::Bytes;
 
+    use super::super::mirror::Seat;
     use super::*;
 
     fn version(revision: &str, text: &str) -> Arc<Version> {
         let files = BTreeMap::from([("main".to_owned(), Bytes::from(text.to_owned()))]);
-        let (prefix, revision) = (String::new(), revision.to_owned());
-        Arc::new(Version { prefix, revision, files, at: SystemTime::now() })
+        let (prefix, revision, seat) = (String::new(), revision.to_owned(), Seat::default());
+        Arc::new(Version { prefix, revision, files, seat, at: SystemTime::now() })
     }
 
     #[test]

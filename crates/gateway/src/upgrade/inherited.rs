@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use anyhow::Context;
 use listenfd::ListenFd;
 
-use super::{Handed, VARIABLE, handover};
+use super::{Handed, SILENT, VARIABLE, handover};
 
 /// Inherited sockets, until a listener of the configuration takes them.
 #[derive(Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Inherited {
     lock: Option<File>,
     /// Where to say that this process serves.
     parent: Option<OwnedFd>,
+    /// Whether it can be asked there what is known.
+    can_ask: bool,
 }
 
 impl Inherited {
@@ -26,12 +28,13 @@ impl Inherited {
     /// # Errors
     /// When this process was started to take over, and is not given what it needs.
     pub(crate) fn take() -> anyhow::Result<Self> {
-        if std::env::var_os(VARIABLE).is_some() {
+        if let Some(version) = std::env::var_os(VARIABLE) {
             let parent = std::io::stdin().as_fd().try_clone_to_owned();
             let parent = parent.context("taking over: no standard input")?;
             let Handed { sockets, lock } =
                 handover::take(&parent).context("taking over the listening sockets")?;
-            return Ok(Self { sockets, lock, parent: Some(parent) });
+            let can_ask = version != SILENT;
+            return Ok(Self { sockets, lock, parent: Some(parent), can_ask });
         }
         let mut activated = ListenFd::from_env();
         let mut sockets = Vec::new();
@@ -42,7 +45,12 @@ impl Inherited {
                 sockets.push((socket.local_addr().context("a socket from systemd")?, socket));
             }
         }
-        Ok(Self { sockets, lock: None, parent: None })
+        Ok(Self { sockets, ..Self::default() })
+    }
+
+    /// Whether this process takes the place of a gateway that serves.
+    pub(crate) fn is_successor(&self) -> bool {
+        self.parent.is_some()
     }
 
     /// The right to what is kept, where it was handed over.
@@ -72,6 +80,26 @@ impl Inherited {
         }
         own.iter().try_for_each(|(_, socket)| socket.set_nonblocking(true))?;
         Ok(own.into_iter().map(|(_, socket)| socket).collect())
+    }
+
+    /// What that process knows, if it can be asked. It takes no more orders after the `last` time.
+    ///
+    /// # Errors
+    /// When it has gone, or does not answer.
+    pub(super) fn ask_known(&self, last: bool) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(parent) = self.parent.as_ref().filter(|_| self.can_ask) else { return Ok(None) };
+        let known = handover::ask_known(parent, last);
+        known.map(Some).context("asking what the gateway knows whose place this one takes")
+    }
+
+    /// Tells that process why this one does not serve yet.
+    ///
+    /// # Errors
+    /// When it has gone.
+    pub(super) fn say_waiting(&self, why: &str) -> anyhow::Result<()> {
+        let Some(parent) = self.parent.as_ref().filter(|_| self.can_ask) else { return Ok(()) };
+        handover::say_waiting(parent, why)
+            .context("the gateway whose place this one takes has gone")
     }
 
     /// Says that this process serves, to whoever waits for it; what no listener has taken is let

@@ -1,11 +1,13 @@
 //! The upgrade of a running gateway: another process of the program, perhaps a newer one, is
-//! given the listening sockets and the right to what is kept; once it serves, this one drains. One
-//! that does not come up changes nothing. The sockets are shared while both serve, so that no
-//! connection is lost.
+//! given the listening sockets, the right to what is kept and what is known of endpoints; once it
+//! is ready and serves, this one drains. One that does not come up changes nothing. The sockets are
+//! shared while both serve, so that no connection is lost.
 
 mod handover;
 mod inherited;
+mod known;
 mod state;
+mod successor;
 
 use std::ffi::OsString;
 use std::io;
@@ -13,11 +15,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use handover::Failed;
 use tokio::sync::oneshot;
 
 pub(crate) use handover::Handed;
 pub(crate) use inherited::Inherited;
+pub(crate) use known::tell;
 pub(crate) use state::State;
+pub(crate) use successor::come_up;
 
 use crate::priority::Starter;
 
@@ -25,6 +30,10 @@ use crate::priority::Starter;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The variable that tells a successor to take sockets from its standard input.
 const VARIABLE: &str = "LOCKGATE_HANDOVER";
+/// What stands in it: the handover's version.
+const VERSION: &str = "2";
+/// The version that gives sockets, and tells nothing more.
+const SILENT: &str = "1";
 
 /// What this process was started as: where its program was, which a package may have replaced
 /// since, and with which words.
@@ -60,11 +69,18 @@ pub(crate) struct Successor {
     pub(crate) outcome: oneshot::Receiver<Result<(), String>>,
 }
 
+/// Says what is known, and hears whether that is for the last time.
+pub(crate) type Tell = dyn Fn(bool) -> Vec<u8> + Send;
+
 /// Starts a successor and hands it what it needs.
 ///
 /// # Errors
 /// Why it cannot be started.
-pub(crate) fn start(program: &Program, handed: Handed) -> Result<Successor, String> {
+pub(crate) fn start(
+    program: &Program,
+    handed: Handed,
+    tell: Box<Tell>,
+) -> Result<Successor, String> {
     if std::process::id() == 1 {
         return Err("this is process 1, and its container would end with it: start a new \
                     container beside this one instead"
@@ -74,7 +90,7 @@ pub(crate) fn start(program: &Program, handed: Handed) -> Result<Successor, Stri
     let mut command = Command::new(&program.path);
     command
         .args(&program.words)
-        .env(VARIABLE, "1")
+        .env(VARIABLE, VERSION)
         // It names this process, and the watchdog shall watch the new one.
         .env_remove("WATCHDOG_PID")
         .stdin(theirs);
@@ -88,7 +104,7 @@ pub(crate) fn start(program: &Program, handed: Handed) -> Result<Successor, Stri
     std::thread::Builder::new()
         .name("upgrade".to_owned())
         .spawn(move || {
-            let result = handover::give(&ours, &handed, PATIENCE);
+            let result = handover::give(&ours, &handed, &tell, PATIENCE);
             // Who has given up waiting, because the gateway is to end, wants no successor either.
             if let Err(Ok(())) = told.send(conclude(&mut child, result)) {
                 let _ = child.kill();
@@ -99,18 +115,21 @@ pub(crate) fn start(program: &Program, handed: Handed) -> Result<Successor, Stri
 }
 
 /// Ends a successor that has failed; one that serves is left alone.
-fn conclude(child: &mut Child, result: io::Result<()>) -> Result<(), String> {
-    let Err(error) = result else { return Ok(()) };
+fn conclude(child: &mut Child, result: Result<(), Failed>) -> Result<(), String> {
+    let Err(Failed { error, waited_for }) = result else { return Ok(()) };
+    let waiting = waited_for.map(|why| format!(". It was not ready: {why}")).unwrap_or_default();
     if let Ok(Some(status)) = wait_a_moment(child) {
-        return Err(format!("the new process ended before it served ({status}); its log says why"));
+        return Err(format!(
+            "the new process ended before it served ({status}); its log says why{waiting}"
+        ));
     }
     let _ = child.kill();
     let _ = child.wait();
     let why = match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            format!("the new process did not serve within {} s", PATIENCE.as_secs())
+            format!("the new process did not serve within {} s{waiting}", PATIENCE.as_secs())
         }
-        _ => format!("the new process could not take over: {error}"),
+        _ => format!("the new process could not take over: {error}{waiting}"),
     };
     Err(why)
 }

@@ -105,11 +105,15 @@ async fn who_is_not_let_in_keeps_no_place() {
     }
     let mut operator = Wire::connect_from("127.0.1.9", admin).await;
     assert_eq!(operator.ask(ask("/admin/config", "the-admin-token")).await.status, 200);
+    // Whether a token is right is not to be learnt from what is public.
+    let mut guesser = Wire::connect_from("127.0.1.10", admin).await;
+    assert_eq!(guesser.ask(ask("/health", "the-admin-token")).await.status, 200);
     // And once let in, one stays, however many come.
     for n in 0..256 {
         strangers.push(Wire::connect_from(&format!("127.0.2.{}", n % 4), admin).await);
     }
     assert_eq!(operator.ask(ask("/admin/config", "the-admin-token")).await.status, 200);
+    guesser.closed().await;
 }
 
 #[tokio::test]
@@ -176,6 +180,7 @@ routes:
     for path in ["/admin/config", "/admin/routes", "/admin/consumers"] {
         let text = gateway.admin("GET", path, "").await.text();
         assert!(!text.contains(secret) && !text.contains("plain-key"), "{path}: {text}");
+        assert_eq!(text.contains("${hidden}"), path != "/admin/routes", "{path}: {text}");
     }
 
     gateway.rewrite(&config.replace("/b/*", "/c/*"));
@@ -187,6 +192,41 @@ routes:
     assert_eq!(answer.status, 200, "another generation is another tag");
     let odd = gateway.admin("GET", "/admin/routes?limitt=1", "").await;
     assert_eq!(odd.status, 400, "{}", odd.text());
+}
+
+#[tokio::test]
+async fn what_is_a_secret_in_part_is_told_in_part() {
+    let echo = Echo::start("a").await;
+    let config = format!(
+        "admin: {{ address: \"127.0.0.1:$ADMIN\", state_dir: \"$DIR/state\" }}\nalerts:\n  \
+         hook: http://{at}/in-the-path\n  chat: {{ url: \"http://{at}/of-slack\", kind: slack }}\n  \
+         run: {{ command: [\"true\", --token, of-a-flag, \"--key=of-a-pair\"] }}\nupstreams:\n\
+         {}routes: {{ /*: {{ to: pool }} }}\n",
+        upstream(
+            "pool",
+            &[echo.address()],
+            "health: { path: \"/up?token=of-a-probe\", interval: 1h }"
+        ),
+        at = echo.address(),
+    );
+    let gateway = start(&config).await;
+    let long = gateway.admin("GET", "/admin/config", "").await.text();
+    let mut told = vec![long.clone()];
+    for path in ["/admin/config/export", "/admin/config/history/1"] {
+        told.push(gateway.admin("GET", path, "").await.text());
+    }
+    let host = format!("http://{}/${{hidden}}", echo.address());
+    for text in &told {
+        for secret in ["in-the-path", "of-slack", "of-a-flag", "of-a-pair", "of-a-probe"] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+        assert!(text.matches(&host).count() == 2, "{text}");
+        assert!(text.contains("/up?${hidden}") && text.contains("--key=${hidden}"), "{text}");
+    }
+    // What was shown may be sent back.
+    let same = gateway.admin("PUT", "/admin/config", &long).await;
+    assert_eq!((same.status, same.json()["changes"].as_u64()), (200, Some(0)), "{}", same.text());
+    assert!(!gateway.said().contains("in-the-path"), "{}", gateway.said());
 }
 
 async fn command(gateway: &Gateway, words: &[&str]) -> Ran {

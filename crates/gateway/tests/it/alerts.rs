@@ -210,7 +210,7 @@ async fn a_mail_server_that_cannot_prove_who_it_is_gets_nothing() {
 #[tokio::test]
 async fn a_program_is_told_on_its_standard_input() {
     let endpoint = Echo::start("a").await;
-    let script = "#!/bin/sh\ncat >> told\necho >> told\n";
+    let script = "#!/bin/sh\nnice > nice\ncat >> told\necho >> told\n";
     let launch = launch().file("tell.sh", script);
     let sinks = "  program: { command: [sh, ./tell.sh], only: endpoint_down, resolved: false }\n";
     let gateway = launch.start(&config(&[endpoint.address()], sinks)).await;
@@ -220,6 +220,8 @@ async fn a_program_is_told_on_its_standard_input() {
     let message: Value = serde_json::from_str(&gateway.dir().read("told")).unwrap();
     assert_eq!((&message["status"], &message["sink"]), (&"firing".into(), &"program".into()));
     assert_eq!(message["alerts"].as_array().unwrap().len(), 1, "only what it wants: {message}");
+    let own = std::process::Command::new("nice").output().unwrap().stdout;
+    assert_eq!(gateway.dir().read("nice").into_bytes(), own, "no nicer than the gateway began");
 }
 
 #[tokio::test]

@@ -145,7 +145,7 @@ async fn a_spiffe_id_names_the_caller() {
         .start(&config)
         .await;
     let ask = async |uri: Option<&str>| {
-        let shown = uri.map(|uri| clients.client_uri(uri));
+        let shown = uri.map(|uri| clients.client_uris(&[uri]));
         let config = client_config(&ours, &["http/1.1"], &[], shown.as_ref());
         let mut wire = Wire::tls(gateway.web(), "one.test", config).await.unwrap();
         wire.ask(request("GET", "/", &[("Host", "one.test")], "")).await

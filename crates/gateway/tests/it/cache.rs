@@ -309,11 +309,23 @@ async fn operators_clear_by_url_pattern_and_tag() {
         let stats = gateway.admin("GET", "/admin/cache/stats", "").await.json();
         assert_eq!(stats["entries"], 3 - cleared);
     }
-    for body in
-        ["{", "{\"uri\": \"x\"}", "{\"pattern\": \"a\"}", "{\"url\": \"/a\", \"tag\": \"b\"}"]
-    {
+    assert_eq!(gateway.get("/kept").await.status, 200);
+    for body in [
+        "{",
+        "{\"uri\": \"x\"}",
+        "{\"pattern\": \"a\"}",
+        "{\"url\": \"/a\", \"tag\": \"b\"}",
+        "{\"url\": null}",
+        "{\"url\": null, \"tag\": null}",
+        "null",
+        "[]",
+        " [null]",
+        "[\"/a\"]",
+    ] {
         assert_eq!(gateway.admin("POST", "/admin/cache/clear", body).await.status, 400, "{body}");
     }
+    let stats = gateway.admin("GET", "/admin/cache/stats", "").await.json();
+    assert_eq!(stats["entries"], 1, "and nothing is cleared");
 }
 
 #[tokio::test]
@@ -365,4 +377,36 @@ async fn a_refusal_on_the_way_up_bears_the_headers_of_what_is_around() {
     let answer = wire.answer().await;
     assert_eq!(answer.status, 502, "{answer:?}");
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+}
+
+/// A client that asks, and then reads nothing.
+#[tokio::test]
+async fn a_client_that_does_not_read_keeps_nobody_waiting() {
+    let echo = Echo::start("a").await;
+    let gateway = cached(echo.address(), "{ ttl: 60s, wait: 60s }").await;
+    let mut idle = gateway.wire().await;
+    idle.send(request("GET", "/bytes/8000000", &[], "")).await;
+    until("its request", async || echo.hits() == 1).await;
+    let answer = gateway.get("/bytes/8000000").await;
+    assert_eq!((answer.status, answer.body.len(), echo.hits()), (200, 8_000_000, 1));
+    let answer = idle.answer().await;
+    assert_eq!((answer.status, answer.body.len()), (200, 8_000_000), "it has it all the same");
+}
+
+#[tokio::test]
+async fn a_sticky_cookie_is_its_clients_alone() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&format!(
+        "upstreams:\n  all: {{ endpoints: [\"{}\"], sticky: cookie }}\nroutes:\n  /*: {{ cache: 60s, to: all }}\n",
+        echo.address()
+    ))
+    .await;
+    let first = gateway.get("/a").await;
+    assert!(
+        first.header("set-cookie").is_some_and(|cookie| cookie.starts_with("lockgate_sticky="))
+    );
+    assert_eq!(first.header("cache-status"), Some("Lockgate; fwd=uri-miss; stored"));
+    let second = gateway.get("/a").await;
+    assert_eq!(second.header("set-cookie"), None);
+    assert_eq!((second.header("cache-status"), echo.hits()), (Some("Lockgate; hit; ttl=60"), 1));
 }

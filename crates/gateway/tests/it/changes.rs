@@ -43,6 +43,8 @@ async fn a_route_is_set_and_removed_and_outlives_the_process() {
     let changes = well(&gateway, "GET", "/admin/config/changes", "").await;
     let what: Vec<_> = changes["changes"].as_array().unwrap().iter().collect();
     assert_eq!(what.len(), 3, "{changes}");
+    // Of its own alone, or in place of what the files say: at once, and not with the next change.
+    assert_eq!((&what[0]["inFiles"], &what[1]["inFiles"]), (&json!(false), &json!(true)));
     assert!(what[0]["place"].as_str().unwrap().contains("state/changes.yaml:"), "{changes}");
     assert_eq!((&what[2]["removed"], &what[2]["inFiles"]), (&json!(true), &json!(true)));
     // Explain tells where it stands.
@@ -98,7 +100,8 @@ async fn what_is_wrong_is_said_and_changes_nothing() {
         assert_eq!((got, &told["reason"]), (status, &json!(reason)), "{method} {path}: {told}");
     }
     let dry = well(&gateway, "PUT", "/admin/routes/b?dry_run", "{\"to\": \"pool\"}").await;
-    assert_eq!(dry["changes"][0]["name"], "/b", "{dry}");
+    assert_eq!((&dry["changes"], &dry["what"][0]), (&json!(1), &json!("+ routes./b")), "{dry}");
+    assert_eq!((&dry["dryRun"], &dry["generation"]), (&json!(true), &json!(1)), "{dry}");
     assert_eq!(self::status(&gateway, "/b").await, 404);
     let changes = well(&gateway, "GET", "/admin/config/changes", "").await;
     assert_eq!(changes["changes"], json!([]));
@@ -143,6 +146,88 @@ async fn two_who_change_at_once_are_told() {
     assert_eq!(with(&tag).await, 412);
     assert_eq!(with("\"1-1\"").await, 412);
     assert_eq!(with("nonsense").await, 412);
+}
+
+#[tokio::test]
+async fn conditions_hold_as_http_says() {
+    let echo = Echo::start("a").await;
+    let gateway = launch().start(&config(&echo, "  /a: { to: pool }\n")).await;
+    let ask = async |method: &str, path: &str, condition: (&str, &str), body: &str| {
+        let headers = [("Host", "127.0.0.1"), condition];
+        let mut wire = lockgate_testkit::Wire::connect(gateway.at("ADMIN")).await;
+        wire.ask(lockgate_testkit::request(method, path, &headers, body)).await
+    };
+    let put = async |path: &str, condition: (&str, &str)| {
+        let answer = ask("PUT", path, condition, "{\"to\": \"pool\", \"timeout\": \"9s\"}").await;
+        (answer.status, answer.json()["reason"].as_str().map(str::to_owned))
+    };
+    let refused = |reason: &str| (412, Some(reason.to_owned()));
+    // Only where there is one, only where there is none.
+    let (any, none) = (("If-Match", "*"), ("If-None-Match", "*"));
+    assert_eq!(put("/admin/routes/b", any).await, refused("is_not_there"));
+    assert_eq!(put("/admin/routes/b", none).await, (200, None));
+    assert_eq!(put("/admin/routes/b", none).await, refused("is_there"));
+    assert_eq!(put("/admin/routes/a", none).await, refused("is_there"));
+    assert_eq!(put("/admin/routes/a", any).await, (200, None));
+    assert_eq!(ask("DELETE", "/admin/routes/a", any, "").await.status, 200);
+    assert_eq!(ask("DELETE", "/admin/routes/a", any, "").await.status, 412);
+    assert_eq!(ask("PUT", "/admin/config", none, "routes: {}").await.status, 412);
+    // Of several, one that is in force; and what has been looked at, but not that.
+    let tag = || async {
+        let told = gateway.admin("GET", "/admin/config", "").await;
+        told.header("etag").unwrap().to_owned()
+    };
+    let now = tag().await;
+    let several = format!("\"another\", {now}");
+    assert_eq!(put("/admin/routes/c", ("If-None-Match", &now)).await, refused("changed_meanwhile"));
+    assert_eq!(put("/admin/routes/c", ("If-Match", &several)).await, (200, None));
+    assert_eq!(put("/admin/routes/d", ("If-None-Match", &now)).await, (200, None));
+    let now = tag().await;
+    for (condition, status) in [
+        (("If-None-Match", now.as_str()), 304),
+        (("If-None-Match", "*"), 304),
+        (("If-None-Match", &several), 200),
+        (("If-Match", "*"), 200),
+        (("If-Match", &several), 412),
+    ] {
+        let told = ask("GET", "/admin/config", condition, "").await;
+        assert_eq!(told.status, status, "{condition:?}");
+    }
+    let odd = ask("PUT", "/admin/routes/e", ("If-None-Match", "odd"), "{\"to\": \"pool\"}").await;
+    assert_eq!((odd.status, &odd.json()["reason"]), (400, &json!("bad_condition")));
+}
+
+#[tokio::test]
+async fn what_changes_nothing_outdates_nobody() {
+    let echo = Echo::start("a").await;
+    let gateway = launch().start(&config(&echo, "  /a: { to: pool }\n")).await;
+    let body = "{\"to\": \"pool\"}";
+    assert_eq!(well(&gateway, "PUT", "/admin/routes/b", body).await["generation"], 2);
+    let whole = gateway.admin("GET", "/admin/config", "").await;
+    for (method, path, body) in [
+        ("PUT", "/admin/routes/b", body),
+        // As the files have it, and in another spelling.
+        ("PUT", "/admin/routes/a", "{ to: pool }"),
+        ("PUT", "/admin/config", &whole.text()),
+    ] {
+        let same = well(&gateway, method, path, body).await;
+        assert_eq!((&same["generation"], &same["changes"]), (&json!(2), &json!(0)), "{same}");
+        assert_eq!(same["what"], json!([]), "{same}");
+    }
+    let again = gateway.admin("GET", "/admin/config", "").await;
+    assert_eq!(again.header("etag"), whole.header("etag"));
+    let versions = well(&gateway, "GET", "/admin/config/history", "").await;
+    assert_eq!(versions["total"], 2, "{versions}");
+    // Several at once too.
+    let all = (0..8).map(|_| gateway.admin("PUT", "/admin/routes/b", body));
+    for answer in futures_util::future::join_all(all).await {
+        assert_eq!(answer.json()["generation"], 2, "{}", answer.text());
+    }
+    // What had been changed is the files' again: that is one more.
+    let back = well(&gateway, "DELETE", "/admin/config/changes", "").await;
+    assert_eq!((&back["generation"], &back["changes"]), (&json!(3), &json!(1)), "{back}");
+    let none = well(&gateway, "DELETE", "/admin/config/changes", "").await;
+    assert_eq!((&none["generation"], &none["changes"]), (&json!(3), &json!(0)), "{none}");
 }
 
 #[tokio::test]
@@ -293,11 +378,21 @@ async fn a_key_goes_when_it_is_taken_out_and_not_otherwise() {
         lockgate_testkit::Wire::connect(gateway.web()).await.ask(text).await.status
     };
     assert_eq!((with("key-number-one").await, with("key-number-two").await), (200, 200));
-    // What is shown lacks them: sent back with another change it is refused, not obeyed.
+    // What is shown does not say them: sent back as it is, with another thing changed, it is obeyed;
+    // changed itself it is refused.
     let mut long = well(&gateway, "GET", "/admin/config", "").await;
+    let hidden = json!(["${hidden}", "${hidden}"]);
+    assert_eq!(long["consumers"]["alice"]["api_keys"], hidden, "{long}");
+    long["routes"]["/a"]["tags"] = json!(["other"]);
+    let told = well(&gateway, "PUT", "/admin/config", &long.to_string()).await;
+    assert_eq!(told["what"], json!(["~ routes./a"]), "{told}");
     long["consumers"]["alice"]["roles"] = json!(["two"]);
     let answer = gateway.admin("PUT", "/admin/config", &long.to_string()).await;
-    assert!(answer.text().contains("a secret in plain text here"), "{}", answer.text());
+    let problem = &answer.json()["problems"]["problems"][0];
+    let said = problem["message"].as_str().unwrap();
+    assert!(said.contains("`consumers.alice` is not as they have it"), "{}", answer.text());
+    assert_eq!(answer.status, 422);
+    well(&gateway, "DELETE", "/admin/config/changes", "").await;
     assert_eq!(with("key-number-one").await, 200);
     // One of them taken out is taken out.
     let text = gateway.dir().read(FILE).replace("key-number-one, ", "");
@@ -306,8 +401,37 @@ async fn a_key_goes_when_it_is_taken_out_and_not_otherwise() {
     let export = gateway.admin("GET", "/admin/config/export", "").await.text();
     assert!(!export.contains("key-number"), "{export}");
     let said = gateway.said();
-    assert!(said.contains("consumers.alice (only in what is secret)"), "{said}");
+    let told = said.lines().find(|line| line.contains("\"what\":\"consumers.alice\"")).unwrap();
+    assert_eq!(told.matches("${hidden}").count(), 3, "two before, one after: {told}");
     assert!(!said.contains("key-number"), "{said}");
+}
+
+#[tokio::test]
+async fn a_route_that_inherits_a_secret_is_not_set_without_it() {
+    let echo = Echo::start("a").await;
+    let set = "defaults: { headers: { request: { set: { Authorization: s3cr3t } } } }\n";
+    let file = format!("{set}{}", config(&echo, "  /a: { to: pool }\n"));
+    let gateway = launch().start(&file).await;
+    let sent = async || {
+        assert_eq!(status(&gateway, "/a").await, 200);
+        echo.last().header("authorization").map(str::to_owned)
+    };
+    assert_eq!(sent().await.as_deref(), Some("s3cr3t"));
+    let long = well(&gateway, "GET", "/admin/config", "").await;
+    let mut route = long["routes"]["/a"].clone();
+    assert_eq!(route["headers"]["request"]["set"]["Authorization"], "${hidden}", "{route}");
+    let answer = gateway.admin("PUT", "/admin/routes/a", &route.to_string()).await;
+    let problem = &answer.json()["problems"]["problems"][0];
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert!(problem["message"].as_str().unwrap().contains("in place of a secret"), "{problem}");
+    assert!(problem["help"].as_str().unwrap().contains("${env:NAME}"), "{problem}");
+    // Without the policy it inherits it as before.
+    route.as_object_mut().unwrap().remove("headers");
+    route["tags"] = json!(["x"]);
+    well(&gateway, "PUT", "/admin/routes/a", &route.to_string()).await;
+    assert_eq!(sent().await.as_deref(), Some("s3cr3t"));
+    let kept = gateway.dir().read("state/changes.yaml");
+    assert!(!kept.contains("s3cr3t") && !gateway.said().contains("s3cr3t"), "{kept}");
 }
 
 #[tokio::test]
@@ -328,9 +452,24 @@ async fn the_commands_do_the_same() {
     assert_eq!(status(&gateway, "/v/1").await, 200);
     let said = cli(&["config", "changes"]).await;
     assert!(
-        said.contains("+ routes.GET /v/{id}") && said.contains("routes.other.example/x"),
+        said.contains("+ routes.GET /v/{id}") && said.contains("+ routes.other.example/x"),
         "{said}"
     );
+    let told: Value = serde_json::from_str(&cli(&["config", "changes", "--json"]).await).unwrap();
+    assert_eq!((&told["total"], told["changes"].as_array().unwrap().len()), (&json!(2), 2));
+    // The file may be named before the verb and behind it.
+    for words in [
+        &["config", "-c", "other.yaml", "history"][..],
+        &["config", "history", "-c", "other.yaml"],
+        &["routes", "set", "-c", "other.yaml", "/q", "route.yaml"],
+        &["routes", "remove", "/q", "-c", "other.yaml"],
+    ] {
+        let ran = gateway.cli(words).await;
+        assert!(ran.code == 2 && ran.stderr.contains("other.yaml"), "{words:?}: {ran:?}");
+    }
+    gateway.dir().write("other.yaml", gateway.dir().read(FILE));
+    cli(&["routes", "set", "-c", "other.yaml", "/q", "route.yaml", "--json"]).await;
+    cli(&["routes", "remove", "/q", "-c", "other.yaml"]).await;
     assert!(cli(&["export"]).await.contains("GET /v/{id}"));
     let said = cli(&["config", "history"]).await;
     assert!(said.lines().next().unwrap().contains("admin"), "{said}");
@@ -373,7 +512,7 @@ async fn changes_that_come_at_once_are_each_answered_and_a_bad_one_spoils_no_oth
         }
     }
     let changes = well(&gateway, "GET", "/admin/config/changes", "").await;
-    assert_eq!(changes["changes"].as_array().map(Vec::len), Some(110), "{changes}");
+    assert_eq!(changes["total"], 110, "{changes}");
     let metrics = gateway.metrics().await;
     let generation = metrics.sum("lockgate_config_generation", &[]);
     assert!(generation < 111.0, "{generation}: some were put in force together");

@@ -58,6 +58,9 @@ async fn all_errors_are_told_at_once_with_their_places() {
 async fn what_cannot_run_does_not_check_out() {
     let route =
         |when: &str| format!("routes:\n  /a: {{ to: \"http://127.0.0.1:1\", when: {when} }}\n");
+    let alerted = |sink: &str| {
+        format!("alerts:\n  x: {sink}\nroutes:\n  /a: {{ to: \"http://127.0.0.1:1\" }}\n")
+    };
     for (config, place) in [
         (route("{ method: FOO }"), "lockgate.yaml:2:"),
         (route("{ header: { X-A: { regex: \"(a{1000}){1000}\" } } }"), "lockgate.yaml:2:"),
@@ -72,6 +75,14 @@ async fn what_cannot_run_does_not_check_out() {
             "upstreams:\n  u: { endpoints: [\"127.0.0.1:1\"], tls: { ca: no.pem } }\nroutes:\n  \
              /a: { to: u }\n"
                 .to_owned(),
+            "lockgate.yaml:2:",
+        ),
+        (
+            alerted("{ url: \"https://127.0.0.1:1/\", ca: no.pem }"),
+            "lockgate.yaml:2:",
+        ),
+        (
+            alerted("{ email: { server: mail.example, ca: no.pem, from: a@a.example, to: b@b.example } }"),
             "lockgate.yaml:2:",
         ),
     ] {

@@ -351,6 +351,7 @@ async fn a_quota_is_one_for_all_gateways_and_listed_by_each() {
         assert_eq!((refused.status, refused.reason()), (429, Some("quota_exceeded")));
         assert_eq!(refused.header("x-quota-remaining"), Some("0"));
         let listed = gateway.admin("GET", "/admin/quotas", "").await.json();
+        let listed = &listed["quotas"];
         assert_eq!(listed[0]["used"], 5, "{listed}");
         assert_eq!((&listed[0]["of"], &listed[0]["store"]), (&5.into(), &"shared".into()));
     }

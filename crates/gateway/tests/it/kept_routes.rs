@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_testkit::redis::RedisServer;
 use lockgate_testkit::{Echo, Gateway, request, until};
+use serde_json::Value;
 
 use crate::support::{launch, upstream};
 
@@ -14,12 +15,18 @@ fn config(echo: &Echo, rest: &str, routes: &str) -> String {
     format!("{ADMIN}{rest}upstreams:\n{pool}routes:\n{routes}")
 }
 
+/// Asks for a change of a route, and returns what came of it.
+async fn change(gateway: &Gateway, method: &str, route: &str, body: &str) -> Value {
+    let answer = gateway.admin(method, &format!("/admin/routes/{route}"), body).await;
+    assert_eq!(answer.status, 200, "{method} {route}: {}", answer.text());
+    answer.json()
+}
+
 /// Changes a route that nobody asks for.
 async fn change_another(gateway: &Gateway, body: &str) {
     let body = format!("to: {{ respond: {{ body: {body} }} }}\n");
-    let answer = gateway.admin("PUT", "/admin/routes/another", &body).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(answer.json()["what"].as_array().map(Vec::len), Some(1), "{}", answer.text());
+    let told = change(gateway, "PUT", "another", &body).await;
+    assert_eq!(told["what"].as_array().map(Vec::len), Some(1), "{told}");
 }
 
 #[tokio::test]
@@ -60,8 +67,7 @@ async fn what_a_route_clears_may_be_kept_by_one_that_came_later() {
     let routes = "  POST /w: { invalidate: [\"/c/x\"], to: pool }\n";
     let gateway = launch().start(&config(&echo, "", routes)).await;
     let body = "{ cache: 60s, to: pool }";
-    let answer = gateway.admin("PUT", "/admin/routes/c/*", body).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    change(&gateway, "PUT", "c/*", body).await;
     for _ in 0..2 {
         assert_eq!(gateway.get("/c/x").await.status, 200);
     }
@@ -83,12 +89,10 @@ async fn a_store_that_no_route_keeps_answers_in_any_more_is_not_told_of_writes()
     };
     assert_eq!(told().await, 0.0);
     let body = "{ cache: { ttl: 60s, store: shared }, to: pool }";
-    let answer = gateway.admin("PUT", "/admin/routes/c/*", body).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    change(&gateway, "PUT", "c/*", body).await;
     let before = told().await;
     assert!(told().await > before);
-    let answer = gateway.admin("DELETE", "/admin/routes/c/*", "").await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    change(&gateway, "DELETE", "c/*", "").await;
     let before = told().await;
     assert_eq!(told().await, before);
 }
@@ -116,15 +120,14 @@ async fn patterns_come_and_go_around_them() {
     let routes = "  /a/{id}: { to: pool }\n  /c: { to: { respond: { body: c } } }\n";
     let gateway = launch().start(&config(&echo, "", routes)).await;
     for n in 0..5 {
-        let path = format!("/admin/routes/a/{n}");
         let body = format!("to: {{ respond: {{ body: own-{n} }} }}\n");
-        assert_eq!(gateway.admin("PUT", &path, &body).await.status, 200);
+        change(&gateway, "PUT", &format!("a/{n}"), &body).await;
         assert_eq!(gateway.get(&format!("/a/{n}")).await.text(), format!("own-{n}"));
         assert_eq!(gateway.get("/a/other").await.status, 200);
         assert_eq!(gateway.get("/c").await.text(), "c");
     }
     for n in 0..5 {
-        assert_eq!(gateway.admin("DELETE", &format!("/admin/routes/a/{n}"), "").await.status, 200);
+        change(&gateway, "DELETE", &format!("a/{n}"), "").await;
         assert_eq!(gateway.get(&format!("/a/{n}")).await.status, 200);
     }
     assert_eq!(echo.hits(), 10);

@@ -90,6 +90,48 @@ async fn only_an_admin_sees_them_there() {
 }
 
 #[tokio::test]
+async fn what_is_public_is_only_looked_at() {
+    let echo = Echo::start("a").await;
+    let public =
+        "[/health, /admin/config, /admin/config/changes, /admin/reload, /admin/routes/new]";
+    let config = config(&echo)
+        .replace("also_on:", &format!("token: let-me-in-please, public: {public}, also_on:"));
+    let launch = launch().env("ROOT_KEY", "key-of-root-1").env("ALICE_KEY", "key-of-alice-1");
+    let gateway = launch.start(&config).await;
+    let body = "{\"to\": \"pool\"}";
+    for at in ["WEB", "ADMIN"] {
+        assert_eq!(ask(&gateway, at, "GET", "/admin/config", "").await.status, 200, "{at}");
+        let mut wire = Wire::connect(gateway.at(at)).await;
+        wire.send(request("HEAD", "/admin/config", &[("Host", "gw.example")], "")).await;
+        assert_eq!(wire.head("HEAD").await.unwrap().status, 200, "{at}");
+        for (method, path) in [
+            ("PUT", "/admin/config"),
+            ("OPTIONS", "/admin/config"),
+            ("DELETE", "/admin/config/changes"),
+            ("POST", "/admin/reload"),
+            ("PUT", "/admin/routes/new"),
+            ("DELETE", "/admin/routes/new"),
+            ("POST", "/health"),
+        ] {
+            let refused = ask_with(&gateway, at, method, path, &[], body).await;
+            assert_eq!(refused.status, 401, "{at} {method} {path}: {}", refused.text());
+        }
+    }
+    let config = ask(&gateway, "WEB", "GET", "/health", "").await;
+    assert_eq!(config.json()["generation"], 1, "nobody has changed anything");
+    let by_name = [("X-API-Key", "key-of-root-1")];
+    let made = ask_with(&gateway, "WEB", "PUT", "/admin/routes/new", &by_name, body).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    assert_eq!(ask(&gateway, "WEB", "POST", "/health", "key-of-root-1").await.status, 405);
+    let told = async |method: &str| {
+        let path = format!("/admin/explain?method={method}&url=http://gw.example/admin/config");
+        ask(&gateway, "WEB", "GET", &path, "key-of-root-1").await.text()
+    };
+    assert!(told("GET").await.contains("open to all"), "{}", told("GET").await);
+    assert!(told("PUT").await.contains("behind `admin.auth`"), "{}", told("PUT").await);
+}
+
+#[tokio::test]
 async fn changes_are_made_there_by_name_and_not_by_pages_of_others() {
     let echo = Echo::start("a").await;
     let gateway = start(&echo).await;
@@ -132,6 +174,27 @@ async fn who_guesses_is_slowed() {
         last = ask(&gateway, "WEB", "GET", "/admin/config", "guess").await.status;
     }
     assert_eq!(last, 429);
+}
+
+/// By connections that say they will send something, and by such as do not read.
+#[tokio::test]
+async fn who_is_unknown_takes_no_place_from_others() {
+    let echo = Echo::start("a").await;
+    let gateway = start(&echo).await;
+    let mut held = Vec::new();
+    for n in 0..140 {
+        let mut wire = Wire::connect(gateway.web()).await;
+        let kind = if n % 2 == 0 { "Transfer-Encoding: chunked" } else { "Content-Length: 9" };
+        wire.send(format!("GET /health HTTP/1.1\r\nHost: gw.example\r\n{kind}\r\n\r\n")).await;
+        held.push(wire);
+    }
+    // The limit of one address is on, but no place is taken.
+    let refused = held.last_mut().unwrap().answer().await;
+    assert!([413, 429].contains(&refused.status), "{}", refused.text());
+    let seen = ask(&gateway, "WEB", "GET", "/admin/status", "key-of-root-1").await;
+    assert_eq!(seen.status, 200, "{}", seen.text());
+    let first = held.first_mut().unwrap().answer().await;
+    assert_eq!((first.status, first.json()["reason"].as_str()), (413, Some("too_large")));
 }
 
 #[tokio::test]

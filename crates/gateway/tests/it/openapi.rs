@@ -86,6 +86,102 @@ async fn every_operation_answers_in_the_form_that_it_promises() {
     assert!(seen >= 35, "{seen}");
 }
 
+#[tokio::test]
+async fn every_list_is_asked_for_in_one_way_and_nothing_odd_is_passed_over() {
+    let echo = Echo::start("a").await;
+    let gateway = gateway(&echo).await;
+    let document = gateway.admin("GET", "/admin/openapi.json", "").await.json();
+    let (mut lists, mut all) = (0, 0);
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().unwrap();
+            let takes = |name: &str| parameters.iter().any(|one| one["name"] == name);
+            let (target, body) = asked(method, path);
+            let refused = async |query: &str| {
+                let join = if target.contains('?') { '&' } else { '?' };
+                let asked = format!("{target}{join}{query}");
+                let answer = gateway.admin(&method.to_uppercase(), &asked, body).await;
+                let reason = answer.json()["reason"].clone();
+                assert_eq!((answer.status, &reason), (400, &json!("bad_question")), "{asked}");
+                answer.text()
+            };
+            // What machines poll is told whatever else they say.
+            if !["/health", "/metrics", "/admin/live", "/admin/ready"].contains(&path.as_str()) {
+                assert!(refused("odd=1").await.contains("`odd` is no parameter"), "{path}");
+                all += 1;
+            }
+            if !takes("limit") {
+                continue;
+            }
+            lists += 1;
+            for odd in ["limit=x", "limit=1001", "limit=1&limit=2", "offset=-1"] {
+                refused(odd).await;
+            }
+            let page = async |query: &str| {
+                let answer = gateway.admin("GET", &format!("{target}?{query}"), "").await;
+                assert_eq!(answer.status, 200, "{target}?{query}: {}", answer.text());
+                let told = answer.json();
+                // Of alerts there are three lists.
+                let total = match &told["total"] {
+                    Value::Object(each) => each.values().map(|one| one.as_u64().unwrap()).sum(),
+                    one => one.as_u64().unwrap(),
+                };
+                let kept = told.as_object().unwrap().iter();
+                let listed = kept.filter(|(name, _)| *name != "sinks" && *name != "workers");
+                let listed: usize =
+                    listed.filter_map(|(_, list)| list.as_array()).map(Vec::len).sum();
+                (total, told["offset"].as_u64().unwrap(), listed)
+            };
+            let (total, _, whole) = page("").await;
+            assert_eq!(total, whole as u64, "{path}");
+            assert_eq!(page("limit=0").await.2, 0, "{path}");
+            assert_eq!(page("limit=1").await.2, usize::from(whole > 0), "{path}");
+            assert_eq!(page("offset=900").await, (page("").await.0, 900, 0), "{path}");
+            if takes("filter") {
+                assert_eq!(page("filter=zzz-nobody").await.0, 0, "{path}");
+            } else {
+                refused("filter=a").await;
+            }
+        }
+    }
+    assert!(lists >= 14 && all >= 35, "{lists} of {all}");
+    let pool = gateway.admin("GET", "/admin/upstreams?filter=po", "").await.json();
+    assert_eq!((&pool["total"], &pool["upstreams"][0]["name"]), (&json!(1), &json!("pool")));
+    let address = echo.address().to_string();
+    let pool = gateway.admin("GET", &format!("/admin/upstreams?filter={address}"), "").await.json();
+    assert_eq!(pool["total"], 1, "{pool}");
+    let certificate = gateway.admin("GET", "/admin/certs?filter=localhost", "").await.json();
+    assert_eq!(certificate["certificates"][0]["listener"], "safe", "{certificate}");
+}
+
+#[tokio::test]
+async fn what_is_told_is_called_in_one_spelling() {
+    let gateway = gateway(&Echo::start("a").await).await;
+    let document = gateway.admin("GET", "/admin/openapi.json", "").await.json();
+    let mut names = Vec::new();
+    for methods in document["paths"].as_object().unwrap().values() {
+        for operation in methods.as_object().unwrap().values() {
+            properties(&operation["responses"], &mut names);
+        }
+    }
+    assert!(names.len() > 150, "{}", names.len());
+    let odd: Vec<_> = names.iter().filter(|name| name.contains(['_', '-'])).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+}
+
+/// The names of all that a schema has in it.
+fn properties(schema: &Value, names: &mut Vec<String>) {
+    match schema {
+        Value::Object(map) => {
+            let own = map.get("properties").and_then(Value::as_object);
+            names.extend(own.into_iter().flat_map(|own| own.keys().cloned()));
+            map.values().for_each(|part| properties(part, names));
+        }
+        Value::Array(all) => all.iter().for_each(|part| properties(part, names)),
+        _ => {}
+    }
+}
+
 async fn holds(gateway: &Gateway, path: &str, method: &str, operation: &Value) {
     let (target, body) = asked(method, path);
     let needs_body = operation["requestBody"]["required"] == json!(true);

@@ -113,6 +113,17 @@ async fn an_included_file_is_watched_too() {
 }
 
 #[tokio::test]
+async fn a_new_file_that_a_pattern_means_is_noticed() {
+    let config = "include: [parts/*.yaml]\n";
+    let gateway = crate::support::launch().file("parts/a.yaml", saying("one")).start(config).await;
+    says(&gateway, "one").await;
+    gateway.dir().write("parts/b.yaml", "routes:\n  /b: { to: { respond: { body: b } } }\n");
+    until("the new route", async || gateway.get("/b").await.text() == "b").await;
+    std::fs::remove_file(gateway.dir().path().join("parts/b.yaml")).unwrap();
+    until("the route's end", async || gateway.get("/b").await.text() == "one").await;
+}
+
+#[tokio::test]
 async fn what_is_wrong_in_a_new_file_may_be_put_right_there() {
     let gateway = start(&saying("one")).await;
     gateway.dir().write("more.yaml", "routes: { /x: { to: nobody } }\n");

@@ -24,6 +24,13 @@ async fn set(gateway: &Gateway, name: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
+/// One that has changed a route, and another one with the same directory.
+async fn two(config: &str) -> (Gateway, Gateway) {
+    let first = launch().start(config).await;
+    assert_eq!(set(&first, "b").await.0, 200);
+    (first, launch().start(config).await)
+}
+
 async fn status(gateway: &Gateway, path: &str) -> u16 {
     gateway.get(path).await.status
 }
@@ -37,9 +44,7 @@ async fn versions(gateway: &Gateway) -> Vec<Value> {
 async fn a_second_gateway_serves_and_changes_nothing_until_the_first_has_ended() {
     let (echo, state) = (Echo::start("a").await, Dir::new());
     let config = config(&echo, &state);
-    let mut first = launch().start(&config).await;
-    assert_eq!(set(&first, "b").await.0, 200);
-    let second = launch().start(&config).await;
+    let (mut first, second) = two(&config).await;
     assert_eq!((status(&second, "/a").await, status(&second, "/b").await), (200, 200));
 
     let (refused, told) = set(&second, "c").await;
@@ -162,9 +167,7 @@ async fn a_gateway_that_waits_does_not_come_between_an_upgrade() {
 async fn what_cannot_be_read_has_a_reason_of_its_own() {
     let (echo, state) = (Echo::start("a").await, Dir::new());
     let config = config(&echo, &state);
-    let mut first = launch().start(&config).await;
-    assert_eq!(set(&first, "b").await.0, 200);
-    let second = launch().start(&config).await;
+    let (mut first, second) = two(&config).await;
     second.rewrite(&config.replace("/a:", "/e:"));
     until("the second reads its file", async || status(&second, "/e").await == 200).await;
     // It knows that there was a version, and not what it was.

@@ -125,7 +125,7 @@ async fn it_shows_a_gateway_under_load_and_drains_an_endpoint() {
     terminal.shows("Drain").await;
     let state = async || {
         let told = gateway.admin("GET", "/admin/upstreams", "").await.json();
-        told[0]["usable"].as_u64()
+        told["upstreams"][0]["usable"].as_u64()
     };
     assert_eq!(state().await, Some(2), "nothing is drained without a yes");
     terminal.press("y");

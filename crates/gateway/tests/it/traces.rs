@@ -251,6 +251,15 @@ async fn other_contexts_are_read_when_that_is_said() {
     let b3 = [("x-b3-traceid", &*third), ("x-b3-spanid", "b7ad6b7169203331")];
     gateway.ask("GET", "/", &b3, "").await;
     collector.trace(&third, 2).await;
+    // One that says no more than that it is not sampled begins a trace that is not.
+    for said in [("b3", "0"), ("x-b3-sampled", "0")] {
+        gateway.ask("GET", "/", &[said], "").await;
+        let sent = echo.last().header("traceparent").unwrap().to_owned();
+        assert!(sent.ends_with("-02"), "{said:?}: {sent}");
+        gateway.ask("GET", "/", &[(said.0, "1")], "").await;
+        let sent = echo.last().header("traceparent").unwrap().to_owned();
+        assert!(sent.ends_with("-03"), "{said:?}: {sent}");
+    }
 }
 
 #[tokio::test]

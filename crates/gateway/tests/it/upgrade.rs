@@ -4,9 +4,9 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use lockgate_testkit::{Echo, Gateway, Launch, Load, Socket, request, until};
+use lockgate_testkit::{Dir, Echo, Gateway, Launch, Load, Port, Socket, Wire, request, until};
 
-use crate::support::{BINARY, launch, start_to, to};
+use crate::support::{BINARY, launch, pool, start, start_to, to, upstream};
 
 fn get() -> String {
     request("GET", "/", &[], "")
@@ -106,6 +106,209 @@ async fn ordered(gateway: &Gateway) -> serde_json::Value {
     })
     .await;
     state
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_gets_nothing_while_processes_change() {
+    let (a, sick, gone) = (Echo::start("a").await, Echo::start("b").await, Port::reserve());
+    sick.healthy(false);
+    sick.answer_with(503);
+    for down in [sick.address(), gone.address()] {
+        // With nothing known it would take a second and a half to find out.
+        let settings = "health: { interval: 500ms, unhealthy_after: 3 }\noutlier: off\n\
+                        retry: { attempts: 0 }";
+        let mut gateway = start(&pool(&[a.address(), down], settings)).await;
+        let is_out = async |gateway: &Gateway| {
+            let all = gateway.admin("GET", "/admin/health/services", "").await.json();
+            let all = all["services"].as_array().unwrap().clone();
+            all.iter().any(|one| one["address"] == *down.to_string() && one["healthy"] == false)
+        };
+        until("it to be out", async || is_out(&gateway).await).await;
+        let hits = sick.hits();
+        let load = Load::start(gateway.web(), 4, &request("POST", "/", &[], "money"));
+        for _ in 0..5 {
+            load.more(50).await;
+            let ran = gateway.upgrade().await;
+            assert_eq!(ran.code, 0, "{}\n{}", ran.text(), gateway.said());
+            assert!(is_out(&gateway).await);
+        }
+        load.more(50).await;
+        load.stop().await.flawless(300);
+        assert_eq!(sick.hits(), hits);
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_told_the_first_probes_are_waited_for() {
+    let (a, gone, place) = (Echo::start("a").await, Port::reserve(), Dir::new());
+    // As an older version would start it.
+    let script = format!("#!/bin/sh\nLOCKGATE_HANDOVER=1 exec {BINARY} \"$@\"\n");
+    let program = place.path().join("lockgate");
+    std::fs::copy(BINARY, &program).unwrap();
+    let settings = "health: { interval: 500ms }\noutlier: off\nretry: { attempts: 0 }";
+    let config = pool(&[a.address(), gone.address()], settings);
+    let mut gateway = Launch::new(program.to_str().unwrap()).start(&config).await;
+    replace(&program, &script);
+    until("the first probe", async || gateway.said().contains("taken out")).await;
+    let load = Load::start(gateway.web(), 2, &request("POST", "/", &[], "money"));
+    load.more(20).await;
+    gateway.signal("USR2");
+    let before = gateway.pid();
+    until("the successor", async || {
+        let live = gateway.admin("GET", "/admin/live", "").await.json();
+        gateway.follow(live["pid"].as_u64().unwrap().try_into().unwrap());
+        gateway.pid() != before
+    })
+    .await;
+    load.more(100).await;
+    load.stop().await.flawless(120);
+    assert!(gateway.said().matches("taken out").count() == 2, "it has found out by itself");
+}
+
+#[tokio::test]
+async fn ejections_and_open_breakers_go_on() {
+    let (a, b) = (Echo::start("a").await, Echo::start("b").await);
+    let ejecting = "outlier: { consecutive: 3, eject_for: 60s }\nretry: { attempts: 0 }";
+    let breaking = "outlier: off\nretry: { attempts: 0 }\nbreaker: { of_last: 4, open_for: 60s }";
+    let config = format!(
+        "upstreams:\n{}{}routes: {{ /*: {{ to: pool }}, /break/*: {{ to: single }} }}\n",
+        upstream("pool", &[a.address(), b.address()], ejecting),
+        upstream("single", &[a.address()], breaking),
+    );
+    let mut gateway = start(&config).await;
+    b.answer_with(500);
+    for _ in 0..20 {
+        gateway.get("/").await;
+    }
+    assert_eq!(b.hits(), 3);
+    a.answer_with(500);
+    for _ in 0..4 {
+        gateway.get("/break/it").await;
+    }
+    a.answer_with(0);
+    for _ in 0..2 {
+        assert_eq!(gateway.get("/break/it").await.reason(), Some("breaker_open"));
+        assert_eq!(gateway.upgrade().await.code, 0);
+    }
+    assert_eq!(gateway.get("/break/it").await.reason(), Some("breaker_open"));
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    assert_eq!(b.hits(), 3);
+}
+
+/// A gateway that is ready, and then gets an upstream whose first probe has no answer; and where
+/// that upstream answers.
+async fn one_that_is_never_ready() -> (Gateway, Echo, Echo) {
+    let (echo, late) = (Echo::start("a").await, Echo::start("late").await);
+    let config = |late: &str| {
+        format!(
+            "admin: {{ address: \"127.0.0.1:$ADMIN\", wait_for_health: true }}\n\
+             upstreams:\n{}{late}routes: {{ /*: {{ to: pool }} }}\n",
+            upstream("pool", &[echo.address()], "health: { interval: 200ms }"),
+        )
+    };
+    let gateway = launch().start(&config("")).await;
+    until("it to be ready", async || gateway.admin("GET", "/admin/ready", "").await.status == 200)
+        .await;
+    let health = "health: { path: /wait, interval: 60s, timeout: 50s }";
+    gateway.rewrite(&config(&upstream("late", &[late.address()], health)));
+    until("its own probe", async || late.hits() == 1).await;
+    (gateway, echo, late)
+}
+
+#[tokio::test]
+async fn a_successor_takes_over_when_it_is_ready_and_not_before() {
+    let (mut gateway, _echo, late) = one_that_is_never_ready().await;
+    let before = gateway.pid();
+    gateway.admin("POST", "/admin/upgrade", "").await;
+    until("the successor's probe", async || late.hits() == 2).await;
+    // It has asked, and could take over but for that.
+    for _ in 0..20 {
+        let state = gateway.admin("GET", "/admin/upgrade", "").await.json();
+        assert_eq!((&state["state"], &state["pid"]), (&"begun".into(), &before.into()), "{state}");
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    late.open(2);
+    let mut now = before;
+    until("the successor", async || {
+        let live = gateway.admin("GET", "/admin/live", "").await.json();
+        now = live["pid"].as_u64().unwrap().try_into().unwrap();
+        now != before
+    })
+    .await;
+    gateway.follow(now);
+    assert_eq!(gateway.ended().await, 0, "{}", gateway.said());
+    assert_eq!(gateway.admin("GET", "/admin/ready", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_successor_that_is_not_ready_changes_nothing_and_the_command_says_why() {
+    let (gateway, _echo, late) = one_that_is_never_ready().await;
+    let upgrading = gateway.cli(&["upgrade", "-c", "lockgate.yaml"]);
+    let ending = async {
+        until("the successor's probe", async || late.hits() == 2).await;
+        let state = gateway.admin("GET", "/admin/upgrade", "").await.json();
+        let successor = state["successor"].as_u64().unwrap();
+        let kill = ["-9".to_owned(), successor.to_string()];
+        assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+    };
+    let (ran, ()) = tokio::join!(upgrading, ending);
+    assert_eq!(ran.code, 1, "{}", ran.text());
+    let why = "It was not ready: not every endpoint has been probed yet: late";
+    assert!(ran.stderr.contains(why), "{}", ran.text());
+    assert_eq!(gateway.get("/").await.status, 200);
+    let order = gateway.admin("PUT", "/admin/health/late", "{\"override\": \"up\"}").await;
+    assert_eq!(order.status, 200, "orders are taken as before: {}", order.text());
+
+    // No time would make this one ready.
+    let place = Dir::new();
+    let program = place.path().join("lockgate");
+    std::fs::copy(BINARY, &program).unwrap();
+    let echo = Echo::start("a").await;
+    let launch = Launch::new(program.to_str().unwrap());
+    let mut gateway = launch.start(&to(echo.address())).await;
+    let empty = format!("listeners: {{ web: \"{}\" }}\nadmin: off\nroutes: {{}}\n", gateway.web());
+    let empty = place.write("empty.yaml", empty);
+    replace(&program, &format!("#!/bin/sh\nexec {BINARY} run -c {}\n", empty.display()));
+    let state = ordered(&gateway).await;
+    assert_eq!(state["state"], "failed", "{state}");
+    let why = state["why"].as_str().unwrap();
+    assert!(why.ends_with("It was not ready: the configuration has no routes"), "{why}");
+    assert!(gateway.runs());
+}
+
+#[tokio::test]
+async fn whoever_asks_meanwhile_finds_it_ready() {
+    let echo = Echo::start("a").await;
+    let admin = "admin: { address: \"127.0.0.1:$ADMIN\", wait_for_health: true }\n";
+    let health = "health: { interval: 60s }";
+    let mut gateway = start(&format!("{admin}{}", pool(&[echo.address()], health))).await;
+    let address = gateway.at("ADMIN");
+    let ask = async || {
+        let ask = request("GET", "/admin/ready", &[("Host", "127.0.0.1")], "");
+        Wire::connect(address).await.ask(ask).await
+    };
+    until("it to be ready", async || ask().await.status == 200).await;
+    for _ in 0..3 {
+        let over = std::cell::Cell::new(false);
+        let upgrading = async {
+            assert_eq!(gateway.upgrade().await.code, 0);
+            over.set(true);
+        };
+        let asking = async {
+            while !over.get() {
+                let answer = ask().await;
+                assert!(answer.status == 200 || answer.text().contains("draining"), "{answer:?}");
+            }
+            assert_eq!(ask().await.status, 200);
+        };
+        tokio::join!(upgrading, asking);
+    }
+
+    let mut empty = launch().start("routes: {}\n").await;
+    let ran = empty.upgrade().await;
+    assert_eq!(ran.code, 0, "there was nothing to be ready for: {}", ran.text());
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! A program that is told: started without a shell and without this process's environment, given
 //! the message on its standard input, and killed when it takes too long.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Fail;
@@ -13,9 +14,13 @@ pub(crate) const MOST: usize = 60 << 10;
 /// How often a program is looked after.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Starts a program, by whatever thread it shall take its priority from.
+pub type Spawn = Arc<dyn Fn(Command) -> io::Result<Child> + Send + Sync>;
+
 /// Runs it to its end. Blocks: for a thread beside the runtime.
 pub(crate) fn run(
     command: &[String],
+    spawn: &Spawn,
     directory: &Path,
     message: &str,
     timeout: Duration,
@@ -26,7 +31,8 @@ pub(crate) fn run(
     if message.len() > MOST {
         return Err(Fail::never(format!("the message has more than {MOST} bytes")));
     }
-    let started = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .current_dir(directory)
         // Its secrets are not the program's.
@@ -34,10 +40,9 @@ pub(crate) fn run(
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child =
-        started.map_err(|error| Fail::later(format!("`{program}` cannot be started: {error}")))?;
+        .stderr(Stdio::null());
+    let mut child = spawn(command)
+        .map_err(|error| Fail::later(format!("`{program}` cannot be started: {error}")))?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that reads nothing may still do its work.
         let _ = stdin.write_all(message.as_bytes());
@@ -67,9 +72,13 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<(), Fail> {
 mod tests {
     use super::*;
 
+    fn here() -> Spawn {
+        Arc::new(|mut command| command.spawn())
+    }
+
     fn sh(script: &str, timeout: u64) -> Result<(), Fail> {
         let command = ["sh", "-c", script].map(str::to_owned);
-        run(&command, Path::new("/"), "{\"a\":1}", Duration::from_millis(timeout))
+        run(&command, &here(), Path::new("/"), "{\"a\":1}", Duration::from_millis(timeout))
     }
 
     #[test]
@@ -78,7 +87,8 @@ mod tests {
         assert!(sh("test -z \"$CARGO_MANIFEST_DIR\" && test -n \"$PATH\"", 5_000).is_ok());
         let ended = sh("exit 3", 5_000).unwrap_err();
         assert!(ended.why.contains("exit status: 3"), "{}", ended.why);
-        let none = run(&["/nowhere".to_owned()], Path::new("/"), "", Duration::from_secs(1));
+        let nowhere = ["/nowhere".to_owned()];
+        let none = run(&nowhere, &here(), Path::new("/"), "", Duration::from_secs(1));
         assert!(none.unwrap_err().why.contains("cannot be started"));
     }
 

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use crate::alerts::Id;
 use bodies::{Names, Told};
+pub use command::Spawn;
 use message::{LISTED, Message};
 
 /// Between two tries: twice as long each time, from the first to the last.
@@ -63,6 +64,7 @@ impl Fail {
 /// What a delivery needs of the gateway.
 pub(crate) struct Post<'a> {
     pub(crate) outbound: &'a Arc<dyn Outbound>,
+    pub(crate) spawn: &'a Spawn,
     /// This gateway's name.
     pub(crate) instance: &'a str,
     /// Milliseconds since 1970.
@@ -208,8 +210,8 @@ impl Receiver {
             How::Command { command, directory } => {
                 let (command, directory) = (command.clone(), directory.clone());
                 let text = fitting(message, &names, command::MOST);
-                let limit = self.timeout;
-                let work = move || command::run(&command, &directory, &text, limit);
+                let (spawn, limit) = (Arc::clone(post.spawn), self.timeout);
+                let work = move || command::run(&command, &spawn, &directory, &text, limit);
                 let done = tokio::task::spawn_blocking(work).await;
                 done.unwrap_or_else(|_| Err(Fail::later("a bug: its start panicked".to_owned())))
             }

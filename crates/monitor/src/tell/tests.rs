@@ -67,8 +67,10 @@ async fn deliver(
     let outbound: Arc<dyn Outbound> = Arc::clone(&sink) as _;
     let begin = Instant::now();
     let failures = Mutex::new(0);
+    let spawn: Spawn = Arc::new(|mut command| command.spawn());
     let post = Post {
         outbound: &outbound,
+        spawn: &spawn,
         instance: "gw",
         now: &|| START + begin.elapsed().as_millis() as u64,
         failed: &|_| *failures.lock().unwrap() += 1,

@@ -6,8 +6,9 @@
 use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, request};
-use lockgate_core::Lines;
+use lockgate_core::span::TRACEPARENT;
 
+use super::client::Beside;
 use super::head::Framing;
 use crate::date;
 
@@ -85,7 +86,12 @@ fn says_close(value: &HeaderValue) -> bool {
 }
 
 /// Writes a request's head, in origin form. Whether it asks for another protocol.
-pub(super) fn request_head(out: &mut BytesMut, head: &request::Parts, announce: Announce) -> bool {
+pub(super) fn request_head(
+    out: &mut BytesMut,
+    head: &request::Parts,
+    announce: Announce,
+    beside: Beside<'_>,
+) -> bool {
     let mut upgrade = false;
     out.put_slice(head.method.as_str().as_bytes());
     out.put_u8(b' ');
@@ -102,23 +108,18 @@ pub(super) fn request_head(out: &mut BytesMut, head: &request::Parts, announce: 
         match *name {
             header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING => continue,
             header::UPGRADE => upgrade = true,
+            _ if beside.trace.is_some() && *name == TRACEPARENT => continue,
             _ => {}
         }
         field(out, name, value.as_bytes());
     }
     announcement(out, announce);
+    out.put_slice(beside.lines.as_bytes());
+    if let Some(trace) = &beside.trace {
+        out.put_slice(trace);
+    }
     out.put_slice(END);
     upgrade
-}
-
-/// Adds lines to a head that has just been written.
-pub(super) fn more_lines(out: &mut BytesMut, lines: &Lines) {
-    if lines.is_empty() {
-        return;
-    }
-    out.truncate(out.len().saturating_sub(END.len()));
-    out.put_slice(lines.as_bytes());
-    out.put_slice(END);
 }
 
 /// Writes the last chunk and the trailers after it.

@@ -18,7 +18,7 @@ mod server;
 mod tests;
 mod transport;
 
-pub use client::{ClientConnection, ClientLimits, Reuse};
+pub use client::{Beside, ClientConnection, ClientLimits, Reuse};
 pub use decode::decode_chunked;
 pub use head::{
     Framing, HeadLimits, RequestHead, ResponseHead, Wrong, parse_request, parse_response,

@@ -196,7 +196,7 @@ impl Handle {
                 let silence = Pace::silence(self.idle);
                 let watch = FromUpstream { rest: upload.rest(), silence, in_flight };
                 let response = received(response, bodiless, watch);
-                Ok(ClientAnswer { response, upgraded: None })
+                Ok(ClientAnswer { response: Box::new(response), upgraded: None })
             }
             Err(fault) => {
                 if fault.reason() == &reasons::UPSTREAM_TIMEOUTS {

@@ -145,7 +145,8 @@ where
                     self.count();
                     let open = Open::new(&self.shared);
                     let task = stream::answer(request, respond, self.shared.clone(), open);
-                    tokio::task::spawn_local(task);
+                    // Boxed, as a task's future is moved several times before and after it runs.
+                    tokio::task::spawn_local(Box::pin(task));
                     continue;
                 }
                 Poll::Ready(Some(Err(error))) => {

@@ -5,14 +5,14 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use lockgate_core::{
     Body, Connection, Fault, Finish, Incoming, Outcome, Reason, Reply, Serve, Tunnel, reasons,
 };
@@ -51,7 +51,9 @@ pub(super) async fn answer<S: Serve>(
                 incoming_body(recv, length, &shared, &progress)
             };
             let connection: Rc<Connection> = connection.clone();
-            let serving = shared.serve.serve(Incoming { head, body, connection, upgrade });
+            let incoming = Incoming { head, body, connection, upgrade };
+            // Boxed once, as it is large, and what is awaited is moved on its way.
+            let serving = Box::pin(shared.serve.serve(incoming));
             match race(serving, &mut respond, &progress, go_on).await {
                 Some(reply) => reply,
                 None => return,
@@ -71,12 +73,11 @@ struct Progress {
 
 /// Runs the request, until it is answered or the client resets it.
 async fn race(
-    serving: impl Future<Output = Reply>,
+    mut serving: Pin<Box<impl Future<Output = Reply>>>,
     respond: &mut SendResponse<Bytes>,
     progress: &Progress,
     mut go_on: bool,
 ) -> Option<Reply> {
-    let mut serving = pin!(serving);
     poll_fn(|cx| {
         if let Poll::Ready(reply) = serving.as_mut().poll(cx) {
             return Poll::Ready(Some(reply));
@@ -116,7 +117,8 @@ async fn deliver<S: Serve>(
         head.status = StatusCode::OK;
         let turn = Turn::new(&shared.queue);
         let far_side = (recv, turn);
-        return run_tunnel(Response::from_parts(head, ()), respond, far_side, tunnel, ending).await;
+        let head = Response::from_parts(head, ());
+        return Box::pin(run_tunnel(head, respond, far_side, tunnel, ending)).await;
     }
     let bodiless = bodiless
         || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -203,6 +205,14 @@ fn frame(headers: &mut HeaderMap, body: &Body, bodiless: bool) {
 
 /// Removes what RFC 9113 §8.2.2 forbids.
 pub(super) fn strip(headers: &mut HeaderMap) {
+    let forbidden = |name: &HeaderName| match *name {
+        header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE => true,
+        _ => matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+    };
+    // One look at the names is cheaper than asking the map for each.
+    if !headers.keys().any(forbidden) {
+        return;
+    }
     headers.remove(header::CONNECTION);
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::UPGRADE);

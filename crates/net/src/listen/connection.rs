@@ -12,7 +12,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use lockgate_config::model::{Http, ProxyProtocol};
-use lockgate_core::{Connection, Serve, Tls};
+use lockgate_core::{Connection, LocalFuture, Serve, Tls};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -61,42 +61,23 @@ pub(super) async fn serve_connection<S: Serve>(mut arrival: Arrival, serve: S, d
     let deadline = Instant::now() + arrival.limits.header_timeout.0;
     let Ok(Some(mut ahead)) = timeout_at(deadline, identify(&mut arrival)).await else { return };
     let settings = arrival.settings.clone();
-    match &settings.tls {
-        Some(_) if !ahead.is_empty() => {}
-        Some(tls) => {
-            let handshake = Box::pin(shake_hands(tls, arrival.tcp, &arrival.place));
-            let shaken = timeout_at(deadline, handshake).await;
-            let Ok(shaken) = shaken else {
-                arrival.place.counters().tls_failures.fetch_add(1, Relaxed);
-                return tracing::debug!(peer = %arrival.peer, "a TLS handshake took too long");
-            };
-            let (stream, session) = match shaken {
-                Ok(shaken) => shaken,
-                Err(error) => {
-                    return tracing::debug!(peer = %arrival.peer, %error, "no TLS session");
-                }
-            };
-            let h2 = chose_h2(&stream);
-            let connection = Rc::new(Connection {
-                listener: arrival.listener,
-                peer: arrival.peer,
-                local: arrival.local,
-                tls: Some(session),
-                worker: arrival.worker,
-                texts: Default::default(),
-            });
-            speak(h2, stream, Bytes::new(), connection, arrival.limits, serve, ticket).await;
-        }
+    let spoken = match &settings.tls {
+        Some(_) if !ahead.is_empty() => None,
+        // Boxed until it is over: most of what it takes is needed no longer then.
+        Some(tls) => Box::pin(secure(tls, arrival, deadline, serve, ticket)).await,
         // Most requests of HTTP/1.1 show by their first letter that they are no preface.
         None if settings.proxy_protocol == ProxyProtocol::Off && first != PREFACE[0] => {
-            plain(false, arrival, ahead, serve, ticket).await;
+            Some(plain(false, arrival, ahead, serve, ticket))
         }
         None => {
             let spoken = timeout_at(deadline, speaks_h2(&mut arrival.tcp, &mut ahead)).await;
             let Ok(Ok(h2)) = spoken else { return };
-            plain(h2, arrival, ahead, serve, ticket).await;
+            Some(plain(h2, arrival, ahead, serve, ticket))
         }
-    }
+    };
+    // Until its end the connection has its place, and no room but its codec's own.
+    let Some((codec, _place)) = spoken else { return };
+    codec.await;
 }
 
 /// Waits for the client to say anything, and looks at its first byte without taking it; `None`
@@ -156,6 +137,34 @@ fn refuse_header(arrival: &Arrival, why: &str) -> Option<Vec<u8>> {
     None
 }
 
+/// Shakes hands for TLS. `None`: there is no session, and the connection is to be closed.
+async fn secure<S: Serve>(
+    tls: &ServerTls,
+    arrival: Arrival,
+    deadline: Instant,
+    serve: S,
+    ticket: Ticket,
+) -> Option<(LocalFuture<'static, ()>, Place)> {
+    let Arrival { tcp, peer, limits, place, .. } = arrival;
+    let Ok(shaken) = timeout_at(deadline, shake_hands(tls, tcp, &place)).await else {
+        place.counters().tls_failures.fetch_add(1, Relaxed);
+        tracing::debug!(%peer, "a TLS handshake took too long");
+        return None;
+    };
+    let (stream, session) =
+        shaken.inspect_err(|error| tracing::debug!(%peer, %error, "no TLS session")).ok()?;
+    let h2 = chose_h2(&stream);
+    let connection = Rc::new(Connection {
+        listener: arrival.listener,
+        peer,
+        local: arrival.local,
+        tls: Some(session),
+        worker: arrival.worker,
+        texts: Default::default(),
+    });
+    Some((speak(h2, stream, Bytes::new(), connection, limits, serve, ticket), place))
+}
+
 async fn shake_hands(
     tls: &ServerTls,
     tcp: TcpStream,
@@ -168,7 +177,13 @@ async fn shake_hands(
     shaken
 }
 
-async fn plain<S: Serve>(h2: bool, arrival: Arrival, ahead: Vec<u8>, serve: S, ticket: Ticket) {
+fn plain<S: Serve>(
+    h2: bool,
+    arrival: Arrival,
+    ahead: Vec<u8>,
+    serve: S,
+    ticket: Ticket,
+) -> (LocalFuture<'static, ()>, Place) {
     let Arrival { tcp, limits, place, .. } = arrival;
     let connection = Rc::new(Connection {
         listener: arrival.listener,
@@ -178,13 +193,12 @@ async fn plain<S: Serve>(h2: bool, arrival: Arrival, ahead: Vec<u8>, serve: S, t
         worker: arrival.worker,
         texts: Default::default(),
     });
-    speak(h2, tcp, ahead.into(), connection, limits, serve, ticket).await;
-    drop(place);
+    (speak(h2, tcp, ahead.into(), connection, limits, serve, ticket), place)
 }
 
-/// Hands the connection to its codec. Boxed, so that a connection that waits for its first byte
-/// does not hold room for the largest of them.
-async fn speak<IO, S>(
+/// Hands the connection to its codec. In a box of its own, so that none holds room for the largest
+/// of them, nor for how it came so far.
+fn speak<IO, S>(
     h2: bool,
     io: IO,
     read_ahead: Bytes,
@@ -192,13 +206,14 @@ async fn speak<IO, S>(
     limits: Rc<Http>,
     serve: S,
     ticket: Ticket,
-) where
+) -> LocalFuture<'static, ()>
+where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
     S: Serve,
 {
     if h2 {
-        Box::pin(h2::serve(io, read_ahead, connection, limits, serve, ticket)).await;
+        Box::pin(h2::serve(io, read_ahead, connection, limits, serve, ticket))
     } else {
-        Box::pin(h1::serve(io, read_ahead, connection, limits, serve, ticket)).await;
+        Box::pin(h1::serve(io, read_ahead, connection, limits, serve, ticket))
     }
 }

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use lockgate_config::model::{ClientAuth, KeyPair, UpstreamTls};
-use lockgate_core::{Fault, Resend, Tls};
+use lockgate_core::{AlternativeName, Fault, Resend, Tls};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use rustls_pki_types::ServerName;
@@ -155,7 +155,8 @@ fn a_clients_certificate_says_who_it_is() {
             let client = tls.client.unwrap();
             assert_eq!(&*client.subject, "CN=alice,O=Example\\, Ltd");
             assert_eq!(&*client.issuer, "CN=ca");
-            assert_eq!(client.names, ["alice.example".into()]);
+            assert_eq!(client.common_name.as_deref(), Some("alice"));
+            assert_eq!(client.names, [AlternativeName::Dns("alice.example".into())]);
             assert_eq!(&*client.serial, "0abc");
             assert_eq!(client.fingerprint.len(), 64);
             assert!(meet(&server, &stranger, "a.example").await.is_err());

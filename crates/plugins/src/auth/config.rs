@@ -38,7 +38,8 @@ pub(super) struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Forward {
     /// Header → `claim:NAME`, or one of `name`, `identity`, `roles`, `scopes`, `plan`, `tags`.
-    /// What clients send under these names is always taken away.
+    /// What clients send under these names is taken away on every route; `Authorization` and other
+    /// fields of HTTP itself on this one alone.
     pub(super) headers: BTreeMap<String, String>,
 }
 

@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use http::Response;
 use http::header::WWW_AUTHENTICATE;
+use http::{HeaderName, Response};
 use lockgate_core::{
     Body, Build, Challenge, ConfigError, Consumer, Exchange, Expression, Fault, Identity, Policy,
     Proof, Reason, Rejection, Scope, Seen, Step, Verdict, reasons,
@@ -129,13 +129,19 @@ impl Gate {
             };
         };
         // Also when it is refused: the log tells who it was.
-        exchange.consumer = Some(Arc::clone(&consumer));
-        self.may(by, &consumer)?;
-        if let Err(why) = self.holds(exchange, Some(&consumer)) {
-            let detail = format!("`{}` of {}: {why}", consumer.name, by.name);
-            return Err(Fault::client(&FORBIDDEN).detail(detail));
+        let consumer = &*exchange.consumer.insert(consumer);
+        self.may(by, consumer)?;
+        if self.when.is_some() {
+            let consumer = Arc::clone(consumer);
+            if let Err(why) = self.holds(exchange, Some(&consumer)) {
+                let detail = format!("`{}` of {}: {why}", consumer.name, by.name);
+                return Err(Fault::client(&FORBIDDEN).detail(detail));
+            }
         }
-        self.stated.state(&mut exchange.head.headers, &consumer);
+        let Exchange { head, consumer, .. } = exchange;
+        if let Some(consumer) = consumer {
+            self.stated.state(&mut head.headers, consumer);
+        }
         Ok(Verdict::Pass)
     }
 
@@ -294,6 +300,10 @@ impl Policy for Gate {
                 Err(Fault::gateway(&reasons::INTERNAL).detail(detail))
             }
         })
+    }
+
+    fn states(&self) -> &[HeaderName] {
+        self.stated.names()
     }
 
     fn describe(&self) -> String {

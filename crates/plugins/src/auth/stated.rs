@@ -33,13 +33,16 @@ enum Part {
 }
 
 /// The headers that a policy states beside those of every consumer.
-#[derive(Default)]
-pub(super) struct Stated(Box<[(HeaderName, Part)]>);
+pub(super) struct Stated {
+    names: Box<[HeaderName]>,
+    /// What each of them says.
+    parts: Box<[Part]>,
+}
 
 impl Stated {
     pub(super) fn new(headers: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let mut seen = HashSet::new();
-        let mut stated = Vec::with_capacity(headers.len());
+        let (mut names, mut parts) = (Vec::new(), Vec::new());
         for (key, source) in headers {
             let at = |error: ConfigError| error.at(key);
             let name = fields::name(key).map_err(at)?;
@@ -56,14 +59,24 @@ impl Stated {
                 let message = format!("`{name}` is there in another spelling already");
                 return Err(at(ConfigError::new(message)));
             }
-            stated.push((name, Part::read(source).map_err(at)?));
+            names.push(name);
+            parts.push(Part::read(source).map_err(at)?);
         }
-        Ok(Self(stated.into()))
+        Ok(Self { names: names.into(), parts: parts.into() })
+    }
+
+    /// The names.
+    pub(super) fn names(&self) -> &[HeaderName] {
+        &self.names
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&HeaderName, &Part)> {
+        self.names.iter().zip(&self.parts)
     }
 
     /// Takes away what the client sent under these names.
     pub(super) fn strip(&self, headers: &mut HeaderMap) {
-        fields::remove_spellings(headers, self.0.iter().map(|(name, _)| name));
+        fields::remove_spellings(headers, self.names.iter());
     }
 
     /// States who the consumer is.
@@ -78,7 +91,7 @@ impl Stated {
             headers.insert(name, value.clone());
         }
         headers.insert(&AUTHENTICATED, HeaderValue::from_static("true"));
-        for (name, part) in &self.0 {
+        for (name, part) in self.iter() {
             match part.of(consumer) {
                 Some(value) => put(headers, name, value),
                 None => {
@@ -90,7 +103,7 @@ impl Stated {
 
     /// For `describe()`: `x-email from claim:email`, each after a comma.
     pub(super) fn describe(&self) -> String {
-        self.0.iter().map(|(name, part)| format!(", {name} from {}", part.word())).collect()
+        self.iter().map(|(name, part)| format!(", {name} from {}", part.word())).collect()
     }
 }
 

@@ -45,6 +45,14 @@ pub(super) struct Asked {
     pub(super) authorized: bool,
 }
 
+impl Asked {
+    /// Whether what comes of it may be its own client's doing: it bears credentials, or asks past
+    /// what is kept. Then it is no word about what is kept for all, unless it takes its place.
+    pub(super) fn is_of_one(&self) -> bool {
+        self.authorized || self.why == Forward::Request
+    }
+}
+
 /// A request that is no matter for a cache.
 pub(super) struct Passed(pub(super) Forward);
 
@@ -131,8 +139,13 @@ impl Caching {
             whole: false,
             behind: false,
             store_failed: false,
-            authorized: super::freshness::is_authorized(&head.headers)
-                && !self.keying.minds_credentials(exchange),
+            authorized: self.is_authorized(exchange),
         }
+    }
+
+    /// Whether a request bears credentials that its key does not tell apart.
+    pub(super) fn is_authorized(&self, exchange: &Exchange) -> bool {
+        super::freshness::is_authorized(&exchange.head.headers)
+            && !self.keying.minds_credentials(exchange)
     }
 }

@@ -1,6 +1,7 @@
 //! The way down: what is kept is given, at once when it is fresh; else one request goes on, and
 //! those for the same wait for it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,7 +119,7 @@ impl Caching {
         key: Vec<u8>,
         wanted: Wanted,
     ) -> Result<Verdict, Fault> {
-        let until = Instant::now() + self.wait;
+        let until = Instant::now().checked_add(self.wait);
         let (mut looks, mut patience) = (0, Patience::new(self.blobs.patience()));
         loop {
             looks += 1;
@@ -137,23 +138,34 @@ impl Caching {
                 return Err(Fault::client(&NOT_CACHED));
             }
             let mut lead = None;
-            if waits_for_others(exchange, &found, &wanted) && looks <= MOST_LOOKS {
-                match self.flights.join(&found.key) {
-                    Place::Leads(own) => {
+            let (flight, own) = self.flight(exchange, &found.key);
+            let vain = own && self.is_vain(&flight);
+            let waits = waits_for_others(exchange, &found, &wanted) && !vain;
+            if waits && looks <= MOST_LOOKS {
+                match self.flights.join(&flight, self.wait) {
+                    Place::Leads(first) => {
                         // What was kept between the look and the lead is there now.
                         if looks == 1 && self.is_fresh(&found.key, &wanted) {
                             continue;
                         }
-                        lead = self.over_all(&found, own, until, &mut patience).await;
+                        lead = match own {
+                            true => Some(first),
+                            false => self.over_all(&found, first, until, &mut patience).await,
+                        };
                         if lead.is_none() {
                             continue;
                         }
                     }
                     Place::Waits(wait) => {
                         patience.rested();
-                        let ended = timeout_at(until, wait.ends()).await;
-                        if let Ok(Some(Landing::Kept) | None) = ended {
-                            continue;
+                        match before(exchange.deadline, wait.ends()).await {
+                            Some(Landing::NotKept) => {}
+                            Some(Landing::Kept) | None => continue,
+                            // It leads now, or another does: nothing has come of this look.
+                            Some(Landing::Flying) => {
+                                looks -= 1;
+                                continue;
+                            }
                         }
                     }
                 }
@@ -200,13 +212,29 @@ impl Caching {
         })
     }
 
+    /// The key of the request under way that this one may wait for, and whether it is not that of
+    /// all. Those with credentials that their key does not tell apart have their own: what comes
+    /// of them is mostly for nobody else, and they are not to decide for those without.
+    fn flight<'k>(&self, exchange: &Exchange, key: &'k [u8]) -> (Cow<'k, [u8]>, bool) {
+        match self.is_authorized(exchange) {
+            true => (apart(key).into(), true),
+            false => (key.into(), false),
+        }
+    }
+
+    /// Whether it is known that waiting for others with credentials brings nothing. Of all others
+    /// what is kept in an answer's place says so.
+    fn is_vain(&self, flight: &[u8]) -> bool {
+        now(self.blobs.get(flight)).is_some()
+    }
+
     /// Leads over the other gateways too, or waits for the one that does. `None` when there is
     /// something new to look at.
     async fn over_all(
         &self,
         found: &Found,
         mut lead: Lead,
-        until: Instant,
+        until: Option<Instant>,
         patience: &mut Patience,
     ) -> Option<Lead> {
         while !patience.has_failed() {
@@ -221,7 +249,7 @@ impl Caching {
                     break;
                 }
                 Some(Maker::Made) => return None,
-                Some(Maker::Waits(time)) if Instant::now() + time < until => {
+                Some(Maker::Waits(time)) if until.is_none_or(|end| Instant::now() + time < end) => {
                     sleep(time).await;
                     patience.rested();
                 }
@@ -233,9 +261,21 @@ impl Caching {
     }
 
     /// Who fetches a new answer while a stale one is given.
-    async fn refresh(&self, found: &Found, blob: &Blob, patience: &mut Patience) -> Refresh {
-        let Place::Leads(mut lead) = self.flights.join(&found.key) else { return Refresh::Others };
-        if patience.has_failed() {
+    async fn refresh(
+        &self,
+        exchange: &Exchange,
+        found: &Found,
+        blob: &Blob,
+        patience: &mut Patience,
+    ) -> Refresh {
+        let (flight, own) = self.flight(exchange, &found.key);
+        if own && self.is_vain(&flight) {
+            return Refresh::Others;
+        }
+        let Place::Leads(mut lead) = self.flights.join(&flight, self.wait) else {
+            return Refresh::Others;
+        };
+        if patience.has_failed() || own {
             return Refresh::Leads(lead);
         }
         match patience.hear(self.blobs.turn(&found.key, Some(blob))).await {
@@ -268,7 +308,7 @@ impl Caching {
             State::StaleMeanwhile => {
                 let refresh = match held {
                     true => Refresh::Others,
-                    false => self.refresh(found, blob, patience).await,
+                    false => self.refresh(exchange, found, blob, patience).await,
                 };
                 if matches!(refresh, Refresh::Made) && looks <= MOST_LOOKS {
                     return Some(None);
@@ -315,6 +355,17 @@ fn waits_for_others(exchange: &Exchange, found: &Found, wanted: &Wanted) -> bool
     }
 }
 
+/// What is waited for, or `NotKept` when the whole request must be over before.
+async fn before(
+    deadline: Option<Instant>,
+    landing: impl Future<Output = Option<Landing>>,
+) -> Option<Landing> {
+    match deadline {
+        None => landing.await,
+        Some(deadline) => timeout_at(deadline, landing).await.unwrap_or(Some(Landing::NotKept)),
+    }
+}
+
 /// Makes of a whole answer what the client asks for.
 pub(super) fn suit(asked: &HeaderMap, method: &Method, response: &mut Response<Body>) {
     if !response.status().is_success() {
@@ -325,6 +376,11 @@ pub(super) fn suit(asked: &HeaderMap, method: &Method, response: &mut Response<B
     } else if *method == Method::GET {
         conditions::cut(asked, response);
     }
+}
+
+/// The key of what is under way for those with credentials.
+pub(super) fn apart(key: &[u8]) -> Vec<u8> {
+    [key, b"+credentials"].concat()
 }
 
 /// What a store has in memory.

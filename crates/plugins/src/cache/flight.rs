@@ -1,12 +1,15 @@
 //! One request to the upstream for all that ask for the same at a time: the first one leads, those
-//! that come while it is under way wait. One table for all workers.
+//! that come while it is under way wait. When that takes long, one more of them leads, and after as
+//! long another: never all at once. One table for all workers.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 /// Requests under way, by key.
 pub(super) struct Flights {
@@ -14,7 +17,16 @@ pub(super) struct Flights {
     hasher: RandomState,
 }
 
-type Flying = HashMap<Box<[u8]>, watch::Receiver<Landing>>;
+type Flying = HashMap<Box<[u8]>, Flight>;
+
+/// What is under way for a key.
+struct Flight {
+    tell: Arc<watch::Sender<Landing>>,
+    /// How many are at it.
+    leads: usize,
+    /// When one more may lead; never when that is too far to be told.
+    next: Option<Instant>,
+}
 
 const SHARDS: usize = 16;
 
@@ -31,7 +43,7 @@ pub(super) enum Landing {
 
 /// A place at a request under way.
 pub(super) enum Place {
-    /// There is none: this one leads.
+    /// There is none, or it takes long: this one leads.
     Leads(Lead),
     /// Waits for its end.
     Waits(Wait),
@@ -45,14 +57,28 @@ impl Default for Flights {
 }
 
 impl Flights {
-    /// Joins the request under way for a key, or leads one.
-    pub(super) fn join(self: &Arc<Self>, key: &[u8]) -> Place {
+    /// Joins the request under way for a key, or leads one: where none is, or the last one to lead
+    /// has been at it for as long as others `wait`.
+    pub(super) fn join(self: &Arc<Self>, key: &[u8], wait: Duration) -> Place {
         let mut flying = self.shard(key);
-        if let Some(landing) = flying.get(key) {
-            return Place::Waits(Wait(landing.clone()));
-        }
-        let (tell, landing) = watch::channel(Landing::Flying);
-        flying.insert(key.into(), landing);
+        let now = Instant::now();
+        let next = now.checked_add(wait);
+        let tell = match flying.get_mut(key) {
+            Some(flight) if flight.next.is_none_or(|next| now < next) => {
+                let (landing, until) = (flight.tell.subscribe(), flight.next);
+                return Place::Waits(Wait { landing, until });
+            }
+            Some(flight) => {
+                (flight.leads, flight.next) = (flight.leads + 1, next);
+                Arc::clone(&flight.tell)
+            }
+            None => {
+                let tell = Arc::new(watch::Sender::new(Landing::Flying));
+                let flight = Flight { tell: Arc::clone(&tell), leads: 1, next };
+                flying.insert(key.into(), flight);
+                tell
+            }
+        };
         Place::Leads(Lead { flights: Arc::clone(self), key: key.into(), tell, over_all: None })
     }
 
@@ -65,11 +91,12 @@ impl Flights {
     }
 }
 
-/// The lead of a request under way. Dropped, it has come to nothing: one of those that wait leads.
+/// The lead of a request under way. Dropped by the last to lead, it has come to nothing: one of
+/// those that wait leads.
 pub(super) struct Lead {
     flights: Arc<Flights>,
     key: Box<[u8]>,
-    tell: watch::Sender<Landing>,
+    tell: Arc<watch::Sender<Landing>>,
     /// The lead over other gateways too, if it is needed.
     over_all: Option<Box<dyn Any + Send>>,
 }
@@ -88,18 +115,36 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.flights.shard(&self.key).remove(&self.key);
+        let mut flying = self.flights.shard(&self.key);
+        // Once one of several has landed, the next request under way for the key is another.
+        let own = flying.get_mut(&self.key).filter(|own| Arc::ptr_eq(&own.tell, &self.tell));
+        let Some(flight) = own else { return };
+        flight.leads -= 1;
+        if flight.leads == 0 || *self.tell.borrow() != Landing::Flying {
+            flying.remove(&self.key);
+        }
     }
 }
 
 /// Waits for a request under way.
-pub(super) struct Wait(watch::Receiver<Landing>);
+pub(super) struct Wait {
+    landing: watch::Receiver<Landing>,
+    until: Option<Instant>,
+}
 
 impl Wait {
-    /// How it ended; `None` when its leader has gone.
-    pub(super) async fn ends(mut self) -> Option<Landing> {
-        let ended = self.0.wait_for(|landing| *landing != Landing::Flying).await;
-        ended.ok().map(|landing| *landing)
+    /// How it ended, or that it has not and one more may lead; `None` when its leader has gone.
+    pub(super) async fn ends(self) -> Option<Landing> {
+        let Self { mut landing, until } = self;
+        let landed = landing.wait_for(|landing| *landing != Landing::Flying);
+        let landed = match until {
+            Some(until) => match timeout_at(until, landed).await {
+                Ok(landed) => landed,
+                Err(_) => return Some(Landing::Flying),
+            },
+            None => landed.await,
+        };
+        landed.ok().map(|landing| *landing)
     }
 }
 
@@ -107,26 +152,67 @@ impl Wait {
 mod tests {
     use super::*;
 
+    const WAIT: Duration = Duration::from_secs(5);
+
+    fn leads(flights: &Arc<Flights>) -> Lead {
+        match flights.join(b"a", WAIT) {
+            Place::Leads(lead) => lead,
+            Place::Waits(_) => panic!("somebody leads"),
+        }
+    }
+
+    fn waits(flights: &Arc<Flights>) -> Wait {
+        match flights.join(b"a", WAIT) {
+            Place::Leads(_) => panic!("nobody leads"),
+            Place::Waits(wait) => wait,
+        }
+    }
+
     #[tokio::test]
     async fn one_leads_and_the_others_hear_how_it_ended() {
         let flights = Arc::new(Flights::default());
-        let Place::Leads(lead) = flights.join(b"a") else { panic!("nobody leads yet") };
-        let Place::Waits(first) = flights.join(b"a") else { panic!("somebody leads") };
-        let Place::Waits(second) = flights.join(b"a") else { panic!("somebody leads") };
-        assert!(matches!(flights.join(b"b"), Place::Leads(_)));
+        let lead = leads(&flights);
+        let (first, second) = (waits(&flights), waits(&flights));
+        assert!(matches!(flights.join(b"b", WAIT), Place::Leads(_)));
         lead.lands(Landing::Kept);
         assert_eq!(first.ends().await, Some(Landing::Kept));
         assert_eq!(second.ends().await, Some(Landing::Kept));
-        assert!(matches!(flights.join(b"a"), Place::Leads(_)), "and it is over");
+        leads(&flights);
     }
 
     #[tokio::test]
     async fn a_leader_that_goes_leaves_the_lead_to_another() {
         let flights = Arc::new(Flights::default());
-        let Place::Leads(lead) = flights.join(b"a") else { panic!("nobody leads yet") };
-        let Place::Waits(wait) = flights.join(b"a") else { panic!("somebody leads") };
+        let lead = leads(&flights);
+        let wait = waits(&flights);
         drop(lead);
         assert_eq!(wait.ends().await, None);
-        assert!(matches!(flights.join(b"a"), Place::Leads(_)));
+        leads(&flights);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_more_leads_each_time_it_has_taken_long() {
+        let flights = Arc::new(Flights::default());
+        let (first, begun) = (leads(&flights), Instant::now());
+        let wait = waits(&flights);
+        assert_eq!(wait.ends().await, Some(Landing::Flying));
+        assert_eq!(begun.elapsed(), WAIT);
+        let second = leads(&flights);
+        let (one, other) = (waits(&flights), waits(&flights));
+        assert_eq!(one.ends().await, Some(Landing::Flying));
+        assert_eq!(begun.elapsed(), 2 * WAIT);
+        // The last to lead is gone, and the first is still at it.
+        drop(second);
+        let third = leads(&flights);
+        let wait = waits(&flights);
+        first.lands(Landing::Kept);
+        assert_eq!(other.ends().await, Some(Landing::Kept), "nobody has led meanwhile");
+        assert_eq!(wait.ends().await, Some(Landing::Kept));
+        // Whoever comes later has nothing to do with it.
+        let next = leads(&flights);
+        drop(third);
+        waits(&flights);
+        next.lands(Landing::NotKept);
+        leads(&flights);
     }
 }

@@ -46,7 +46,8 @@ impl Caching {
             key: asked.key.clone(),
             life,
             max_shared: self.max_shared_body,
-            not_kept: self.blob(exchange, &asked, Stored::NotKept, Bytes::new(), Vec::new()),
+            not_kept: (!asked.is_of_one())
+                .then(|| self.blob(exchange, &asked, Stored::NotKept, Bytes::new(), Vec::new())),
             lead: asked.lead.take(),
         };
         if !names.is_empty() {
@@ -120,7 +121,8 @@ struct Keeping {
     life: Life,
     /// A larger body is kept for this gateway alone.
     max_shared: usize,
-    not_kept: Arc<Blob>,
+    /// What says that nothing is kept, where that is said for all.
+    not_kept: Option<Arc<Blob>>,
     lead: Option<Lead>,
 }
 
@@ -131,7 +133,9 @@ impl Keeping {
         let body = match copied {
             Copied::Whole(body) => body,
             Copied::Unfit => {
-                self.blobs.put(&self.key, self.not_kept, NOT_KEPT_FOR);
+                if let Some(not_kept) = self.not_kept {
+                    self.blobs.put(&self.key, not_kept, NOT_KEPT_FOR);
+                }
                 return land(Landing::NotKept);
             }
             // Without a word: another leads.

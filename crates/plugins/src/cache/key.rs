@@ -7,7 +7,7 @@ use http::header::{
     ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, HOST, HeaderMap,
     HeaderName, VARY,
 };
-use lockgate_core::{ConfigError, Exchange, Key, KeyPart};
+use lockgate_core::{ConfigError, Derived, Exchange, Key, KeyPart, Template};
 
 use super::settings::Query;
 
@@ -216,6 +216,42 @@ pub(super) fn varying(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
     names.dedup();
     (names.len() <= MOST_VARYING).then_some(names)
+}
+
+/// What the gateway says to the target of a request and its way, whatever the client sent there.
+/// What it says of the host and the scheme is in each key.
+const ABOUT_ONE: [&str; 8] = [
+    "forwarded",
+    "traceparent",
+    "tracestate",
+    "x-client-cert-fingerprint",
+    "x-client-cert-subject",
+    "x-forwarded-for",
+    "x-forwarded-port",
+    "x-request-id",
+];
+
+impl Keying {
+    /// Whether what an answer varies by is what the client sent. Otherwise the gateway has written
+    /// it for the target, out of what the key does not tell apart.
+    pub(super) fn sees(&self, exchange: &Exchange, names: &[HeaderName]) -> bool {
+        let is_key = |part: &KeyPart| match part {
+            KeyPart::Consumer => self.by_consumer,
+            KeyPart::Query(_) => self.takes_all(),
+            part => self.parts.iter().any(|key| key.parts() == std::slice::from_ref(part)),
+        };
+        let derived = || exchange.kept.each::<Derived>().flat_map(|derived| derived.0.iter());
+        let written = |name: &HeaderName| derived().any(|(own, _)| own == name);
+        let varies_by = |part: &KeyPart| match part {
+            KeyPart::Header(name) => names.contains(name) && !written(name),
+            _ => false,
+        };
+        let settled = |from: &Template| from.is_settled(|part| is_key(part) || varies_by(part));
+        names.iter().all(|name| {
+            !ABOUT_ONE.contains(&name.as_str())
+                && derived().filter(|(own, _)| own == name).all(|(_, from)| settled(from))
+        })
+    }
 }
 
 /// The key of one variant: what the request says in these headers, put behind its key.

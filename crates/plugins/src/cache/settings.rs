@@ -41,7 +41,8 @@ pub(super) struct Long {
     pub(super) query: Query,
     /// Largest body that is kept.
     pub(super) max_body: Size,
-    /// How long a request waits for the answer to another that asks for the same.
+    /// How long requests wait for the answer to another that asks for the same until one more of
+    /// them asks.
     pub(super) wait: Time,
     /// Whether answers with `Set-Cookie` are kept, cookie and all.
     pub(super) set_cookie: bool,

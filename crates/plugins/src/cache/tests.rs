@@ -1,17 +1,22 @@
 //! Freshness beside another implementation of the same rules, and keys for any query.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, Request, StatusCode};
 use http_cache_semantics::{CacheOptions, CachePolicy};
-use lockgate_core::Connection;
+use lockgate_core::{Connection, Origin};
 use proptest::prelude::*;
+use serde_json::json;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep};
 
 use super::freshness::{AskedBy, Life};
 use super::settings::Query;
 use super::*;
+use crate::cases;
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_767_225_600)
@@ -120,6 +125,40 @@ proptest! {
             headers.append(name, value);
         }
         fuzz(&headers);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_those_that_wait_for_long_one_more_asks_at_a_time() {
+    let policy = cases::policy("cache", &json!({ "ttl": "60s", "wait": "5s" })).unwrap();
+    let (asked, given) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (local, begun) = (LocalSet::new(), Instant::now());
+    for _ in 0..60 {
+        let (policy, asked, given) = (Arc::clone(&policy), Rc::clone(&asked), Rc::clone(&given));
+        local.spawn_local(async move {
+            let mut exchange = cases::request(&json!("GET /"));
+            match wait(policy.request(&mut exchange)).await {
+                Ok(Verdict::Pass) => asked.set(asked.get() + 1),
+                Ok(_) => return given.set(given.get() + 1),
+                Err(fault) => panic!("{fault}"),
+            }
+            sleep(Duration::from_secs(12)).await;
+            exchange.origin = Origin::Upstream;
+            let mut response = Response::new(Body::from("one"));
+            wait(policy.response(&mut exchange, &mut response)).await.unwrap();
+        });
+    }
+    let (seen, done) = (Rc::clone(&given), Duration::from_secs(12));
+    local.run_until(async { sleep(done + Duration::from_millis(1)).await }).await;
+    assert_eq!((asked.get(), seen.get()), (3, 57), "at once, after 5 s, and after 10 s");
+    local.await;
+    assert_eq!(begun.elapsed().as_secs(), 22, "those that asked later heard later");
+}
+
+async fn wait<T>(step: Step<'_, T>) -> T {
+    match step {
+        Step::Now(value) => value,
+        Step::Later(value) => value.await,
     }
 }
 

@@ -11,7 +11,7 @@ use lockgate_core::{Blame, Blob, Body, Exchange, Fault, Kind, Origin, Step, Tag}
 use tokio::time::Instant;
 
 use super::asked::{Asked, Passed};
-use super::down::suit;
+use super::down::{apart, suit};
 use super::flight::{Landing, Lead};
 use super::freshness::{AskedBy, Life};
 use super::keep::{CACHE_TAG, NOT_KEPT_FOR, SURROGATE_KEY, words};
@@ -54,7 +54,7 @@ impl Caching {
             return Step::Now(Ok(()));
         }
         self.count(exchange, &asked, Outcome::Miss);
-        match self.life(response, &asked) {
+        match self.life(exchange, response, &asked) {
             Ok((life, tags)) => self.keep(exchange, response, asked, life, tags),
             Err(why) => {
                 self.keep_not(exchange, response, asked, why);
@@ -118,7 +118,10 @@ impl Caching {
             let life = Life::of(&self.terms, old.status, &headers, by, now);
             let tags = tags(&exchange.host, asked.target.path(), &headers);
             // What varies by more than was known is not for all whom its key has been for.
-            let known = |names: Vec<_>| names.iter().all(|name| asked.varying.contains(name));
+            let known = |names: Vec<_>| {
+                names.iter().all(|name| asked.varying.contains(name))
+                    && self.keying.sees(exchange, &names)
+            };
             let stays = key::varying(&headers).is_some_and(known);
             if let (Ok(life), Some(tags), true) = (life, tags, stays) {
                 let mut headers = headers;
@@ -133,7 +136,7 @@ impl Caching {
                 };
             }
         }
-        if !stored {
+        if !stored && !asked.is_of_one() {
             self.blobs.remove(&key);
         }
         let fresh = stored && given.life.lifetime > given.life.initial_age;
@@ -151,6 +154,7 @@ impl Caching {
     /// How long an answer may be kept, and its tags; or why it may not.
     fn life(
         &self,
+        exchange: &Exchange,
         response: &Response<Body>,
         asked: &Asked,
     ) -> Result<(Life, Vec<Tag>), &'static str> {
@@ -171,7 +175,10 @@ impl Caching {
         let (status, headers) = (response.status(), response.headers());
         let life = Life::of(&self.terms, status, headers, by, self.clock.now())?;
         let words = words(headers).ok_or("it has too many tags")?;
-        key::varying(headers).ok_or("it varies by too much")?;
+        let varying = key::varying(headers).ok_or("it varies by too much")?;
+        if !self.keying.sees(exchange, &varying) {
+            return Err("it varies by what the gateway says to the upstream");
+        }
         Ok((life, words))
     }
 
@@ -184,12 +191,19 @@ impl Caching {
         why: &'static str,
     ) {
         if asked.keeps && !response.status().is_server_error() {
-            if asked.lead.is_some() {
+            let never = || self.blob(exchange, &asked, Stored::NotKept, Bytes::new(), Vec::new());
+            match asked.lead.is_some() {
                 // The next ones need not wait for each other.
-                let blob = self.blob(exchange, &asked, Stored::NotKept, Bytes::new(), Vec::new());
-                self.blobs.put(&self.key(&asked), blob, NOT_KEPT_FOR);
-            } else if asked.blob.is_some() {
-                self.blobs.remove(&self.key(&asked));
+                true if asked.authorized => {
+                    self.blobs.put_here(&apart(&self.key(&asked)), never(), NOT_KEPT_FOR);
+                }
+                true if !asked.is_of_one() => {
+                    self.blobs.put(&self.key(&asked), never(), NOT_KEPT_FOR);
+                }
+                false if asked.blob.is_some() && !asked.is_of_one() => {
+                    self.blobs.remove(&self.key(&asked));
+                }
+                _ => {}
             }
         }
         self.lands(asked.lead.take(), Landing::NotKept);

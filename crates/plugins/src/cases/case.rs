@@ -140,15 +140,26 @@ pub(super) struct Request {
     pub(super) certificate: Option<Certificate>,
 }
 
-/// A client's certificate.
+/// A client's certificate, as a listener reads it.
 #[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Certificate {
+    /// As text, in the form of RFC 4514.
     pub(super) subject: String,
+    /// That of the subject, where its text is not as plain as `CN=alice` or `CN=alice,O=Example`;
+    /// `""` is none.
+    pub(super) common_name: Option<String>,
+    #[serde(default = "authority")]
+    pub(super) issuer: String,
+    /// `dns:NAME`, `email:NAME` and `uri:NAME`.
     #[serde(default)]
     pub(super) names: Vec<String>,
     #[serde(default)]
     pub(super) fingerprint: String,
+}
+
+fn authority() -> String {
+    "CN=ca".to_owned()
 }
 
 /// The upstream's reply: 200 without a body unless said.

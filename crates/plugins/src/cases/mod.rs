@@ -20,6 +20,8 @@ pub(crate) use run::{identity, request};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tokio::task::LocalSet;
+
 use crate::ALL;
 
 /// Time stands still but where a case lets it pass.
@@ -47,7 +49,8 @@ fn every_case_of_every_plugin_holds() {
             let documents = yaml::read(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
             for document in documents {
                 count += 1;
-                if let Err(problem) = runtime.block_on(run::case(&document)) {
+                let case = run::case(&document);
+                if let Err(problem) = LocalSet::new().block_on(&runtime, case) {
                     let name = document["case"].as_str().unwrap_or("a case without a name");
                     failures.push(format!("{}: {name}\n    {problem}", file.display()));
                 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use lockgate_core::{
-    Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange, Fault, Handler,
-    Identities, Identity, Listed, Origin, Plugin, Policy, Priority, Provide, Stage, Step, Tls,
-    Verdict, Write,
+    AlternativeName, Body, Build, Captures, ClientCertificate, ConfigError, Connection, Exchange,
+    Fault, Handler, Identities, Identity, Listed, Origin, Plugin, Policy, Priority, Provide, Stage,
+    Step, Tls, Verdict, Write,
 };
 use serde_json::Value;
 
@@ -404,10 +404,16 @@ fn make(
 }
 
 fn tls(shown: case::Certificate) -> Tls {
+    let plain = || {
+        let name = shown.subject.strip_prefix("CN=")?.split(',').next()?;
+        Some(name.to_owned()).filter(|_| !shown.subject.contains(['\\', '+']))
+    };
+    let common_name = shown.common_name.clone().or_else(plain);
     let client = ClientCertificate {
+        common_name: common_name.filter(|name| !name.is_empty()).map(Into::into),
         subject: shown.subject.into(),
-        issuer: "CN=ca".into(),
-        names: shown.names.into_iter().map(Into::into).collect(),
+        issuer: shown.issuer.into(),
+        names: shown.names.iter().map(|name| alternative(name)).collect(),
         serial: "01".into(),
         fingerprint: shown.fingerprint.into(),
     };
@@ -417,6 +423,16 @@ fn tls(shown: case::Certificate) -> Tls {
         cipher: "TLS13_AES_128_GCM_SHA256",
         names: Vec::new().into(),
         client: Some(client.into()),
+    }
+}
+
+fn alternative(name: &str) -> AlternativeName {
+    let (kind, text) = name.split_once(':').unwrap_or_default();
+    match kind {
+        "dns" => AlternativeName::Dns(text.into()),
+        "email" => AlternativeName::Email(text.into()),
+        "uri" => AlternativeName::Uri(text.into()),
+        _ => panic!("`{name}` is none of dns:NAME, email:NAME, uri:NAME"),
     }
 }
 

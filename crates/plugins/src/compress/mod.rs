@@ -5,6 +5,7 @@ mod accept;
 mod encoder;
 #[cfg(test)]
 mod tests;
+mod unchanged;
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -20,6 +21,7 @@ use crate::fields;
 use crate::switch::{self, OrOn};
 use accept::Coding;
 use encoder::{Compressed, Effort, Encoder};
+use unchanged::Has;
 
 /// Compresses answers.
 #[derive(Deserialize, JsonSchema)]
@@ -231,22 +233,25 @@ fn restate(headers: &mut HeaderMap, coding: Coding) {
     headers.remove(header::CONTENT_LENGTH);
     // Ranges would be of the bytes before.
     headers.remove(header::ACCEPT_RANGES);
-    let strong = headers.get(header::ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
-    let weak = strong.map(|tag| [b"W/", tag.as_bytes()].concat());
-    if let Some(weak) = weak.and_then(|weak| HeaderValue::from_bytes(&weak).ok()) {
+    if let Some(weak) = unchanged::weak(headers) {
         headers.insert(header::ETAG, weak);
     }
+}
+
+/// What is known of a request by its way down: later policies may change what the upstream is told.
+struct Asked {
+    coding: Option<Coding>,
+    has: Option<Has>,
 }
 
 impl Policy for Encode {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
         let headers = &exchange.head.headers;
-        if exchange.head.method != Method::HEAD
-            && !forbids_change(headers)
-            && let Some(coding) = accept::best(headers, &self.codings)
-        {
-            // Later policies may change what the upstream is told of it.
-            exchange.kept.put(self, coding);
+        let may = exchange.head.method != Method::HEAD && !forbids_change(headers);
+        let coding = may.then(|| accept::best(headers, &self.codings)).flatten();
+        let has = Some(Has::read(headers)).filter(|has| !has.is_nothing());
+        if coding.is_some() || has.is_some() {
+            exchange.kept.put(self, Asked { coding, has });
         }
         Step::Now(Ok(Verdict::Pass))
     }
@@ -256,7 +261,19 @@ impl Policy for Encode {
         exchange: &'a mut Exchange,
         response: &'a mut Response<Body>,
     ) -> Step<'a, Result<(), Fault>> {
-        let coding: Option<Coding> = exchange.kept.take(self);
+        let asked: Option<Asked> = exchange.kept.take(self);
+        let (coding, has) = asked.map_or((None, None), |asked| (asked.coding, asked.has));
+        if response.status() == StatusCode::NOT_MODIFIED {
+            let headers = response.headers_mut();
+            if headers.contains_key(header::CONTENT_ENCODING) || forbids_change(headers) {
+                return Step::Now(Ok(()));
+            }
+            if let Some(tag) = unchanged::tag(headers, has.as_ref(), coding.is_some()) {
+                headers.insert(header::ETAG, tag);
+                fields::vary(headers, "Accept-Encoding");
+            }
+            return Step::Now(Ok(()));
+        }
         if !self.may(response) {
             return Step::Now(Ok(()));
         }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderName, Response};
 use lockgate_core::{
     Body, Build, ConfigError, Exchange, Fault, Figure, Key, Kind, Metric, MetricKind, Origin,
     Policy, PolicyPlugin, Priority, Reason, Stage, Step, Time, Verdict, decode, reasons,
@@ -85,6 +85,8 @@ fn usual_min() -> u32 {
 fn usual_max() -> u32 {
     1000
 }
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Waiting requests hold their sockets and heads: this many is plenty.
 const MOST_QUEUE: usize = 10_000;
@@ -313,15 +315,16 @@ impl Policy for Permits {
     fn response<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        _: &'a mut Response<Body>,
+        response: &'a mut Response<Body>,
     ) -> Step<'a, Result<(), Fault>> {
         let Scope::One(One { limiter, .. }) = &self.scope else { return Step::Now(Ok(())) };
         let late = exchange.fault.as_ref().is_some_and(|fault| {
             fault.reason() == &reasons::UPSTREAM_TIMEOUT
                 || fault.reason() == &reasons::UPSTREAM_TIMEOUTS
         });
-        // Only what the upstream took tells of its load.
-        if exchange.origin == Origin::Upstream || late {
+        // Only what the upstream took tells of its load, and only work that it has done: errors
+        // are often sooner there than any answer.
+        if late || exchange.origin == Origin::Upstream && !has_failed(exchange, response) {
             let entered = exchange.kept.get::<_, Entered>(self);
             if let Some(took) = entered.map(|entered| entered.since.elapsed()) {
                 limiter.observe(took, late);
@@ -346,6 +349,12 @@ impl Policy for Permits {
             _ => format!("{whose}, {queue} may wait {wait}"),
         }
     }
+}
+
+/// Whether an answer tells of a failure, in HTTP or, with nothing else in it, in gRPC.
+fn has_failed(exchange: &Exchange, response: &Response<Body>) -> bool {
+    let of_grpc = || response.headers().get(GRPC_STATUS).is_some_and(|status| status != "0");
+    response.status().is_server_error() || exchange.grpc && of_grpc()
 }
 
 impl fmt::Display for Most {

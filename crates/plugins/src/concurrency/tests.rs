@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
-use lockgate_core::Priority;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use lockgate_core::{Body, Origin, Priority, Step, Verdict};
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, advance, sleep, timeout};
@@ -14,6 +16,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use super::adaptive::Adaptive;
 use super::keyed::Keyed;
 use super::limiter::{Bound, Limiter, Permit};
+use crate::cases;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -317,4 +320,70 @@ async fn a_limit_that_is_not_used_does_not_grow() {
     let load = offer(service(), Some(Arc::clone(&limiter)), 10 * MS, time).await;
     assert!(load.goodput(1, 20) > 90.0);
     assert!(limiter.limit() <= 24, "{}", limiter.limit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_become_slower_by_themselves_are_soon_no_load() {
+    fastrand::seed(7);
+    // Hands enough, so that nothing ever queues.
+    let service = Rc::new(Service { hands: Semaphore::new(200), takes: Cell::new(2 * MS) });
+    let limiter = adaptive();
+    let every = Duration::from_micros(1000);
+    let time = Duration::from_secs(20);
+    let load = offer(Rc::clone(&service), Some(Arc::clone(&limiter)), every, time).await;
+    let offered = load.goodput(1, 20);
+    // Others of the same upstream are asked for now, of which fifty are under way at a time.
+    service.takes.set(50 * MS);
+    let time = Duration::from_secs(20);
+    let load = offer(service, Some(limiter), every, time).await;
+    let goodput = load.goodput(6, 20);
+    assert!(goodput >= 0.95 * offered, "{goodput} of {offered} a second");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_loses_most_of_its_hands_is_no_slow_one() {
+    fastrand::seed(7);
+    let (service, limiter) = (service(), adaptive());
+    let every = Duration::from_micros(1000);
+    let time = Duration::from_secs(20);
+    offer(Rc::clone(&service), Some(Arc::clone(&limiter)), every, time).await;
+    service.hands.forget_permits(13);
+    let time = Duration::from_secs(25);
+    let load = offer(service, Some(Arc::clone(&limiter)), every, time).await;
+    assert!(load.goodput(5, 25) >= 0.9 * 75.0, "{}", load.goodput(5, 25));
+    // Each of three at 40 ms: what waits behind them is a queue, however long it stands.
+    assert!(limiter.limit() <= 14, "{}", limiter.limit());
+    assert!(load.p99(10, 25) < 400 * MS, "{:?}", load.p99(10, 25));
+}
+
+/// What an upstream's answer with this status, and this of gRPC, tells an adaptive limit.
+async fn heard(status: u16, grpc: Option<&'static str>) -> String {
+    let policy = cases::policy("concurrency", &json!("adaptive")).unwrap();
+    for _ in 0..60 {
+        let mut exchange = cases::request(&json!("GET /"));
+        assert!(matches!(policy.request(&mut exchange), Step::Now(Ok(Verdict::Pass))));
+        advance(10 * MS).await;
+        (exchange.origin, exchange.grpc) = (Origin::Upstream, grpc.is_some());
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response.headers_mut().extend(
+            grpc.map(|code| {
+                (HeaderName::from_static("grpc-status"), HeaderValue::from_static(code))
+            }),
+        );
+        assert!(matches!(policy.response(&mut exchange, &mut response), Step::Now(Ok(()))));
+    }
+    policy.describe()
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_no_measure() {
+    for (status, grpc) in [(200, None), (404, None), (200, Some("0"))] {
+        let told = heard(status, grpc).await;
+        assert!(told.contains("latency without load 10.0ms"), "{status} {grpc:?}: {told}");
+    }
+    for (status, grpc) in [(500, None), (503, None), (200, Some("14"))] {
+        let told = heard(status, grpc).await;
+        assert!(!told.contains("latency without load"), "{status} {grpc:?}: {told}");
+    }
 }

@@ -38,6 +38,7 @@ impl By {
     }
 
     /// Writes a request's key.
+    #[inline]
     pub(crate) fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) {
         let whole = match self {
             Self::Key(key) => key.write(exchange, out),

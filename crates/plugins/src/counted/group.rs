@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::Response;
 use lockgate_core::{
-    Algorithm, Body, Counter, Counters, Exchange, Fault, Grant, Kind, Limit, MOST_TAKES, Policy,
-    Reason, Stage, Step, StoreError, Take, Verdict, reasons,
+    Algorithm, Body, Counter, CounterName, Counters, Exchange, Fault, Grant, Kind, Limit,
+    MOST_TAKES, Policy, Reason, Stage, Step, StoreError, Take, Verdict, reasons,
 };
 use tokio::time::Instant;
 
@@ -29,13 +29,25 @@ pub(crate) struct Group {
 /// Stands where nothing is taken.
 static NOTHING: Limit =
     Limit { algorithm: Algorithm::FixedWindow, count: 1, window: Duration::from_secs(1), burst: 1 };
+const NO_TAKE: Take<'static> = Take {
+    key: &[],
+    limit: &NOTHING,
+    cost: 0,
+    dry: true,
+    listed: false,
+    leased: false,
+    returnable: false,
+    at: None,
+    stem: None,
+};
 
 thread_local! {
-    /// Room for a key, so that a limit that stands alone allocates once for each worker.
-    static KEY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Room for keys, so that a few limits allocate once for each worker.
+    static KEYS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Room that is kept for the next key at most.
+/// Room for a key of usual length, and what is kept for the next ones at most.
+const ROOM: usize = 96;
 const MOST_ROOM: usize = 1024;
 
 /// What becomes of a request.
@@ -65,6 +77,9 @@ struct Held {
     by_store: bool,
 }
 
+/// What a store has said: nothing yet where it is to be waited for.
+type Taken = Option<Result<bool, StoreError>>;
+
 impl Asked {
     fn parts(&self) -> &[Part] {
         self.parts.get(..self.count).unwrap_or_default()
@@ -77,7 +92,7 @@ impl Group {
     }
 
     fn ask(&self, exchange: &Exchange) -> Asked {
-        let keys = Vec::with_capacity(self.rules.len() * 96);
+        let keys = Vec::with_capacity(self.rules.len() * ROOM);
         let at = exchange.lately();
         let mut asked = Asked { keys, parts: Default::default(), count: 0, at };
         for (rule, settings) in self.rules.iter().enumerate() {
@@ -97,8 +112,7 @@ impl Group {
     }
 
     fn takes<'a>(&'a self, asked: &'a Asked) -> [Take<'a>; MOST_TAKES] {
-        let nothing = Take { dry: true, ..Take::new(&[], &NOTHING, 0) };
-        let mut takes = [nothing; MOST_TAKES];
+        let mut takes = [NO_TAKE; MOST_TAKES];
         let mut begin = 0;
         for (take, part) in takes.iter_mut().zip(asked.parts()) {
             let Some((rule, bound)) = self.settings(part) else { continue };
@@ -115,7 +129,7 @@ impl Group {
         exchange: &Exchange,
         asked: &Asked,
         grants: &mut [Grant; MOST_TAKES],
-    ) -> Option<Result<bool, StoreError>> {
+    ) -> Taken {
         let takes = self.takes(asked);
         let takes = takes.get(..asked.count).unwrap_or_default();
         let naming = |place| self.counter_name(exchange, asked, place);
@@ -128,14 +142,14 @@ impl Group {
         exchange: &Exchange,
         asked: &Asked,
         grants: &mut [Grant; MOST_TAKES],
-    ) -> Option<Result<bool, StoreError>> {
+    ) -> Taken {
         let takes = self.takes(asked);
         let gateways = self.counters.gateways();
         let shares = takes.map(|take| share(&take, gateways));
         let mut here = takes;
         for (take, share) in here.iter_mut().zip(&shares) {
-            // The store may have been waited for.
-            (take.limit, take.at) = (share, None);
+            // The store may have been waited for, and its stems are none of the memory's.
+            (take.limit, take.at, take.stem) = (share, None, None);
         }
         let here = here.get(..asked.count).unwrap_or_default();
         let naming = |place| self.counter_name(exchange, asked, place);
@@ -154,15 +168,14 @@ impl Group {
         self.counters.take(takes, grants, &naming).await
     }
 
-    fn counter_name(
-        &self,
-        exchange: &Exchange,
-        asked: &Asked,
-        place: usize,
-    ) -> lockgate_core::CounterName {
+    fn counter_name(&self, exchange: &Exchange, asked: &Asked, place: usize) -> CounterName {
         let rule = asked.parts().get(place).and_then(|part| self.rules.get(part.rule));
-        let none = || lockgate_core::CounterName { limit: String::new(), key: String::new() };
-        rule.map_or_else(none, |rule| rule.counter_name(exchange))
+        rule.map_or_else(no_name, |rule| rule.counter_name(exchange))
+    }
+
+    /// Whether some answers do not count.
+    fn may_give_back(&self) -> bool {
+        self.rules.iter().any(Rule::may_give_back)
     }
 
     fn conclude(
@@ -212,7 +225,7 @@ impl Group {
             let fault = self.refusal(asked, place, wait);
             return Err(if by_store { fault } else { fault.member("counted", "local") });
         }
-        if self.rules.iter().any(|rule| rule.answers.is_some() || rule.only_served) {
+        if self.may_give_back() {
             let grants = grants.get(..asked.count).unwrap_or_default().to_vec();
             exchange.kept.put(self, Held { asked: asked.clone(), grants, by_store });
         }
@@ -232,58 +245,83 @@ impl Group {
     fn give_back(&self, exchange: &Exchange, response: &Response<Body>, held: &Held) {
         let counters = if held.by_store { &self.counters } else { &self.local };
         let refused = exchange.fault.as_ref().map(Fault::kind) == Some(Kind::TooManyRequests);
+        // It has passed this one, so it was one after it.
+        let by_limit = refused && exchange.kept.limit.is_some();
         let takes = self.takes(&held.asked);
-        for ((part, take), grant) in held.asked.parts().iter().zip(&takes).zip(&held.grants) {
+        for ((part, mut take), grant) in held.asked.parts().iter().zip(takes).zip(&held.grants) {
             let Some((rule, _)) = self.settings(part) else { continue };
-            let served = !(rule.only_served && refused);
+            let served = !(rule.only_served && refused || rule.yields && by_limit);
             let counts = rule.answers.as_ref().is_none_or(|all| all.has(exchange, response));
             if grant.allowed && !(served && counts) {
-                counters.give_back(take, grant);
+                take.stem = take.stem.filter(|_| held.by_store);
+                counters.give_back(&take, grant);
             }
         }
     }
 }
 
 impl Group {
-    /// A limit that stands alone, as most do: when it lets the request pass there is nothing more
-    /// to it.
-    fn alone<'a>(&'a self, rule: &'a Rule, exchange: &'a mut Exchange) -> Decided<'a> {
-        let Some(place) = rule.bound(exchange) else { return Step::Now(Ok(Verdict::Pass)) };
-        let Some(bound) = rule.bounds.get(place) else { return Step::Now(Ok(Verdict::Pass)) };
-        let mut keys = KEY.take();
+    /// Asks for a few limits that all hold for the request. When they let it pass, as most often,
+    /// there is nothing more to it.
+    #[inline]
+    fn few<'a, const N: usize>(&'a self, exchange: &'a mut Exchange) -> Decided<'a> {
+        let Ok(rules) = <&[Rule; N]>::try_from(&*self.rules) else {
+            return self.at_length(exchange, None);
+        };
+        let mut keys = KEYS.take();
         keys.clear();
-        rule.write_key(exchange, &mut keys);
-        let mut grants = [Grant::default()];
-        let naming = |_| rule.counter_name(exchange);
-        let taken = self.counters.take_now(
-            &[rule.take(bound, &keys, exchange.lately())],
-            &mut grants,
-            &naming,
-        );
-        let [grant] = grants;
-        let is_over = rule.answers.is_none() && !rule.only_served;
-        if matches!(taken, Some(Ok(true))) && grant.allowed && is_over {
-            if keys.capacity() <= MOST_ROOM {
-                KEY.set(keys);
-            }
-            shown::note(exchange, rule, bound, &grant);
-            return Step::Now(Ok(Verdict::Pass));
+        let parts = rules.each_ref().map(|rule| {
+            let bound = rule.bound(exchange).and_then(|place| rule.bounds.get(place))?;
+            let from = keys.len();
+            rule.write_key(exchange, &mut keys);
+            Some((rule, bound, from..keys.len()))
+        });
+        if parts.iter().any(Option::is_none) {
+            return self.at_length(exchange, None);
         }
         let at = exchange.lately();
-        let mut asked = Asked { parts: Default::default(), count: 1, keys, at };
-        asked.parts[0] = Part { rule: 0, bound: place, end: asked.keys.len() };
-        let mut grants = [Grant::default(); MOST_TAKES];
-        grants[0] = grant;
-        self.decided(exchange, asked, taken, grants)
+        let takes = parts.each_ref().map(|part| {
+            let Some((rule, bound, key)) = part else { return NO_TAKE };
+            rule.take(bound, keys.get(key.clone()).unwrap_or_default(), at)
+        });
+        let mut grants = [Grant::default(); N];
+        let naming = |place| {
+            let rule: Option<&Rule> = rules.get(place);
+            rule.map_or_else(no_name, |rule| rule.counter_name(exchange))
+        };
+        let taken = self.counters.take_now(&takes, &mut grants, &naming);
+        if keys.capacity() <= MOST_ROOM {
+            KEYS.set(keys);
+        }
+        let pass = matches!(taken, Some(Ok(true))) && grants.iter().all(|grant| grant.allowed);
+        if pass && !self.may_give_back() {
+            for ((rule, bound, _), grant) in parts.iter().flatten().zip(&grants) {
+                shown::note(exchange, rule, bound, grant);
+            }
+            return Step::Now(Ok(Verdict::Pass));
+        }
+        self.at_length(exchange, Some((taken, &grants)))
     }
 
-    fn decided<'a>(
+    /// The same for any limits, and what is to be done when they refuse, or may be given back.
+    #[inline(never)]
+    fn at_length<'a>(
         &'a self,
         exchange: &'a mut Exchange,
-        asked: Asked,
-        taken: Option<Result<bool, StoreError>>,
-        mut grants: [Grant; MOST_TAKES],
+        told: Option<(Taken, &[Grant])>,
     ) -> Decided<'a> {
+        let asked = self.ask(exchange);
+        if asked.count == 0 {
+            return Step::Now(Ok(Verdict::Pass));
+        }
+        let mut grants = [Grant::default(); MOST_TAKES];
+        let taken = match told {
+            Some((taken, few)) => {
+                grants.iter_mut().zip(few).for_each(|(grant, told)| *grant = *told);
+                taken
+            }
+            None => self.take_now(exchange, &asked, &mut grants),
+        };
         match taken {
             Some(taken) => Step::Now(self.conclude(exchange, &asked, taken, &mut grants)),
             None => Step::Later(Box::pin(async move {
@@ -295,6 +333,10 @@ impl Group {
     }
 }
 
+fn no_name() -> CounterName {
+    CounterName { limit: String::new(), key: String::new() }
+}
+
 /// One gateway's part of a limit, and never so little that a request could not pass.
 fn share(take: &Take<'_>, gateways: u32) -> Limit {
     let part = |whole: u64| (whole / u64::from(gateways.max(1))).max(take.cost).max(1);
@@ -303,16 +345,13 @@ fn share(take: &Take<'_>, gateways: u32) -> Limit {
 
 impl Policy for Group {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Decided<'a> {
-        if let [rule] = &*self.rules {
-            return self.alone(rule, exchange);
+        match self.rules.len() {
+            1 => self.few::<1>(exchange),
+            2 => self.few::<2>(exchange),
+            3 => self.few::<3>(exchange),
+            4 => self.few::<4>(exchange),
+            _ => self.at_length(exchange, None),
         }
-        let asked = self.ask(exchange);
-        if asked.count == 0 {
-            return Step::Now(Ok(Verdict::Pass));
-        }
-        let mut grants = [Grant::default(); MOST_TAKES];
-        let taken = self.take_now(exchange, &asked, &mut grants);
-        self.decided(exchange, asked, taken, grants)
     }
 
     fn response<'a>(
@@ -320,7 +359,9 @@ impl Policy for Group {
         exchange: &'a mut Exchange,
         response: &'a mut Response<Body>,
     ) -> Step<'a, Result<(), Fault>> {
-        if let Some(held) = exchange.kept.take::<_, Held>(self) {
+        if self.may_give_back()
+            && let Some(held) = exchange.kept.take::<_, Held>(self)
+        {
             self.give_back(exchange, response, &held);
         }
         shown::write(exchange, response.headers_mut());

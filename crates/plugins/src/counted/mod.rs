@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use lockgate_core::{
     Algorithm, Build, Built, CalendarUnit, ConfigError, Counter, Limit, Listed, MOST_TAKES, Metric,
-    MetricKind, Reason,
+    MetricKind, Reason, Stage,
 };
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -147,13 +147,16 @@ fn groups(
                 && group.rules.len() < MOST_TAKES
         });
         if let Some((_, _, group)) = place.and_then(|place| built.get_mut(place)) {
+            entry.rule.settle(&*group.counters);
             group.rules.push(entry.rule);
             continue;
         }
         let at = |error: ConfigError| (from, error.at("store"));
+        let counters = build.counters(&entry.store).map_err(at)?;
+        entry.rule.settle(&*counters);
         let group = Group {
             reason,
-            counters: build.counters(&entry.store).map_err(at)?,
+            counters,
             local: build.counters("memory").map_err(at)?,
             store: entry.store.as_str().into(),
             on_store_error: entry.on_store_error,
@@ -161,6 +164,17 @@ fn groups(
             rules: vec![entry.rule],
         };
         built.push((from, entry.store, group));
+    }
+    let stages: Vec<Stage> = built.iter().map(|(_, _, group)| group.stage()).collect();
+    for (place, (_, _, group)) in built.iter_mut().enumerate() {
+        let own = (group.stage(), place);
+        let later = stages.iter().enumerate().any(|(place, stage)| (*stage, place) > own);
+        // Whoever is told to come back has taken nothing.
+        for rule in &mut group.rules {
+            let tokens = |bound: &Bound| bound.limit.algorithm == Algorithm::TokenBucket;
+            // Those cannot be given back.
+            rule.yields = later && !rule.bounds.iter().any(tokens);
+        }
     }
     let policies = built.into_iter().map(|(from, _, group)| Built {
         from,

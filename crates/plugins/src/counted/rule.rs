@@ -7,7 +7,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use lockgate_core::{Algorithm, Build, ConfigError, Counter, CounterName, Exchange, Limit, Take};
+use lockgate_core::{
+    Algorithm, Build, ConfigError, Counter, CounterName, Counters, Exchange, Limit, LineText, Stem,
+    Take,
+};
 use serde::Serialize;
 use serde::de::{self, Deserialize, Deserializer};
 use tokio::time::Instant;
@@ -48,6 +51,8 @@ pub(crate) struct Rule {
     pub(crate) form: Form,
     /// Whether a call that another limit refuses later is given back.
     pub(crate) only_served: bool,
+    /// Whether one is given back that a later limit of the same list refuses.
+    pub(crate) yields: bool,
     pub(crate) refusals: Arc<Counter>,
 }
 
@@ -56,8 +61,10 @@ pub(crate) struct Bound {
     pub(crate) limit: Limit,
     /// As the configuration writes it.
     pub(crate) text: String,
-    /// What stands of it in `RateLimit-Policy` after the name, the quote that ends that included.
-    pub(crate) parameters: String,
+    /// What stands of it in `RateLimit-Policy`, once its rule is [settled](Rule::settle).
+    pub(crate) told: Option<LineText>,
+    /// What the store has made of its counters' keys, once its rule is settled.
+    stem: Option<Stem>,
     /// Whether slices of it are taken ahead.
     pub(crate) leased: bool,
 }
@@ -88,13 +95,17 @@ impl Bound {
         if cost > at_once {
             return Err(format!("`{text}` would never let a request pass that costs {cost}"));
         }
-        let mut parameters = format!("\";q={}", limit.count);
-        // A month has no length of its own.
-        if let Some(seconds) = window_seconds(&limit) {
-            parameters.push_str(&format!(";w={seconds}"));
-        }
         let leased = leased(&limit, precision);
-        Ok(Self { limit, text, parameters, leased })
+        Ok(Self { limit, text, told: None, stem: None, leased })
+    }
+
+    fn told(&self, name: &str) -> Option<LineText> {
+        let mut text = format!("\"{name}\";q={}", self.limit.count);
+        // A month has no length of its own.
+        if let Some(seconds) = window_seconds(&self.limit) {
+            text.push_str(&format!(";w={seconds}"));
+        }
+        LineText::new(text)
     }
 }
 
@@ -112,6 +123,7 @@ fn window_seconds(limit: &Limit) -> Option<u64> {
 
 impl Rule {
     /// The amount that holds for a request, by its place among the bounds; `None`: unlimited.
+    #[inline]
     pub(crate) fn bound(&self, exchange: &Exchange) -> Option<usize> {
         if self.plans.is_empty() {
             return self.standard;
@@ -122,21 +134,30 @@ impl Rule {
     }
 
     /// Writes what its counter is kept under.
+    #[inline]
     pub(crate) fn write_key(&self, exchange: &Exchange, out: &mut Vec<u8>) {
         out.extend_from_slice(self.place.as_bytes());
         self.by.write(exchange, out);
     }
 
     /// What is taken for one request.
+    #[inline]
     pub(crate) fn take<'a>(&self, bound: &'a Bound, key: &'a [u8], at: Instant) -> Take<'a> {
         Take {
             dry: self.dry_run,
             listed: matches!(bound.limit.algorithm, Algorithm::Calendar(_)),
             leased: bound.leased,
-            returnable: self.answers.is_some() || self.only_served,
+            returnable: self.may_give_back(),
             at: Some(at),
+            stem: bound.stem,
             ..Take::new(key, &bound.limit, self.cost)
         }
+    }
+
+    /// Whether what is taken may have to be given back.
+    #[inline]
+    pub(crate) fn may_give_back(&self) -> bool {
+        self.answers.is_some() || self.only_served || self.yields
     }
 
     /// Adds the bounds that plans bring.
@@ -162,6 +183,16 @@ impl Rule {
     pub(crate) fn rename(&mut self, number: usize) {
         self.name = format!("{}-{number}", self.name).into();
         self.place = format!("{}-{number}\0", self.place.trim_end_matches('\0')).into();
+    }
+
+    /// Prepares what is the same for all requests, now that neither its name nor its bounds change
+    /// any more.
+    pub(crate) fn settle(&mut self, counters: &dyn Counters) {
+        let headers = self.headers && !self.dry_run;
+        for bound in &mut self.bounds {
+            bound.told = bound.told(&self.name).filter(|_| headers);
+            bound.stem = counters.stem(self.place.as_bytes(), &bound.limit);
+        }
     }
 
     pub(crate) fn count_refusals(&mut self, build: &Build<'_>) {

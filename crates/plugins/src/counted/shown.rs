@@ -1,121 +1,88 @@
 //! What an answer's headers say of the limits that the request passed: of the tightest one in
 //! three fields that clients know of old, and of all of them in `RateLimit-Policy`
-//! (draft-ietf-httpapi-ratelimit-headers-10). All policies of a request add to one account, which
-//! the first on the way back writes, as lines that no other policy looks at.
+//! (draft-ietf-httpapi-ratelimit-headers-10). All policies of a request note the tightest in one
+//! place; the first on the way back writes it, as lines that no other policy looks at.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
-use lockgate_core::{Exchange, Grant};
+use lockgate_core::{Exchange, Grant, Left, Lines};
 
 use super::rule::{Bound, Form, Rule};
 
-/// The fields of a tightest limit, and what a line of each begins with.
-type Fields = [(HeaderName, &'static str); 3];
+/// The fields of a tightest limit.
+type Fields = [HeaderName; 3];
 
 static RATE: Fields = [
-    (HeaderName::from_static("ratelimit-limit"), "ratelimit-limit: "),
-    (HeaderName::from_static("ratelimit-remaining"), "ratelimit-remaining: "),
-    (HeaderName::from_static("ratelimit-reset"), "ratelimit-reset: "),
+    HeaderName::from_static("ratelimit-limit"),
+    HeaderName::from_static("ratelimit-remaining"),
+    HeaderName::from_static("ratelimit-reset"),
 ];
 static QUOTA: Fields = [
-    (HeaderName::from_static("x-quota-limit"), "x-quota-limit: "),
-    (HeaderName::from_static("x-quota-remaining"), "x-quota-remaining: "),
-    (HeaderName::from_static("x-quota-reset"), "x-quota-reset: "),
+    HeaderName::from_static("x-quota-limit"),
+    HeaderName::from_static("x-quota-remaining"),
+    HeaderName::from_static("x-quota-reset"),
 ];
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Room for what is said of one limit, or of two with short names; and what is kept of it.
-const ROOM: usize = 96;
-const MOST_ROOM: usize = 1024;
-
-thread_local! {
-    /// Room for the next account's text.
-    static SPARE: Cell<String> = const { Cell::new(String::new()) };
-}
-
-/// Whose address stands for the account in what a request keeps.
-static ACCOUNT: u8 = 0;
-
-struct Account {
-    policies: String,
-    rate: Option<Figures>,
-    quota: Option<Figures>,
-}
-
-/// One limit's figures. The tightest is the least of several.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Figures {
-    passed: bool,
-    remaining: u64,
-    reset: Reverse<Duration>,
-    limit: u64,
-}
-
 /// Notes what came of a limit, if it may be shown.
+#[inline]
 pub(super) fn note(exchange: &mut Exchange, rule: &Rule, bound: &Bound, grant: &Grant) {
+    let Some(told) = &bound.told else { return };
     // What only some answers count for is not known yet when the request has passed.
-    if !rule.headers || rule.dry_run || (rule.answers.is_some() && grant.allowed) {
+    if rule.answers.is_some() && grant.allowed {
         return;
     }
-    let fresh = || Account { policies: SPARE.take(), rate: None, quota: None };
-    let Some(account) = exchange.kept.get_or_put(&ACCOUNT, fresh) else { return };
-    let policies = &mut account.policies;
-    if policies.is_empty() {
-        policies.reserve(ROOM);
-    } else {
-        policies.push_str(", ");
-    }
-    policies.push('"');
-    policies.push_str(&rule.name);
-    policies.push_str(&bound.parameters);
-    let figures = Figures {
-        passed: grant.allowed,
-        remaining: grant.remaining,
-        reset: Reverse(grant.reset.max(grant.wait)),
-        limit: bound.limit.count,
+    let kept = &mut exchange.kept;
+    kept.lines.push_item("ratelimit-policy: ", told);
+    let [rate, quota] = &mut kept.left;
+    let noted = match rule.form {
+        Form::Rate => rate,
+        Form::Quota => quota,
     };
-    let tightest = match rule.form {
-        Form::Rate => &mut account.rate,
-        Form::Quota => &mut account.quota,
-    };
-    *tightest = Some(tightest.map_or(figures, |other| other.min(figures)));
+    Left::of(bound.limit.count, grant).note(noted);
 }
 
 /// Writes what was noted, in place of what an upstream may have said of limits of its own.
 pub(super) fn write(exchange: &mut Exchange, headers: &mut HeaderMap) {
-    let Some(account) = exchange.kept.take::<_, Account>(&ACCOUNT) else { return };
-    let strip = speaks_of_limits(headers);
+    let [rate, quota] = std::mem::take(&mut exchange.kept.left);
+    if rate.is_none() && quota.is_none() {
+        return;
+    }
     let lines = &mut exchange.kept.lines;
-    for (fields, figures) in [(&RATE, account.rate), (&QUOTA, account.quota)] {
-        let Some(figures) = figures else { continue };
-        let Reverse(reset) = figures.reset;
-        // A refusal spends nothing, but there is not enough left for this request.
-        let remaining = if figures.passed { figures.remaining } else { 0 };
-        let reset = reset.as_secs() + u64::from(reset.subsec_nanos() > 0);
-        for ((name, begin), value) in fields.iter().zip([figures.limit, remaining, reset]) {
-            lines.push_number(begin, value);
-            if strip {
-                headers.remove(name);
-            }
+    if let Some(left) = &rate {
+        let begins = ["ratelimit-limit: ", "ratelimit-remaining: ", "ratelimit-reset: "];
+        write_lines(lines, begins, left);
+    }
+    if let Some(left) = &quota {
+        write_lines(lines, ["x-quota-limit: ", "x-quota-remaining: ", "x-quota-reset: "], left);
+    }
+    if speaks_of_limits(headers) {
+        let told = [(&RATE, rate), (&QUOTA, quota)].into_iter().filter(|(_, left)| left.is_some());
+        for name in told.flat_map(|(fields, _)| fields).chain([&POLICY]) {
+            headers.remove(name);
         }
     }
-    if strip {
-        headers.remove(&POLICY);
-    }
-    let mut policies = account.policies;
-    lines.push_text("ratelimit-policy: ", &policies);
-    if policies.capacity() <= MOST_ROOM {
-        policies.clear();
-        SPARE.set(policies);
+}
+
+/// Inlined, so that the lengths of what the lines begin with are known.
+#[inline(always)]
+fn write_lines(lines: &mut Lines, begins: [&'static str; 3], left: &Left) {
+    let Reverse(reset) = left.reset;
+    for (begin, value) in begins.into_iter().zip([left.limit, left.remaining, reset]) {
+        lines.push_number(begin, value);
     }
 }
 
 /// Whether an upstream may have: most do not, and a look at the names is cheaper than asking for
 /// each.
 fn speaks_of_limits(headers: &HeaderMap) -> bool {
-    let families = |name: &str| name.starts_with("ratelimit-") || name.starts_with("x-quota-");
-    headers.keys().any(|name| families(name.as_str()))
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        match name.as_bytes().first() {
+            Some(b'r') => name.starts_with("ratelimit-"),
+            Some(b'x') => name.starts_with("x-quota-"),
+            _ => false,
+        }
+    })
 }

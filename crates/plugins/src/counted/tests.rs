@@ -39,6 +39,7 @@ fn group(on_store_error: OnStoreError) -> Group {
         headers: true,
         form: Form::Rate,
         only_served: false,
+        yields: false,
         refusals: Default::default(),
     };
     let memory = lockgate_state::Memory::new(lockgate_state::Bounds { keys: 100, bytes: 1 << 16 });

@@ -33,8 +33,8 @@ pub(super) struct Config {
     /// Whether the service is asked about requests without any of these headers too (`false`).
     #[serde(default)]
     pub(super) ask_anyway: bool,
-    /// Headers of its answer that the target gets. What clients send under these names is always
-    /// taken away.
+    /// Headers of its answer that the target gets. What clients send under these names is taken
+    /// away on every route; `Authorization` and other fields of HTTP itself on its own alone.
     #[serde(default)]
     pub(super) copy: OneOrMore<String>,
     /// The header of its answer that names the consumer. With `""` all callers are one, who goes

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use http::header::{HOST, HeaderMap};
 use http::{HeaderName, HeaderValue, Response};
 use lockgate_core::{
-    Body, Build, ConfigError, Exchange, Fault, Policy, PolicyPlugin, Stage, Step, Template,
-    Verdict, Written, decode,
+    Body, Build, Built, ConfigError, Derived, Exchange, Fault, Listed, Policy, PolicyPlugin, Stage,
+    Step, Template, Verdict, Written, decode,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
@@ -67,14 +68,33 @@ impl PolicyPlugin for Headers {
     }
 
     fn build(&self, config: &Value, _: &mut Build<'_>) -> Result<Box<dyn Policy>, ConfigError> {
-        let config: Config = decode(config)?;
-        let request = Changes::read(&config.request).map_err(|error| error.at("request"))?;
-        let response = Changes::read(&config.response).map_err(|error| error.at("response"))?;
-        if let Some((verb, _)) = request.verb_for(&HOST) {
-            let message = "the request's Host is set by the route's `rewrite: { host }`";
-            return Err(ConfigError::new(message).at(verb).at("request"));
+        Ok(Box::new(Change::read(config)?))
+    }
+
+    /// What the answer says of its own request is said outside of the cache: each of a list may
+    /// be two policies.
+    fn build_list(
+        &self,
+        list: &[Listed<'_>],
+        _: &mut Build<'_>,
+    ) -> Result<Vec<Built>, (usize, ConfigError)> {
+        let mut all = Vec::with_capacity(list.len());
+        for (from, one) in list.iter().enumerate() {
+            all.push(Change::read(one.config).map_err(|error| (from, error))?);
         }
-        Ok(Box::new(Change { request, response, on_errors: config.on_errors }))
+        let told: HashSet<HeaderName> =
+            all.iter().flat_map(|change| change.response.with_words()).cloned().collect();
+        let mut built = Vec::with_capacity(all.len());
+        for (from, mut change) in all.into_iter().enumerate() {
+            if let Some(outer) = change.split(&told) {
+                built.push(Built { from, stage: Stage::Tell, policy: Box::new(outer) });
+                if change.request.is_nothing() && change.response.is_nothing() {
+                    continue;
+                }
+            }
+            built.push(Built { from, stage: Stage::Transform, policy: Box::new(change) });
+        }
+        Ok(built)
     }
 }
 
@@ -103,8 +123,8 @@ struct Changes {
     set: Box<[(HeaderName, Text)]>,
     add: Box<[(HeaderName, Text)]>,
     remove: Box<[HeaderName]>,
-    /// Whether any value has words.
-    has_words: bool,
+    /// The values that have words.
+    derived: Option<Derived>,
 }
 
 impl Changes {
@@ -133,9 +153,42 @@ impl Changes {
             Ok::<Box<[_]>, ConfigError>(lines.into())
         };
         let (set, add) = (lines("set", &lists.set)?, lines("add", &lists.add)?);
-        let mut values = set.iter().chain(&add);
-        let has_words = values.any(|(_, text)| matches!(text, Text::Words(_)));
-        Ok(Self { has_words, set, add, remove: remove.into() })
+        Ok(Self::new(set, add, remove.into()))
+    }
+
+    fn new(
+        set: Box<[(HeaderName, Text)]>,
+        add: Box<[(HeaderName, Text)]>,
+        remove: Box<[HeaderName]>,
+    ) -> Self {
+        let words = set.iter().chain(&add).filter_map(|(name, text)| match text {
+            Text::Words(template) => Some((name.clone(), template.clone())),
+            Text::Fixed(_) => None,
+        });
+        let words: Arc<[_]> = words.collect();
+        let derived = (!words.is_empty()).then_some(Derived(words));
+        Self { derived, set, add, remove }
+    }
+
+    /// The names whose values have words.
+    fn with_words(&self) -> impl Iterator<Item = &HeaderName> {
+        self.derived.iter().flat_map(|derived| derived.0.iter().map(|(name, _)| name))
+    }
+
+    /// Takes out the changes to these headers, if there are any.
+    fn split(&mut self, names: &HashSet<HeaderName>) -> Option<Self> {
+        let is_theirs = |(name, _): &(HeaderName, Text)| names.contains(name);
+        let taken = std::mem::take(self);
+        let (set, own_set) = taken.set.into_iter().partition::<Vec<_>, _>(is_theirs);
+        let (add, own_add) = taken.add.into_iter().partition::<Vec<_>, _>(is_theirs);
+        let (remove, own_remove) =
+            taken.remove.into_iter().partition::<Vec<_>, _>(|name| names.contains(name));
+        *self = Self::new(own_set.into(), own_add.into(), own_remove.into());
+        Some(Self::new(set.into(), add.into(), remove.into())).filter(|taken| !taken.is_nothing())
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
     }
 
     fn verb_for(&self, name: &HeaderName) -> Option<(&'static str, &HeaderName)> {
@@ -147,9 +200,10 @@ impl Changes {
 
     /// Makes the changes to the request or to its answer.
     fn make(&self, exchange: &mut Exchange, answer: Option<&mut HeaderMap>) {
-        let words = if self.has_words { self.words(exchange) } else { Vec::new() };
+        let has_words = self.derived.is_some();
+        let words = if has_words { self.words(exchange) } else { Vec::new() };
         let headers = answer.unwrap_or(&mut exchange.head.headers);
-        if self.has_words { self.apply(words, headers) } else { self.put(headers, || None) }
+        if has_words { self.apply(words, headers) } else { self.put(headers, || None) }
     }
 
     /// What the values with words come to, in the order of `set` and `add`. They speak of the
@@ -171,8 +225,8 @@ impl Changes {
     }
 
     fn reads_headers(&self) -> bool {
-        let mut all = self.set.iter().chain(&self.add);
-        all.any(|(_, text)| matches!(text, Text::Words(template) if template.reads_headers()))
+        let mut all = self.derived.iter().flat_map(|derived| derived.0.iter());
+        all.any(|(_, template)| template.reads_headers())
     }
 
     fn apply(&self, words: Vec<Option<HeaderValue>>, headers: &mut HeaderMap) {
@@ -224,9 +278,31 @@ struct Change {
     on_errors: bool,
 }
 
+impl Change {
+    fn read(config: &Value) -> Result<Self, ConfigError> {
+        let config: Config = decode(config)?;
+        let request = Changes::read(&config.request).map_err(|error| error.at("request"))?;
+        let response = Changes::read(&config.response).map_err(|error| error.at("response"))?;
+        if let Some((verb, _)) = request.verb_for(&HOST) {
+            let message = "the request's Host is set by the route's `rewrite: { host }`";
+            return Err(ConfigError::new(message).at(verb).at("request"));
+        }
+        Ok(Self { request, response, on_errors: config.on_errors })
+    }
+
+    /// Takes out what it does to these headers of answers, if it does anything.
+    fn split(&mut self, names: &HashSet<HeaderName>) -> Option<Self> {
+        let response = self.response.split(names)?;
+        Some(Self { request: Changes::default(), response, on_errors: self.on_errors })
+    }
+}
+
 impl Policy for Change {
     fn request<'a>(&'a self, exchange: &'a mut Exchange) -> Step<'a, Result<Verdict, Fault>> {
         self.request.make(exchange, None);
+        if let Some(derived) = &self.request.derived {
+            exchange.kept.put(self, derived.clone());
+        }
         Step::Now(Ok(Verdict::Pass))
     }
 

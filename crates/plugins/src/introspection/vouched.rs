@@ -109,6 +109,9 @@ impl Naming {
         let name = consumer.claim(&self.name).filter(|name| !name.is_empty())?;
         let name = Arc::from(&*name);
         consumer.name = name;
+        // A server may answer for several.
+        let issuer = consumer.claims.get("iss").and_then(Value::as_str);
+        consumer.issuer = issuer.unwrap_or_default().into();
         consumer.roles = words(self.roles.iter().filter_map(|name| consumer.claim_value(name)));
         consumer.scopes =
             words(self.scopes.iter().find_map(|name| consumer.claim_value(name)).into_iter());

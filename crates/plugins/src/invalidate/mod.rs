@@ -125,7 +125,8 @@ impl Clears {
             What::Pattern(text) => (text, ""),
             What::Tag(text) | What::Path(text) | What::Under(text) => (text, "/**"),
         };
-        let pattern = format!("{host}{}{all}", text.fill(exchange)?);
+        // A star in a capture is the client's, and no pattern.
+        let pattern = format!("{host}{}{all}", text.fill_with(exchange, Glob::literal)?);
         pattern.parse().ok().map(Purge::Names)
     }
 }
@@ -152,15 +153,24 @@ impl Text {
     }
 
     fn fill(&self, exchange: &Exchange) -> Option<Cow<'_, str>> {
+        self.fill_with(exchange, |capture| capture.into())
+    }
+
+    /// The text with each capture as `write` has it.
+    fn fill_with(
+        &self,
+        exchange: &Exchange,
+        write: impl Fn(&str) -> Cow<'_, str>,
+    ) -> Option<Cow<'_, str>> {
         if let [Piece::Literal(text)] = self.0.as_slice() {
             return Some((&**text).into());
         }
         let mut text = String::new();
         for piece in &self.0 {
-            text.push_str(match piece {
-                Piece::Literal(text) => text,
-                Piece::Capture(name) => exchange.captures.get(name)?,
-            });
+            match piece {
+                Piece::Literal(literal) => text.push_str(literal),
+                Piece::Capture(name) => text.push_str(&write(exchange.captures.get(name)?)),
+            }
         }
         Some(text.into())
     }

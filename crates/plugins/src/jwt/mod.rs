@@ -44,6 +44,9 @@ const SIZES: std::ops::RangeInclusive<u64> = 256..=64 << 10;
 /// Most tokens in a worker's cache.
 const MAX_CACHE: u32 = 65_536;
 
+const NO_AUDIENCE: &str = "a token that this issuer made for another service is taken here too: \
+    say `audience: NAME`, what it puts into the `aud` of those for this one";
+
 static LOOKUPS: Metric = Metric {
     name: "lockgate_token_cache_lookups_total",
     kind: MetricKind::Counter,
@@ -72,6 +75,30 @@ impl IdentityPlugin for Jwt {
         schema_for!(Config)
     }
 
+    /// An issuer whose keys are fetched serves others too. Its tokens for them are signed just as
+    /// well, and only `aud` tells them apart (RFC 8725 §3.9).
+    fn doubts(&self, config: &Value) -> Vec<ConfigError> {
+        let Ok(config) = decode::<Config>(config) else { return Vec::new() };
+        if !config.audience.0.is_empty() || config.claims.keys().any(|claim| names_service(claim)) {
+            return Vec::new();
+        }
+        let doubt = || ConfigError::new(NO_AUDIENCE);
+        let mut doubts = Vec::new();
+        for (place, Trusted(source)) in config.issuers.iter().enumerate() {
+            let has_audience = source.audience.as_ref().is_some_and(|words| !words.0.is_empty());
+            let Source { secret, public_key, jwks_file, .. } = source;
+            if !has_audience && is_fetched([secret, public_key, jwks_file]) {
+                doubts.push(doubt().at(place.to_string()).at("issuers"));
+            }
+        }
+        let Config { secret, public_key, jwks_file, .. } = &config;
+        if config.issuers.is_empty() && is_fetched([secret, public_key, jwks_file]) {
+            let key = if config.jwks_url.is_some() { "jwks_url" } else { "issuer" };
+            doubts.push(doubt().at(key));
+        }
+        doubts
+    }
+
     fn build(
         &self,
         config: &Value,
@@ -95,6 +122,16 @@ impl IdentityPlugin for Jwt {
             ["hit", "miss"].map(|result| build.counter(&LOOKUPS, &[&identity, result]));
         Ok(Arc::new(Bearer { issuers, carry, max_size, rules, naming, cache, hits, misses }))
     }
+}
+
+/// Whether a claim says whom a token was made for, by the standard or a provider's habit.
+fn names_service(claim: &str) -> bool {
+    matches!(claim, "aud" | "azp" | "client_id" | "cid" | "appid")
+}
+
+/// Whether keys come from elsewhere, as they do not from these sources.
+fn is_fetched(fixed: [&Option<String>; 3]) -> bool {
+    fixed.iter().all(|source| source.is_none())
 }
 
 fn issuers(config: &mut Config, build: &mut Build<'_>) -> Result<Box<[Issuer]>, ConfigError> {

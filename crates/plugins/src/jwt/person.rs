@@ -31,6 +31,9 @@ impl Naming {
             return Err(rejected(&CLAIM_MISSING, detail));
         };
         consumer.name = name;
+        // Of one key may be several, where any issuer is taken.
+        let issuer = consumer.claims.get("iss").and_then(Value::as_str);
+        consumer.issuer = issuer.unwrap_or_default().into();
         consumer.roles = words(self.roles.iter().filter_map(|name| consumer.claim_value(name)));
         consumer.scopes =
             words(self.scopes.iter().find_map(|name| consumer.claim_value(name)).into_iter());

@@ -37,7 +37,8 @@ pub(super) struct Config {
     /// Several issuers: the `iss` of each, or its own `issuer`, source of keys, `audience` and
     /// `algorithms`. A token's `iss` picks one, and only its keys count.
     pub(super) issuers: Vec<Trusted>,
-    /// Of which a token's `aud` must have one. Without it `aud` is not looked at.
+    /// Of which a token's `aud` must have one. Without it `aud` is not looked at, and a token that
+    /// the issuer made for another service is taken.
     pub(super) audience: Words,
     /// The only algorithms that are taken, of those that a key allows: HS256, HS384, HS512, RS256,
     /// RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA.

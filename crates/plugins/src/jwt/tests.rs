@@ -3,6 +3,7 @@
 
 mod anything;
 mod attacks;
+mod doubts;
 mod fetching;
 mod vectors;
 

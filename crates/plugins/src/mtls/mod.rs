@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use lockgate_core::{
-    Build, Challenge, ClientCertificate, ConfigError, Consumer, Consumers, Exchange, Fault,
-    Identity, IdentityPlugin, Kind, Proof, Reason, Rejection, Step, decode,
+    AlternativeName, Build, Challenge, ClientCertificate, ConfigError, Consumer, Consumers,
+    Exchange, Fault, Identity, IdentityPlugin, Kind, Proof, Reason, Rejection, Step, decode,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
@@ -16,7 +16,8 @@ use serde_json::{Map, Value};
 #[derive(Deserialize, JsonSchema, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
-    /// Which part of the certificate names the consumer.
+    /// Which part of the certificate names the consumer. A certificate that has several of it
+    /// names nobody, but for `san`.
     name: Part,
     /// With `name: spiffe`: the trust domain that the id must be of, such as `prod.example`.
     trust_domain: Option<String>,
@@ -31,9 +32,17 @@ enum Part {
     CommonName,
     /// The whole subject (RFC 4514).
     Subject,
-    /// The first DNS name, URI or e-mail address among the alternative names.
+    /// The first DNS name, URI or e-mail address among the alternative names. Where an authority
+    /// signs what clients ask for, prefer `dns`, `email` or `uri`: of another kind, or further on,
+    /// the same text may be another's.
     San,
-    /// The SPIFFE id: the alternative name that begins with `spiffe://`.
+    /// The DNS name among the alternative names.
+    Dns,
+    /// The e-mail address among the alternative names.
+    Email,
+    /// The URI among the alternative names.
+    Uri,
+    /// The SPIFFE id: the URI, which begins with `spiffe://`.
     Spiffe,
     /// SHA-256 of the certificate, in hex.
     Fingerprint,
@@ -42,8 +51,8 @@ enum Part {
 static NO_NAME: Reason = Reason {
     code: "certificate_unnamed",
     kind: Kind::Forbidden,
-    help: "The client's certificate has no such part as the identity's `name` asks for, or is of \
-           another trust domain.",
+    help: "The client's certificate has no such part as the identity's `name` asks for, has more \
+           than one, or is of another trust domain.",
 };
 
 /// The entry in the list of plugins.
@@ -94,12 +103,14 @@ impl Certificate {
     /// Whom a certificate names.
     fn name<'c>(&self, shown: &'c ClientCertificate) -> Option<&'c str> {
         match self.part {
-            Part::CommonName => common_name(&shown.subject),
+            Part::CommonName => shown.common_name.as_deref(),
             Part::Subject => Some(&*shown.subject),
-            Part::San => shown.names.first().map(|name| &**name),
-            Part::Spiffe => shown.names.iter().map(|name| &**name).find(|name| {
-                name.starts_with("spiffe://")
-                    && self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix))
+            Part::San => shown.names.first().map(AlternativeName::text),
+            Part::Dns => only(shown, dns),
+            Part::Email => only(shown, email),
+            Part::Uri => only(shown, uri),
+            Part::Spiffe => only(shown, uri).filter(|id| {
+                is_spiffe_id(id) && self.prefix.as_ref().is_none_or(|prefix| id.starts_with(prefix))
             }),
             Part::Fingerprint => Some(&*shown.fingerprint),
         }
@@ -112,10 +123,22 @@ impl Certificate {
         claims.insert("issuer".to_owned(), (*shown.issuer).into());
         claims.insert("serial".to_owned(), (*shown.serial).into());
         claims.insert("fingerprint".to_owned(), (*shown.fingerprint).into());
-        claims.insert("names".to_owned(), shown.names.iter().map(|name| &**name).collect());
+        claims.insert("names".to_owned(), shown.names.iter().map(AlternativeName::text).collect());
+        for (claim, kind) in [("dns", dns as Kinds), ("emails", email), ("uris", uri)] {
+            let names: Vec<&str> = shown.names.iter().filter_map(kind).collect();
+            if !names.is_empty() {
+                claims.insert(claim.to_owned(), names.into());
+            }
+        }
         let mut consumer = Consumer {
             name: self.name(shown)?.into(),
             identity: Arc::clone(&self.identity),
+            issuer: match self.part {
+                // What says itself whose it is goes on as the same when an authority is followed
+                // by the next.
+                Part::Spiffe | Part::Fingerprint => Arc::default(),
+                _ => (*shown.issuer).into(),
+            },
             claims,
             ..Consumer::default()
         };
@@ -124,9 +147,43 @@ impl Certificate {
     }
 }
 
-/// The first common name of a subject such as `CN=alice,O=Example`.
-fn common_name(subject: &str) -> Option<&str> {
-    subject.split([',', '+']).find_map(|part| part.trim().strip_prefix("CN="))
+/// The alternative names of one kind.
+type Kinds = fn(&AlternativeName) -> Option<&str>;
+
+fn dns(name: &AlternativeName) -> Option<&str> {
+    if let AlternativeName::Dns(name) = name { Some(name) } else { None }
+}
+
+fn email(name: &AlternativeName) -> Option<&str> {
+    if let AlternativeName::Email(name) = name { Some(name) } else { None }
+}
+
+fn uri(name: &AlternativeName) -> Option<&str> {
+    if let AlternativeName::Uri(name) = name { Some(name) } else { None }
+}
+
+/// The alternative name of this kind, if there is one and no other.
+fn only(shown: &ClientCertificate, kind: Kinds) -> Option<&str> {
+    let mut all = shown.names.iter().filter_map(kind);
+    match (all.next(), all.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    }
+}
+
+/// Longest SPIFFE id.
+const MAX_ID: usize = 2048;
+
+/// Whether a URI is the id of a workload (SPIFFE-ID §2.1, §2.2, §2.4): a trust domain, and a path
+/// in which no part is empty or leads upwards.
+fn is_spiffe_id(uri: &str) -> bool {
+    let parts = uri.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/'));
+    let Some((domain, path)) = parts.filter(|_| uri.len() <= MAX_ID) else { return false };
+    let in_domain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+    let in_path = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    !domain.is_empty()
+        && domain.bytes().all(in_domain)
+        && path.split('/').all(|part| !matches!(part, "" | "." | "..") && part.bytes().all(in_path))
 }
 
 impl Identity for Certificate {
@@ -158,6 +215,9 @@ impl Identity for Certificate {
             Part::CommonName => "common name",
             Part::Subject => "subject",
             Part::San => "alternative name",
+            Part::Dns => "DNS name",
+            Part::Email => "e-mail address",
+            Part::Uri => "URI",
             Part::Spiffe => "SPIFFE id",
             Part::Fingerprint => "fingerprint",
         };

@@ -212,6 +212,7 @@ impl Quota {
             headers: config.headers,
             form: Form::Quota,
             only_served: true,
+            yields: false,
             refusals: Default::default(),
         };
         if config.plans {

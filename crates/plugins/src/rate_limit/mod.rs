@@ -234,6 +234,7 @@ impl RateLimit {
             headers: config.headers,
             form: Form::Rate,
             only_served: false,
+            yields: false,
             refusals: Default::default(),
         };
         if config.plans {

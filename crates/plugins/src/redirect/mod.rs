@@ -20,7 +20,7 @@ use target::Target;
 
 /// Sends the client to another address.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping such as `{ to: /new }`")]
 struct Config {
     /// Where to: a path (`/new/{id}`) or a whole URL (`https://example.com{path}{query}`). The
     /// route's captures stand in braces; `{host}`, `{path}` and `{query}` are the request's own.

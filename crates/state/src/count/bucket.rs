@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lockgate_core::{Grant, Limit};
 
+use super::Taking;
 use crate::clock::{Now, nanos};
 
 /// The moment, in two halves: an entry of the table is no larger for it.
@@ -59,15 +60,7 @@ impl Bucket {
 
     pub(super) fn look(&self, limit: &Limit, now: Now, cost: u64) -> Grant {
         let owed = self.full().saturating_sub(moment(limit, now));
-        let after = owed + u128::from(cost) * token(limit);
-        let over = after.saturating_sub(most(limit));
-        Grant {
-            allowed: over == 0,
-            remaining: tokens(limit, owed),
-            reset: Duration::from_nanos(time(owed, limit)),
-            wait: Duration::from_nanos(time(over, limit)),
-            at: 0,
-        }
+        said(limit, owed, u128::from(cost) * token(limit))
     }
 
     /// Takes what a look has allowed. When the bucket is full again.
@@ -78,16 +71,28 @@ impl Bucket {
         now.mono.saturating_add(time(full - moment, limit))
     }
 
-    /// A look and, if it allows, a spending, in one go: what remains after it, and when the bucket
-    /// is full again.
-    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Option<(u64, u64)> {
-        let moment = moment(limit, now);
-        let full = self.full().max(moment) + u128::from(cost) * token(limit);
-        let owed = full - moment;
-        if owed > most(limit) {
-            return None;
+    /// A look and, if it allows, a spending, in one go.
+    #[inline(always)]
+    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Taking {
+        let (moment, price) = (moment(limit, now), u128::from(cost) * token(limit));
+        let owed = self.full().saturating_sub(moment);
+        let after = owed + price;
+        if after > most(limit) {
+            return Taking::Refused(said(limit, owed, price));
         }
-        self.fill_at(full);
-        Some((tokens(limit, owed), now.mono.saturating_add(time(owed, limit))))
+        self.fill_at(moment + after);
+        Taking::Here(tokens(limit, after), now.mono.saturating_add(time(after, limit)))
+    }
+}
+
+/// What there is to say of a price where so much is owed.
+fn said(limit: &Limit, owed: u128, price: u128) -> Grant {
+    let over = (owed + price).saturating_sub(most(limit));
+    Grant {
+        allowed: over == 0,
+        remaining: tokens(limit, owed),
+        reset: Duration::from_nanos(time(owed, limit)),
+        wait: Duration::from_nanos(time(over, limit)),
+        at: 0,
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lockgate_core::{Algorithm, Grant, Limit};
 
+use super::Taking;
 use crate::clock::{Now, nanos};
 use crate::view::Name;
 
@@ -45,16 +46,7 @@ impl Fixed {
 
     pub(super) fn look(&self, limit: &Limit, now: Now, cost: u64) -> Grant {
         let (_, end, count) = self.window(limit, now);
-        let remaining = limit.count.saturating_sub(count);
-        let left = Duration::from_nanos(end.saturating_sub(nanos(now.unix)));
-        let allowed = cost <= remaining;
-        Grant {
-            allowed,
-            remaining,
-            reset: if count == 0 { Duration::ZERO } else { left },
-            wait: if allowed { Duration::ZERO } else { left },
-            at: 0,
-        }
+        said(limit, now, cost, end, count)
     }
 
     /// Takes what a look has allowed. When the window ends.
@@ -64,13 +56,15 @@ impl Fixed {
         now.mono.saturating_add(end.saturating_sub(nanos(now.unix)))
     }
 
-    /// A look and, if it allows, a spending, in one go: what remains after it, and when the window
-    /// ends.
-    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Option<(u64, u64)> {
+    /// A look and, if it allows, a spending, in one go.
+    #[inline(always)]
+    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Taking {
         let (begin, end, count) = self.window(limit, now);
-        let remaining = limit.count.checked_sub(count)?.checked_sub(cost)?;
+        let Some(remaining) = limit.count.saturating_sub(count).checked_sub(cost) else {
+            return Taking::Refused(said(limit, now, cost, end, count));
+        };
         (self.begin, self.count) = (begin, count + cost);
-        Some((remaining, now.mono.saturating_add(end.saturating_sub(nanos(now.unix)))))
+        Taking::Here(remaining, now.mono.saturating_add(end.saturating_sub(nanos(now.unix))))
     }
 
     /// The same once more, if it bears no name.
@@ -92,5 +86,19 @@ impl Fixed {
 
     pub(super) fn heap(&self) -> usize {
         self.name.as_ref().map_or(0, |name| name.heap())
+    }
+}
+
+/// What there is to say of a window that counts so much.
+fn said(limit: &Limit, now: Now, cost: u64, end: u64, count: u64) -> Grant {
+    let remaining = limit.count.saturating_sub(count);
+    let left = Duration::from_nanos(end.saturating_sub(nanos(now.unix)));
+    let allowed = cost <= remaining;
+    Grant {
+        allowed,
+        remaining,
+        reset: if count == 0 { Duration::ZERO } else { left },
+        wait: if allowed { Duration::ZERO } else { left },
+        at: 0,
     }
 }

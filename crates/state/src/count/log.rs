@@ -1,31 +1,33 @@
 //! The sliding log: the time of each event of the last window, exact. The oldest and the newest
-//! stand in the entry itself, so that most often nothing else is looked at; those between in a ring
-//! on the heap, each in as few bytes as tell the times of one window apart: five for a minute.
+//! stand in the entry itself, some after the one and some before the other in a line beside it, and
+//! those between in a ring on the heap, each in as few bytes as tell the times of one window apart:
+//! five for a minute.
 
 use std::time::Duration;
 
 use lockgate_core::{Grant, Limit};
 
-use super::until;
+use super::near::Near;
+use super::{Taking, until};
 use crate::clock::{Now, nanos};
 
 #[derive(Default)]
 pub(crate) struct Log {
     oldest: u64,
     newest: u64,
-    /// How many events there are, and where in the ring the second one stands.
+    /// How many events there are, and where in the ring the first one of those between stands.
     len: u32,
     first: u32,
     ring: Box<[u8]>,
 }
 
 /// The least number of places that a ring is made with.
-const LEAST: usize = 6;
+const LEAST: usize = 11;
 
 /// How times are kept in a ring: by their last bytes. All of them are less than a window older than
 /// the newest, which tells the rest.
 #[derive(Clone, Copy)]
-struct Width(usize);
+pub(super) struct Width(pub(super) usize);
 
 impl Width {
     fn of(window: u64) -> Self {
@@ -38,7 +40,7 @@ impl Width {
     }
 
     /// How many times a ring has room for. Each is read as eight bytes, the last one too.
-    fn places(self, bytes: usize) -> usize {
+    pub(super) fn places(self, bytes: usize) -> usize {
         bytes.saturating_sub(8 - self.0) / self.0
     }
 
@@ -46,12 +48,12 @@ impl Width {
         places * self.0 + 8 - self.0
     }
 
-    fn read(self, ring: &[u8], place: usize) -> u64 {
+    pub(super) fn read(self, ring: &[u8], place: usize) -> u64 {
         let bytes = ring.get(place * self.0..).and_then(<[u8]>::first_chunk::<8>);
         bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes)) & self.mask()
     }
 
-    fn write(self, ring: &mut [u8], place: usize, time: u64) {
+    pub(super) fn write(self, ring: &mut [u8], place: usize, time: u64) {
         let bytes = ring.get_mut(place * self.0..).and_then(<[u8]>::first_chunk_mut::<8>);
         let Some(bytes) = bytes else { return };
         let others = u64::from_le_bytes(*bytes) & !self.mask();
@@ -59,31 +61,77 @@ impl Width {
     }
 }
 
+/// Where an event stands that is neither the oldest nor the newest, by its number there.
+enum Spot {
+    Old(usize),
+    Ring(usize),
+    New(usize),
+}
+
 impl Log {
     fn len(&self) -> usize {
         self.len as usize
     }
 
-    /// Where in the ring an event stands that is neither the first nor the last.
-    fn place(&self, width: Width, event: usize) -> usize {
-        let (place, places) = (self.first as usize + event - 1, width.places(self.ring.len()));
+    /// How many events stand in the ring.
+    fn between(&self, near: &Near) -> usize {
+        self.len().saturating_sub(2 + near.olds() + near.news())
+    }
+
+    /// The place in the ring of one of those.
+    fn place(&self, width: Width, number: usize) -> usize {
+        let (place, places) = (self.first as usize + number, width.places(self.ring.len()));
         if place < places { place } else { place - places }
     }
 
+    /// Of events after the oldest, but for the newest.
+    fn spot(&self, near: &Near, event: usize) -> Spot {
+        let number = event - 1;
+        if number < near.olds() {
+            return Spot::Old(number);
+        }
+        let (number, between) = (number - near.olds(), self.between(near));
+        if number < between { Spot::Ring(number) } else { Spot::New(number - between) }
+    }
+
     /// An event's time, counted from the oldest.
-    fn time(&self, width: Width, event: usize) -> u64 {
-        match event {
-            0 => self.oldest,
-            _ if event + 1 >= self.len() => self.newest,
-            _ => {
-                let kept = width.read(&self.ring, self.place(width, event));
-                self.newest - (self.newest.wrapping_sub(kept) & width.mask()).min(self.newest)
+    fn time(&self, near: &Near, width: Width, event: usize) -> u64 {
+        if event == 0 {
+            return self.oldest;
+        }
+        if event + 1 >= self.len() {
+            return self.newest;
+        }
+        let kept = match self.spot(near, event) {
+            Spot::Old(number) => near.old_time(width, number),
+            Spot::Ring(number) => width.read(&self.ring, self.place(width, number)),
+            Spot::New(number) => near.new_time(width, number),
+        };
+        self.whole(width, kept)
+    }
+
+    /// The time of which so much is kept.
+    fn whole(&self, width: Width, kept: u64) -> u64 {
+        self.newest - (self.newest.wrapping_sub(kept) & width.mask()).min(self.newest)
+    }
+
+    fn set_time(&mut self, near: &mut Near, width: Width, event: usize, time: u64) {
+        if event == 0 {
+            self.oldest = time;
+            return;
+        }
+        match self.spot(near, event) {
+            Spot::Old(number) => near.set_old(width, number, time),
+            Spot::Ring(number) => {
+                let place = self.place(width, number);
+                width.write(&mut self.ring, place, time);
             }
+            Spot::New(number) => near.set_new(width, number, time),
         }
     }
 
     /// How many of the oldest have been forgotten.
-    fn gone(&self, window: u64, now: Now) -> usize {
+    fn gone(&self, near: &Near, window: u64, now: Now) -> usize {
         let forgotten = |at: u64| now.mono.saturating_sub(at) >= window;
         if self.len == 0 || !forgotten(self.oldest) {
             return 0;
@@ -91,15 +139,20 @@ impl Log {
         if forgotten(self.newest) {
             return self.len();
         }
-        // Most often it is one: no need to look about in all of them.
-        let (width, last) = (Width::of(window), self.len() - 1);
-        let (mut low, mut high) = (1, 1);
-        while high < last && forgotten(self.time(width, high)) {
+        // Most often it is one, or some of those that stand near.
+        let (width, last, olds) = (Width::of(window), self.len() - 1, near.olds());
+        let is_gone = |number| forgotten(self.whole(width, near.old_time(width, number)));
+        let stays = (0..olds).find(|number| !is_gone(*number));
+        if let Some(number) = stays {
+            return number + 1;
+        }
+        let (mut low, mut high) = (olds + 1, olds + 1);
+        while high < last && forgotten(self.time(near, width, high)) {
             (low, high) = (high + 1, (2 * high).min(last));
         }
         while low < high {
             let middle = low.midpoint(high);
-            if forgotten(self.time(width, middle)) {
+            if forgotten(self.time(near, width, middle)) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -108,9 +161,14 @@ impl Log {
         low
     }
 
-    pub(super) fn look(&self, limit: &Limit, now: Now, cost: u64) -> Grant {
+    pub(super) fn look(&self, near: &Near, limit: &Limit, now: Now, cost: u64) -> Grant {
         let window = nanos(limit.window);
-        let gone = self.gone(window, now);
+        self.said(near, limit, now, cost, self.gone(near, window, now))
+    }
+
+    /// What there is to say where so many are forgotten.
+    fn said(&self, near: &Near, limit: &Limit, now: Now, cost: u64, gone: usize) -> Grant {
+        let window = nanos(limit.window);
         let total = (self.len() - gone) as u64;
         let remaining = limit.count.saturating_sub(total);
         let allowed = cost <= remaining;
@@ -121,55 +179,97 @@ impl Log {
             // More than the limit is asked for: never.
             let last = usize::try_from(cost - remaining).ok().map(|missing| gone + missing - 1);
             let last = last.filter(|last| *last < self.len());
-            wait = last.map_or(limit.window, |last| left(self.time(Width::of(window), last)));
+            let time = |last| left(self.time(near, Width::of(window), last));
+            wait = last.map_or(limit.window, time);
         }
         Grant { allowed, remaining, reset, wait, at: 0 }
     }
 
     /// Takes what a look has allowed. When all of it is forgotten.
-    pub(super) fn spend(&mut self, limit: &Limit, now: Now, cost: u64) -> u64 {
+    pub(super) fn spend(&mut self, near: &mut Near, limit: &Limit, now: Now, cost: u64) -> u64 {
         let window = nanos(limit.window);
-        self.forget(window, self.gone(window, now));
-        self.add(limit, now, cost)
+        self.forget(near, Width::of(window), self.gone(near, window, now));
+        self.add(near, limit, now, cost)
     }
 
-    /// A look and, if it allows, a spending, in one go: what remains after it, and when all is
-    /// forgotten.
-    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Option<(u64, u64)> {
+    /// A look and, if it allows, a spending, in one go.
+    pub(super) fn take(&mut self, near: &mut Near, limit: &Limit, now: Now, cost: u64) -> Taking {
         let window = nanos(limit.window);
-        let gone = self.gone(window, now);
+        let gone = self.gone(near, window, now);
         let total = (self.len() - gone) as u64;
-        let remaining = limit.count.checked_sub(total)?.checked_sub(cost)?;
-        self.forget(window, gone);
-        Some((remaining, self.add(limit, now, cost)))
+        let Some(remaining) = limit.count.saturating_sub(total).checked_sub(cost) else {
+            return Taking::Refused(self.said(near, limit, now, cost, gone));
+        };
+        self.forget(near, Width::of(window), gone);
+        Taking::Here(remaining, self.add(near, limit, now, cost))
     }
 
-    fn forget(&mut self, window: u64, gone: usize) {
+    fn forget(&mut self, near: &mut Near, width: Width, gone: usize) {
         if gone == 0 {
             return;
         }
         if gone >= self.len() {
-            (self.len, self.first) = (0, 0);
+            self.clear(near);
             return;
         }
-        let width = Width::of(window);
-        self.oldest = self.time(width, gone);
-        if gone + 2 < self.len() {
-            self.first = self.place(width, gone + 1) as u32;
-        }
+        self.oldest = self.time(near, width, gone);
+        let between = self.between(near);
+        let mut rest = gone.min(self.len() - 2);
+        let old = rest.min(near.olds());
+        rest -= old;
+        let middle = rest.min(between);
+        self.first = self.place(width, middle) as u32;
+        near.forget(width, old, rest - middle);
         self.len -= gone as u32;
+        if near.olds() == 0 {
+            self.come_near(near, width);
+        }
     }
 
-    fn add(&mut self, limit: &Limit, now: Now, cost: u64) -> u64 {
+    fn clear(&mut self, near: &mut Near) {
+        (self.len, self.first) = (0, 0);
+        near.clear();
+    }
+
+    /// The old ones are all gone: others take their places.
+    fn come_near(&mut self, near: &mut Near, width: Width) {
+        let between = self.between(near);
+        if between == 0 {
+            near.age(width);
+            return;
+        }
+        for number in 0..between.min(near.old_room(width)) {
+            let time = width.read(&self.ring, self.place(width, number));
+            near.push_old(width, time);
+        }
+        self.first = self.place(width, near.olds()) as u32;
+        // While the ring is at hand, the new ones may go there.
+        let free = width.places(self.ring.len()) - self.between(near);
+        if near.news() <= free {
+            self.go_far(near, width);
+        }
+    }
+
+    /// Moves the new ones into the ring, which has room for them.
+    fn go_far(&mut self, near: &mut Near, width: Width) {
+        let between = self.between(near);
+        for number in 0..near.news() {
+            let place = self.place(width, between + number);
+            width.write(&mut self.ring, place, near.new_time(width, number));
+        }
+        near.take_back(0, near.news());
+    }
+
+    fn add(&mut self, near: &mut Near, limit: &Limit, now: Now, cost: u64) -> u64 {
         let window = nanos(limit.window);
         // Another thread may have seen a later moment already.
         let at = if self.len == 0 { now.mono } else { now.mono.max(self.newest) };
         let width = Width::of(window);
-        for left in (0..cost).rev() {
+        for _ in 0..cost {
             match self.len {
                 0 => self.oldest = at,
                 1 => {}
-                _ => self.keep_newest(width, left, limit.count),
+                _ => self.keep_newest(near, width, limit.count),
             }
             self.newest = at;
             self.len = self.len.saturating_add(1);
@@ -177,70 +277,74 @@ impl Log {
         at.saturating_add(window)
     }
 
-    /// Puts the newest event into the ring, before `left` more and another one.
-    fn keep_newest(&mut self, width: Width, left: u64, most: u64) {
-        let (between, places) = (self.len() - 2, width.places(self.ring.len()));
-        if between == places {
-            let more = between + usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1);
-            let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(2);
-            // Not by much: where the oldest goes, the newest comes, on the same line of memory.
-            self.grow(width, (places + places / 8 + 4).max(LEAST).min(most).max(more));
+    /// Puts the newest event among those before it, as another one comes.
+    fn keep_newest(&mut self, near: &mut Near, width: Width, most: u64) {
+        let between = self.between(near);
+        if between == 0 && near.news() == 0 && near.old_room(width) > 0 {
+            near.push_old(width, self.newest);
+            return;
         }
-        if between == 0 {
-            self.first = 0;
+        if near.new_room(width) == 0 {
+            let (need, places) = (between + near.news(), width.places(self.ring.len()));
+            if need > places {
+                let most = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(2);
+                let more = (places + places / 8 + 4).max(LEAST).min(most).max(need);
+                self.grow(width, between, more);
+            }
+            self.go_far(near, width);
         }
-        let place = self.place(width, between + 1);
-        width.write(&mut self.ring, place, self.newest);
+        near.push_new(width, self.newest);
     }
 
-    fn grow(&mut self, width: Width, places: usize) {
+    fn grow(&mut self, width: Width, between: usize, places: usize) {
         let mut ring = vec![0; width.bytes(places)];
-        for event in 1..self.len().saturating_sub(1) {
-            width.write(&mut ring, event - 1, width.read(&self.ring, self.place(width, event)));
+        for number in 0..between {
+            let time = width.read(&self.ring, self.place(width, number));
+            width.write(&mut ring, number, time);
         }
         (self.ring, self.first) = (ring.into(), 0);
     }
 
-    pub(super) fn give_back(&mut self, limit: &Limit, cost: u64, at: u64) {
+    pub(super) fn give_back(&mut self, near: &mut Near, limit: &Limit, cost: u64, at: u64) {
         let width = Width::of(nanos(limit.window));
         let len = self.len();
         // Where it was kept under a later moment, that is the nearest one.
         let (mut from, mut high) = (0, len);
         while from < high {
             let middle = from.midpoint(high);
-            if self.time(width, middle) < at {
+            if self.time(near, width, middle) < at {
                 from = middle + 1;
             } else {
                 high = middle;
             }
         }
         let same = (from..len).take_while(|event| {
-            *event == from || self.time(width, *event) == self.time(width, from)
+            *event == from || self.time(near, width, *event) == self.time(near, width, from)
         });
         let cost = usize::try_from(cost).unwrap_or(usize::MAX);
         let gone = same.take(cost).count();
         if gone > 0 {
-            self.remove(width, from, gone);
+            self.remove(near, width, from, gone);
         }
     }
 
     /// Takes some events out of the middle.
-    fn remove(&mut self, width: Width, from: usize, gone: usize) {
+    fn remove(&mut self, near: &mut Near, width: Width, from: usize, gone: usize) {
         let left = self.len() - gone;
         let Some(last) = left.checked_sub(1) else {
-            (self.len, self.first) = (0, 0);
+            self.clear(near);
             return;
         };
-        let newest = self.time(width, if last < from { last } else { last + gone });
+        let newest = self.time(near, width, if last < from { last } else { last + gone });
         for event in from..last {
-            let time = self.time(width, event + gone);
-            if event == 0 {
-                self.oldest = time;
-            } else {
-                let place = self.place(width, event);
-                width.write(&mut self.ring, place, time);
-            }
+            let time = self.time(near, width, event + gone);
+            self.set_time(near, width, event, time);
         }
+        // There are so many fewer between the oldest and the newest.
+        let fewer = self.len() - left.max(2);
+        let new = fewer.min(near.news());
+        let old = (fewer - new).saturating_sub(self.between(near));
+        near.take_back(old, new);
         (self.newest, self.len) = (newest, left as u32);
         if left == 1 {
             self.oldest = newest;
@@ -273,28 +377,32 @@ mod tests {
             let (algorithm, count) = (Algorithm::SlidingLog, most);
             let limit =
                 Limit { algorithm, count, window: Duration::from_nanos(window), burst: 1 };
-            let (mut log, mut list, mut at) = (Log::default(), VecDeque::new(), 7_u64);
+            let (mut log, mut near) = (Log::default(), Near::default());
+            let (mut list, mut at) = (VecDeque::new(), 7_u64);
             for (parts, cost, which) in steps {
                 let step = u128::from(parts) * u128::from(window) / 1_000 / 20;
                 at += u64::try_from(step).unwrap() + parts % 2;
                 let cost = cost.min(most);
                 let now = Now { mono: at, unix: Duration::ZERO };
                 let live = list.iter().filter(|time| at - **time < window).count() as u64;
-                let took = log.take(&limit, now, cost);
-                prop_assert_eq!(took.map(|took| took.0), most.checked_sub(live + cost));
+                let took = match log.take(&mut near, &limit, now, cost) {
+                    Taking::Here(remaining, _) => Some(remaining),
+                    _ => None,
+                };
+                prop_assert_eq!(took, most.checked_sub(live + cost));
                 if took.is_some() {
                     list.retain(|time| at - *time < window);
                     list.extend((0..cost).map(|_| at));
                 }
                 let width = Width::of(window);
                 let times: VecDeque<u64> =
-                    (0..log.len()).map(|event| log.time(width, event)).collect();
+                    (0..log.len()).map(|event| log.time(&near, width, event)).collect();
                 prop_assert_eq!(&times, &list);
                 prop_assert!(log.heap() <= width.bytes((2 * most as usize).max(LEAST)));
                 if which % 4 == 0 && !list.is_empty() {
                     let time = list[which as usize / 4 % list.len()];
                     let from = list.partition_point(|other| *other < time);
-                    log.give_back(&limit, 1, time);
+                    log.give_back(&mut near, &limit, 1, time);
                     list.remove(from);
                 }
             }
@@ -314,14 +422,15 @@ mod tests {
             window: Duration::from_secs(60),
             burst: 1,
         };
-        let mut log = Log::default();
+        let (mut log, mut near) = (Log::default(), Near::default());
         let sizes: Vec<usize> = (0..100)
             .map(|mono| {
-                log.take(&limit, Now { mono, unix: Duration::ZERO }, 1).unwrap();
+                let taking = log.take(&mut near, &limit, Now { mono, unix: Duration::ZERO }, 1);
+                assert!(matches!(taking, Taking::Here(..)));
                 log.heap()
             })
             .collect();
-        assert_eq!((sizes[0], sizes[1], sizes[2]), (0, 0, 33), "two stand in the entry");
+        assert_eq!((sizes[11], sizes[12]), (0, 58), "two stand in the entry, and ten beside it");
         assert_eq!(sizes[99], 493, "no more than the limit can need");
     }
 }

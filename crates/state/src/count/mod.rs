@@ -5,19 +5,40 @@ mod bucket;
 mod few;
 mod fixed;
 mod log;
+mod near;
 mod nibbles;
 mod ring;
 mod sliding;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::Duration;
 
 use lockgate_core::{Algorithm, Grant, Limit};
 
+pub(crate) use self::near::Near;
 use crate::clock::Now;
 
-/// One key's counter.
+/// What came of taking at once, without a look before.
+pub(crate) enum Took {
+    /// It is taken, and nothing but the entry has changed. When it will be as if it had never
+    /// been, by the store's clock.
+    Here(u64),
+    /// It is refused.
+    Refused,
+    /// It is not decided: more than the entry would change, or have to be looked at.
+    Elsewhere,
+}
+
+/// The same of one algorithm: what remains, and when the counter is over; or what a refusal says.
+enum Taking {
+    Here(u64, u64),
+    Refused(Grant),
+    Elsewhere,
+}
+
+/// One key's counter. A log has a line beside it, which is told to all that may look at it; others
+/// leave that alone.
 pub(crate) enum Count {
     /// Buckets that slide.
     Sliding(sliding::Sliding),
@@ -41,10 +62,10 @@ impl Count {
     }
 
     /// What taking `cost` would come to; nothing is taken.
-    pub(crate) fn look(&self, limit: &Limit, now: Now, cost: u64) -> Grant {
+    pub(crate) fn look(&self, near: &Near, limit: &Limit, now: Now, cost: u64) -> Grant {
         let mut grant = match self {
             Self::Sliding(sliding) => sliding.look(limit, now, cost),
-            Self::Log(log) => log.look(limit, now, cost),
+            Self::Log(log) => log.look(near, limit, now, cost),
             Self::Bucket(bucket) => bucket.look(limit, now, cost),
             Self::Fixed(fixed) => fixed.look(limit, now, cost),
         };
@@ -54,10 +75,17 @@ impl Count {
 
     /// Takes what a look has just allowed. When the counter will be as if it had never been, by
     /// the store's clock.
-    pub(crate) fn spend(&mut self, limit: &Limit, now: Now, cost: u64, grant: &mut Grant) -> u64 {
+    pub(crate) fn spend(
+        &mut self,
+        near: &mut Near,
+        limit: &Limit,
+        now: Now,
+        cost: u64,
+        grant: &mut Grant,
+    ) -> u64 {
         let over = match self {
             Self::Sliding(sliding) => sliding.spend(limit, now, cost),
-            Self::Log(log) => log.spend(limit, now, cost),
+            Self::Log(log) => log.spend(near, limit, now, cost),
             Self::Bucket(bucket) => bucket.spend(limit, now, cost),
             Self::Fixed(fixed) => fixed.spend(limit, now, cost),
         };
@@ -66,49 +94,61 @@ impl Count {
         over
     }
 
-    /// A look, and then a spending if it allows. When the counter will be as if it had never been,
-    /// if something was taken.
-    pub(crate) fn take(
+    /// A look, and then a spending if it allows, where the entry alone does not decide. When the
+    /// counter will be as if it had never been, if something was taken.
+    pub(crate) fn take_at_length(
         &mut self,
+        near: &mut Near,
         limit: &Limit,
         now: Now,
         cost: u64,
         grant: &mut Grant,
     ) -> Option<u64> {
-        if let Some(over) = self.take_here(limit, now, cost, grant) {
-            return Some(over);
-        }
-        let took = match self {
-            Self::Log(log) if cost > 0 => log.take(limit, now, cost),
+        let taking = match self {
+            Self::Log(log) if cost > 0 => log.take(near, limit, now, cost),
             Self::Fixed(fixed) if cost > 0 => fixed.take(limit, now, cost),
-            _ => None,
+            _ => Taking::Elsewhere,
         };
-        if let Some(took) = took {
-            return Some(granted(took, now, grant));
+        match taking.told(now, grant) {
+            Took::Here(over) => Some(over),
+            Took::Refused => None,
+            Took::Elsewhere => {
+                *grant = self.look(near, limit, now, cost);
+                (grant.allowed && cost > 0).then(|| self.spend(near, limit, now, cost, grant))
+            }
         }
-        *grant = self.look(limit, now, cost);
-        (grant.allowed && cost > 0).then(|| self.spend(limit, now, cost, grant))
     }
 
-    /// The same with less work, where that changes the entry alone: the usual case. None: nothing
-    /// is taken, and nothing said.
-    #[inline]
+    /// The same with less work, where the entry alone decides: the usual case.
+    #[inline(always)]
     pub(crate) fn take_here(
         &mut self,
         limit: &Limit,
         now: Now,
         cost: u64,
         grant: &mut Grant,
-    ) -> Option<u64> {
-        let took = match self {
-            _ if cost == 0 => None,
+    ) -> Took {
+        let taking = match self {
+            _ if cost == 0 => Taking::Elsewhere,
             Self::Sliding(sliding) => sliding.take(limit, now, cost),
             Self::Bucket(bucket) => bucket.take(limit, now, cost),
             // Its name has a say in when it is over.
             Self::Fixed(fixed) if fixed.name.is_none() => fixed.take(limit, now, cost),
-            Self::Fixed(_) | Self::Log(_) => None,
+            Self::Fixed(_) | Self::Log(_) => Taking::Elsewhere,
         };
-        took.map(|took| granted(took, now, grant))
+        taking.told(now, grant)
+    }
+
+    /// The same in a place of its own: for several counters together.
+    #[inline(never)]
+    pub(crate) fn take_here_of_several(
+        &mut self,
+        limit: &Limit,
+        now: Now,
+        cost: u64,
+        grant: &mut Grant,
+    ) -> Took {
+        self.take_here(limit, now, cost, grant)
     }
 
     /// The counter once more, if it is one that [`Self::take_here`] knows.
@@ -123,13 +163,25 @@ impl Count {
     }
 
     /// Gives back what was taken at `at`, as far as it still counts.
-    pub(crate) fn give_back(&mut self, limit: &Limit, now: Now, cost: u64, at: u64) {
+    pub(crate) fn give_back(
+        &mut self,
+        near: &mut Near,
+        limit: &Limit,
+        now: Now,
+        cost: u64,
+        at: u64,
+    ) {
         match self {
             Self::Sliding(sliding) => sliding.give_back(limit, cost, at),
-            Self::Log(log) => log.give_back(limit, cost, at),
+            Self::Log(log) => log.give_back(near, limit, cost, at),
             Self::Bucket(_) => {}
             Self::Fixed(fixed) => fixed.give_back(now, cost, at),
         }
+    }
+
+    /// Whether it has a line beside it.
+    pub(crate) fn is_log(&self) -> bool {
+        matches!(self, Self::Log(_))
     }
 
     /// Bytes on the heap.
@@ -159,11 +211,23 @@ impl Count {
     }
 }
 
-/// Says what is left after a taking, and when all of it is there again.
-fn granted((remaining, over): (u64, u64), now: Now, grant: &mut Grant) -> u64 {
-    let (reset, wait) = (until(over, now.mono), Duration::ZERO);
-    *grant = Grant { allowed: true, remaining, reset, wait, at: now.mono };
-    over
+impl Taking {
+    /// Says what is left, and when all of it is there again.
+    #[inline(always)]
+    fn told(self, now: Now, grant: &mut Grant) -> Took {
+        match self {
+            Self::Here(remaining, over) => {
+                let (reset, wait) = (until(over, now.mono), Duration::ZERO);
+                *grant = Grant { allowed: true, remaining, reset, wait, at: now.mono };
+                Took::Here(over)
+            }
+            Self::Refused(refusal) => {
+                *grant = Grant { at: now.mono, ..refusal };
+                Took::Refused
+            }
+            Self::Elsewhere => Took::Elsewhere,
+        }
+    }
 }
 
 /// Until a moment of the monotonic clock.

@@ -10,7 +10,7 @@ pub(super) struct Nibbles([u64; 4]);
 /// What of the last word is counters.
 const LAST: u64 = (1 << (4 * (BUCKETS % 16))) - 1;
 /// The most that a counter counts.
-const MOST: u64 = 15;
+pub(super) const MOST: u64 = 15;
 
 impl Nibbles {
     /// Of all buckets, the newest first. None: one counts too much.
@@ -106,52 +106,7 @@ fn sum(bytes: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        /// Against a plain list.
-        #[test]
-        fn they_count_as_a_list_does(
-            steps in prop::collection::vec(
-                (prop_oneof![3 => 0_usize..3, 1 => 0_usize..70], 0_u64..20, 0_usize..61), 1..200,
-            ),
-        ) {
-            let mut nibbles = Nibbles::default();
-            let mut list = VecDeque::from([0_u64; BUCKETS]);
-            for (by, cost, back) in steps {
-                nibbles = nibbles.moved(by);
-                (0..by).for_each(|_| list.push_front(0));
-                list.truncate(BUCKETS);
-                match nibbles.plus(cost) {
-                    Some(more) => {
-                        nibbles = more;
-                        list[0] += cost;
-                        prop_assert!(list[0] <= MOST);
-                    }
-                    None => {
-                        prop_assert!(list[0] + cost > MOST);
-                        nibbles.subtract(back, cost);
-                        list[back] = list[back].saturating_sub(cost);
-                    }
-                }
-                let total: u64 = list.iter().sum();
-                prop_assert_eq!(nibbles.total(), total);
-                let each: Vec<u64> = (0..BUCKETS).map(|back| nibbles.at(back).into()).collect();
-                prop_assert_eq!(&each[..], &*list.make_contiguous());
-                let all = std::array::from_fn(|back| nibbles.at(back));
-                prop_assert_eq!(Nibbles::of(&all), Some(nibbles));
-                for missing in [1, cost, total, total + 1] {
-                    let from = |back: &usize| list.range(*back..).sum::<u64>() >= missing.max(1);
-                    let frees = (0..BUCKETS).rev().find(from);
-                    prop_assert_eq!(nibbles.frees(missing.max(1)), frees);
-                }
-            }
-        }
-    }
 
     #[test]
     fn full_ones_are_summed_up() {

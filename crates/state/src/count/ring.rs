@@ -20,6 +20,16 @@ pub(super) enum Ring {
     Wide(Box<[u32; BUCKETS]>),
 }
 
+/// What came of taking where that is done in the entry itself.
+pub(super) enum Taken {
+    /// It is counted. What remains.
+    Here(u64),
+    /// So much counts already that it is refused.
+    TooMuch(u64),
+    /// It is not done.
+    Elsewhere,
+}
+
 impl Default for Ring {
     fn default() -> Self {
         Self::Nibbles(Nibbles::default())
@@ -52,25 +62,28 @@ impl Ring {
     }
 
     /// Moves on by so many buckets and counts, if that is done in the entry itself and not more
-    /// than `most` count then. What counted before.
-    #[inline]
-    pub(super) fn take_here(&mut self, by: usize, cost: u64, most: u64) -> Option<u64> {
+    /// than `most` count then.
+    #[inline(always)]
+    pub(super) fn take_here(&mut self, by: usize, cost: u64, most: u64) -> Taken {
+        let left = |total: u64| most.saturating_sub(total).checked_sub(cost);
         match self {
             Self::Nibbles(nibbles) => {
                 let moved = nibbles.moved(by);
                 let total = moved.total();
-                let fits = total.saturating_add(cost) <= most;
-                *nibbles = moved.plus(cost).filter(|_| fits)?;
-                Some(total)
+                let Some(left) = left(total) else { return Taken::TooMuch(total) };
+                let Some(more) = moved.plus(cost) else { return Taken::Elsewhere };
+                *nibbles = more;
+                Taken::Here(left)
             }
             Self::Few(few) => {
                 let moved = few.moved(by);
                 let total = moved.total();
-                let fits = total.saturating_add(cost) <= most;
-                *few = moved.plus(cost).filter(|_| fits)?;
-                Some(total)
+                let Some(left) = left(total) else { return Taken::TooMuch(total) };
+                let Some(more) = moved.plus(cost) else { return Taken::Elsewhere };
+                *few = more;
+                Taken::Here(left)
             }
-            _ => None,
+            _ => Taken::Elsewhere,
         }
     }
 
@@ -253,3 +266,7 @@ fn subtract<T: Width>(ring: &mut [T; BUCKETS], bucket: u64, cost: u64) {
         *there = T::try_from((*there).into().saturating_sub(cost)).unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+#[path = "ring_tests.rs"]
+mod tests;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lockgate_core::{Grant, Limit};
 
-use super::ring::{BUCKETS, Ring};
-use super::until;
+use super::ring::{BUCKETS, Ring, Taken};
+use super::{Taking, until};
 use crate::clock::{Now, nanos};
 
 #[derive(Default)]
@@ -52,6 +52,12 @@ impl Sliding {
     pub(super) fn look(&self, limit: &Limit, now: Now, cost: u64) -> Grant {
         let place = self.place(limit, now);
         let total = self.ring.total(self.head, place.gone);
+        self.said(limit, now, place, cost, total)
+    }
+
+    /// What there is to say where so much counts.
+    #[inline(never)]
+    fn said(&self, limit: &Limit, now: Now, place: Place, cost: u64, total: u64) -> Grant {
         let remaining = limit.count.saturating_sub(total);
         let allowed = cost <= remaining;
         let reset = match total {
@@ -79,13 +85,18 @@ impl Sliding {
         place.forgotten(place.bucket)
     }
 
-    /// A look and, if it allows, a spending, in one go, where that is quick: what remains after
-    /// it, and when all is forgotten.
-    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Option<(u64, u64)> {
+    /// A look and, if it allows, a spending, in one go, where that is quick.
+    #[inline(always)]
+    pub(super) fn take(&mut self, limit: &Limit, now: Now, cost: u64) -> Taking {
         let place = self.place(limit, now);
-        let total = self.ring.take_here(place.gone, cost, limit.count)?;
-        self.head = place.bucket;
-        Some((limit.count - total - cost, place.forgotten(place.bucket)))
+        match self.ring.take_here(place.gone, cost, limit.count) {
+            Taken::Here(remaining) => {
+                self.head = place.bucket;
+                Taking::Here(remaining, place.forgotten(place.bucket))
+            }
+            Taken::TooMuch(total) => Taking::Refused(self.said(limit, now, place, cost, total)),
+            Taken::Elsewhere => Taking::Elsewhere,
+        }
     }
 
     pub(super) fn copied(&self) -> Option<Self> {

@@ -15,11 +15,42 @@ fn now(mono: u64) -> Now {
     Now { mono, unix: START + Duration::from_nanos(mono) }
 }
 
+/// A counter and the line beside it, as an entry of the memory has them.
+pub(crate) struct Plain {
+    count: Count,
+    near: Near,
+}
+
+impl Plain {
+    pub(crate) fn fresh(limit: &Limit) -> Self {
+        Self { count: Count::fresh(limit), near: Near::default() }
+    }
+
+    pub(crate) fn look(&self, limit: &Limit, now: Now, cost: u64) -> Grant {
+        self.count.look(&self.near, limit, now, cost)
+    }
+
+    pub(crate) fn spend(&mut self, limit: &Limit, now: Now, cost: u64, grant: &mut Grant) {
+        self.count.spend(&mut self.near, limit, now, cost, grant);
+    }
+
+    pub(crate) fn give_back(&mut self, limit: &Limit, now: Now, cost: u64, at: u64) {
+        self.count.give_back(&mut self.near, limit, now, cost, at);
+    }
+
+    fn heap(&self) -> usize {
+        self.count.heap()
+    }
+}
+
 /// Takes as the memory does for one limit alone; a look before tells the same.
-fn take(count: &mut Count, limit: &Limit, at: u64, cost: u64) -> Grant {
+fn take(count: &mut Plain, limit: &Limit, at: u64, cost: u64) -> Grant {
     let look = count.look(limit, now(at), cost);
     let mut grant = Grant::default();
-    count.take(limit, now(at), cost, &mut grant);
+    let Plain { count, near } = count;
+    if let Took::Elsewhere = count.take_here(limit, now(at), cost, &mut grant) {
+        count.take_at_length(near, limit, now(at), cost, &mut grant);
+    }
     if grant.allowed {
         let (remaining, reset) = (look.remaining - cost, grant.reset);
         assert_eq!(grant, Grant { remaining, reset, ..look });
@@ -76,7 +107,7 @@ proptest! {
     ) {
         let limit = limit(Algorithm::SlidingWindow, most, window, 1);
         let bucket = window.div_ceil(60);
-        let (mut count, mut account, mut at) = (Count::fresh(&limit), Account::default(), 0);
+        let (mut count, mut account, mut at) = (Plain::fresh(&limit), Account::default(), 0);
         for (parts, cost) in steps {
             let cost = cost.min(most);
             at += step(parts, window);
@@ -102,7 +133,7 @@ proptest! {
     #[test]
     fn a_sliding_log_is_exact((most, window) in limits(), steps in steps()) {
         let limit = limit(Algorithm::SlidingLog, most, window, 1);
-        let (mut count, mut account, mut at) = (Count::fresh(&limit), Account::default(), 0);
+        let (mut count, mut account, mut at) = (Plain::fresh(&limit), Account::default(), 0);
         for (parts, cost) in steps {
             let cost = cost.min(most);
             at += step(parts, window);
@@ -128,7 +159,7 @@ proptest! {
     ) {
         let limit = limit(Algorithm::TokenBucket, rate, window, burst);
         let full = u128::from(burst) * u128::from(window);
-        let (mut count, mut level, mut at) = (Count::fresh(&limit), full, 0);
+        let (mut count, mut level, mut at) = (Plain::fresh(&limit), full, 0);
         for (parts, cost) in steps {
             let cost = cost.min(burst);
             let passed = step(parts, window);
@@ -156,7 +187,7 @@ proptest! {
     ) {
         let window = seconds * 1_000_000_000;
         let limit = limit(Algorithm::FixedWindow, most, window, 1);
-        let (mut count, mut spent, mut at) = (Count::fresh(&limit), (0, 0), 0);
+        let (mut count, mut spent, mut at) = (Plain::fresh(&limit), (0, 0), 0);
         for (parts, cost) in steps {
             let cost = cost.min(most);
             at += step(parts, window);
@@ -187,7 +218,7 @@ proptest! {
         ],
     ) {
         let limit = limit(algorithm, most, window, 1);
-        let (mut one, mut other) = (Count::fresh(&limit), Count::fresh(&limit));
+        let (mut one, mut other) = (Plain::fresh(&limit), Plain::fresh(&limit));
         let mut at = 0;
         let mut returning: Vec<(Grant, u64)> = Vec::new();
         for (number, (parts, cost)) in steps.into_iter().enumerate() {
@@ -217,7 +248,7 @@ proptest! {
 #[test]
 fn a_ring_grows_with_what_it_counts() {
     let limit = limit(Algorithm::SlidingWindow, 1_000_000, 60_000_000_000, 1);
-    let mut count = Count::fresh(&limit);
+    let mut count = Plain::fresh(&limit);
     let mut sizes = Vec::new();
     let mut spent = 0;
     for (second, cost) in [(0, 1), (1, 70_000), (2, 1), (3, 1), (30, 2), (31, 1), (32, 1), (33, 1)]
@@ -229,7 +260,7 @@ fn a_ring_grows_with_what_it_counts() {
     }
     assert_eq!((sizes[0], sizes[1]), (0, 244));
     let small = Limit { count: 100, ..limit };
-    let mut count = Count::fresh(&small);
+    let mut count = Plain::fresh(&small);
     for second in 0..60 {
         assert!(take(&mut count, &small, second * 1_000_000_000, 1).allowed);
     }
@@ -244,7 +275,7 @@ fn a_ring_grows_with_what_it_counts() {
 fn another_limit_for_the_same_window_goes_on_counting() {
     let before = limit(Algorithm::SlidingWindow, 10, 1_000_000_000, 1);
     let after = Limit { count: 4, ..before.clone() };
-    let mut count = Count::fresh(&before);
+    let mut count = Plain::fresh(&before);
     assert_eq!(take(&mut count, &before, 5, 6).remaining, 4);
     assert!(!count.look(&after, now(6), 1).allowed);
     assert!(count.look(&before, now(6), 4).allowed);
@@ -254,7 +285,7 @@ fn another_limit_for_the_same_window_goes_on_counting() {
 fn a_month_begins_with_the_calendar() {
     let calendar = Calendar { unit: CalendarUnit::Month, offset_seconds: 0 };
     let limit = limit(Algorithm::Calendar(calendar), 2, 1, 1);
-    let mut count = Count::fresh(&limit);
+    let mut count = Plain::fresh(&limit);
     // 2026-11-30 00:53:20, 23 hours and some before December.
     assert_eq!(take(&mut count, &limit, 0, 2).remaining, 0);
     let refused = take(&mut count, &limit, 1_000_000_000, 1);
@@ -267,7 +298,7 @@ fn a_month_begins_with_the_calendar() {
 #[test]
 fn a_clock_that_is_set_back_opens_no_window_twice() {
     let limit = limit(Algorithm::FixedWindow, 1, 60_000_000_000, 1);
-    let mut count = Count::fresh(&limit);
+    let mut count = Plain::fresh(&limit);
     let at = |unix: u64| Now { mono: 0, unix: Duration::from_secs(unix) };
     let mut take = |unix| {
         let mut grant = count.look(&limit, at(unix), 1);

@@ -9,8 +9,8 @@ use lockgate_core::{Grant, MOST_TAKES, Naming, Take};
 use super::held::{Held, cell_of};
 use super::{Memory, is_of_calendar};
 use crate::clock::{Now, TICK};
-use crate::count::Count;
-use crate::table::{Cell, Entry, Warmth};
+use crate::count::{Count, Near, Took};
+use crate::table::{Cell, Entry, Found, Warmth};
 use crate::tag::Tag;
 use crate::view::Name;
 
@@ -18,20 +18,31 @@ use crate::view::Name;
 const TURN: u32 = 30;
 
 impl Memory {
+    #[inline]
     pub(super) fn decide(
         &self,
         takes: &[Take<'_>],
         grants: &mut [Grant],
         naming: &Naming<'_>,
     ) -> bool {
-        if let ([take], [grant, ..]) = (takes, &mut *grants) {
-            let now = self.clock.at(take.at, is_of_calendar(take.limit));
-            let tag = self.tagger.tag(take);
-            return match self.decide_one(take, tag, now, grant) {
-                Some(all) if grant.allowed => all,
-                known => self.decided(known, takes, &[tag], now, grants, naming),
-            };
+        let ([take], [grant, ..]) = (takes, &mut *grants) else {
+            return self.decide_several(takes, grants, naming);
+        };
+        let now = self.clock.at(take.at, is_of_calendar(take.limit));
+        let tag = self.tagger.tag(take);
+        match self.decide_one(take, tag, now, grant) {
+            Some(all) if grant.allowed => all,
+            known => self.decided(known, takes, &[tag], now, grants, naming),
         }
+    }
+
+    #[inline(never)]
+    fn decide_several(
+        &self,
+        takes: &[Take<'_>],
+        grants: &mut [Grant],
+        naming: &Naming<'_>,
+    ) -> bool {
         let calendar = takes.iter().any(|take| is_of_calendar(take.limit));
         let now = self.clock.at(takes.first().and_then(|take| take.at), calendar);
         let mut tags = [Tag::default(); MOST_TAKES];
@@ -49,6 +60,7 @@ impl Memory {
     }
 
     /// Decides, unless that is done, and notes who is refused.
+    #[inline(never)]
     fn decided(
         &self,
         known: Option<bool>,
@@ -68,12 +80,13 @@ impl Memory {
     }
 
     /// Decides for a counter alone that is kept already: the usual case. None: there is no such.
+    #[inline]
     fn decide_one(&self, take: &Take<'_>, tag: Tag, now: Now, grant: &mut Grant) -> Option<bool> {
         let place = self.place(tag);
         let (_, mut cell) = self.lock(place)?;
-        let entry = cell.find(tag)?;
-        entry.warmth.meet(tick(now));
-        let grown = taken_from(entry, take, now, grant);
+        let found = cell.find(tag)?;
+        found.entry.warmth.meet(tick(now));
+        let grown = taken_from(found, take, now, grant);
         self.grown(&mut cell, grown, &[tag], place);
         Some(grant.allowed || take.dry)
     }
@@ -102,9 +115,7 @@ impl Memory {
         for (((found, (cell, _)), take), grant) in
             found.iter().zip(cells).zip(takes).zip(&mut *grants)
         {
-            let entry = cell.at(*found)?;
-            entry.warmth.meet(tick(now));
-            *grant = entry.count.look(take.limit, now, take.cost);
+            *grant = look_at(cell.at(*found)?, take, now);
             all &= grant.allowed || take.dry;
         }
         if all {
@@ -136,11 +147,8 @@ impl Memory {
         for ((take, tag), grant) in takes.iter().zip(tags).zip(&mut *grants) {
             let Some(cell) = cell_of(&mut held, self.place(*tag)) else { continue };
             *grant = match cell.find(*tag) {
-                Some(entry) => {
-                    entry.warmth.meet(tick(now));
-                    entry.count.look(take.limit, now, take.cost)
-                }
-                None => Count::fresh(take.limit).look(take.limit, now, take.cost),
+                Some(found) => look_at(found, take, now),
+                None => Count::fresh(take.limit).look(&Near::default(), take.limit, now, take.cost),
             };
             all &= grant.allowed || take.dry;
         }
@@ -178,13 +186,13 @@ impl Memory {
         let Some(tag) = tags.get(number).copied() else { return };
         let Some(cell) = cell_of(held, self.place(tag)) else { return };
         let place = self.place(tag);
-        if let Some(entry) = cell.find(tag) {
-            let grown = spend_from(entry, take, now, grant);
+        if let Some(found) = cell.find(tag) {
+            let grown = spend_from(found, take, now, grant);
             self.grown(cell, grown, tags, place);
             return;
         }
-        let mut count = Count::fresh(take.limit);
-        let over = count.spend(take.limit, now, take.cost, grant);
+        let (mut count, mut near) = (Count::fresh(take.limit), Near::default());
+        let over = count.spend(&mut near, take.limit, now, take.cost, grant);
         if let Some(fixed) = count.fixed_mut().filter(|_| take.listed) {
             let (name, of) = (naming(number), take.limit.count);
             fixed.name = Some(Box::new(Name { name, of, end: over }));
@@ -195,8 +203,9 @@ impl Memory {
         if forgotten > 0 {
             self.keys.fetch_sub(forgotten, Relaxed);
         }
-        self.make_room(cell, tags, place);
-        if cell.push(entry) {
+        let more = cell.more(entry.count.is_log());
+        self.make_room(cell, more, tags, place);
+        if cell.push(entry, near) {
             self.keys.fetch_add(1, Relaxed);
         }
         self.settle(cell, before, tags, place);
@@ -216,11 +225,11 @@ fn all_here<'c, const N: usize>(
     let mut taken = 0;
     let steps = entries.zip(takes).zip(grants).zip(&mut before);
     for ((((cell, found), take), grant), before) in steps {
-        let Some(entry) = cell.at(found) else { break };
+        let Some(Found { entry, .. }) = cell.at(found) else { break };
         entry.warmth.meet(tick(now));
         let Some(count) = entry.count.copied() else { break };
-        let over = entry.count.take_here(take.limit, now, take.cost, grant);
-        let Some(over) = over else { break };
+        let took = entry.count.take_here_of_several(take.limit, now, take.cost, grant);
+        let Took::Here(over) = took else { break };
         let until = std::mem::replace(&mut entry.until, turn_after(over));
         *before = Some((entry, count, until));
         taken += 1;
@@ -236,29 +245,44 @@ fn all_here<'c, const N: usize>(
 /// What an entry had on the heap before, and after, if that is not the same.
 type Grown = Option<(usize, usize)>;
 
+fn look_at(found: Found<'_>, take: &Take<'_>, now: Now) -> Grant {
+    found.with(|entry, near| {
+        entry.warmth.meet(tick(now));
+        entry.count.look(near, take.limit, now, take.cost)
+    })
+}
+
 /// Takes from an entry what a look has just allowed.
-fn spend_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
-    let was = entry.count.heap();
-    let over = entry.count.spend(take.limit, now, take.cost, grant);
-    spent(entry, take, over, was)
+fn spend_from(found: Found<'_>, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
+    found.with(|entry, near| {
+        let was = entry.count.heap();
+        let over = entry.count.spend(near, take.limit, now, take.cost, grant);
+        spent(entry, take, over, was)
+    })
 }
 
 /// Takes from an entry if it allows that.
 #[inline]
-fn taken_from(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
-    if let Some(over) = entry.count.take_here(take.limit, now, take.cost, grant) {
-        entry.until = turn_after(over);
-        return None;
+fn taken_from(found: Found<'_>, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
+    let entry = &mut *found.entry;
+    match entry.count.take_here(take.limit, now, take.cost, grant) {
+        Took::Here(over) => {
+            entry.until = turn_after(over);
+            None
+        }
+        Took::Refused => None,
+        Took::Elsewhere => taken_at_length(found, take, now, grant),
     }
-    taken_at_length(entry, take, now, grant)
 }
 
-/// The same where it refuses, or changes more than the entry.
+/// The same where that changes more than the entry.
 #[inline(never)]
-fn taken_at_length(entry: &mut Entry, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
-    let was = entry.count.heap();
-    let over = entry.count.take(take.limit, now, take.cost, grant)?;
-    spent(entry, take, over, was)
+fn taken_at_length(found: Found<'_>, take: &Take<'_>, now: Now, grant: &mut Grant) -> Grown {
+    found.with(|entry, near| {
+        let was = entry.count.heap();
+        let over = entry.count.take_at_length(near, take.limit, now, take.cost, grant)?;
+        spent(entry, take, over, was)
+    })
 }
 
 fn spent(entry: &mut Entry, take: &Take<'_>, over: u64, was: usize) -> Grown {

@@ -14,7 +14,7 @@ impl HeaderChoice {
     /// `None` when it is no header's name.
     pub(super) fn new(name: &str) -> Option<Self> {
         let name: HeaderName = name.parse().ok()?;
-        let secret = redact::is_secret(name.as_str().as_bytes());
+        let secret = lockgate_core::is_secret_name(name.as_str().as_bytes());
         Some(Self { name, secret })
     }
 

@@ -1,81 +1,12 @@
 //! What must not be in a log: secret query values, credentials in headers, and tokens wherever
 //! they stand. Names decide for parameters and headers; JSON Web Tokens are known by their form.
 
+use lockgate_core::is_secret_name;
+
 use super::escape;
 
 /// What stands for a secret.
 pub(super) const REDACTED: &[u8] = b"[redacted]";
-
-/// A name that decodes to more than this is not looked at: its value is taken for a secret.
-const MAX_NAME: usize = 64;
-
-/// Names whose values are secrets, in lower case, `-` written as `_`.
-const SECRET_NAMES: &[&str] = &[
-    "token",
-    "tokens",
-    "jwt",
-    "api_key",
-    "apikey",
-    "key",
-    "x_api_key",
-    "access_key",
-    "private_key",
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "pass",
-    "pin",
-    "otp",
-    "secret",
-    "credential",
-    "credentials",
-    "sig",
-    "signature",
-    "hmac",
-    "code",
-    "code_verifier",
-    "auth",
-    "authorization",
-    "proxy_authorization",
-    "session",
-    "sessionid",
-    "session_id",
-    "sid",
-    "cookie",
-    "set_cookie",
-    "ticket",
-    "assertion",
-    "client_assertion",
-    "samlresponse",
-    "samlrequest",
-    "nonce",
-    "bearer",
-    "accesstoken",
-    "refreshtoken",
-    "idtoken",
-    "clientsecret",
-    "x_auth",
-    "x_session",
-];
-
-/// What names of secrets end in.
-const SECRET_ENDINGS: &[&str] = &[
-    "_token",
-    "_secret",
-    "_password",
-    "_passwd",
-    "_apikey",
-    "_key",
-    "_signature",
-    "_credential",
-    "_assertion",
-    "_session",
-    "_cookie",
-    "_authorization",
-    "_auth",
-    "_jwt",
-];
 
 /// A text as a line would have it, of at most about so many bytes.
 pub(crate) fn hidden(text: &str, most: usize) -> String {
@@ -114,18 +45,6 @@ pub(super) fn push_query(out: &mut Vec<u8>, query: &[u8]) {
     escape::mark_cut(out, was_cut);
 }
 
-/// Whether a header's or parameter's value is a secret, judged by the name: case, `-` and `_`,
-/// percent-encoding and array brackets do not matter.
-pub(super) fn is_secret(name: &[u8]) -> bool {
-    let mut plain = [0_u8; MAX_NAME];
-    let Some(length) = normalise(name, &mut plain) else { return true };
-    let Some(Ok(plain)) = plain.get(..length).map(std::str::from_utf8) else { return false };
-    // `user[password]`, `filter.token` and `tokens[]` say it in their last word.
-    let plain = plain.trim_end_matches("[]").trim_end_matches(']');
-    let last = plain.rsplit(['[', '.', ':', '/', '?']).next().unwrap_or(plain);
-    SECRET_NAMES.contains(&last) || SECRET_ENDINGS.iter().any(|ending| last.ends_with(ending))
-}
-
 fn push_pairs(out: &mut Vec<u8>, query: &[u8]) {
     let mut rest = query;
     loop {
@@ -146,7 +65,7 @@ fn push_pair(out: &mut Vec<u8>, pair: &[u8]) {
     let (name, value) = pair.split_at(equals + 1);
     push_hiding_tokens(out, name);
     let name = name.strip_suffix(b"=").unwrap_or(name);
-    if !value.is_empty() && is_secret(name) {
+    if !value.is_empty() && is_secret_name(name) {
         return out.extend_from_slice(REDACTED);
     }
     push_value(out, value);
@@ -163,7 +82,7 @@ fn push_value(out: &mut Vec<u8>, value: &[u8]) {
         let name = between(name_from, at + ahead);
         at += ahead + length;
         name_from = at;
-        let is_hidden = separator == b'=' && at < value.len() && is_secret(name);
+        let is_hidden = separator == b'=' && at < value.len() && is_secret_name(name);
         if is_hidden {
             push_hiding_tokens(out, between(unwritten, at));
             let mut end = at;
@@ -222,38 +141,6 @@ fn encoded(bytes: &[u8]) -> Option<(usize, u8)> {
         _ => return None,
     };
     Some((length + 2, separator))
-}
-
-/// Percent-decodes, folds case and turns `-` and `+` into `_`. `None` when it does not fit.
-fn normalise(name: &[u8], plain: &mut [u8; MAX_NAME]) -> Option<usize> {
-    let mut bytes = name.iter().copied();
-    let mut length = 0;
-    while let Some(byte) = bytes.next() {
-        let byte = match byte {
-            b'%' => {
-                let mut ahead = bytes.clone();
-                match (ahead.next().and_then(hex), ahead.next().and_then(hex)) {
-                    (Some(high), Some(low)) => {
-                        bytes = ahead;
-                        high << 4 | low
-                    }
-                    _ => byte,
-                }
-            }
-            byte => byte,
-        };
-        if byte.is_ascii_whitespace() || byte == b'+' || byte == 0 {
-            continue;
-        }
-        let folded = if byte == b'-' { b'_' } else { byte.to_ascii_lowercase() };
-        *plain.get_mut(length)? = folded;
-        length += 1;
-    }
-    Some(length)
-}
-
-fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 fn push_hiding_tokens(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -57,6 +57,7 @@ fn text(entry: &Entry<'_>) -> String {
 fn full_tls() -> Tls {
     let client = ClientCertificate {
         subject: "CN=ada,O=\"x\"".into(),
+        common_name: Some("ada".into()),
         issuer: "CN=ca".into(),
         names: Vec::new(),
         serial: "01".into(),

@@ -129,11 +129,11 @@ metrics! {
     CONFIG_RELOADS Counter "lockgate_config_reloads_total" ["result"]
         "Configurations read, by result: ok or refused";
     SOURCE_UP Gauge "lockgate_config_source_up" ["kind"]
-        "1 while the etcd or Redis that the configuration comes from answers, and has one";
+        "1 while the etcd, Redis or directory that the configuration comes from answers, and has one";
     SOURCE_STALE Gauge "lockgate_config_source_stale_seconds" ["kind"]
         "0 while that source is well; else for how long it has not been known what it says";
     SOURCE_FAILURES Counter "lockgate_config_source_failures_total" ["kind" "reason"]
-        "Times that it gave no configuration: away, denied, empty (its keys are gone), or unusable";
+        "Times that it gave no configuration: away, denied, empty (its keys are gone), unusable; or one that was refused";
     ALERTS_FIRING Gauge "lockgate_alerts_firing" ["rule" "severity"]
         "Alerts that fire, by rule";
     ALERT_DELIVERIES Counter "lockgate_alert_deliveries_total" ["sink" "outcome"]

@@ -9,7 +9,7 @@ use super::cell::{BOUNDS, Spread};
 use super::series::{RouteSum, UpstreamSum};
 
 /// All figures at one moment. Those of routes that have left the configuration stay in the sums.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Totals {
     /// Requests that have ended.
     pub requests: u64,
@@ -40,12 +40,11 @@ pub struct Totals {
     /// Whether the last configuration that was read was taken.
     pub config_taken: bool,
     /// The same, in buckets.
-    #[serde(skip)]
     pub seconds: Spread,
 }
 
 /// One route's figures.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct RouteTotals {
     /// The route's pattern.
     pub route: String,
@@ -62,12 +61,11 @@ pub struct RouteTotals {
     /// How long requests took.
     pub latency: Latency,
     /// The same, in buckets.
-    #[serde(skip)]
     pub seconds: Spread,
 }
 
 /// One upstream's figures.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct UpstreamTotals {
     /// The upstream's name.
     pub upstream: String,
@@ -80,7 +78,6 @@ pub struct UpstreamTotals {
     /// From the last attempt's start to the head of its answer.
     pub latency: Latency,
     /// The same, in buckets.
-    #[serde(skip)]
     pub seconds: Spread,
 }
 
@@ -101,6 +98,7 @@ pub struct PolicyTotals {
 
 /// One worker's figures.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkerTotals {
     /// From 0.
     pub worker: usize,
@@ -114,7 +112,7 @@ pub struct WorkerTotals {
 
 /// How long things took, in milliseconds. Percentiles are read off a histogram, so they are right
 /// to within a bucket; the rest is exact. All zero when there was nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Latency {
     /// How many there were.
     pub count: u64,

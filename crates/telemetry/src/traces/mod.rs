@@ -84,21 +84,25 @@ impl Traces {
     /// of the request can be told and it asks for nothing.
     pub fn begin(&self, parent: Option<Parent>, headers: &HeaderMap, now: Instant) -> Spans {
         let Some(parent) = parent else {
-            let (parent, decides) = self.foreign(headers).unzip();
-            let decider = parent.filter(|_| decides == Some(true));
-            return Spans::own(parent, |trace| self.sampler.fate(trace, decider, now));
+            if self.read.is_empty() {
+                return Spans::own(None, |trace| self.sampler.fate(trace, None, now));
+            }
+            let (parent, said) = self.foreign(headers).unwrap_or_default();
+            return Spans::own(parent, |trace| self.sampler.fate(trace, said, now));
         };
-        match self.sampler.fate(parent.trace, Some(parent), now) {
+        match self.sampler.fate(parent.trace, Some(parent.flags), now) {
             Fate::Unkept if parent.flags & span::SAMPLED == 0 => Spans::passing(parent),
             fate => Spans::own(Some(parent), |_| fate),
         }
     }
 
-    /// What other headers say, and whether that decides.
-    fn foreign(&self, headers: &HeaderMap) -> Option<(Parent, bool)> {
+    /// What other headers say: the parent, and flags that decide.
+    fn foreign(&self, headers: &HeaderMap) -> Option<(Option<Parent>, Option<u8>)> {
         self.read.iter().find_map(|context| match context {
             Context::B3 => span::b3(headers),
-            Context::Jaeger => span::jaeger(headers).map(|parent| (parent, true)),
+            Context::Jaeger => {
+                span::jaeger(headers).map(|parent| (Some(parent), Some(parent.flags)))
+            }
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lockgate_config::model::Sampling;
 use lockgate_core::Blame;
-use lockgate_core::span::{Fate, Parent, SAMPLED, TraceId};
+use lockgate_core::span::{Fate, SAMPLED, TraceId};
 use tokio::time::Instant;
 
 /// The samples that a trace's id is one of: its last 56 bits.
@@ -37,10 +37,11 @@ impl Sampler {
         }
     }
 
-    /// What becomes of a request's spans as far as its beginning decides.
-    pub(super) fn fate(&self, trace: TraceId, parent: Option<Parent>, now: Instant) -> Fate {
-        let wanted = match parent {
-            Some(parent) if self.parent => parent.flags & SAMPLED != 0,
+    /// What becomes of a request's spans as far as its beginning decides. `said`: the flags of whoever
+    /// sent it.
+    pub(super) fn fate(&self, trace: TraceId, said: Option<u8>, now: Instant) -> Fate {
+        let wanted = match said {
+            Some(flags) if self.parent => flags & SAMPLED != 0,
             _ => trace.randomness() >= self.from,
         };
         if wanted && self.chosen.as_ref().is_none_or(|bucket| bucket.take(now)) {
@@ -95,7 +96,7 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
-    use lockgate_core::span::SpanId;
+    use lockgate_core::span::{Parent, SpanId};
     use lockgate_core::{Percent, Time};
 
     use super::*;
@@ -133,7 +134,7 @@ mod tests {
         let parent = |flags| Parent { trace: TraceId::random(), span: SpanId::random(), flags };
         let fate = |settings: &Sampling, flags| {
             let parent = parent(flags);
-            Sampler::new(settings).fate(parent.trace, Some(parent), now)
+            Sampler::new(settings).fate(parent.trace, Some(parent.flags), now)
         };
         assert_eq!(fate(&settings(0.0), SAMPLED), Fate::Sampled);
         assert_eq!(fate(&settings(1.0), 0), Fate::Unkept);
@@ -149,7 +150,7 @@ mod tests {
         let sampled = || {
             let parent =
                 Parent { trace: TraceId::random(), span: SpanId::random(), flags: SAMPLED };
-            let fate = sampler.fate(parent.trace, Some(parent), Instant::now());
+            let fate = sampler.fate(parent.trace, Some(parent.flags), Instant::now());
             assert_ne!(fate, Fate::Unkept, "errors are told by another count");
             fate == Fate::Sampled
         };

@@ -97,7 +97,7 @@ async fn an_endpoint_is_not_to_blame_for_a_client_that_leaves() {
         (&reasons::INTERNAL, Blame::Gateway, true),
     ] {
         let mut exchange = exchange(Spans::own(None, |_| Fate::Sampled));
-        exchange.spans.begin_attempt(Instant::now(), &mut exchange.head.headers);
+        exchange.spans.begin_attempt(Instant::now());
         let mut out = Vec::new();
         assert_eq!(told(&exchange, Some(reason), Some(blame)).push_below(&mut out), 1);
         let Some(Field::Bytes(attempt)) = find(&out, 2) else { panic!() };

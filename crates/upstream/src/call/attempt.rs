@@ -125,7 +125,10 @@ async fn attempt(
     {
         exchange.head.headers.insert(header::HOST, host);
     }
-    exchange.spans.begin_attempt(begun, &mut exchange.head.headers);
+    exchange.spans.begin_attempt(begun);
+    if plan.stated.is_empty() {
+        exchange.spans.state(&mut exchange.head.headers);
+    }
     let sent = match quick(&call, plan, exchange, cargo, begun) {
         Some(answer) => checked(answer.await, exchange),
         None => None,
@@ -188,7 +191,8 @@ fn quick(
     call.line.set(Some(line));
     let limits = limits(call, exchange.deadline, now);
     let reuse = Rc::clone(call) as Rc<dyn Reuse>;
-    Some(connection.send_stating(&exchange.head, &plan.stated, body, limits, reuse))
+    let beside = plan.beside(exchange);
+    Some(connection.send_stating(&exchange.head, beside, body, limits, reuse))
 }
 
 /// What came of the usual case. `None` when the connection turned out to have been closed.
@@ -244,8 +248,8 @@ async fn send(
             Way::Http1 { connection, line, used } => {
                 call.line.set(Some(line));
                 let reuse = Rc::clone(call) as Rc<dyn Reuse>;
-                let sending =
-                    connection.send_stating(&exchange.head, &plan.stated, body, limits, reuse);
+                let beside = plan.beside(exchange);
+                let sending = connection.send_stating(&exchange.head, beside, body, limits, reuse);
                 (sending.await, used)
             }
             Way::Http2(shared) => (shared.handle.send(exchange.head.clone(), body).await, true),
@@ -316,15 +320,14 @@ fn is_busy(fault: &Fault) -> bool {
     fault.reason() == &reasons::ENDPOINTS_BUSY
 }
 
-/// The answer, with the endpoint's place held until its body ends, and its sticky cookie set.
+/// The answer, with the endpoint's place held until its body ends, and its sticky cookie.
 fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
     let ClientAnswer { mut response, upgraded } = answer;
-    if let Some(cookie) = call.picked.borrow_mut().set_cookie() {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    let cookie = call.picked.borrow_mut().set_cookie();
     if let Some(io) = upgraded {
         call.ended();
-        return Answer { response, upgraded: Some(Upgraded { io, hold: Hold(call) }) };
+        let upgraded = Some(Upgraded { io, hold: Hold(call) });
+        return Answer { response, cookie, upgraded };
     }
     // An HTTP/1.1 body holds the call itself, as its way back to the pool.
     let shared = call.line.take().map(|line| call.line.set(Some(line))).is_none();
@@ -334,7 +337,7 @@ fn bound(answer: ClientAnswer, call: Rc<Call>) -> Answer {
     } else if shared {
         call.ended();
     }
-    Answer { response, upgraded: None }
+    Answer { response, cookie, upgraded: None }
 }
 
 /// A body that holds its request's place with the endpoint.

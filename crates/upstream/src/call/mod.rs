@@ -14,9 +14,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Response;
+use http::{HeaderValue, Response};
 use lockgate_config::model::{HostHeader, Retry};
-use lockgate_core::{Body, Duplex, Lines};
+use lockgate_core::{Body, Duplex, Exchange, Lines, Spans};
+use lockgate_net::h1::Beside;
 use tokio::time::Instant;
 
 pub(crate) use connect::is_our_own;
@@ -32,14 +33,25 @@ pub struct Plan<'r> {
     pub retry: &'r Retry,
     /// Which Host the endpoint sees: [`HostHeader::Keep`] where the route has set it.
     pub host: HostHeader,
-    /// What an endpoint that speaks HTTP/1.1 is told beside the head's own fields.
+    /// What an endpoint that speaks HTTP/1.1 is told beside the head's own fields. When there is
+    /// anything, all endpoints do, and of the trace they are told in the same way.
     pub stated: Lines,
+}
+
+impl Plan<'_> {
+    fn beside(&self, exchange: &Exchange) -> Beside<'_> {
+        let spans = (!self.stated.is_empty()).then_some(&exchange.spans);
+        Beside { lines: &self.stated, trace: spans.and_then(Spans::line) }
+    }
 }
 
 /// An upstream's answer.
 pub struct Answer {
     /// The head, and the body still streaming.
-    pub response: Response<Body>,
+    pub response: Box<Response<Body>>,
+    /// What the client is to be told with it so that it comes back to the same endpoint: a
+    /// `Set-Cookie` for this client alone.
+    pub cookie: Option<HeaderValue>,
     /// The endpoint's side of a protocol switch.
     pub upgraded: Option<Upgraded>,
 }

@@ -35,13 +35,20 @@ pub enum Says {
     Nothing,
 }
 
+/// The interval between the first probes of an endpoint that has never been well: it has perhaps
+/// been started together with the gateway, and its first probe took it out already.
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+/// So many of them.
+const FIRST_PROBES: u32 = 30;
+
 /// Probes one endpoint for as long as it runs. No probe begins sooner than nine tenths of an
 /// interval after the last one, whoever made that: a monitor before a reload, or an operator.
 pub(crate) async fn monitor(endpoint: Arc<Endpoint>, prober: Arc<Prober>) {
-    let interval = prober.settings().interval.0.max(Duration::from_millis(10));
-    let first = interval.min(Duration::from_secs(1)).mul_f64(fastrand::f64());
+    let usual = prober.settings().interval.0.max(Duration::from_millis(10));
+    let first = usual.min(FIRST_INTERVAL).mul_f64(fastrand::f64());
     let mut next = Instant::now() + first;
     loop {
+        let interval = pace(&endpoint, usual);
         let checked_at = endpoint.probe().checked_at;
         if let Some(soonest) = checked_at.map(|at| at + interval.mul_f64(0.9)) {
             next = next.max(soonest);
@@ -54,9 +61,16 @@ pub(crate) async fn monitor(endpoint: Arc<Endpoint>, prober: Arc<Prober>) {
                 continue;
             }
         }
-        next = Instant::now() + interval.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let begun = Instant::now();
         check(&endpoint, &prober).await;
+        next = begun + pace(&endpoint, usual).mul_f64(0.9 + 0.2 * fastrand::f64());
     }
+}
+
+/// How far apart its probes are.
+fn pace(endpoint: &Endpoint, usual: Duration) -> Duration {
+    let is_new = !endpoint.is_proven() && endpoint.probe().failures < FIRST_PROBES;
+    if is_new && endpoint.health() != Health::Unknown { usual.min(FIRST_INTERVAL) } else { usual }
 }
 
 /// Probes once, and takes in the result.
@@ -126,10 +140,11 @@ fn came_ill(endpoint: &Endpoint, settings: &model::Health, failures: u32, failur
             endpoint.set_health(found);
             tracing::debug!(%upstream, endpoint = %label, failures, error, "health check failed");
         }
-        _ if failures < settings.unhealthy_after => {
+        // What an endpoint is that nothing is known of, its first probe decides.
+        Health::Healthy if failures < settings.unhealthy_after => {
             tracing::warn!(%upstream, endpoint = %label, failures, error, "health check failed");
         }
-        _ => {
+        Health::Unknown | Health::Healthy => {
             endpoint.set_health(found);
             tracing::error!(
                 %upstream, endpoint = %label, failures, error, "endpoint is unhealthy: taken out"

@@ -223,6 +223,33 @@ async fn three_failures_take_it_out_and_successes_bring_it_back() {
 }
 
 #[tokio::test]
+async fn the_first_probe_decides_at_once() {
+    let server = Server::start(ILL).await;
+    let (upstream, only) = by_hand(&checked(server.address, |health| health.healthy_after = 2));
+    assert_eq!(upstream.check_now(None).await, 1);
+    assert_eq!(only.health(), crate::Health::Unhealthy, "three were needed of one that was well");
+    server.answer(WELL);
+    upstream.check_now(None).await;
+    assert_eq!(only.health(), crate::Health::Unhealthy, "one of two");
+    upstream.check_now(None).await;
+    assert_eq!(only.health(), crate::Health::Healthy);
+}
+
+/// One that comes up a little later than the gateway is not out for a whole interval.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_never_well_is_asked_sooner_for_a_while() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let upstream = watched(&checked(address, |_| {}));
+    let only = endpoint(&upstream, 0);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!((3..=7).contains(&only.probe().failures), "{}", only.probe().failures);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(only.probe().failures, 30, "the interval is an hour");
+}
+
+#[tokio::test]
 async fn nobody_listening_is_told_from_being_ill() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -446,7 +473,7 @@ async fn a_monitor_finds_out_by_itself_and_stops_when_retired() {
     }));
     let only = endpoint(&upstream, 0);
     until("taken out", || only.health() == crate::Health::Unhealthy).await;
-    assert!(server.requests().len() >= 3);
+    until("probed on", || server.requests().len() >= 3).await;
     server.answer(WELL);
     until("brought back", || only.health() == crate::Health::Healthy).await;
     upstream.retire(None);
@@ -469,6 +496,8 @@ async fn no_endpoint_is_probed_twice_in_an_interval() {
     let here = Spawn::on(tokio::runtime::Handle::current());
     let mut upstream = Upstream::start("orders", &settings, None, &here, &nowhere);
     let only = endpoint(&upstream, 0);
+    // It is not new: the first probes of one that is are closer.
+    only.probe().failures = 1_000;
     let mut last = None;
     for tick in 0..4_000 {
         tokio::time::sleep(Duration::from_millis(100)).await;

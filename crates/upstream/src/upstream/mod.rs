@@ -2,6 +2,7 @@
 //! share. Made by the registry; what changes afterwards (DNS answers) swaps the set, never the
 //! upstream.
 
+mod orders;
 mod roster;
 
 use std::cell::RefCell;
@@ -18,7 +19,7 @@ use crate::balance::{Position, hash};
 use crate::breaker::Breaker;
 use crate::budget::Budget;
 use crate::discover::{self, Host, Place, Resolver};
-use crate::endpoint::{Endpoint, Override};
+use crate::endpoint::Endpoint;
 use crate::health::{self, Prober};
 use crate::outlier::Seen;
 use crate::picked::Picked;
@@ -26,7 +27,10 @@ use crate::queue::Queue;
 use crate::set::EndpointSet;
 use crate::sticky::StickyCookie;
 use crate::task::Spawn;
+use orders::Orders;
 use roster::{State, hosts};
+
+pub use orders::Ordered;
 
 /// A pick that loses the race for an endpoint's last place tries again this often.
 const RACES: usize = 4;
@@ -41,6 +45,7 @@ pub struct Upstream {
     queue: Arc<Queue>,
     breaker: Option<Arc<Breaker>>,
     budget: Arc<Budget>,
+    orders: Arc<Orders>,
     sticky: Option<StickyCookie>,
     /// What chooses by key: `maglev`'s own, or a sticky header.
     key: Option<Key>,
@@ -57,6 +62,7 @@ impl Upstream {
     /// Starts the background work, and adopts the endpoints that `before` has too.
     pub(crate) fn begin(self: &Arc<Self>, before: Option<&Self>, resolver: &Resolver) {
         let mut state = self.state();
+        self.forget_orders();
         self.rebuild(&mut state, before.map_or(&[], |b| &b.hosts), before);
         for (at, host) in self.hosts.iter().enumerate() {
             if let Place::Name(name, _) = &host.place {
@@ -125,6 +131,7 @@ impl Upstream {
             queue: before.map(|before| Arc::clone(&before.queue)).unwrap_or_default(),
             breaker,
             budget: budget.unwrap_or_else(|| Arc::new(Budget::new(settings.retry.budget.0))),
+            orders: before.map(|before| Arc::clone(&before.orders)).unwrap_or_default(),
             sticky,
             key,
             prober: settings
@@ -262,20 +269,6 @@ impl Upstream {
             let (all, turn) = (set.endpoints(), &self.eject_turn);
             crate::outlier::observe(outlier, endpoint, seen, now, all, turn);
         }
-    }
-
-    /// Orders an override for the endpoint of this name (all addresses of it) or address.
-    /// Returns how many it was given to.
-    pub fn order(&self, endpoint: &str, order: Override) -> usize {
-        let set = self.set.load();
-        let named = set.endpoints().iter().filter(|e| named(e, endpoint));
-        named
-            .inspect(|found| {
-                found.order(order);
-                let upstream = &self.name;
-                tracing::warn!(%upstream, endpoint = %found.label(), ?order, "override set");
-            })
-            .count()
     }
 
     /// Probes now: the endpoint of this name or address, or all. Takes at most the probe's

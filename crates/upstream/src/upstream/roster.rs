@@ -70,6 +70,9 @@ impl Upstream {
         state.retired = true;
         state.monitors.clear();
         state.watches.clear();
+        if after.is_none() {
+            self.drop_orders();
+        }
         let kept = after.map(|after| after.set.load_full());
         for endpoint in self.set.load().endpoints() {
             let stays = kept
@@ -133,6 +136,7 @@ impl Upstream {
                     if !known.is_empty() {
                         endpoint.freshen();
                     }
+                    self.tell(&endpoint);
                     Arc::new(endpoint)
                 }
             };

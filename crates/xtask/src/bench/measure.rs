@@ -20,9 +20,9 @@ pub(crate) fn cpu(pids: &[u32]) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// How much of the CPU time of these processes so far was their own code's, and not the kernel's:
-/// the first of the two, of all, by the kernel's ticks (`/proc/PID/stat`, fields 14 and 15).
-pub(crate) fn own_share(pids: &[u32]) -> Result<Ticks> {
+/// CPU time of these processes so far, their own code's and the kernel's apart, by the kernel's ticks
+/// (`/proc/PID/stat`, fields 14 and 15).
+pub(crate) fn ticks(pids: &[u32]) -> Result<Ticks> {
     let mut ticks = Ticks::default();
     for pid in pids {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("a proxy has ended")?;

@@ -178,13 +178,13 @@ impl Bench {
         let time = Duration::from_secs(self.seconds);
         // The first connections warm pools and branch predictors.
         scenario.load.run(port, Duration::from_millis(500), dir)?;
-        let (before, ticks) = (measure::cpu(&rival.pids())?, measure::own_share(&rival.pids())?);
+        let (before, ticks) = (measure::cpu(&rival.pids())?, measure::ticks(&rival.pids())?);
         let result = scenario
             .load
             .run(port, time, dir)
             .with_context(|| format!("{} against {}", scenario.name, rival.name))?;
         let spent = measure::cpu(&rival.pids())? - before;
-        let share = measure::own_share(&rival.pids())?.since(ticks);
+        let share = measure::ticks(&rival.pids())?.since(ticks);
         let requests = result.requests.max(1);
         let cpu_us = spent.as_secs_f64() * 1e6 / requests as f64;
         Ok(Sample {

@@ -189,8 +189,8 @@ fn problems(now: &Look, was: &Whole, all: &Rates) -> Vec<String> {
 }
 
 impl Group {
-    /// Of the answer to `/admin/upstreams`.
-    pub(super) fn read(all: &Value) -> Vec<Self> {
+    /// Of what `/admin/upstreams` lists.
+    pub(super) fn read(all: &[Value]) -> Vec<Self> {
         let text = |of: &Value, key: &str| of.get(key).and_then(Value::as_str).map(clean);
         let endpoint = |of: &Value| Endpoint {
             name: text(of, "name").unwrap_or_default(),
@@ -211,7 +211,7 @@ impl Group {
                 endpoints,
             }
         };
-        all.as_array().into_iter().flatten().map(group).collect()
+        all.iter().map(group).collect()
     }
 }
 

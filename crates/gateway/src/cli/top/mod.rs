@@ -124,14 +124,14 @@ async fn look(admin: &Admin) -> anyhow::Result<Look> {
     let asked = async {
         tokio::try_join!(
             admin.text("/metrics"),
-            admin.ask(Method::GET, "/admin/upstreams"),
+            admin.list("/admin/upstreams", "upstreams"),
             admin.ask(Method::GET, "/admin/health"),
         )
     };
     let Ok(answered) = timeout(PATIENCE, asked).await else {
         bail!("no answer within {} s", PATIENCE.as_secs());
     };
-    let (metrics, upstreams, health) = answered?;
+    let (metrics, (upstreams, _), health) = answered?;
     Ok(Look {
         scrape: Scrape::read(&metrics, Instant::now()),
         upstreams: Group::read(&upstreams),

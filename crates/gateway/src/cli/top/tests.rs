@@ -52,7 +52,7 @@ fn upstreams() -> Value {
 }
 
 fn look(requests: u32, at: Instant) -> Look {
-    let upstreams = Group::read(&upstreams());
+    let upstreams = Group::read(upstreams().as_array().unwrap());
     Look { scrape: scrape(requests, at), upstreams, draining: false }
 }
 

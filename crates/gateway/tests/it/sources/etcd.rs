@@ -2,7 +2,7 @@
 //! hung, emptied, compacted, broken texts — nothing of what is in force is lost.
 
 use lockgate_testkit::{Authority, Etcd, Gateway, Launch, Load, request, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{is, saying, says, source};
 use crate::support::launch;
@@ -78,12 +78,15 @@ async fn a_broken_text_changes_nothing_and_its_key_is_named() {
     let place = format!("etcd://{}/lockgate/routes/bad:2:", etcd.address());
     let told = source(&gateway).await;
     assert!(told["refused"].as_str().unwrap().contains(&place), "{told}");
-    assert_eq!(told["state"], "well", "the source itself is");
+    assert_eq!(told["state"], "refused", "{told}");
+    let ready = gateway.admin("GET", "/admin/ready", "").await;
+    assert_eq!((ready.status, &ready.json()["source"]), (200, &"refused".into()), "{ready:?}");
+    assert!(ready.json()["refused"].is_string() && !ready.text().contains("bad:2"), "{ready:?}");
     assert_eq!(gateway.get("/").await.text(), "first");
     etcd.put(&[("lockgate/../x", "routes: {}")]).await;
     is(&gateway, "unusable").await;
     etcd.delete("lockgate/..").await;
-    is(&gateway, "well").await;
+    is(&gateway, "refused").await;
     etcd.put(&[("lockgate/main/more", &saying("/more", "more"))]).await;
     is(&gateway, "unusable").await;
     let told = source(&gateway).await["lastError"].to_string();
@@ -93,6 +96,50 @@ async fn a_broken_text_changes_nothing_and_its_key_is_named() {
     says(&gateway, "/bad", "good").await;
     // It serves a moment before that is told.
     until("it to be told", async || source(&gateway).await["refused"].is_null()).await;
+    assert_eq!(gateway.admin("GET", "/admin/ready", "").await.json(), json!({ "status": "ready" }));
+}
+
+#[tokio::test]
+async fn a_deleted_key_that_had_the_routes_is_refused_unless_it_is_said_that_none_are_meant() {
+    let etcd = Etcd::start().await;
+    let launch = launch_from(&etcd);
+    let listens = launch.text("telemetry: { access_log: off }\n");
+    etcd.put(&[("lockgate/main", &listens), ("lockgate/routes/a", &saying("/", "first"))]).await;
+    let mut gateway = launch.start("").await;
+    says(&gateway, "/", "first").await;
+    let refusals = async || {
+        let kind = [("kind", "etcd"), ("reason", "refused")];
+        gateway.metrics().await.sum("lockgate_config_source_failures_total", &kind)
+    };
+    assert_eq!(refusals().await, 0.0);
+    etcd.delete("lockgate/routes/").await;
+    is(&gateway, "refused").await;
+    assert_eq!(gateway.get("/").await.text(), "first");
+    let told = source(&gateway).await["refused"].to_string();
+    for word in ["no routes any more", "lockgate/routes/a`", "`routes: {}`"] {
+        assert!(told.contains(word) && gateway.said().contains(word), "{word} in {told}");
+    }
+    assert!(refusals().await >= 1.0);
+    assert_eq!(sum(&gateway, "lockgate_config_last_reload_successful").await, 0.0);
+    let ready = gateway.admin("GET", "/admin/ready", "").await;
+    assert_eq!((ready.status, &ready.json()["source"]), (200, &"refused".into()), "{ready:?}");
+
+    gateway.restart().await;
+    assert_eq!(gateway.get("/").await.text(), "first", "a start is no way around it");
+    let told = source(&gateway).await;
+    assert_eq!((&told["state"], &told["fromCopy"]), (&"refused".into(), &true.into()), "{told}");
+    assert_eq!(sum(&gateway, "lockgate_config_last_reload_successful").await, 0.0);
+    let ready = gateway.admin("GET", "/admin/ready", "").await.json();
+    assert_eq!((&ready["status"], &ready["fromCopy"]), (&"ready".into(), &true.into()), "{ready}");
+
+    etcd.put(&[("lockgate/routes/none", "routes: {}\n")]).await;
+    until("none to be meant", async || gateway.get("/").await.status == 404).await;
+    is(&gateway, "well").await;
+    assert_eq!(gateway.admin("GET", "/admin/ready", "").await.status, 503);
+    gateway.restart().await;
+    assert_eq!(gateway.admin("GET", "/admin/ready", "").await.status, 503);
+    etcd.put(&[("lockgate/routes/none", &saying("/", "again"))]).await;
+    says(&gateway, "/", "again").await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod directory;
 mod etcd;
+mod file;
 mod redis;
 
 use lockgate_testkit::{Gateway, until};

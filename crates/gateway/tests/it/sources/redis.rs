@@ -64,6 +64,15 @@ async fn the_fields_of_a_hash_are_files_and_whoever_changes_them_says_so() {
     redis.ask(&["HDEL", "lockgate", "more.yaml"]).await;
     redis.ask(&["PUBLISH", "lockgate:changed", ""]).await;
     until("the field to be missed", async || gateway.get("/more").await.status == 404).await;
+    let listens = gateway.text("telemetry: { access_log: off }\n");
+    redis.ask(&["HSET", "lockgate", "main.yaml", &listens]).await;
+    redis.ask(&["PUBLISH", "lockgate:changed", ""]).await;
+    is(&gateway, "refused").await;
+    assert!(source(&gateway).await["refused"].to_string().contains("no routes any more"));
+    assert_eq!(gateway.get("/").await.text(), "first");
+    redis.ask(&["HSET", "lockgate", "main.yaml", &main]).await;
+    redis.ask(&["PUBLISH", "lockgate:changed", ""]).await;
+    is(&gateway, "well").await;
     redis.ask(&["DEL", "lockgate"]).await;
     redis.ask(&["RPUSH", "lockgate", "a list"]).await;
     redis.ask(&["PUBLISH", "lockgate:changed", ""]).await;

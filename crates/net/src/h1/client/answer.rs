@@ -36,7 +36,7 @@ pub(super) fn answer(
         }
         let ahead = call.input.take_copy(usize::MAX);
         let upgraded: Box<dyn Duplex> = Box::new(Rewind::new(ahead, call.io));
-        let response = Response::from_parts(parts, Body::Empty);
+        let response = Box::new(Response::from_parts(parts, Body::Empty));
         return Ok(ClientAnswer { response, upgraded: Some(upgraded) });
     }
     let mut decoder = Decoder::new(framing);
@@ -51,7 +51,7 @@ pub(super) fn answer(
             Body::stream(Reading { first, trailers, decoder, call, keep_alive, reuse })
         }
     };
-    Ok(ClientAnswer { response: Response::from_parts(parts, body), upgraded: None })
+    Ok(ClientAnswer { response: Box::new(Response::from_parts(parts, body)), upgraded: None })
 }
 
 /// Reads the body from what came with the head, if it may be there in full.

@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, StatusCode};
-use lockgate_core::{Body, Fault, Lines, Resend, reasons};
+use lockgate_core::{Body, Fault, Resend, reasons};
 use tokio::time::Instant;
 
-use super::{ClientConnection, ClientLimits};
+use super::{Beside, ClientConnection, ClientLimits};
 use crate::h1::Transport;
 use crate::h1::alarm::Alarm;
-use crate::h1::encode::{more_lines, request_framing, request_head};
+use crate::h1::encode::{request_framing, request_head};
 use crate::h1::head::{Finder, Framing, HeadLimits, ResponseHead, Wrong, read_response};
 use crate::h1::input::Input;
 use crate::h1::outbox::Outbox;
@@ -91,11 +91,16 @@ impl Call {
     }
 
     /// Begins a request, on a connection that is new or was left [clean](Self::is_clean).
-    pub(super) fn begin(&mut self, head: &Parts, stated: &Lines, body: Body, limits: ClientLimits) {
+    pub(super) fn begin(
+        &mut self,
+        head: &Parts,
+        beside: Beside<'_>,
+        body: Body,
+        limits: ClientLimits,
+    ) {
         let (announce, framing) = request_framing(&head.method, body.len());
         let out = self.out.front();
-        self.upgrade = request_head(out, head, announce);
-        more_lines(out, stated);
+        self.upgrade = request_head(out, head, announce, beside);
         self.whole = match &body {
             Body::Empty => Some(Bytes::new()),
             Body::Full(bytes) => Some(bytes.clone()),

@@ -10,6 +10,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::request::Parts;
+use lockgate_core::span::TraceLine;
 use lockgate_core::{Body, Fault, Lines};
 use tokio::time::Instant;
 
@@ -44,6 +45,15 @@ impl Default for ClientLimits {
             now: None,
         }
     }
+}
+
+/// What goes out beside a head's own fields.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'l> {
+    /// More lines.
+    pub lines: &'l Lines,
+    /// The one that goes in place of the head's own `traceparent`.
+    pub trace: Option<TraceLine>,
 }
 
 /// Takes back a connection that can carry another request.
@@ -100,23 +110,24 @@ impl ClientConnection {
         limits: ClientLimits,
         reuse: Rc<dyn Reuse>,
     ) -> impl Future<Output = Result<ClientAnswer, (Fault, Option<Body>)>> + use<> {
-        self.send_stating(head, &Lines::default(), body, limits, reuse)
+        let beside = Beside { lines: &Lines::default(), trace: None };
+        self.send_stating(head, beside, body, limits, reuse)
     }
 
-    /// As [`send`](Self::send), with what is `stated` beside the head's own fields.
+    /// As [`send`](Self::send), with what goes `beside` the head's own fields.
     ///
     /// # Errors
     /// As there.
     pub fn send_stating(
         self,
         head: &Parts,
-        stated: &Lines,
+        beside: Beside<'_>,
         body: Body,
         limits: ClientLimits,
         reuse: Rc<dyn Reuse>,
     ) -> impl Future<Output = Result<ClientAnswer, (Fault, Option<Body>)>> + use<> {
         let Self(mut call) = self;
-        call.begin(head, stated, body, limits);
+        call.begin(head, beside, body, limits);
         // By hand, as a future of two pointers: those around it hold room for it, and are moved.
         let mut under_way = Some((call, reuse));
         poll_fn(move |cx| {

@@ -3,11 +3,13 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use lockgate_core::Lines;
+use lockgate_core::span::{Parent, SAMPLED, SpanId, TRACEPARENT, TraceId};
 use proptest::prelude::*;
 
 use crate::h1::encode::{Announce, Persistence, persistence, request_head, response_head};
 use crate::h1::head::Finder;
-use crate::h1::{Framing, HeadLimits, decode_chunked, parse_request, parse_response};
+use crate::h1::{Beside, Framing, HeadLimits, decode_chunked, parse_request, parse_response};
 
 const LIMITS: HeadLimits = HeadLimits { size: 8192, headers: 64, target: 2048 };
 
@@ -62,13 +64,38 @@ proptest! {
         let (head, ()) = request.into_parts();
         let announce = length.map_or(Announce::Chunked, Announce::Length);
         let mut out = BytesMut::new();
-        request_head(&mut out, &head, announce);
+        request_head(&mut out, &head, announce, Beside { lines: &Lines::default(), trace: None });
         let (read, size) = parse_request(&out, &LIMITS).unwrap().unwrap();
         prop_assert_eq!(size, out.len());
         prop_assert_eq!(read.parts.method, head.method);
         prop_assert_eq!(read.parts.uri, head.uri);
         prop_assert_eq!(read.parts.headers, head.headers);
         prop_assert_eq!(read.framing, length.map_or(Framing::Chunked, Framing::Length));
+    }
+
+    #[test]
+    fn what_goes_beside_a_head_is_read_with_it(fields in fields(), before in 0..3, traced: bool) {
+        let mut request = Request::new(());
+        *request.headers_mut() = map(&fields);
+        request.headers_mut().insert("host", HeaderValue::from_static("example.com"));
+        request.headers_mut().remove(&TRACEPARENT);
+        for _ in 0..before {
+            request.headers_mut().append(TRACEPARENT, HeaderValue::from_static("before"));
+        }
+        let (mut head, ()) = request.into_parts();
+        let mut lines = Lines::default();
+        lines.push_text("x-request-id: ", "7");
+        let parent = Parent { trace: TraceId::random(), span: SpanId::random(), flags: SAMPLED };
+        let trace = traced.then(|| parent.line());
+        let mut out = BytesMut::new();
+        request_head(&mut out, &head, Announce::Nothing, Beside { lines: &lines, trace });
+        let (read, _) = parse_request(&out, &LIMITS).unwrap().unwrap();
+        head.headers.append("x-request-id", HeaderValue::from_static("7"));
+        if traced {
+            let value = HeaderValue::from_bytes(&parent.written()).unwrap();
+            head.headers.insert(TRACEPARENT, value);
+        }
+        prop_assert_eq!(read.parts.headers, head.headers);
     }
 
     #[test]

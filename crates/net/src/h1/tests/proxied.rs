@@ -38,7 +38,7 @@ async fn proxy(upstream: std::net::SocketAddr) -> (TcpStream, App) {
             };
             let limits = ClientLimits::default();
             match connection.send(&incoming.head, incoming.body, limits, shelf).await {
-                Ok(answer) => answer.response.into(),
+                Ok(answer) => (*answer.response).into(),
                 Err((fault, _)) => failed(&fault),
             }
         }
@@ -277,7 +277,7 @@ async fn a_request_costs_one_read_and_one_write_on_each_side() {
                     let connection = shelf.0.borrow_mut().pop().unwrap();
                     let limits = ClientLimits::default();
                     let sent = connection.send(&incoming.head, incoming.body, limits, shelf).await;
-                    sent.map_err(|(fault, _)| fault).unwrap().response.into()
+                    (*sent.map_err(|(fault, _)| fault).unwrap().response).into()
                 }
             });
             spawn_local(async move {

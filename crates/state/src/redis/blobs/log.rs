@@ -132,6 +132,7 @@ mod tests {
             Purge::Tag(Tag::word("a b")),
             Purge::Tag(Tag::uri("a.test", "/x")),
             Purge::Names("a.test/x/*/**".parse().unwrap()),
+            Purge::Names("a.test/\\*/x/*".parse().unwrap()),
             Purge::Names("/x y".parse::<Glob>().unwrap_or("/x".parse().unwrap())),
         ] {
             let member = member(&what);

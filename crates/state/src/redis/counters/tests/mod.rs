@@ -16,7 +16,7 @@ use redis::{Connection, Value};
 use super::known::Told;
 use super::question::{DECIDE, Question, read, takes_back};
 use crate::clock::Now;
-use crate::count::Count;
+use crate::count::tests::Plain;
 use store::{Store, Without};
 
 /// A Redis whose script is told the time.
@@ -116,7 +116,7 @@ fn same(
     redis: &mut Told4Time,
 ) -> Result<(), TestCaseError> {
     redis.forget();
-    let mut count = Count::fresh(limit);
+    let mut count = Plain::fresh(limit);
     let mut at = START;
     let window = match limit.algorithm {
         Algorithm::Calendar(_) => 86_400_000_000,
