@@ -136,8 +136,8 @@ impl Tree {
         }
     }
 
-    /// Whether this very text is the one that has begun. Words of another that stand in it by chance
-    /// would be none of that other file's part.
+    /// Whether this very text is the one that has begun. Words of another that stand in it by
+    /// chance would be none of that other file's part.
     pub(crate) fn reads(&self, text: &str) -> bool {
         std::ptr::eq(text, &*self.own.text)
     }

@@ -1,7 +1,9 @@
 //! Routes that stay as they are while others change: what they do, know and keep goes on.
 
+use std::collections::BTreeMap;
+
 use lockgate_testkit::redis::RedisServer;
-use lockgate_testkit::{Echo, Gateway, until};
+use lockgate_testkit::{Echo, Gateway, request, until};
 use serde_json::Value;
 
 use crate::support::{launch, upstream};
@@ -134,4 +136,81 @@ async fn patterns_come_and_go_around_them() {
     assert_eq!(refused.status, 422);
     let told = refused.text();
     assert!(told.contains("changes.yaml") && told.contains("lockgate.yaml"), "{told}");
+}
+
+#[tokio::test]
+async fn many_stay_what_they_are_around_those_that_change_come_and_go() {
+    let echo = Echo::start("a").await;
+    let mut expected: BTreeMap<String, String> =
+        (0..200).map(|n| (format!("/n/{n}"), format!("file-{n}"))).collect();
+    let routes: String = (0..200)
+        .map(|n| format!("  /n/{n}: {{ to: {{ respond: {{ body: file-{n} }} }} }}\n"))
+        .collect();
+    let gateway = launch().start(&config(&echo, "", &routes)).await;
+    let steps = [
+        ("PUT", "/n/70"),
+        ("PUT", "/n/71"),
+        ("PUT", "/new"),
+        ("DELETE", "/n/3"),
+        ("PUT", "/n/199"),
+        ("PUT", "/n/3"),
+        ("DELETE", "/n/70"),
+        ("DELETE", "/new"),
+        ("DELETE", "/n/199"),
+    ];
+    for (number, (method, pattern)) in steps.into_iter().enumerate() {
+        let body = match method {
+            "PUT" => format!("to: {{ respond: {{ body: step-{number} }} }}\n"),
+            _ => String::new(),
+        };
+        let answer = gateway.admin(method, &format!("/admin/routes{pattern}"), &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        match method {
+            "PUT" => drop(expected.insert(pattern.to_owned(), format!("step-{number}"))),
+            _ => drop(expected.remove(pattern)),
+        }
+        let mut wire = gateway.wire().await;
+        for n in 0..200 {
+            let path = format!("/n/{n}");
+            let answer = wire.ask(request("GET", &path, &[], "")).await;
+            match expected.get(&path) {
+                Some(body) => assert_eq!(answer.text(), *body, "{method} {pattern}: {path}"),
+                None => assert_eq!(answer.status, 404, "{method} {pattern}: {path}"),
+            }
+        }
+        assert_eq!(gateway.get("/new").await.status == 200, expected.contains_key("/new"));
+    }
+}
+
+#[tokio::test]
+async fn a_changed_upstream_is_asked_by_every_route_that_goes_to_it() {
+    let (one, two, other) =
+        (Echo::start("one").await, Echo::start("two").await, Echo::start("other").await);
+    let config = |pool: &Echo| {
+        let pool = upstream("pool", &[pool.address()], "");
+        let other = upstream("other", &[other.address()], "");
+        let routes = "  /a: { to: pool }\n  /b: { to: { pool: 1, other: 0 } }\n  \
+                      /c: { to: other }\n";
+        format!("{ADMIN}upstreams:\n{pool}{other}routes:\n{routes}")
+    };
+    let gateway = launch().start(&config(&one)).await;
+    let hits = || (one.hits(), two.hits(), other.hits());
+    let ask_all = async || {
+        let before = hits();
+        for path in ["/a", "/b", "/c"] {
+            assert_eq!(gateway.get(path).await.status, 200, "{path}");
+        }
+        let after = hits();
+        (after.0 - before.0, after.1 - before.1, after.2 - before.2)
+    };
+    assert_eq!(ask_all().await, (2, 0, 1));
+    gateway.rewrite(&config(&two));
+    until("the other endpoint", async || {
+        gateway.get("/a").await;
+        two.hits() > 0
+    })
+    .await;
+    assert_eq!(ask_all().await, (0, 2, 1));
+    change_another(&gateway, "one").await;
+    assert_eq!(ask_all().await, (0, 2, 1));
 }
