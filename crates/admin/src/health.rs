@@ -96,25 +96,33 @@ pub(crate) async fn order_all(
 ) -> Result<Steered, Refused> {
     let service = Named::of(service);
     let before = said(handles, &service);
-    let (steer, names) = (Arc::clone(&handles.steer), service.names());
+    // What is no upstream as it was given is none in another spelling either.
+    let snapshot = handles.shared.snapshot();
+    let mut names = service.names();
+    names.retain(|name| name == service.given() || !snapshot.upstreams.contains_key(name.as_str()));
+    let (steer, who) = (Arc::clone(&handles.steer), who.to_string());
+    // All of it there: whoever asked may be gone before it is done.
     let done = tokio::task::spawn_blocking(move || {
-        let mut all = Steered::default();
-        for name in &names {
-            let done = steer(name, order)?;
-            all.changed += done.changed;
-            all.not_kept = done.not_kept.or(all.not_kept);
-        }
-        Ok(all)
-    });
-    let done =
-        done.await.unwrap_or_else(|error| Err(Refused::new(500, "internal", error.to_string())))?;
-    if done.changed > 0 {
-        let is_new = before.values().flat_map(BTreeMap::values).any(|word| *word != order);
-        let outcome = if is_new { Outcome::Changed } else { Outcome::Unchanged };
         let what = format!("health.{}", service.given());
-        audit(outcome, &who.to_string(), &what, &json!(before), &json!(order));
-    }
-    Ok(done)
+        let done = names.iter().try_fold(Steered::default(), |all, name| {
+            let done = steer(name, order)?;
+            let (changed, not_kept) = (all.changed + done.changed, done.not_kept.or(all.not_kept));
+            Ok(Steered { changed, not_kept })
+        });
+        match &done {
+            Ok(done) if done.changed == 0 => {}
+            Ok(_) => {
+                let is_new = before.values().flat_map(BTreeMap::values).any(|word| *word != order);
+                let outcome = if is_new { Outcome::Changed } else { Outcome::Unchanged };
+                audit(outcome, &who, &what, &json!(before), &json!(order));
+            }
+            Err(Refused { reason, .. }) => {
+                audit(Outcome::Refused, &who, &what, &json!(before), &json!(reason));
+            }
+        }
+        done
+    });
+    done.await.unwrap_or_else(|error| Err(Refused::new(500, "internal", error.to_string())))
 }
 
 /// What is said of each endpoint that the name stands for, by upstream.

@@ -51,7 +51,8 @@ impl Key {
     }
 
     /// Writes the key of a request to `out`: its parts' values, each ended by a NUL (a claim after
-    /// its length), so that two different tuples never make the same key. Returns false when a part has no value.
+    /// its length), so that two different tuples never make the same key. Returns false when a part
+    /// has no value.
     #[inline]
     pub fn write(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
         // The usual one, in a few steps.
@@ -66,7 +67,15 @@ impl Key {
     fn write_parts(&self, exchange: &Exchange, out: &mut Vec<u8>) -> bool {
         let mut whole = true;
         for part in &self.0 {
-            whole &= part.write(exchange, out);
+            whole &= match part {
+                // Unlike what is sent in a head, it may have a NUL in it.
+                KeyPart::Claim(name) => {
+                    let claim = exchange.consumer.as_ref().and_then(|one| one.claim(name));
+                    write_part(claim.as_deref().unwrap_or_default().as_bytes(), out);
+                    claim.is_some()
+                }
+                part => part.write(exchange, out),
+            };
             out.push(0);
         }
         whole
@@ -88,8 +97,7 @@ impl KeyPart {
             }
             Self::Claim(name) => {
                 let claim = exchange.consumer.as_ref().and_then(|consumer| consumer.claim(name));
-                // Unlike what is sent in a head, it may have a NUL in it.
-                write_part(claim.as_deref().unwrap_or_default().as_bytes(), out);
+                out.extend_from_slice(claim.as_deref().unwrap_or_default().as_bytes());
                 return claim.is_some();
             }
             Self::Route => exchange.route.as_deref().map(str::as_bytes),

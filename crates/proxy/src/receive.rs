@@ -26,7 +26,8 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     let client_ip = if trusted { claimed_ip(&head.headers, peer, snapshot) } else { peer };
     let secure = connection.tls.is_some() || (trusted && claims_https(&head.headers));
     let trace = snapshot.may_trace(&head.headers, &LOCKGATE_DEBUG);
-    let Named { id, expects, said, hops, stated, grpc } = look(&head.headers, &snapshot.reserved);
+    let Named { id, expects, mut said, hops, stated, grpc } =
+        look(&head.headers, &snapshot.reserved);
     let upgrade_to = upgrade.then(|| head.headers.get(header::UPGRADE).cloned()).flatten();
 
     if stated {
@@ -38,6 +39,8 @@ pub(crate) fn receive(mut incoming: Incoming, snapshot: &Snapshot) -> Exchange {
     }
     if hops {
         fields::strip_hop_by_hop(&mut head.headers);
+        // Something of the trace may have been for this hop alone.
+        said = look(&head.headers, &snapshot.reserved).said;
     }
     if let Some(protocol) = upgrade_to {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

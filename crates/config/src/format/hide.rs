@@ -97,6 +97,16 @@ fn take_out(value: &mut Value, hidden: &mut Vec<String>) {
                             hide(text, hidden);
                         }
                     }),
+                    // By its value a closed route is passed.
+                    Value::Object(named) if key == "bypass_header" => {
+                        named.get_mut("value").into_iter().for_each(|value| {
+                            texts(value, &mut |text| {
+                                if !named_only(text) {
+                                    hide(text, hidden);
+                                }
+                            });
+                        });
+                    }
                     Value::Object(named) if NAMED_VALUES.contains(&key.as_str()) => {
                         credentials(named, hidden);
                         take_out(part, hidden);
@@ -118,12 +128,23 @@ fn credentials(named: &mut Map<String, Value>, hidden: &mut Vec<String>) {
         let name = name.to_ascii_lowercase();
         if CREDENTIALS.iter().any(|word| name.contains(word)) {
             texts(value, &mut |text| {
-                if !text.contains("${") {
+                if says_more(text) {
                     hide(text, hidden);
                 }
             });
         }
     }
+}
+
+/// Whether a credential has anything in it beside references, words of the request and its scheme.
+fn says_more(text: &str) -> bool {
+    let mut rest = String::new();
+    let mut parts = text.split("${");
+    rest.push_str(parts.next().unwrap_or_default());
+    parts.for_each(|part| rest.push_str(part.split_once('}').map_or(part, |(_, after)| after)));
+    let rest = rest.trim();
+    let scheme = ["bearer", "basic", "token"].iter().any(|one| rest.eq_ignore_ascii_case(one));
+    !scheme && rest.bytes().any(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Does something to a text, or to all texts in a list or a map. Digits alone are a text too, where
@@ -185,7 +206,7 @@ fn headers(value: &mut Value, hidden: &mut Vec<String>) {
             headers(part, hidden);
         } else if part.is_object() {
             texts(part, &mut |text| {
-                if !text.contains("${") {
+                if says_more(text) {
                     hide(text, hidden);
                 }
             });
@@ -222,6 +243,29 @@ mod tests {
         let once = route.clone();
         take_out(&mut route, &mut Vec::new());
         assert_eq!(route, once, "what is hidden stays as it is");
+    }
+
+    #[test]
+    fn a_reference_beside_a_secret_hides_nothing_of_it() {
+        let mut whole = json!({
+            "routes": { "/a": {
+                "headers": { "request": { "set": {
+                    "Authorization": "Bearer s1${request_id}",
+                    "X-Token": "Bearer ${claim:t}",
+                } } },
+                "maintenance": { "bypass_header": { "name": "X", "value": "s2" } },
+                "to": { "redirect": { "to": "https://a.example/?token=s3&x=1" } },
+            } },
+            "alerts": {
+                "a": "https://h.example/T0/s4?x=${env:HOME}",
+                "b": "https://h.example/${env:PATH_OF_IT}",
+                "c": { "command": ["curl", "-uops:s5", "https://h.example"] },
+            },
+        });
+        assert_eq!(hide_plain_secrets(&mut whole).len(), 5, "{whole}");
+        let text = whole.to_string();
+        assert!((1..=5).all(|n| !text.contains(&format!("s{n}"))), "{text}");
+        assert!(text.contains("Bearer ${claim:t}") && text.contains("${env:PATH_OF_IT}"), "{text}");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) fn hide_parts(document: &mut Value, hidden: &mut Vec<String>) {
             }
         }
     }
-    probes(document, hidden);
+    queries(document, hidden);
 }
 
 fn arguments(command: Option<&mut Value>, hidden: &mut Vec<String>) {
@@ -35,20 +35,14 @@ fn arguments(command: Option<&mut Value>, hidden: &mut Vec<String>) {
     }
 }
 
-/// Wherever `health` is set: in an upstream, or for all of them.
-fn probes(part: &mut Value, hidden: &mut Vec<String>) {
+/// Wherever a path or a URL is set that has a query: a probe's, a key set's, a redirect's.
+fn queries(part: &mut Value, hidden: &mut Vec<String>) {
     match part {
-        Value::Object(map) => {
-            for (key, part) in map {
-                if key == "health"
-                    && let Some(Value::String(path)) = part.get_mut("path")
-                {
-                    hide(path, target(path), hidden);
-                }
-                probes(part, hidden);
-            }
+        Value::String(text) if text.starts_with('/') || text.contains("://") => {
+            hide(text, target(text), hidden);
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| probes(item, hidden)),
+        Value::Object(map) => map.values_mut().for_each(|part| queries(part, hidden)),
+        Value::Array(items) => items.iter_mut().for_each(|item| queries(item, hidden)),
         _ => {}
     }
 }
@@ -63,15 +57,12 @@ fn hide(text: &mut String, shown: Option<String>, hidden: &mut Vec<String>) {
 /// What is shown of a webhook's URL: nothing below its host, as whoever knows that may use it.
 /// `None`: all of it.
 fn webhook(url: &str) -> Option<String> {
-    if url.contains("${") {
-        return None;
-    }
     let (scheme, rest) = url.split_once("://")?;
     let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, below) = rest.split_at(host);
     match (host.contains('@'), below) {
         (true, _) => Some(format!("{scheme}://{HIDDEN}")),
-        (false, "" | "/") => None,
+        (false, below) if is_only_named(below.trim_start_matches('/')) => None,
         (false, below) => {
             let slash = if below.starts_with('/') { "/" } else { "" };
             Some(format!("{scheme}://{host}{slash}{HIDDEN}"))
@@ -111,6 +102,10 @@ pub(crate) fn argument(before: Option<&str>, argument: &str) -> Option<String> {
     }
     if before.is_some_and(is_flag_of_secret) {
         return Some(HIDDEN.to_owned());
+    }
+    if argument.starts_with("-u") && argument.contains(':') {
+        // curl's word for a login, with the login in it.
+        return Some(format!("-u{HIDDEN}"));
     }
     if argument.contains(char::is_whitespace) && !is_header(argument) {
         // A script: what a part of it says cannot be told apart.

@@ -7,10 +7,16 @@ use std::fmt;
 use serde_json::Value;
 
 use super::tree::{NodeId, Shape, Tree};
-use crate::format::HIDDEN;
+use crate::format::{HIDDEN, hide_plain_secrets};
 
-/// What a configuration says, secrets and all, in each form in which it is shown. Never shown.
-pub struct Hidden(Vec<Value>);
+/// What a configuration says, secrets and all, in each form in which it is shown, and what is shown
+/// of that. Never shown itself.
+pub struct Hidden(Vec<Form>);
+
+struct Form {
+    says: Value,
+    shown: Value,
+}
 
 impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,14 +26,19 @@ impl fmt::Debug for Hidden {
 
 impl Hidden {
     pub(crate) fn new(forms: Vec<&Value>) -> Self {
-        Self(forms.into_iter().cloned().collect())
+        let form = |says: &Value| {
+            let mut shown = says.clone();
+            hide_plain_secrets(&mut shown);
+            Form { says: says.clone(), shown }
+        };
+        Self(forms.into_iter().map(form).collect())
     }
 
     /// Puts what marks stand for in their places in a value, as far as that is known: as the form
     /// says that the value is in.
     pub(crate) fn reveal(&self, value: &mut Value, form: usize) {
         if let Some(form) = self.0.get(form) {
-            reveal(value, form);
+            reveal(value, &form.says, &form.shown);
         }
     }
 
@@ -73,39 +84,47 @@ pub(crate) fn marks<'t>(
     }
 }
 
-/// What stands at a path in place of the mark in a text.
-fn secret(form: &Value, path: &[String], text: &str) -> Option<String> {
-    let there = path.iter().try_fold(form, |value, key| match value {
-        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
-        other => other.get(key),
-    });
-    match there? {
-        Value::String(there) => behind(text, there).map(str::to_owned),
+/// What stands at a path in place of the mark in a text. That has to be all of what was shown
+/// there: of a part that fits nobody shall learn that it does.
+fn secret(form: &Form, path: &[String], text: &str) -> Option<String> {
+    if at(&form.shown, path)?.as_str()? != text {
+        return None;
+    }
+    match at(&form.says, path)? {
+        Value::String(there) => {
+            let (before, after) = text.split_once(HIDDEN)?;
+            there.strip_prefix(before)?.strip_suffix(after).map(str::to_owned)
+        }
         // Digits alone may be a secret.
-        Value::Number(there) => (text == HIDDEN).then(|| there.to_string()),
+        Value::Number(there) => Some(there.to_string()),
         _ => None,
     }
 }
 
-/// What stands in a text in place of the mark in another, when what is around it is the same.
-fn behind<'t>(marked: &str, there: &'t str) -> Option<&'t str> {
-    let (before, after) = marked.split_once(HIDDEN)?;
-    there.strip_prefix(before)?.strip_suffix(after)
+fn at<'v>(form: &'v Value, path: &[String]) -> Option<&'v Value> {
+    path.iter().try_fold(form, |value, key| match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        other => other.get(key),
+    })
 }
 
-fn reveal(value: &mut Value, form: &Value) {
-    match (value, form) {
-        (Value::String(text), Value::String(there)) if behind(text, there).is_some() => {
-            text.clone_from(there);
+fn reveal(value: &mut Value, says: &Value, shown: &Value) {
+    match (value, says, shown) {
+        (value @ Value::String(_), says, Value::String(text))
+            if text.contains(HIDDEN) && *value == **text =>
+        {
+            value.clone_from(says);
         }
-        (value, Value::Number(_)) if *value == HIDDEN => value.clone_from(form),
-        (Value::Object(map), Value::Object(form)) => {
+        (Value::Object(map), Value::Object(says), Value::Object(shown)) => {
             for (key, value) in map {
-                form.get(key).into_iter().for_each(|form| reveal(value, form));
+                if let (Some(says), Some(shown)) = (says.get(key), shown.get(key)) {
+                    reveal(value, says, shown);
+                }
             }
         }
-        (Value::Array(items), Value::Array(form)) => {
-            items.iter_mut().zip(form).for_each(|(item, form)| reveal(item, form));
+        (Value::Array(items), Value::Array(says), Value::Array(shown)) => {
+            let both = says.iter().zip(shown);
+            items.iter_mut().zip(both).for_each(|(item, (says, shown))| reveal(item, says, shown));
         }
         _ => {}
     }

@@ -277,6 +277,27 @@ fn what_is_shown_can_be_sent_back_with_another_thing_changed() {
     }
 }
 
+/// Or a secret could be found out letter by letter.
+#[test]
+fn a_part_of_a_secret_that_fits_is_refused_like_one_that_does_not() {
+    let path = file("hidden-4", SECRETS);
+    for shown in
+        [long(&path, ALL).unwrap(), effective(&lockgate_config::load(&path, ALL).unwrap().source)]
+    {
+        // Its own words about the mark apart.
+        let lines = shown.lines().filter(|line| !line.starts_with('#'));
+        let shown: String = lines.map(|line| format!("{line}\n")).collect();
+        for guess in ["s${hidden}", "${hidden}3", "s3cr3t-4${hidden}", "x${hidden}"] {
+            let sent = shown.replacen("${hidden}", guess, 1);
+            let all = [sent, shown.replace("\"${hidden}\"", &format!("\"{guess}\""))];
+            for sent in all.iter().filter(|sent| **sent != shown) {
+                let report = between(&path, "sent", sent, ALL).unwrap_err().render(false);
+                assert!(report.contains("is shown in place of a secret"), "{guess}: {report}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_hidden_is_neither_lost_nor_taken_for_the_secret() {
     let path = file("hidden-2", SECRETS);

@@ -72,8 +72,8 @@ impl Admin {
         }
     }
 
-    /// One question or order with something to say, and with a body that an unhealthy gateway has for an answer
-    /// too.
+    /// One question or order with something to say, and with a body that an unhealthy gateway has
+    /// for an answer too.
     ///
     /// # Errors
     /// As of [`Self::ask`].

@@ -190,11 +190,8 @@ fn give(upstreams: &Upstreams, service: &str, order: Override) -> usize {
     let mut changed = 0;
     for (name, upstream) in upstreams {
         if name == service {
-            let mut names: Vec<Arc<str>> =
-                upstream.set().endpoints().iter().map(|e| Arc::clone(e.name())).collect();
-            names.sort_unstable();
-            names.dedup();
-            changed += names.iter().map(|name| upstream.order(name, order)).sum::<usize>();
+            changed +=
+                upstream.names().iter().map(|name| upstream.order(name, order)).sum::<usize>();
         } else {
             changed += upstream.order(service, order);
         }

@@ -43,7 +43,7 @@ pub(crate) async fn come_up(
             sleep(LOOK).await;
         }
     }
-    be_ready(inherited, gateway, told.is_none_or(|told| told.routes)).await?;
+    be_ready(inherited, gateway, told.as_ref()).await?;
     let last = learn(inherited, upstreams, true)?;
     overrides.put_in_force(upstreams, last.map(|told| told.overrides));
     Ok(())
@@ -67,15 +67,29 @@ fn learn(inherited: &Inherited, upstreams: &Upstreams, last: bool) -> anyhow::Re
     Ok(Some(told))
 }
 
-/// Waits until it is ready. `has_routes`: the other process; one without any is no loss.
+/// An upstream that has no endpoints here, and had some there: its names are not resolved yet.
+fn unresolved(upstreams: &Upstreams, known: Option<&Told>) -> Option<String> {
+    let mut had = known?.upstreams.iter().filter(|known| !known.is_empty());
+    let is_lost = |name: &str| {
+        upstreams.get(name).is_some_and(|upstream| upstream.set().endpoints().is_empty())
+    };
+    let lost = had.find(|known| is_lost(&known.upstream))?;
+    Some(format!("no address of the upstream `{}` is known yet", lost.upstream))
+}
+
+/// Waits until it is ready, and has addresses for what the other process had some for. `known`:
+/// what that one has told; one without routes is no loss.
 async fn be_ready(
     inherited: &Inherited,
     gateway: &Gateway,
-    has_routes: bool,
+    known: Option<&Told>,
 ) -> anyhow::Result<()> {
     let snapshot = gateway.snapshot();
+    let has_routes = known.is_none_or(|known| known.routes);
     let mut told: Option<(String, Instant)> = None;
-    while let Some(why) = why_not_ready(&snapshot) {
+    while let Some(why) =
+        why_not_ready(&snapshot).or_else(|| unresolved(&snapshot.upstreams, known))
+    {
         if snapshot.is_empty() && !has_routes {
             return Ok(());
         }

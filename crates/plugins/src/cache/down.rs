@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, RANGE};
 use http::{Method, Response};
-use lockgate_core::{Blob, Body, Exchange, Fault, Maker, Origin, Step, Verdict};
+use lockgate_core::{Blob, Body, Exchange, Fault, Maker, Origin, Step, Verdict, reasons};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::asked::Passed;
@@ -159,10 +159,15 @@ impl Caching {
                     Place::Waits(wait) => {
                         patience.rested();
                         match before(exchange.deadline, wait.ends()).await {
-                            Some(Landing::NotKept) => {}
-                            Some(Landing::Kept) | None => continue,
+                            // There is no time left to ask in, and nothing stale to give.
+                            Err(Late) if matches!(found.kept, Kept::Nothing) => {
+                                let late = Fault::upstream(&reasons::UPSTREAM_TIMEOUT);
+                                return Err(late.detail("another request waits for the same"));
+                            }
+                            Ok(Some(Landing::NotKept)) | Err(Late) => {}
+                            Ok(Some(Landing::Kept) | None) => continue,
                             // It leads now, or another does: nothing has come of this look.
-                            Some(Landing::Flying) => {
+                            Ok(Some(Landing::Flying)) => {
                                 looks -= 1;
                                 continue;
                             }
@@ -355,14 +360,17 @@ fn waits_for_others(exchange: &Exchange, found: &Found, wanted: &Wanted) -> bool
     }
 }
 
-/// What is waited for, or `NotKept` when the whole request must be over before.
+/// The whole request must be over.
+struct Late;
+
+/// What is waited for, unless the whole request must be over before.
 async fn before(
     deadline: Option<Instant>,
     landing: impl Future<Output = Option<Landing>>,
-) -> Option<Landing> {
+) -> Result<Option<Landing>, Late> {
     match deadline {
-        None => landing.await,
-        Some(deadline) => timeout_at(deadline, landing).await.unwrap_or(Some(Landing::NotKept)),
+        None => Ok(landing.await),
+        Some(deadline) => timeout_at(deadline, landing).await.map_err(|_| Late),
     }
 }
 

@@ -245,8 +245,9 @@ impl Group {
     fn give_back(&self, exchange: &Exchange, response: &Response<Body>, held: &Held) {
         let counters = if held.by_store { &self.counters } else { &self.local };
         let refused = exchange.fault.as_ref().map(Fault::kind) == Some(Kind::TooManyRequests);
-        // It has passed this one, so it was one after it.
-        let by_limit = refused && exchange.kept.limit.is_some();
+        // It has passed this one, so it was one after it. What another kind of limit refuses was
+        // asked for all the same.
+        let by_limit = exchange.fault.as_ref().map(Fault::reason) == Some(self.reason);
         let takes = self.takes(&held.asked);
         for ((part, mut take), grant) in held.asked.parts().iter().zip(takes).zip(&held.grants) {
             let Some((rule, _)) = self.settings(part) else { continue };

@@ -37,8 +37,8 @@ impl Sampler {
         }
     }
 
-    /// What becomes of a request's spans as far as its beginning decides. `said`: the flags of whoever
-    /// sent it.
+    /// What becomes of a request's spans as far as its beginning decides. `said`: the flags of
+    /// whoever sent it.
     pub(super) fn fate(&self, trace: TraceId, said: Option<u8>, now: Instant) -> Fate {
         let wanted = match said {
             Some(flags) if self.parent => flags & SAMPLED != 0,

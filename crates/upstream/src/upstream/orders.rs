@@ -88,7 +88,7 @@ impl Upstream {
         let _state = self.state();
         let set = self.set.load();
         let named = set.endpoints().iter().filter(|e| named(e, endpoint));
-        named
+        let given = named
             .inspect(|found| {
                 let one = (&**found.name() != endpoint).then(|| found.address());
                 self.orders.say(found.name(), one, order);
@@ -96,7 +96,23 @@ impl Upstream {
                 let upstream = &self.name;
                 tracing::warn!(%upstream, endpoint = %found.label(), ?order, "override set");
             })
-            .count()
+            .count();
+        if given > 0 {
+            return given;
+        }
+        // A name that has no address now may have one later.
+        let Some(host) = self.hosts.iter().find(|host| *host.name == *endpoint) else { return 0 };
+        self.orders.say(&host.name, None, order);
+        tracing::warn!(upstream = %self.name, endpoint, ?order, "override set");
+        1
+    }
+
+    /// The names of its endpoints, as they are configured.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.hosts.iter().map(|host| Arc::clone(&host.name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// All that operators have said of its endpoints and not taken back.

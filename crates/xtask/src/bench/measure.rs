@@ -20,8 +20,8 @@ pub(crate) fn cpu(pids: &[u32]) -> Result<Duration> {
     Ok(Duration::from_nanos(nanos))
 }
 
-/// CPU time of these processes so far, their own code's and the kernel's apart, by the kernel's ticks
-/// (`/proc/PID/stat`, fields 14 and 15).
+/// CPU time of these processes so far, their own code's and the kernel's apart, by the kernel's
+/// ticks (`/proc/PID/stat`, fields 14 and 15).
 pub(crate) fn ticks(pids: &[u32]) -> Result<Ticks> {
     let mut ticks = Ticks::default();
     for pid in pids {
