@@ -92,20 +92,10 @@ fn take_out(value: &mut Value, hidden: &mut Vec<String>) {
             for (key, part) in map {
                 match part {
                     Value::Object(_) | Value::Array(_) if is_secret(key) => take_out(part, hidden),
-                    part if is_secret(key) => texts(part, &mut |text| {
-                        if !named_only(text) {
-                            hide(text, hidden);
-                        }
-                    }),
+                    part if is_secret(key) => secret(part, hidden),
                     // By its value a closed route is passed.
                     Value::Object(named) if key == "bypass_header" => {
-                        named.get_mut("value").into_iter().for_each(|value| {
-                            texts(value, &mut |text| {
-                                if !named_only(text) {
-                                    hide(text, hidden);
-                                }
-                            });
-                        });
+                        named.get_mut("value").into_iter().for_each(|value| secret(value, hidden));
                     }
                     Value::Object(named) if NAMED_VALUES.contains(&key.as_str()) => {
                         credentials(named, hidden);
@@ -127,13 +117,27 @@ fn credentials(named: &mut Map<String, Value>, hidden: &mut Vec<String>) {
     for (name, value) in named {
         let name = name.to_ascii_lowercase();
         if CREDENTIALS.iter().any(|word| name.contains(word)) {
-            texts(value, &mut |text| {
-                if says_more(text) {
-                    hide(text, hidden);
-                }
-            });
+            credential(value, hidden);
         }
     }
+}
+
+/// Hides what is a secret as a whole.
+fn secret(value: &mut Value, hidden: &mut Vec<String>) {
+    texts(value, &mut |text| {
+        if !named_only(text) {
+            hide(text, hidden);
+        }
+    });
+}
+
+/// Hides what may have words of the request in it.
+fn credential(value: &mut Value, hidden: &mut Vec<String>) {
+    texts(value, &mut |text| {
+        if says_more(text) {
+            hide(text, hidden);
+        }
+    });
 }
 
 /// Whether a credential has anything in it beside references, words of the request and its scheme.
@@ -190,11 +194,7 @@ fn passwords(value: &mut Value, hidden: &mut Vec<String>) {
 /// Takes out the key by which one who is told of alerts is reached.
 fn routing_key(sink: &mut Value, hidden: &mut Vec<String>) {
     if let Some(key) = sink.get_mut("key") {
-        texts(key, &mut |key| {
-            if !named_only(key) {
-                hide(key, hidden);
-            }
-        });
+        secret(key, hidden);
     }
 }
 
@@ -205,11 +205,7 @@ fn headers(value: &mut Value, hidden: &mut Vec<String>) {
         if key != "headers" {
             headers(part, hidden);
         } else if part.is_object() {
-            texts(part, &mut |text| {
-                if says_more(text) {
-                    hide(text, hidden);
-                }
-            });
+            credential(part, hidden);
         }
     }
 }
