@@ -258,3 +258,31 @@ impl schemars::JsonSchema for Key {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Connection, Consumer};
+
+    #[test]
+    fn no_claim_reaches_into_the_next_one() {
+        let key: Key = serde_json::from_value(json!(["claim:a", "claim:b"])).unwrap();
+        let of = |a: &str, b: &str| {
+            let (head, ()) = http::Request::new(()).into_parts();
+            let peer = ([127, 0, 0, 1], 1).into();
+            let mut exchange = Exchange::begun(head, Rc::new(Connection::plain(peer, peer)));
+            let claims = json!({ "a": a, "b": b }).as_object().cloned().unwrap_or_default();
+            exchange.consumer = Some(Consumer { claims, ..Consumer::default() }.into());
+            let mut out = Vec::new();
+            assert!(key.write(&exchange, &mut out));
+            out
+        };
+        assert_eq!(of("x", "y"), of("x", "y"));
+        assert_ne!(of("x\0y", "z"), of("x", "y\0z"));
+        assert_ne!(of("x\0", "y"), of("x", "\0y"));
+    }
+}
