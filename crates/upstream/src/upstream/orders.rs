@@ -240,6 +240,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_without_an_address_is_ordered_and_cleared_as_well() {
+        let name = "svc.test:80";
+        let upstream = idle(&settings(&[(name, 1)], Balance::RoundRobin));
+        assert!(upstream.set().endpoints().is_empty());
+        assert_eq!(upstream.names(), [Arc::from(name)]);
+        assert_eq!(upstream.order(name, Override::Drain), 1);
+        assert_eq!(upstream.ordered().len(), 1);
+        assert_eq!(upstream.order("other.test:80", Override::Drain), 0);
+        assert_eq!(upstream.order(name, Override::None), 1);
+        assert!(upstream.ordered().is_empty());
+    }
+
+    #[test]
     fn a_reload_keeps_them_and_drops_those_whose_endpoint_went() {
         let (one, two) = ("10.0.0.1:80", "10.0.0.2:80");
         let both = settings(&[(one, 1), (two, 1)], Balance::RoundRobin);
